@@ -1,0 +1,1 @@
+"""One Prefect flow a stage, the flow that chains them, and the ``silentmix`` command."""
