@@ -1,0 +1,55 @@
+# Everything a developer or a user runs. Needs Python 3.11 to 3.13, make, and a C library.
+PYTHON ?= python3
+WORKSPACE ?= demo-workspace
+BIN := .venv/bin
+
+.PHONY: help demo test lint format bench ui lock clean
+
+help:
+	@echo "make demo    set up, then run the whole pipeline on a corpus it generates"
+	@echo "make test    set up, then run the tests"
+	@echo "make lint    ruff, mypy --strict, import-linter"
+	@echo "make bench   the benchmarks, side by side with their peers"
+	@echo "make ui      open the Prefect UI on what the demo ran"
+	@echo "make lock    resolve pyproject.toml anew into the lock files"
+
+# The environment: locked versions, checked hashes. The CUDA libraries follow only where the build
+# of torch that was found wants them.
+.venv/installed: requirements.lock requirements-cuda.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "silentmix needs Python 3.11 to 3.13; try make PYTHON=python3.13")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@if $(BIN)/pip show torch | grep -q '^Requires:.*nvidia'; then \
+		$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-cuda.lock; fi
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: .venv/installed
+	$(BIN)/silentmix demo --workspace $(WORKSPACE)
+
+test: .venv/installed
+	$(BIN)/pytest -n 2
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/installed
+	@for name in $$(cd benchmarks && ls *.py | sed -e 's/\.py$$//' -e '/^__init__$$/d'); do \
+		echo "== $$name" && $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+ui: .venv/installed
+	$(BIN)/silentmix ui --workspace $(WORKSPACE)
+
+lock:
+	$(BIN)/pip install --quiet uv
+	$(BIN)/python .ci/lock.py
+
+clean:
+	rm -rf .venv $(WORKSPACE)

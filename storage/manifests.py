@@ -1,0 +1,286 @@
+"""Append-only Parquet manifests, addressed by what made them.
+
+``manifests/<table>/corpus=<corpus>/fingerprint=<fingerprint>/<part>.parquet``: a *partition* is the
+output of one stage with one set of parameters on one corpus; a *part* is one atomic file in it,
+named after the items it covers. Nothing is overwritten: a part that exists is done.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.fingerprint import digest, short_hash
+from storage.schemas import RUNS, TABLES, Table
+from storage.workspace import Workspace
+
+COMPACTED = "compact-"
+ITEMS = b"silentmix.items"
+REPLACES = b"silentmix.replaces"
+CORPUS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}")
+
+
+class ManifestError(ValueError):
+    """A manifest that is missing, ambiguous, or of a schema this version does not know."""
+
+
+@dataclass(frozen=True, order=True)
+class Partition:
+    """One stage's output with one set of parameters on one corpus."""
+
+    table: str
+    corpus: str
+    fingerprint: str
+
+    def __post_init__(self) -> None:
+        if not CORPUS_NAME.fullmatch(self.corpus):
+            raise ManifestError(
+                f"corpus {self.corpus!r}: a name starts with a letter and holds letters, digits, "
+                "'.', '_' and '-' only"
+            )
+
+    @property
+    def folder(self) -> str:
+        """Where its parts lie, relative to the workspace."""
+        return f"manifests/{self.table}/corpus={self.corpus}/fingerprint={self.fingerprint}"
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """One row group of one part."""
+
+    path: str
+    index: int
+
+
+class Manifests:
+    """Reads and writes the manifests of a workspace."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    # Writing
+
+    def write(
+        self, partition: Partition, items: Iterable[str], rows: Sequence[Mapping[str, Any]]
+    ) -> str:
+        """Write the part that covers ``items``; a part that exists already is left as it is.
+
+        Args:
+            partition: where it goes.
+            items: names of what was processed, rows or not, so that every item is in one part.
+            rows: a mapping a row, in the order they are to be stored.
+
+        Returns:
+            The part's path, relative to the workspace.
+        """
+        names = sorted(items)
+        path = f"{partition.folder}/part-{short_hash(json.dumps(names), 24)}.parquet"
+        if not self.workspace.exists(path):
+            schema = _part_schema(partition.table, {ITEMS: json.dumps(names).encode()})
+            table = pa.Table.from_pylist(list(rows), schema=schema)
+            self.workspace.put(path, lambda file: _write_parquet(partition.table, [table], file))
+        return path
+
+    def compact(self, partition: Partition) -> int:
+        """Join a partition's parts into one, new file first, old ones after; returns how many.
+
+        The new file names the parts it replaces, so a reader that sees both never counts twice.
+        """
+        parts = self.parts(partition)
+        if len(parts) < 2:
+            return 0
+        names = [PurePosixPath(part).name for part in parts]
+        items = sorted(self.items(partition))
+        metadata = {REPLACES: json.dumps(names).encode(), ITEMS: json.dumps(items).encode()}
+        schema = _part_schema(partition.table, metadata)
+        path = f"{partition.folder}/{COMPACTED}{short_hash(json.dumps(names), 24)}.parquet"
+        tables = (pa.Table.from_batches([batch]).cast(schema) for batch in self.scan(partition))
+        self.workspace.put(path, lambda file: _write_parquet(partition.table, tables, file))
+        for part in parts:
+            self.workspace.remove(part)
+        return len(parts)
+
+    # Finding
+
+    def partitions(self, table: str, corpus: str | None = None) -> list[Partition]:
+        """Every partition of a table, or of one corpus in it, sorted."""
+        found = []
+        for corpus_folder in self.workspace.folders(f"manifests/{_known(table).name}"):
+            name = corpus_folder.removeprefix("corpus=")
+            if corpus is not None and name != corpus:
+                continue
+            found += [
+                Partition(table, name, folder.removeprefix("fingerprint="))
+                for folder in self.workspace.folders(f"manifests/{table}/{corpus_folder}")
+            ]
+        return sorted(found)
+
+    def latest(self, table: str, corpus: str, fingerprint: str | None = None) -> Partition:
+        """The partition to read: the one asked for, the only one, or the last one completed.
+
+        Raises:
+            ManifestError: there is none; the message says which stage makes it.
+        """
+        partitions = self.partitions(table, corpus)
+        if fingerprint is not None:
+            partitions = [found for found in partitions if found.fingerprint == fingerprint]
+        if not partitions:
+            wanted = f" with fingerprint {fingerprint}" if fingerprint else ""
+            known = sorted({found.corpus for found in self.partitions(table)})
+            raise ManifestError(
+                f"{self.workspace.location}: no {table} of corpus {corpus!r}{wanted}; "
+                + (
+                    f"there are some of {', '.join(known)}"
+                    if known
+                    else f"no stage wrote {table} yet"
+                )
+                + " (see `silentmix status`)"
+            )
+        if len(partitions) == 1:
+            return partitions[0]
+        finished = self._finished()
+        return max(partitions, key=lambda found: (finished.get(found.fingerprint, ""), found))
+
+    def _finished(self) -> dict[str, str]:
+        """When each fingerprint's last completed run started."""
+        finished: dict[str, str] = {}
+        for partition in self.partitions(RUNS.name):
+            for run in self.rows(partition, columns=["started_at", "outcome"]):
+                if run["outcome"] == "completed":
+                    started = run["started_at"].isoformat()
+                    finished[partition.fingerprint] = max(
+                        started, finished.get(partition.fingerprint, "")
+                    )
+        return finished
+
+    def parts(self, partition: Partition) -> list[str]:
+        """The paths of a partition's parts, less those a compacted part replaces."""
+        paths = [
+            path for path in self.workspace.find(partition.folder) if path.endswith(".parquet")
+        ]
+        replaced: set[str] = set()
+        for path in paths:
+            if PurePosixPath(path).name.startswith(COMPACTED):
+                replaced.update(self._metadata(path, REPLACES))
+        return [path for path in paths if PurePosixPath(path).name not in replaced]
+
+    def items(self, partition: Partition) -> set[str]:
+        """Names of everything a partition covers, whether it left rows there or not."""
+        return {item for path in self.parts(partition) for item in self._metadata(path, ITEMS)}
+
+    def row_groups(self, partition: Partition) -> list[RowGroup]:
+        """The pieces in which a partition can be read and worked on in parallel."""
+        groups = []
+        for path in self.parts(partition):
+            with self._open(path) as file:
+                _check_schema(file.schema_arrow, _known(partition.table), self.workspace.url(path))
+                groups += [RowGroup(path, index) for index in range(file.metadata.num_row_groups)]
+        return groups
+
+    # Reading
+
+    def scan(
+        self, partition: Partition, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Read a partition batch by batch, in the order of its parts' names.
+
+        Raises:
+            ManifestError: a part has a schema this version does not know.
+        """
+        table = _known(partition.table)
+        for path in self.parts(partition):
+            with self._open(path) as file:
+                _check_schema(file.schema_arrow, table, self.workspace.url(path))
+                names = list(columns) if columns is not None else table.schema.names
+                yield from file.iter_batches(table.rows_a_group, columns=names)
+
+    def rows(
+        self, partition: Partition, columns: Sequence[str] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Read a partition row by row, as dictionaries."""
+        for batch in self.scan(partition, columns):
+            yield from batch.to_pylist()
+
+    def read(self, partition: Partition, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read columns of a partition that are known to fit in memory."""
+        schema = _known(partition.table).schema
+        if columns is not None:
+            schema = pa.schema([schema.field(name) for name in columns])
+        batches = [
+            pa.record_batch(batch.columns, schema=schema.remove_metadata())
+            for batch in self.scan(partition, columns)
+        ]
+        return pa.Table.from_batches(batches, schema=schema.remove_metadata())
+
+    def keys(self, partition: Partition) -> Iterator[str]:
+        """Each row's key, its parts joined with ``/``."""
+        columns = _known(partition.table).key
+        for row in self.rows(partition, columns):
+            yield "/".join(row[column] for column in columns)
+
+    def digest(self, partition: Partition) -> str:
+        """A digest of which rows a partition holds, whatever parts they lie in."""
+        return digest(self.keys(partition))
+
+    def count(self, partition: Partition) -> int:
+        """Rows in a partition, from the parts' footers."""
+        return sum(self._open(path).metadata.num_rows for path in self.parts(partition))
+
+    def read_row_group(
+        self, group: RowGroup, columns: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """The rows of one row group, as dictionaries."""
+        with self._open(group.path) as file:
+            rows: list[dict[str, Any]] = file.read_row_group(
+                group.index, None if columns is None else list(columns)
+            ).to_pylist()
+        return rows
+
+    def _open(self, path: str) -> pq.ParquetFile:
+        return pq.ParquetFile(self.workspace.fs.open(self.workspace.resolve(path), "rb"))
+
+    def _metadata(self, path: str, key: bytes) -> list[str]:
+        with self._open(path) as file:
+            names: list[str] = json.loads((file.schema_arrow.metadata or {}).get(key, b"[]"))
+        return names
+
+
+def _part_schema(table: str, metadata: Mapping[bytes, bytes]) -> pa.Schema:
+    schema = _known(table).schema
+    return schema.with_metadata({**(schema.metadata or {}), **metadata})
+
+
+def _write_parquet(name: str, tables: Iterable[pa.Table], file: Any) -> None:
+    writer: pq.ParquetWriter | None = None
+    for table in tables:
+        if writer is None:
+            writer = pq.ParquetWriter(file, table.schema, compression="zstd", version="2.6")
+        writer.write_table(table, row_group_size=_known(name).rows_a_group)
+    if writer is not None:
+        writer.close()
+
+
+def _known(name: str) -> Table:
+    if name not in TABLES:
+        raise ManifestError(f"no manifest {name!r}; there are {', '.join(TABLES)}")
+    return TABLES[name]
+
+
+def _check_schema(schema: pa.Schema, table: Table, url: str) -> None:
+    version = (schema.metadata or {}).get(b"silentmix.version", b"none").decode()
+    if version != str(table.version):
+        raise ManifestError(
+            f"{url}: {table.name} of schema version {version}, this silentmix knows "
+            f"{table.version}; read it with the version that wrote it, or upgrade"
+        )
+    missing = [name for name in table.schema.names if name not in schema.names]
+    if missing:
+        raise ManifestError(f"{url}: {table.name} without the column {missing[0]!r}")

@@ -1,0 +1,244 @@
+"""Every manifest's schema, in one place: types, units and a description for each field.
+
+Positions in audio are in samples at the canonical rate; ``*_frame`` and list columns with one value
+a frame are on the analysis grid of ``hop_samples`` samples. Levels are RMS in dB re full scale.
+The Hive partition columns ``corpus`` and ``fingerprint`` come on top of the fields listed here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+PARTITION_FIELDS = ("corpus", "fingerprint")
+
+_text, _int, _float, _flag = pa.string(), pa.int64(), pa.float32(), pa.bool_()
+_Fields = tuple[tuple[str, pa.DataType, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A manifest's name, version, key columns and Arrow schema."""
+
+    name: str
+    version: int
+    description: str
+    key: tuple[str, ...]
+    fields: _Fields
+    rows_a_group: int = 16_384
+    """Rows in a Parquet row group: few where a row holds a value a frame."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema, with the version and the descriptions as metadata."""
+        fields = [
+            pa.field(name, kind, nullable=False, metadata={"description": text})
+            for name, kind, text in self.fields
+        ]
+        metadata: dict[str | bytes, str | bytes] = {
+            "silentmix.table": self.name,
+            "silentmix.version": str(self.version),
+            "description": self.description,
+        }
+        return pa.schema(fields, metadata=metadata)
+
+
+TRACKS = Table(
+    name="tracks",
+    version=1,
+    description="Unlabelled music in canonical form, a row a track.",
+    key=("track_id",),
+    fields=(
+        ("track_id", _text, "Name of the track: the first digits of content_hash"),
+        ("path", _text, "Canonical audio, relative to the workspace"),
+        ("source_url", _text, "The file it was decoded from"),
+        ("source_bytes", _int, "Size of that file in bytes"),
+        ("num_samples", _int, "Length in samples a channel, as decoded"),
+        ("sample_rate", pa.int32(), "Samples a second of the canonical audio"),
+        ("duration_s", pa.float64(), "Length in seconds"),
+        ("peak", _float, "Largest absolute sample value as decoded; 1 is full scale"),
+        ("gain_db", _float, "Gain applied to bring a peak above full scale back to it"),
+        ("level_db", _float, "RMS level of the whole canonical track"),
+        ("truncated", _flag, "Whether the file broke off and only its beginning was used"),
+        ("content_hash", _text, "SHA-256 of the canonical samples"),
+    ),
+)
+
+REJECTS = Table(
+    name="rejects",
+    version=1,
+    description="What a stage could not use, and why.",
+    key=("stage", "item"),
+    fields=(
+        ("stage", _text, "Stage that refused it"),
+        ("item", _text, "The file (ingest) or track_id (later stages)"),
+        ("source_bytes", _int, "Size of the file in bytes, 0 for a track"),
+        ("reason", _text, "Short name of the reason, to count by"),
+        ("detail", _text, "What exactly was wrong"),
+    ),
+)
+
+STEMS = Table(
+    name="stems",
+    version=1,
+    description="The labelled set in canonical form, a row a song and source, mixture included.",
+    key=("track_id", "source"),
+    fields=(
+        ("track_id", _text, "Name of the song: a hash of its stems' content hashes"),
+        ("song", _text, "Name of the song in the labelled set"),
+        ("split", _text, "train, valid or test"),
+        ("source", _text, "drums, bass, other, vocals, or mixture"),
+        ("path", _text, "Canonical audio, relative to the workspace"),
+        ("source_url", _text, "The file it was decoded from"),
+        ("num_samples", _int, "Length in samples a channel, as decoded"),
+        ("sample_rate", pa.int32(), "Samples a second of the canonical audio"),
+        ("duration_s", pa.float64(), "Length in seconds"),
+        ("gain_db", _float, "Gain applied to all stems of the song alike"),
+        ("level_db", _float, "RMS level of the whole stem"),
+        ("content_hash", _text, "SHA-256 of the canonical samples"),
+    ),
+)
+
+ACTIVITY = Table(
+    name="activity",
+    version=1,
+    description="Where each stem sounds, a row a song and source.",
+    key=("track_id", "source"),
+    rows_a_group=64,
+    fields=(
+        ("track_id", _text, "Song, as in stems"),
+        ("split", _text, "train, valid or test"),
+        ("source", _text, "drums, bass, other, vocals, or mixture"),
+        ("hop_samples", pa.int32(), "Samples in a frame"),
+        ("active", pa.list_(_flag), "Whether the source is heard, a value a frame"),
+        ("level_db", pa.list_(_float), "RMS level of the stem, a value a frame"),
+        ("relative_db", _float, "Threshold relative to the mixture that was used"),
+        ("absolute_db", _float, "Absolute floor that was used"),
+        ("close_gap_s", _float, "Silences shorter than this count as active"),
+    ),
+)
+
+SCORES = Table(
+    name="scores",
+    version=1,
+    description="How likely each source is silent, frame by frame, a row a track.",
+    key=("track_id",),
+    rows_a_group=64,
+    fields=(
+        ("track_id", _text, "Track, as in tracks"),
+        ("detector_id", _text, "Detector that made the scores"),
+        ("path", _text, "Canonical audio, relative to the workspace"),
+        ("num_samples", _int, "Length in samples a channel"),
+        ("sources", pa.list_(_text), "Order of the sources in silence_probability"),
+        ("hop_samples", pa.int32(), "Samples in a frame"),
+        ("num_frames", _int, "Frames in the track"),
+        ("silence_probability", pa.list_(pa.list_(_float)), "A list a source, a value a frame"),
+        ("level_db", pa.list_(_float), "RMS level of the track, a value a frame"),
+    ),
+)
+
+SEGMENTS = Table(
+    name="segments",
+    version=1,
+    description="Stretches of unlabelled music in which some sources are silent.",
+    key=("segment_id",),
+    fields=(
+        ("segment_id", _text, "Name of the segment: track, samples and silent sources hashed"),
+        ("track_id", _text, "Track, as in tracks"),
+        ("path", _text, "Canonical audio of the track, relative to the workspace"),
+        ("track_num_samples", _int, "Length of the track in samples"),
+        ("start_sample", _int, "First sample"),
+        ("stop_sample", _int, "One past the last sample"),
+        ("duration_s", pa.float64(), "Length in seconds"),
+        ("silent_sources", pa.list_(_text), "Every source that is silent throughout"),
+        ("mean_probability", pa.list_(_float), "Mean probability of silence a silent source"),
+        ("min_probability", pa.list_(_float), "Least probability of silence a silent source"),
+        ("level_db", _float, "RMS level of the segment"),
+        ("detector_id", _text, "Detector whose scores it came from"),
+        ("scores_fingerprint", _text, "Partition of scores it came from"),
+        ("policy", _text, "Extraction policy and thresholds, as JSON"),
+    ),
+)
+
+REMIXES = Table(
+    name="remixes",
+    version=1,
+    description="Recipes: a segment, and what is added where it is silent. Rendered on the fly.",
+    key=("remix_id",),
+    fields=(
+        ("remix_id", _text, "Name of the recipe"),
+        ("segment_id", _text, "Segment, as in segments"),
+        ("track_id", _text, "Track of the segment"),
+        ("path", _text, "Canonical audio of the track, relative to the workspace"),
+        ("track_num_samples", _int, "Length of the track in samples"),
+        ("start_sample", _int, "First sample of the segment"),
+        ("stop_sample", _int, "One past the last sample of the segment"),
+        ("silent_sources", pa.list_(_text), "Every source that is silent in the segment"),
+        ("weight", _float, "Weight of the example in the loss"),
+        (
+            "added",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("source", _text),
+                        ("track_id", _text),
+                        ("path", _text),
+                        ("track_num_samples", _int),
+                        ("start_sample", _int),
+                        ("num_samples", _int),
+                        ("gain_db", _float),
+                    ]
+                )
+            ),
+            "Stem excerpts to add: source, song, where the excerpt starts, its length, its gain",
+        ),
+    ),
+)
+
+EVALUATIONS = Table(
+    name="evaluations",
+    version=1,
+    description="BSSEval v4 of a model on the test songs, a row a song and source.",
+    key=("model_id", "track_id", "source"),
+    fields=(
+        ("model_id", _text, "Model, as in models/"),
+        ("track_id", _text, "Song, as in stems"),
+        ("song", _text, "Name of the song"),
+        ("source", _text, "drums, bass, other or vocals"),
+        ("sdr_db", pa.float64(), "Median over frames of the signal-to-distortion ratio"),
+        ("isr_db", pa.float64(), "Median over frames of the image-to-spatial-distortion ratio"),
+        ("sir_db", pa.float64(), "Median over frames of the signal-to-interference ratio"),
+        ("sar_db", pa.float64(), "Median over frames of the signal-to-artifacts ratio"),
+        ("song_sdr_db", pa.float64(), "Whole-song ratio of the Music Demixing Challenge"),
+        ("museval_path", _text, "Frame-by-frame scores as museval JSON, relative to the workspace"),
+    ),
+)
+
+RUNS = Table(
+    name="runs",
+    version=1,
+    description="What ran: a row a stage run.",
+    key=("run_id",),
+    fields=(
+        ("run_id", _text, "Name of the run"),
+        ("stage", _text, "Stage that ran"),
+        ("flow_run_id", _text, "Prefect flow run, or empty"),
+        ("parameters", _text, "Parameters, as JSON"),
+        ("versions", _text, "Versions of silentmix, Python and the libraries that matter, as JSON"),
+        ("git_revision", _text, "Revision of the code, or empty"),
+        ("started_at", pa.timestamp("us", tz="UTC"), "When it started"),
+        ("duration_s", pa.float64(), "How long it took"),
+        ("counts", _text, "What went in and what came out, as JSON"),
+        ("outcome", _text, "completed, failed or cancelled"),
+        ("message", _text, "Why it failed, or empty"),
+    ),
+)
+
+TABLES = {
+    table.name: table
+    for table in (
+        TRACKS, REJECTS, STEMS, ACTIVITY, SCORES, SEGMENTS, REMIXES, EVALUATIONS, RUNS
+    )
+}  # fmt: skip
+"""All manifests by name."""

@@ -1,0 +1,191 @@
+"""The workspace: one root URL that holds everything a project produced.
+
+``audio/``, ``manifests/``, ``detectors/``, ``models/`` and ``reports/`` live below it, on any
+fsspec filesystem. Files appear whole or not at all, and no path can lead outside the root.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from fsspec.core import url_to_fs
+
+FORMAT = 1
+"""Version of the workspace layout; a workspace of a newer one is refused."""
+
+MARKER = "workspace.json"
+SINGLE_PUT_BYTES = 64 * 2**20
+"""Objects up to this size are stored with one PUT; larger ones as one multipart upload."""
+
+
+class WorkspaceError(ValueError):
+    """A workspace that is missing, foreign, too new, or a path that would leave it."""
+
+
+class Workspace:
+    """A root URL (folder, ``s3://…``, ``gs://…``, ``memory://…``) and safe access to what is in it.
+
+    Raises:
+        WorkspaceError: the URL names no workspace and ``create`` is false, names a folder that
+            holds something else, or a workspace written by a newer silentmix.
+    """
+
+    def __init__(self, url: str, *, create: bool = False) -> None:
+        self.fs, root = url_to_fs(url)
+        self.root = root.rstrip("/")
+        self.is_local = "file" in _protocols(self.fs)
+        self.location = self.root if self.is_local else self.fs.unstrip_protocol(self.root)
+        self._check_marker(create)
+
+    def __reduce__(self) -> tuple[type[Workspace], tuple[str]]:
+        return Workspace, (self.location,)
+
+    def __repr__(self) -> str:
+        return f"Workspace({self.location!r})"
+
+    def _check_marker(self, create: bool) -> None:
+        if self.exists(MARKER):
+            found = json.loads(self.read(MARKER)).get("format")
+            if not isinstance(found, int) or found > FORMAT:
+                raise WorkspaceError(
+                    f"{self.location}: workspace format {found} is newer than this silentmix knows "
+                    f"({FORMAT}); upgrade silentmix, or choose another --workspace"
+                )
+            return
+        if not create:
+            raise WorkspaceError(
+                f"{self.location}: no silentmix workspace here (no {MARKER}); check --workspace, "
+                "or begin one with `silentmix run` or `silentmix ingest`"
+            )
+        if self.is_local and Path(self.root).is_file():
+            raise WorkspaceError(f"{self.location}: is a file; --workspace wants a folder")
+        if any(not PurePosixPath(path).name.startswith(".") for path in self._listing()):
+            raise WorkspaceError(
+                f"{self.location}: holds files but is no silentmix workspace (no {MARKER}); "
+                "choose an empty or a new folder"
+            )
+        self.put_json(MARKER, {"format": FORMAT})
+
+    def _listing(self) -> list[str]:
+        try:
+            return list(self.fs.ls(self.root, detail=False))
+        except FileNotFoundError:
+            return []
+
+    def resolve(self, relative: str) -> str:
+        """The path of ``relative`` inside the filesystem; refuses one that leaves the workspace."""
+        path = PurePosixPath(relative)
+        if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in relative:
+            raise WorkspaceError(f"{relative!r}: not a path inside the workspace {self.location}")
+        return f"{self.root}/{path}"
+
+    def relative(self, path: str) -> str:
+        """The inverse of :meth:`resolve`, for what a listing returned."""
+        prefix = self.root.lstrip("/") + "/"
+        return path.lstrip("/").removeprefix(prefix)
+
+    def url(self, relative: str) -> str:
+        """A path or URL of ``relative`` that other programs understand."""
+        path = self.resolve(relative)
+        return path if self.is_local else self.fs.unstrip_protocol(path)
+
+    def exists(self, relative: str) -> bool:
+        """Whether ``relative`` is there. Asks the store, not a cache of it."""
+        self.fs.invalidate_cache()
+        return bool(self.fs.exists(self.resolve(relative)))
+
+    def read(self, relative: str) -> bytes:
+        """The bytes of a small file."""
+        return bytes(self.fs.cat_file(self.resolve(relative)))
+
+    def read_json(self, relative: str) -> Any:
+        """A JSON file's content."""
+        return json.loads(self.read(relative))
+
+    def find(self, relative: str) -> list[str]:
+        """Sorted relative paths of every file below a folder, but for hidden ones."""
+        self.fs.invalidate_cache()
+        found = (self.relative(path) for path in self.fs.find(self.resolve(relative)))
+        return sorted(path for path in found if not PurePosixPath(path).name.startswith("."))
+
+    def put(self, relative: str, write: Callable[[BinaryIO], object]) -> int:
+        """Store what ``write`` writes to a seekable binary file; returns its size in bytes.
+
+        The file appears whole or not at all and is durable when this returns: a synced temporary
+        name and a rename on a local disk, one PUT on an object store.
+        """
+        target = self.resolve(relative)
+        if self.is_local:
+            return _put_local(Path(target), write)
+        with tempfile.NamedTemporaryFile(prefix="silentmix-") as scratch:
+            write(scratch)  # type: ignore[arg-type]
+            scratch.flush()
+            size = scratch.seek(0, os.SEEK_END)
+            if size <= SINGLE_PUT_BYTES:
+                scratch.seek(0)
+                self.fs.pipe_file(target, scratch.read())
+            else:
+                self.fs.put_file(scratch.name, target)
+        return size
+
+    def put_bytes(self, relative: str, content: bytes) -> None:
+        """Store bytes."""
+        self.put(relative, lambda file: file.write(content))
+
+    def put_json(self, relative: str, content: object) -> None:
+        """Store a value as indented JSON with sorted keys."""
+        text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        self.put_bytes(relative, text.encode() + b"\n")
+
+    def remove(self, relative: str) -> None:
+        """Remove a file, if it is there."""
+        if self.exists(relative):
+            self.fs.rm_file(self.resolve(relative))
+
+    def folders(self, relative: str) -> Iterator[str]:
+        """Names of the folders right below ``relative``, sorted."""
+        self.fs.invalidate_cache()
+        try:
+            entries = self.fs.ls(self.resolve(relative), detail=True)
+        except FileNotFoundError:
+            return
+        yield from sorted(
+            PurePosixPath(entry["name"]).name for entry in entries if entry["type"] == "directory"
+        )
+
+
+def _protocols(fs: Any) -> tuple[str, ...]:
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+
+
+def _put_local(target: Path, write: Callable[[BinaryIO], object]) -> int:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+            size = os.fstat(file.fileno()).st_size
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return size
+
+
+def free_bytes(workspace: Workspace) -> int | None:
+    """Bytes left on a local workspace's disk, or None for an object store."""
+    return shutil.disk_usage(workspace.root).free if workspace.is_local else None

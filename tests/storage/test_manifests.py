@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage.manifests import ManifestError, Manifests, Partition
+from storage.schemas import PARTITION_FIELDS, SCORES, TABLES
+from storage.workspace import Workspace
+
+REJECTS = Partition("rejects", "corpus", "f1")
+
+
+def reject(item: str) -> dict[str, Any]:
+    detail = f"{item} is broken"
+    return {
+        "stage": "ingest", "item": item, "source_bytes": 1, "reason": "corrupt", "detail": detail
+    }  # fmt: skip
+
+
+def run_row(outcome: str, started_at: datetime) -> dict[str, Any]:
+    text = dict.fromkeys(
+        ("stage", "flow_run_id", "parameters", "versions", "git_revision", "counts", "message"), ""
+    )
+    return {
+        **text, "run_id": uuid.uuid4().hex, "started_at": started_at, "duration_s": 1.0,
+        "outcome": outcome,
+    }  # fmt: skip
+
+
+def example(kind: pa.DataType) -> Any:
+    if pa.types.is_list(kind):
+        return [example(kind.value_type)] * 2
+    if pa.types.is_struct(kind):
+        return {kind.field(i).name: example(kind.field(i).type) for i in range(kind.num_fields)}
+    if pa.types.is_boolean(kind):
+        return True
+    if pa.types.is_timestamp(kind):
+        return datetime(2026, 1, 2, tzinfo=UTC)
+    return "text" if pa.types.is_string(kind) else 3
+
+
+def test_rows_come_back_as_written(workspace: Workspace) -> None:
+    manifests = Manifests(workspace)
+    for name, table in TABLES.items():
+        row = {field: example(kind) for field, kind, _ in table.fields}
+        partition = Partition(name, "corpus", "f1")
+        manifests.write(partition, ["item"], [row, row])
+        assert list(manifests.rows(partition)) == [row, row]
+        assert manifests.count(partition) == 2
+
+
+def test_every_field_is_described() -> None:
+    for table in TABLES.values():
+        assert set(table.key) <= set(table.schema.names)
+        assert not set(PARTITION_FIELDS) & set(table.schema.names)
+        for field in table.schema:
+            assert len((field.metadata or {}).get(b"description", b"")) > 5, field.name
+
+
+def test_writing_the_same_items_again_changes_nothing(workspace: Workspace) -> None:
+    manifests = Manifests(workspace)
+    first = manifests.write(REJECTS, ["b", "a"], [reject("a")])
+    before = workspace.read(first)
+    assert manifests.write(REJECTS, ["a", "b"], [reject("other")]) == first
+    assert workspace.read(first) == before
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
+    content = []
+    for name in ("one", "two"):
+        workspace = Workspace(str(tmp_path / name), create=True)
+        path = Manifests(workspace).write(REJECTS, ["a"], [reject("a")])
+        content.append((path, workspace.read(path)))
+    assert content[0] == content[1]
+
+
+def test_items_without_rows_are_covered(workspace: Workspace) -> None:
+    manifests = Manifests(workspace)
+    manifests.write(REJECTS, ["a"], [reject("a")])
+    manifests.write(REJECTS, ["b"], [])
+    assert manifests.items(REJECTS) == {"a", "b"}
+    assert manifests.count(REJECTS) == 1
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.sets(st.text(min_size=1, max_size=4), max_size=3), max_size=6))
+def test_compaction_changes_no_row(batches: list[set[str]]) -> None:
+    workspace = Workspace(f"memory://{uuid.uuid4().hex}", create=True)
+    manifests = Manifests(workspace)
+    for index, batch in enumerate(batches):
+        items = [f"{index}-{name}" for name in sorted(batch)]
+        manifests.write(REJECTS, items, [reject(item) for item in items])
+
+    def content() -> tuple[object, ...]:
+        rows = sorted(row["item"] for row in manifests.rows(REJECTS))
+        return rows, manifests.items(REJECTS), manifests.digest(REJECTS)
+
+    before, parts = content(), len(manifests.parts(REJECTS))
+    assert manifests.compact(REJECTS) == (parts if parts > 1 else 0)
+    assert content() == before
+    assert len(manifests.parts(REJECTS)) <= 1 or parts <= 1
+
+
+def test_a_compaction_killed_halfway_counts_nothing_twice(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifests = Manifests(workspace)
+    for item in "abc":
+        manifests.write(REJECTS, [item], [reject(item)])
+
+    def killed(_: Workspace, path: str) -> None:
+        raise KeyboardInterrupt(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Workspace, "remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            manifests.compact(REJECTS)
+    assert len(workspace.find(REJECTS.folder)) == 4
+    assert sorted(row["item"] for row in manifests.rows(REJECTS)) == ["a", "b", "c"]
+
+
+def test_row_groups_cover_every_row_once(workspace: Workspace) -> None:
+    manifests = Manifests(workspace)
+    partition = Partition("scores", "corpus", "f1")
+    row = {field: example(kind) for field, kind, _ in SCORES.fields}
+    rows = [{**row, "track_id": f"t{index:03}"} for index in range(SCORES.rows_a_group + 5)]
+    manifests.write(partition, ["all"], rows)
+    groups = manifests.row_groups(partition)
+    assert len(groups) == 2
+    read = [r["track_id"] for group in groups for r in manifests.read_row_group(group)]
+    assert read == [r["track_id"] for r in rows]
+    assert manifests.read_row_group(groups[1], ["track_id"])[0] == {
+        "track_id": f"t{SCORES.rows_a_group:03}"
+    }
+
+
+def test_the_latest_partition_is_that_of_the_last_completed_run(workspace: Workspace) -> None:
+    manifests = Manifests(workspace)
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    history = [("fa", "completed", 2), ("fb", "completed", 1), ("fc", "failed", 3)]
+    for fingerprint, outcome, hours in history:
+        manifests.write(Partition("tracks", "music", fingerprint), ["x"], [])
+        runs = Partition("runs", "music", fingerprint)
+        manifests.write(runs, ["x"], [run_row(outcome, now + timedelta(hours=hours))])
+    assert manifests.latest("tracks", "music").fingerprint == "fa"
+    assert manifests.latest("tracks", "music", "fc").fingerprint == "fc"
+    with pytest.raises(ManifestError, match="no tracks of corpus 'music' with fingerprint fz"):
+        manifests.latest("tracks", "music", "fz")
+    with pytest.raises(ManifestError, match="there are some of music"):
+        manifests.latest("tracks", "musik")
+    with pytest.raises(ManifestError, match="no stage wrote segments yet"):
+        manifests.latest("segments", "music")
+
+
+def test_a_schema_of_another_version_is_refused(workspace: Workspace) -> None:
+    manifests = Manifests(workspace)
+    path = manifests.write(REJECTS, ["a"], [reject("a")])
+    table = pq.read_table(workspace.fs.open(workspace.resolve(path)), partitioning=None)
+    metadata: Mapping[bytes, bytes] = {**table.schema.metadata, b"silentmix.version": b"99"}
+
+    def write(file: Any) -> None:
+        pq.write_table(table.replace_schema_metadata(dict(metadata)), file)
+
+    workspace.remove(path)
+    workspace.put(path, write)
+    with pytest.raises(ManifestError, match=r"rejects of schema version 99, this silentmix knows"):
+        list(manifests.rows(REJECTS))
+
+
+@pytest.mark.parametrize("name", ["", "2024", "a/b", "../x", "a b", "a=b", "-x"])
+def test_a_corpus_name_is_a_folder_name(name: str) -> None:
+    with pytest.raises(ManifestError, match="a name starts with a letter"):
+        Partition("tracks", name, "f1")
+
+
+def test_an_unknown_table_is_named(workspace: Workspace) -> None:
+    with pytest.raises(ManifestError, match="no manifest 'songs'; there are tracks"):
+        Manifests(workspace).partitions("songs")
+
+
+def test_other_programs_read_the_manifests_as_they_are(tmp_path: Path) -> None:
+    workspace = Workspace(str(tmp_path / "w"), create=True)
+    manifests = Manifests(workspace)
+    for name, table in TABLES.items():
+        row = {field: example(kind) for field, kind, _ in table.fields}
+        manifests.write(Partition(name, "corpus", "f1"), ["item"], [row])
+        folder = workspace.url(f"manifests/{name}")
+        files = f"{folder}/**/*.parquet"
+        columns = {*table.schema.names, *PARTITION_FIELDS}
+        assert set(pd.read_parquet(folder).columns) == columns
+        assert set(pl.read_parquet(files, hive_partitioning=True).columns) == columns
+        found = duckdb.sql(f"SELECT * FROM read_parquet('{files}', hive_partitioning = true)")
+        assert set(found.columns) == columns
+        assert found.fetchone() is not None

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from storage.workspace import FORMAT, MARKER, Workspace, WorkspaceError
+
+
+def test_what_was_put_is_read_back(workspace: Workspace) -> None:
+    workspace.put_json("models/a/config.json", {"b": 1, "ä": [2.5]})
+    assert workspace.read_json("models/a/config.json") == {"b": 1, "ä": [2.5]}
+    assert workspace.find("models") == ["models/a/config.json"]
+    assert list(workspace.folders("models")) == ["a"]
+    workspace.remove("models/a/config.json")
+    assert not workspace.exists("models/a/config.json")
+
+
+def test_put_gives_a_seekable_file_and_returns_its_size(workspace: Workspace) -> None:
+    def write(file: BinaryIO) -> None:
+        file.write(b"....tail")
+        file.seek(0)
+        file.write(b"head")
+
+    assert workspace.put("audio/x.bin", write) == 8
+    assert workspace.read("audio/x.bin") == b"headtail"
+
+
+def test_a_failed_put_leaves_nothing_and_keeps_the_old_content(workspace: Workspace) -> None:
+    workspace.put_bytes("a/b", b"old")
+
+    def fail(file: BinaryIO) -> None:
+        file.write(b"half")
+        raise RuntimeError("killed")
+
+    for name in ("a/b", "a/new"):
+        with pytest.raises(RuntimeError, match="killed"):
+            workspace.put(name, fail)
+    assert workspace.read("a/b") == b"old"
+    assert workspace.find("a") == ["a/b"]
+    if workspace.is_local:
+        assert [path.name for path in (Path(workspace.root) / "a").iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "", ".", "a\0b", "a/.."])
+def test_no_path_leaves_the_workspace(workspace: Workspace, path: str) -> None:
+    with pytest.raises(WorkspaceError, match="not a path inside"):
+        workspace.resolve(path)
+
+
+def test_a_workspace_travels_to_other_processes(workspace: Workspace) -> None:
+    workspace.put_bytes("a", b"1")
+    assert pickle.loads(pickle.dumps(workspace)).read("a") == b"1"
+
+
+def test_opening_again_needs_no_create(workspace: Workspace) -> None:
+    assert Workspace(workspace.location).read_json(MARKER) == {"format": FORMAT}
+
+
+def test_a_missing_workspace_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match=r"nowhere: no silentmix workspace here"):
+        Workspace(str(tmp_path / "nowhere"))
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(WorkspaceError, match="holds files but is no silentmix workspace"):
+        Workspace(str(tmp_path), create=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_file_is_no_workspace(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(WorkspaceError, match="is a file"):
+        Workspace(str(tmp_path / "file"), create=True)
+
+
+def test_a_newer_workspace_is_refused(workspace: Workspace) -> None:
+    workspace.put_json(MARKER, {"format": FORMAT + 1})
+    with pytest.raises(WorkspaceError, match=f"format {FORMAT + 1} is newer"):
+        Workspace(workspace.location, create=True)
