@@ -1,0 +1,85 @@
+"""What a person sees of a stage in the Prefect UI, and finds again as files in ``reports/``.
+
+The UI renders markdown with data-URI images and ``<audio controls>``; an artifact stays below
+:data:`MAX_ARTIFACT_BYTES`.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+import soundfile
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from storage.workspace import Workspace
+
+MAX_ARTIFACT_BYTES = 2_000_000
+PLAYER_S = 12.0
+
+
+class Report:
+    """One stage run's tables, plots and sounds, shown in the UI and kept in ``reports/<run>/``."""
+
+    def __init__(self, workspace: Workspace, stage: str, run_id: str) -> None:
+        self.workspace, self.stage = workspace, stage
+        self.folder = f"reports/{run_id}"
+        self._sections: list[str] = []
+        self._size = 0
+
+    def table(self, key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
+        """A table artifact of its own, for rows a person reads."""
+        create_table_artifact(
+            table=[dict(row) for row in rows], key=f"{self.stage}-{key}", description=description
+        )
+        self.workspace.put_json(f"{self.folder}/{key}.json", [dict(row) for row in rows])
+
+    def text(self, markdown: str) -> None:
+        """A paragraph of the report."""
+        self._append(markdown)
+
+    def plot(self, name: str, figure: matplotlib.figure.Figure, caption: str) -> None:
+        """A plot of the report."""
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+        png = buffer.getvalue()
+        self.workspace.put_bytes(f"{self.folder}/{name}.png", png)
+        self._append(f"**{caption}**\n\n![{caption}]({_data_uri('image/png', png)})")
+
+    def player(self, name: str, audio_ct: np.ndarray, sample_rate: int, caption: str) -> None:
+        """A player of the report: at most :data:`PLAYER_S` seconds, as MP3.
+
+        Args:
+            name: file name without its ending.
+            audio_ct: audio of shape ``(C, T)``.
+            sample_rate: samples a second.
+            caption: what it is.
+        """
+        audio = audio_ct[:, : int(PLAYER_S * sample_rate)]
+        buffer = io.BytesIO()
+        clipped = np.clip(audio.T, -1.0, 1.0)
+        soundfile.write(buffer, clipped, sample_rate, format="MP3", compression_level=0.5)
+        mp3 = buffer.getvalue()
+        self.workspace.put_bytes(f"{self.folder}/{name}.mp3", mp3)
+        source = _data_uri("audio/mpeg", mp3)
+        self._append(f'{caption}\n\n<audio controls src="{source}"></audio>')
+
+    def _append(self, section: str) -> None:
+        if self._size + len(section) > MAX_ARTIFACT_BYTES:
+            return  # the file in reports/ is there all the same
+        self._sections.append(section)
+        self._size += len(section)
+
+    def publish(self, title: str) -> None:
+        """Show the report in the UI, and keep it as markdown."""
+        markdown = f"# {title}\n\n" + "\n\n".join(self._sections)
+        create_markdown_artifact(markdown, key=f"{self.stage}-report", description=title)
+        self.workspace.put_bytes(f"{self.folder}/report.md", markdown.encode())
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

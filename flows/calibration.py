@@ -1,0 +1,114 @@
+"""Thresholds of a detector for an extraction policy, from the songs it was not trained on."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+from pydantic import Field
+
+from demucs_core import SOURCES
+from demucs_core.calibration import InsufficientEvidenceError, ScoredSong, calibrate
+from demucs_core.calibration_result import Calibration
+from demucs_core.extraction import ExtractionPolicy
+from demucs_core.precision_bound import BoundConfig
+from flows import registry
+from flows.configuration import UserError
+from flows.labelled import load_activity
+from flows.parameters import Options
+from storage.fingerprint import fingerprint
+from storage.manifests import Manifests, Partition
+from storage.workspace import Workspace
+
+VERSION = 1
+_policy, _bound = ExtractionPolicy(), BoundConfig()
+
+
+class PolicyOptions(Options):
+    """What is extracted, and how sure one must be of it."""
+
+    min_duration_s: float = Field(
+        _policy.min_duration_s, gt=0, description="Shortest segment in seconds, guards cut off."
+    )
+    guard_s: float = Field(
+        _policy.guard_s, ge=0, description="Seconds cut from both ends of a silent stretch."
+    )
+    hysteresis: float = Field(
+        _policy.hysteresis, ge=0, description="How far, in log-odds, the probability may fall "
+        "below the threshold before a stretch ends."
+    )  # fmt: skip
+    min_level_db: float = Field(
+        _policy.min_level_db, lt=0, description="Level in dBFS below which the music is too quiet."
+    )
+    max_quiet_s: float = Field(
+        _policy.max_quiet_s, ge=0, description="Longest quiet stretch in seconds inside a segment."
+    )
+    target_precision: float = Field(
+        0.98, gt=0, lt=1, description="Share of the extracted seconds that must be silent in truth."
+    )
+    confidence: float = Field(
+        _bound.confidence, gt=0.5, lt=1, description="Confidence of the promise."
+    )
+    min_songs: int = Field(
+        5, ge=2, description="Held-out songs with extracted seconds that a threshold stands on."
+    )
+    allow_insufficient_evidence: bool = Field(
+        False, description="Take the best threshold where the songs held out are too few to "
+        "promise the target; what is made with it is marked."
+    )  # fmt: skip
+
+    @property
+    def policy(self) -> ExtractionPolicy:
+        """The extraction policy alone."""
+        return ExtractionPolicy(
+            **{field.name: getattr(self, field.name) for field in fields(ExtractionPolicy)}
+        )
+
+
+def calibrated(workspace: Workspace, detector: str, options: PolicyOptions) -> Calibration:
+    """The detector's thresholds for these options: computed once, then read back.
+
+    Raises:
+        UserError: the songs held out are too few for the target; says how many more it takes.
+    """
+    values = {name: getattr(options, name) for name in PolicyOptions.model_fields}
+    name = fingerprint("calibrate", VERSION, detector=detector, **values)
+    path = f"detectors/{detector}/calibrations/{name}.json"
+    if workspace.exists(path):
+        return Calibration.from_json(workspace.read_json(path))
+    description = registry.describe(workspace, "detectors", detector)
+    try:
+        calibration = calibrate(
+            _held_out_songs(Manifests(workspace), description["held_out"]),
+            options.policy,
+            SOURCES,
+            target_precision=options.target_precision,
+            bound=BoundConfig(confidence=options.confidence),
+            min_songs=options.min_songs,
+            allow_insufficient_evidence=options.allow_insufficient_evidence,
+        )
+    except InsufficientEvidenceError as error:
+        raise UserError(
+            f"detector {detector}: {error} (add songs to valid/, lower target_precision, or set "
+            "allow_insufficient_evidence)"
+        ) from error
+    workspace.put_json(path, calibration.to_json())
+    return calibration
+
+
+def _held_out_songs(manifests: Manifests, held_out: dict[str, str]) -> list[ScoredSong]:
+    corpus = held_out["corpus"]
+    activity = load_activity(
+        manifests, Partition("activity", corpus, held_out["activity"]), "valid"
+    )
+    scores = Partition("scores", corpus, held_out["scores"])
+    return [
+        ScoredSong(
+            track_id=row["track_id"],
+            probability=np.array(row["silence_probability"], dtype=np.float32),
+            level_db=np.array(row["level_db"], dtype=np.float32),
+            active=activity[row["track_id"]].active,
+        )
+        for row in manifests.rows(scores)
+        if row["track_id"] in activity
+    ]

@@ -1,0 +1,192 @@
+"""The commands of ``silentmix``.
+
+A stage's command takes the fields of that stage's parameters; ``--config FILE`` reads them from
+YAML, and flags win over the file.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import cyclopts
+from cyclopts import Parameter
+from pydantic import BaseModel, ValidationError
+from rich.console import Console
+from rich.table import Table
+from storage.discovery import DiscoveryError
+from storage.labelled import LabelledSetError
+
+from flows import overview
+from flows.configuration import UserError, load_config, stage_section
+from flows.demo import DemoParameters, run_demo
+from flows.evaluate import EvaluateParameters, evaluate
+from flows.extract import ExtractParameters, extract
+from flows.fit_detector import FitDetectorParameters, fit_detector
+from flows.ingest import IngestParameters, ingest
+from flows.parameters import describe
+from flows.pipeline import STAGES, PipelineParameters, Stage, pipeline
+from flows.remix import RemixParameters, remix
+from flows.score import ScoreParameters, score
+from flows.separate import SeparateParameters, separate_files
+from flows.server import DEFAULT_PORT, serve_ui
+from flows.stage import StageResult
+from flows.train import TrainParameters, train
+from storage.manifests import ManifestError
+from storage.weights import WeightsError
+from storage.workspace import WorkspaceError
+
+USER_ERRORS = (
+    UserError, WorkspaceError, ManifestError, LabelledSetError, DiscoveryError, WeightsError
+)  # fmt: skip
+
+STAGE_FLOWS: dict[str, tuple[Callable[[Any], Any], type[BaseModel]]] = {
+    "ingest": (ingest, IngestParameters),
+    "fit-detector": (fit_detector, FitDetectorParameters),
+    "score": (score, ScoreParameters),
+    "extract": (extract, ExtractParameters),
+    "remix": (remix, RemixParameters),
+    "train": (train, TrainParameters),
+    "evaluate": (evaluate, EvaluateParameters),
+}
+
+app = cyclopts.App(
+    name="silentmix",
+    help="Train music source separation on unlabelled music: find the stretches in which a source "
+    "is silent, remix them with known stems, train Demucs on both.\n\n"
+    "Begin with `silentmix demo`. On your own music: `silentmix run --labelled MUSDB18 "
+    "--unlabelled MUSIC --workspace RESULTS`, then `silentmix status --workspace RESULTS`. "
+    "Every command continues where it stopped; `silentmix COMMAND --help` tells its parameters.",
+    help_format="markdown",
+    result_action="return_value",
+)
+stages_group = cyclopts.Group("Stages, one by one", sort_key=2)
+main_group = cyclopts.Group("The whole pipeline", sort_key=1)
+results_group = cyclopts.Group("Results", sort_key=3)
+console = Console()
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse and run one command.
+
+    Raises:
+        UserError: and the others of :data:`USER_ERRORS`, for what a user can mend.
+    """
+    try:
+        app.meta(list(arguments), exit_on_error=False, print_error=False)
+    except cyclopts.ValidationError as error:
+        cause = error.__cause__
+        if isinstance(cause, ValidationError):
+            raise UserError(describe(cause)) from error
+        raise UserError(str(error)) from error
+    except cyclopts.CycloptsError as error:
+        raise UserError(f"{error} See --help.") from error
+
+
+@app.meta.default
+def _with_config(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    config: Annotated[str, Parameter(help="YAML file with the fields of the parameters.")] = "",
+) -> None:
+    if config:
+        loaded, stage = load_config(config), tokens[0] if tokens else ""
+        known = {name: set(model.model_fields) for name, (_, model) in STAGE_FLOWS.items()}
+        known["run"] = known[""] = set(PipelineParameters.model_fields) - set(STAGES)
+        known["demo"] = set(DemoParameters.model_fields)
+        if stage in STAGE_FLOWS:
+            app.config = cyclopts.config.Dict({stage: stage_section(loaded, stage, known)})
+        elif stage == "run":
+            stage_section(loaded, stage, known)
+            app.config = cyclopts.config.Dict({"run": loaded})
+    app(tokens, exit_on_error=False, print_error=False)
+
+
+def _add_stage(name: str, stage_flow: Callable[[Any], Any], model: type[BaseModel]) -> None:
+    def command(parameters: BaseModel) -> None:
+        print_results([stage_flow(parameters)])
+
+    command.__annotations__["parameters"] = Annotated[model, Parameter(name="*")]
+    command.__doc__ = inspect.getdoc(stage_flow)
+    app.command(command, name=name, group=stages_group)
+
+
+for _name, (_flow, _model) in STAGE_FLOWS.items():
+    _add_stage(_name, _flow, _model)
+
+
+@app.command(name="run", group=main_group)
+def run_command(
+    parameters: Annotated[PipelineParameters, Parameter(name="*")],
+    *,
+    only: Annotated[Stage | None, Parameter(help="Run this stage alone.")] = None,
+) -> None:
+    """Run the pipeline on your labelled set and your unlabelled music."""
+    if only is not None:
+        parameters = parameters.model_copy(update={"from_stage": only, "until_stage": only})
+    print_results(pipeline(parameters))
+
+
+@app.command(name="demo", group=main_group)
+def demo_command(parameters: Annotated[DemoParameters, Parameter(name="*")]) -> None:
+    """Make a corpus and run the whole pipeline on it: about ten minutes on two cores."""
+    run_demo(parameters, console)
+
+
+@app.command(name="separate", group=results_group)
+def separate_command(parameters: Annotated[SeparateParameters, Parameter(name="*")]) -> None:
+    """Separate audio files into stems with a trained model."""
+    for path in separate_files(parameters):
+        console.print(path, soft_wrap=True)
+
+
+@app.command(group=results_group)
+def status(*, workspace: str = "workspace") -> None:
+    """Show what a workspace holds, corpus by corpus, stage by stage."""
+    overview.print_status(workspace, console)
+
+
+manifests_app = cyclopts.App(name="manifests", help="Look into the Parquet manifests.")
+app.command(manifests_app, group=results_group)
+
+
+@manifests_app.command(name="list")
+def list_manifests(*, workspace: str = "workspace") -> None:
+    """List the partitions of every manifest, with their rows."""
+    overview.print_manifests(workspace, console)
+
+
+@manifests_app.command(name="show")
+def show_manifest(
+    table: str, *, workspace: str = "workspace", corpus: str = "", rows: int = 20
+) -> None:
+    """Show a manifest's fields and its first rows."""
+    overview.print_rows(workspace, table, corpus, rows, console)
+
+
+@manifests_app.command(name="query")
+def query_manifests(sql: str, *, workspace: str = "workspace") -> None:
+    """Run SQL over the manifests; each is a table of its name.
+
+    For example `silentmix manifests query "SELECT reason, count(*) FROM rejects GROUP BY reason"`.
+    """
+    overview.print_query(workspace, sql, console)
+
+
+@app.command(group=results_group)
+def ui(*, workspace: str = "workspace", port: int = DEFAULT_PORT) -> None:
+    """Open the Prefect UI on the runs of a workspace."""
+    del workspace  # decides Prefect's settings before this is called
+    raise SystemExit(serve_ui(port))
+
+
+def print_results(results: Sequence[StageResult]) -> None:
+    """A line a stage: what it made."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("stage", "corpus", "made", "counts"):
+        table.add_column(heading, overflow="fold")
+    for result in results:
+        counts = ", ".join(f"{name} {value:g}" for name, value in result.counts.items())
+        made = f"{result.fingerprint}{' (was done)' if result.already_done else ''}"
+        table.add_row(result.stage, result.corpus, made, counts)
+    console.print(table)

@@ -1,0 +1,63 @@
+"""The configuration file: YAML with the fields of the parameters, stage by stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+class UserError(ValueError):
+    """Something a user can mend; shown as one line, without a traceback."""
+
+
+def load_config(path: str) -> dict[str, Any]:
+    """Read a YAML configuration.
+
+    Raises:
+        UserError: the file is missing or holds no mapping.
+    """
+    try:
+        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: no configuration file to read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from error
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise UserError(f"{path}: a configuration maps fields to values, this is something else")
+    return loaded
+
+
+def stage_section(config: dict[str, Any], stage: str, known: dict[str, set[str]]) -> dict[str, Any]:
+    """The fields of one stage: those at the top of the file, and over them the stage's section.
+
+    Args:
+        config: what the file holds.
+        stage: the stage's command.
+        known: every section's name and fields; ``""`` holds those at the top.
+
+    Raises:
+        UserError: a field or a section that nobody knows, by name.
+    """
+    for name, value in config.items():
+        section = name.replace("_", "-")
+        if section in known and section:
+            unknown = (
+                sorted(set(value or {}) - known[section]) if isinstance(value, dict) else ["?"]
+            )
+            if unknown:
+                raise UserError(
+                    f"configuration: {name} has no field {unknown[0]!r}; it has "
+                    f"{', '.join(sorted(known[section]))}"
+                )
+        elif name not in known[""]:
+            raise UserError(
+                f"configuration: unknown field {name!r}; at the top there may be "
+                f"{', '.join(sorted(known['']))}, and the sections {', '.join(sorted(known))}"
+            )
+    top = {name: value for name, value in config.items() if name in known[stage]}
+    fields = config.get(stage.replace("-", "_"), config.get(stage)) or {}
+    return {**top, **fields}

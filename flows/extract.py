@@ -1,0 +1,198 @@
+"""Stage 4: stretches of a scored corpus in which sources are silent → ``segments``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from prefect import flow
+from pydantic import Field
+
+from demucs_core import SAMPLE_RATE, SOURCES
+from demucs_core.extraction import ExtractionPolicy, Segment, extract_segments
+from flows import registry
+from flows.calibration import PolicyOptions, calibrated
+from flows.execution import dask_client, run_batches
+from flows.parameters import CorpusName, StageParameters
+from flows.plots import bars
+from flows.progress import progress
+from flows.score import scores_fingerprint
+from flows.stage import StageResult, StageRun, stage_run
+from storage.fingerprint import fingerprint, short_hash
+from storage.manifests import Manifests, Partition, RowGroup
+from storage.reading import CropReader
+from storage.workspace import Workspace
+
+STAGE, VERSION = "extract", 1
+PLAYERS_A_SOURCE = 2
+
+
+class ExtractParameters(PolicyOptions, StageParameters):
+    """Which corpus to extract from, by which detector's scores."""
+
+    corpus: CorpusName = Field("music", description="Corpus whose scores are read.")
+    detector: str = Field(
+        "", description="Detector that scored; empty takes the only one there is."
+    )
+
+
+@dataclass(frozen=True)
+class ExtractBatch:
+    """A row group of scores that one Dask task extracts from."""
+
+    workspace: Workspace
+    target: Partition
+    scores: Partition
+    row_group: RowGroup
+    policy: ExtractionPolicy
+    thresholds: tuple[float, ...]
+    policy_json: str
+
+
+@flow(name="extract", flow_run_name="extract {parameters.corpus}")
+def extract(parameters: ExtractParameters) -> StageResult:
+    """Extract every stretch of a corpus in which a source is silent, as sure as was asked for."""
+    workspace = Workspace(parameters.workspace)
+    manifests = Manifests(workspace)
+    detector = registry.resolve(workspace, "detectors", parameters.detector)
+    scores = manifests.latest("scores", parameters.corpus, scores_fingerprint(detector))
+    calibration = calibrated(workspace, detector, parameters)
+    policy_json = json.dumps(
+        {
+            **asdict(parameters.policy),
+            "thresholds": dict(zip(SOURCES, calibration.thresholds, strict=True)),
+            "target_precision": parameters.target_precision,
+            "overridden": calibration.overridden,
+        },
+        sort_keys=True,
+    )
+    name = fingerprint(STAGE, VERSION, scores=scores.fingerprint, policy=policy_json)
+    with stage_run(
+        STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
+    ) as run:
+        segments = run.partition("segments")
+        done = manifests.items(segments)
+        batches = [
+            ExtractBatch(
+                workspace, segments, scores, group, parameters.policy, calibration.thresholds,
+                policy_json,
+            )
+            for group in manifests.row_groups(scores)
+            if {row["track_id"] for row in manifests.read_row_group(group, ["track_id"])} - done
+        ]  # fmt: skip
+        run.already_done = not batches
+        if batches:
+            with dask_client(parameters) as client, progress(STAGE, len(batches)) as bar:
+                for counts in run_batches(client, extract_batch, batches, bar):
+                    run.count(**counts)
+        _summarise(run, segments)
+        return run.result()
+
+
+def extract_batch(batch: ExtractBatch) -> dict[str, float]:
+    """Extract from one row group of scores, and write its part of ``segments``."""
+    manifests = Manifests(batch.workspace)
+    done = manifests.items(batch.target)
+    tracks = [
+        row for row in manifests.read_row_group(batch.row_group) if row["track_id"] not in done
+    ]
+    rows = [
+        segment_row(track, segment, batch.scores.fingerprint, batch.policy_json)
+        for track in tracks
+        for segment in extract_segments(
+            np.array(track["silence_probability"], dtype=np.float32),
+            np.array(track["level_db"], dtype=np.float32),
+            batch.thresholds,
+            batch.policy,
+            num_samples=track["num_samples"],
+            hop_samples=track["hop_samples"],
+        )
+    ]
+    manifests.write(batch.target, [track["track_id"] for track in tracks], rows)
+    return {"tracks": len(tracks), "new_segments": len(rows)}
+
+
+def segment_row(
+    track: dict[str, Any], segment: Segment, scores_fingerprint: str, policy_json: str
+) -> dict[str, Any]:
+    """A segment as its row in ``segments``."""
+    silent = [SOURCES[index] for index in segment.silent]
+    key = f"{track['track_id']}/{segment.start_sample}/{segment.stop_sample}/{'+'.join(silent)}"
+    return {
+        "segment_id": short_hash(key, 20),
+        "track_id": track["track_id"],
+        "path": track["path"],
+        "track_num_samples": track["num_samples"],
+        "start_sample": segment.start_sample,
+        "stop_sample": segment.stop_sample,
+        "duration_s": (segment.stop_sample - segment.start_sample) / SAMPLE_RATE,
+        "silent_sources": silent,
+        "mean_probability": segment.mean_probability,
+        "min_probability": segment.min_probability,
+        "level_db": segment.level_db,
+        "detector_id": track["detector_id"],
+        "scores_fingerprint": scores_fingerprint,
+        "policy": policy_json,
+    }
+
+
+def silent_minutes(manifests: Manifests, segments: Partition) -> dict[str, float]:
+    """Minutes of music in which each source is silent: overlapping segments count once."""
+    columns = ["track_id", "start_sample", "stop_sample", "silent_sources"]
+    minutes = dict.fromkeys(SOURCES, 0.0)
+    # the segments of a track lie together in one part, in order of their start
+    open_until: dict[str, int] = {}
+    track = ""
+    for row in manifests.rows(segments, columns):
+        if row["track_id"] != track:
+            track, open_until = row["track_id"], {}
+        for source in row["silent_sources"]:
+            start = max(row["start_sample"], open_until.get(source, 0))
+            if row["stop_sample"] > start:
+                minutes[source] += (row["stop_sample"] - start) / SAMPLE_RATE / 60
+                open_until[source] = row["stop_sample"]
+    return minutes
+
+
+def _summarise(run: StageRun, segments: Partition) -> None:
+    minutes = silent_minutes(run.manifests, segments)
+    run.counts.update({f"{source}_minutes": round(value, 2) for source, value in minutes.items()})
+    run.counts["segments"] = run.manifests.count(segments)
+    if run.already_done:
+        return
+    run.report.table(
+        "minutes",
+        [
+            {"silent source": source, "minutes": round(value, 2)}
+            for source, value in minutes.items()
+        ],
+        f"Minutes extracted from {segments.corpus}",
+    )
+    bars(run.report, "minutes", minutes, "minutes", "Minutes in which a source is silent")
+    for row in _examples(run.manifests, segments):
+        start, stop = row["start_sample"], row["stop_sample"]
+        audio = CropReader(run.workspace.location)(row["path"], start, stop - start)
+        silent = ", ".join(row["silent_sources"])
+        run.report.player(
+            row["segment_id"], audio, SAMPLE_RATE,
+            f"no **{silent}**: {row['duration_s']:.1f} s from {start / SAMPLE_RATE:.1f} s of "
+            f"{row['track_id']}",
+        )  # fmt: skip
+    run.report.publish(f"Segments of {segments.corpus}")
+
+
+def _examples(manifests: Manifests, segments: Partition) -> Sequence[dict[str, Any]]:
+    """The first segments found without each source."""
+    wanted = dict.fromkeys(SOURCES, PLAYERS_A_SOURCE)
+    found = []
+    for row in manifests.rows(segments):
+        source = min(row["silent_sources"], key=SOURCES.index)
+        if wanted[source] > 0:
+            wanted[source] -= 1
+            found.append(row)
+        if not any(wanted.values()):
+            break
+    return found

@@ -1,0 +1,181 @@
+"""Stage 1: music → canonical audio and ``tracks``, or ``stems`` and ``activity``; ``rejects``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from prefect import flow
+from prefect.logging import get_run_logger
+from pydantic import Field
+from storage.discovery import find_audio
+from storage.labelled import find_songs
+
+from demucs_core import SAMPLE_RATE, SOURCES
+from demucs_core.activity import ActivityConfig
+from flows.execution import dask_client, pending_batches, run_batches
+from flows.ingest_stems import StemBatch, commit_songs, ingest_songs, song_item
+from flows.ingest_tracks import TrackBatch, TrackCommitter, file_item, ingest_files
+from flows.parameters import RUNTIME, BatchSize, CorpusName, Options, StageParameters
+from flows.progress import progress
+from flows.stage import StageResult, StageRun, stage_run
+from storage.fingerprint import fingerprint
+from storage.workspace import Workspace
+
+STAGE, VERSION = "ingest", 1
+_activity = ActivityConfig()
+
+
+class IngestOptions(Options):
+    """What counts as usable music, and when a stem counts as heard."""
+
+    min_duration_s: float = Field(3.0, gt=0, description="Shorter files are rejected.")
+    silence_db: float = Field(
+        -70.0, lt=0, description="Files whose level in dBFS is below this are rejected as silent."
+    )
+    valid_share: float = Field(
+        0.14,
+        ge=0,
+        lt=1,
+        description="Share of the training songs held out for validation, where "
+        "the labelled set has no valid/ folder and no songs that MUSDB18 holds out.",
+    )
+    relative_db: float = Field(
+        _activity.relative_db,
+        lt=0,
+        description="A stem this far below the mixture, in dB, counts as silent.",
+    )
+    absolute_db: float = Field(
+        _activity.absolute_db, lt=0, description="A stem below this level in dBFS is silent."
+    )
+    close_gap_s: float = Field(
+        _activity.close_gap_s, ge=0, description="Silences shorter than this count as active."
+    )
+    batch_files: BatchSize = Field(16, description="Files a Dask task decodes at once.")
+
+
+class IngestParameters(IngestOptions, StageParameters):
+    """What to ingest, as which corpus."""
+
+    source: Annotated[str, RUNTIME] = Field(
+        description="Folder, glob, list of files (.txt, .m3u) or URL of unlabelled music; or, with "
+        "labelled, the folder of a labelled set."
+    )
+    corpus: CorpusName = Field("music", description="Name to give the corpus.")
+    labelled: Annotated[bool, RUNTIME] = Field(
+        False, description="The source is a labelled set: MUSDB18, MUSDB18-HQ or stem folders."
+    )
+    require_test: Annotated[bool, RUNTIME] = Field(
+        False, description="Refuse a labelled set without test songs."
+    )
+
+
+@flow(name="ingest", flow_run_name="ingest {parameters.corpus}")
+def ingest(parameters: IngestParameters) -> StageResult:
+    """Ingest unlabelled music or a labelled set; what is there already is not done again."""
+    return _ingest_stems(parameters) if parameters.labelled else _ingest_tracks(parameters)
+
+
+def _ingest_tracks(parameters: IngestParameters) -> StageResult:
+    fs, files = find_audio(parameters.source)
+    workspace = Workspace(parameters.workspace, create=True)
+    content = {
+        "min_duration_s": parameters.min_duration_s,
+        "silence_db": parameters.silence_db,
+        "sample_rate": SAMPLE_RATE,
+    }
+    name = fingerprint(STAGE, VERSION, **content)
+    with stage_run(
+        STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
+    ) as run:
+        done = run.manifests.items(run.partition("tracks"))
+        batches = [
+            TrackBatch(
+                workspace, parameters.corpus, fs, batch, parameters.min_duration_s,
+                parameters.silence_db,
+            )
+            for batch in pending_batches(files, done, parameters.batch_files, file_item)
+        ]  # fmt: skip
+        run.already_done = not batches
+        if batches:
+            committer = TrackCommitter(run)
+            with (
+                dask_client(parameters) as client,
+                progress(STAGE, sum(len(batch.files) for batch in batches)) as bar,
+            ):
+                outcomes = run_batches(client, ingest_files, batches, bar, lambda b: len(b.files))
+                for batch, outcome in zip(batches, outcomes, strict=True):
+                    committer.commit(batch, outcome)
+        _summarise(run, "tracks")
+        return run.result()
+
+
+def _ingest_stems(parameters: IngestParameters) -> StageResult:
+    fs, songs = find_songs(
+        parameters.source,
+        SOURCES,
+        valid_share=parameters.valid_share,
+        require_test=parameters.require_test,
+    )
+    workspace = Workspace(parameters.workspace, create=True)
+    activity = ActivityConfig(
+        relative_db=parameters.relative_db,
+        absolute_db=parameters.absolute_db,
+        close_gap_s=parameters.close_gap_s,
+    )
+    content = {
+        "min_duration_s": parameters.min_duration_s,
+        "valid_share": parameters.valid_share,
+        "relative_db": activity.relative_db,
+        "absolute_db": activity.absolute_db,
+        "close_gap_s": activity.close_gap_s,
+        "sample_rate": SAMPLE_RATE,
+    }
+    name = fingerprint(STAGE, VERSION, labelled=True, **content)
+    with stage_run(
+        STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
+    ) as run:
+        done = run.manifests.items(run.partition("stems"))
+        batches = [
+            StemBatch(workspace, parameters.corpus, fs, batch, parameters.min_duration_s, activity)
+            for batch in pending_batches(songs, done, 2, song_item)
+        ]
+        run.already_done = not batches
+        if batches:
+            with (
+                dask_client(parameters) as client,
+                progress(STAGE, sum(len(batch.songs) for batch in batches)) as bar,
+            ):
+                outcomes = run_batches(client, ingest_songs, batches, bar, lambda b: len(b.songs))
+                for batch, outcome in zip(batches, outcomes, strict=True):
+                    commit_songs(run, batch, outcome)
+        _summarise(run, "stems")
+        return run.result()
+
+
+def _summarise(run: StageRun, table: str) -> None:
+    rejects = list(run.manifests.rows(run.partition("rejects")))
+    key = "track_id"
+    columns = (
+        ["track_id", "duration_s", "source"] if table == "stems" else ["track_id", "duration_s"]
+    )
+    tracks = {
+        row[key]: row["duration_s"] for row in run.manifests.rows(run.partition(table), columns)
+    }
+    run.counts["songs" if table == "stems" else "tracks"] = len(tracks)
+    run.counts["rejected"] = len(rejects)
+    run.counts["hours"] = round(sum(tracks.values()) / 3600, 4)
+    if rejects:
+        get_run_logger().warning("%d files rejected; see the manifest rejects", len(rejects))
+    if run.already_done:
+        return
+    by_reason: dict[str, list[str]] = {}
+    for row in rejects:
+        by_reason.setdefault(row["reason"], []).append(row["item"])
+    run.report.table(
+        "rejects",
+        [
+            {"reason": reason, "files": len(items), "for example": items[0]}
+            for reason, items in sorted(by_reason.items(), key=lambda found: -len(found[1]))
+        ],
+        f"{len(tracks)} in, {len(rejects)} rejected, {sum(tracks.values()) / 3600:.2f} hours",
+    )

@@ -1,0 +1,130 @@
+"""What a workspace holds, for the terminal: status, manifests, SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import duckdb
+from rich.console import Console
+from rich.table import Table
+
+from flows import registry
+from flows.configuration import UserError
+from flows.evaluate import paper_table
+from flows.extract import silent_minutes
+from storage.manifests import Manifests
+from storage.schemas import TABLES
+from storage.workspace import Workspace
+
+MAX_CELL = 60
+
+
+def print_status(location: str, console: Console) -> None:
+    """Corpora by stages, minutes found a source, detectors, and models with their scores."""
+    workspace = Workspace(location)
+    manifests = Manifests(workspace)
+    console.print(f"[bold]{workspace.location}[/bold]")
+    shown = [name for name in TABLES if name not in ("runs", "activity")]
+    counts: dict[str, dict[str, int]] = {}
+    for name in shown:
+        for partition in manifests.partitions(name):
+            row = counts.setdefault(partition.corpus, dict.fromkeys(shown, 0))
+            row[name] += manifests.count(partition)
+    if not counts:
+        console.print("nothing yet; begin with `silentmix run` or `silentmix ingest`")
+        return
+    _print(console, ["corpus", *shown], ([name, *row.values()] for name, row in counts.items()))
+    for partition in manifests.partitions("segments"):
+        minutes = silent_minutes(manifests, partition)
+        found = ", ".join(f"{source} {value:.1f}" for source, value in minutes.items())
+        console.print(f"{partition.corpus}, segments {partition.fingerprint}: minutes {found}")
+    for name in registry.names(workspace, "detectors"):
+        console.print(f"detector {name}")
+    scores: dict[str, dict[str, float]] = {}
+    for partition in manifests.partitions("evaluations"):
+        for row in manifests.rows(partition, ["model_id"]):
+            scores[row["model_id"]] = paper_table(manifests, partition)
+            break
+    for name in registry.names(workspace, "models"):
+        share = registry.describe(workspace, "models", name)["training"]["weak_share"]
+        kind = f"{share:.0%} remixes" if share else "labelled songs alone"
+        sdr = ", ".join(f"{source} {value:.2f}" for source, value in scores.get(name, {}).items())
+        console.print(f"model {name} ({kind}): SDR {sdr or 'not evaluated'}")
+
+
+def print_manifests(location: str, console: Console) -> None:
+    """Every partition of every manifest."""
+    manifests = Manifests(Workspace(location))
+    rows = [
+        [name, partition.corpus, partition.fingerprint, manifests.count(partition),
+         len(manifests.parts(partition))]
+        for name in TABLES
+        for partition in manifests.partitions(name)
+    ]  # fmt: skip
+    _print(console, ["manifest", "corpus", "fingerprint", "rows", "parts"], rows)
+
+
+def print_rows(location: str, table: str, corpus: str, num_rows: int, console: Console) -> None:
+    """A manifest's fields with their descriptions, and its first rows."""
+    manifests = Manifests(Workspace(location))
+    partitions = manifests.partitions(table, corpus or None)
+    fields = [[name, str(kind), text] for name, kind, text in TABLES[table].fields]
+    _print(console, ["field", "type", "meaning"], fields)
+    names = TABLES[table].schema.names
+    rows: list[list[Any]] = []
+    for partition in partitions:
+        for row in manifests.rows(partition):
+            if len(rows) == num_rows:
+                break
+            rows.append([row[name] for name in names])
+    _print(console, names, rows)
+
+
+def print_query(location: str, sql: str, console: Console) -> None:
+    """The result of SQL over the manifests.
+
+    Raises:
+        UserError: the SQL is wrong; says how.
+    """
+    workspace = Workspace(location)
+    manifests = Manifests(workspace)
+    connection = duckdb.connect(config={"enable_external_access": "true"})
+    if not workspace.is_local:
+        connection.register_filesystem(workspace.fs)
+    for name in TABLES:
+        paths = [
+            workspace.url(part)
+            for partition in manifests.partitions(name)
+            for part in manifests.parts(partition)
+        ]
+        if paths:
+            _create_view(connection, name, paths)
+    try:
+        result = connection.sql(sql)
+        if result is not None:
+            _print(console, result.columns, result.fetchall())
+    except duckdb.Error as error:
+        known = ", ".join(TABLES)
+        raise UserError(f"SQL: {' '.join(str(error).split())} (tables: {known})") from error
+
+
+def _create_view(connection: duckdb.DuckDBPyConnection, name: str, paths: list[str]) -> None:
+    files = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+    connection.execute(
+        f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], hive_partitioning = true)"
+    )
+
+
+def _print(console: Console, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= MAX_CELL else f"{text[: MAX_CELL - 1]}…"

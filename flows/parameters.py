@@ -1,0 +1,71 @@
+"""What every stage's parameters share: one typed model for the CLI, the UI form and the docs."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class NotInFingerprint:
+    """Marks a field that does not change what a stage writes, only where, when or how fast."""
+
+
+RUNTIME = NotInFingerprint()
+
+
+class Options(BaseModel):
+    """How a stage works: what the chain of all stages passes on as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StageParameters(Options):
+    """Where a stage works, and on how many processes."""
+
+    workspace: Annotated[str, RUNTIME] = Field(
+        "workspace", description="Folder or URL (s3://…, gs://…) that holds all results."
+    )
+    workers: Annotated[int, RUNTIME] = Field(
+        0, ge=0, le=1024, description="Local Dask worker processes; 0 takes one a CPU core."
+    )
+    dask_address: Annotated[str, RUNTIME] = Field(
+        "", description="Address of a running Dask scheduler to use instead of local processes."
+    )
+
+    def content(self) -> dict[str, Any]:
+        """The fields that change the content of what the stage writes, JSON-able."""
+        kept = {
+            name
+            for name, field in type(self).model_fields.items()
+            if not any(isinstance(mark, NotInFingerprint) for mark in field.metadata)
+        }
+        return self.model_dump(mode="json", include=kept)
+
+    @property
+    def num_workers(self) -> int:
+        """Local worker processes to start."""
+        return self.workers or os.cpu_count() or 1
+
+
+CORPUS_PATTERN = r"^[A-Za-z][A-Za-z0-9._-]*$"
+CorpusName = Annotated[str, Field(pattern=CORPUS_PATTERN, max_length=100), RUNTIME]
+"""Name of a corpus: it is part of the partition's path, so not of its fingerprint."""
+
+BatchSize = Annotated[int, Field(ge=1, le=4096), RUNTIME]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$"), RUNTIME]
+
+
+def describe(error: ValidationError) -> str:
+    """What a validation error says, in one line a user can act on."""
+    messages = []
+    for problem in error.errors():
+        field = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            messages.append(f"unknown field {field!r}")
+        elif problem["type"] == "missing":
+            messages.append(f"{field} is required")
+        else:
+            messages.append(f"{field}: {problem['msg'].lower()}, got {problem['input']!r}")
+    return "; ".join(messages)

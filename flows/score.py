@@ -1,0 +1,160 @@
+"""Stage 3: how likely each source is silent in every track of a corpus → ``scores``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from prefect import flow
+from pydantic import Field
+
+from demucs_core import SOURCES
+from demucs_core.activity import stream_level_db
+from demucs_core.scoring import DEFAULT_CHUNK_FRAMES, score_chunks
+from flows import registry
+from flows.execution import dask_client, pending_batches, run_batches
+from flows.parameters import BatchSize, CorpusName, Device, Options, StageParameters
+from flows.plots import silence_histogram
+from flows.progress import progress
+from flows.stage import StageResult, stage_run
+from storage.fingerprint import fingerprint
+from storage.manifests import Manifests, Partition
+from storage.reading import CropReader
+from storage.workspace import Workspace
+
+STAGE, VERSION = "score", 1
+
+
+class ScoreOptions(Options):
+    """On what to score, and how much at once."""
+
+    device: Device = Field("auto", description="cpu, cuda, cuda:1, or auto: a GPU if there is one.")
+    batch_tracks: BatchSize = Field(16, description="Tracks a Dask task scores and writes at once.")
+    batch_chunks: BatchSize = Field(8, description="Chunks scored at once on a GPU.")
+
+
+class ScoreParameters(ScoreOptions, StageParameters):
+    """Which corpus to score, with which detector."""
+
+    corpus: CorpusName = Field("music", description="Corpus whose tracks are scored.")
+    detector: str = Field("", description="Detector to use; empty takes the only one there is.")
+
+
+@dataclass(frozen=True)
+class ScoreBatch:
+    """Tracks that one Dask task scores."""
+
+    partition: Partition
+    workspace: Workspace
+    detector: str
+    device: str
+    batch_chunks: int
+    tracks: Sequence[dict[str, Any]]
+
+
+def scores_fingerprint(detector: str) -> str:
+    """The fingerprint of the scores that a detector gives."""
+    return fingerprint(STAGE, VERSION, detector=detector)
+
+
+@flow(name="score", flow_run_name="score {parameters.corpus}", log_prints=True)
+def score(parameters: ScoreParameters) -> StageResult:
+    """Score every track of a corpus: probabilities of silence a source, frame by frame."""
+    workspace = Workspace(parameters.workspace)
+    detector = registry.resolve(workspace, "detectors", parameters.detector)
+    device = registry.pick_device(parameters.device)
+    registry.load_detector(workspace, detector, device)  # refuse a foreign one before any work
+    name = scores_fingerprint(detector)
+    with stage_run(
+        STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
+    ) as run:
+        manifests = run.manifests
+        tracks = sorted(
+            manifests.rows(
+                manifests.latest("tracks", parameters.corpus), ["track_id", "path", "num_samples"]
+            ),
+            key=lambda track: str(track["track_id"]),
+        )
+        partition = run.partition("scores")
+        done = manifests.items(partition)
+        batches = [
+            ScoreBatch(partition, workspace, detector, device, parameters.batch_chunks, batch)
+            for batch in pending_batches(
+                tracks, done, parameters.batch_tracks, lambda track: str(track["track_id"])
+            )
+        ]
+        run.already_done = not batches
+        if batches:
+            with (
+                dask_client(parameters, in_process=device != "cpu") as client,
+                progress(STAGE, sum(len(batch.tracks) for batch in batches)) as bar,
+            ):
+                for counts in run_batches(
+                    client, score_batch, batches, bar, lambda batch: len(batch.tracks)
+                ):
+                    run.count(**counts)
+            silence_histogram(run.report, manifests, partition)
+            run.report.publish(f"Scores of {parameters.corpus}")
+        return run.result()
+
+
+def score_batch(batch: ScoreBatch) -> dict[str, float]:
+    """Score a batch of tracks and write its part of ``scores``; what can't be scored is rejected.
+
+    Returns:
+        How many tracks were scored and rejected, and the seconds of music in them.
+    """
+    detector = registry.load_detector(batch.workspace, batch.detector, batch.device)
+    reader = CropReader(batch.workspace.location)
+    rows, rejects, duration_s = [], [], 0.0
+    for track in batch.tracks:
+        path, num_samples = track["path"], track["num_samples"]
+        problem = ""
+        try:
+            probability = score_chunks(
+                detector,
+                lambda start, num, path=path: reader(path, start, num),  # type: ignore[misc]
+                num_samples,
+                chunk_frames=DEFAULT_CHUNK_FRAMES,
+                batch_size=1 if batch.device == "cpu" else batch.batch_chunks,
+                device=batch.device,
+            )
+            level_db = stream_level_db(reader.blocks(path))
+            if not np.isfinite(probability).all():
+                problem = "the detector gave NaN"
+        except (FileNotFoundError, ValueError) as error:  # other I/O errors pass; a retry may help
+            problem = f"{type(error).__name__}: {error}"
+        if problem:
+            rejects.append(
+                {
+                    "stage": STAGE,
+                    "item": track["track_id"],
+                    "source_bytes": 0,
+                    "reason": "not_scored",
+                    "detail": problem,
+                }
+            )
+            continue
+        duration_s += num_samples / detector.config.sample_rate
+        rows.append(
+            {
+                "track_id": track["track_id"],
+                "detector_id": batch.detector,
+                "path": path,
+                "num_samples": num_samples,
+                "sources": list(SOURCES),
+                "hop_samples": detector.config.hop_samples,
+                "num_frames": probability.shape[1],
+                "silence_probability": list(probability),
+                "level_db": level_db,
+            }
+        )
+    items = [track["track_id"] for track in batch.tracks]
+    manifests = Manifests(batch.workspace)
+    if rejects:
+        corpus, name = batch.partition.corpus, batch.partition.fingerprint
+        manifests.write(Partition("rejects", corpus, name), items, rejects)
+    manifests.write(batch.partition, items, rows)
+    return {"tracks": len(rows), "rejected": len(rejects), "seconds": duration_s}

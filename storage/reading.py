@@ -1,0 +1,145 @@
+"""Ranged reads of canonical audio: a crop costs the bytes of a crop, on a disk or on S3."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.workspace import Workspace
+
+HEADER_BYTES = 4096
+"""Read at first; a canonical file's header is far shorter."""
+
+BLOCK_SAMPLES = 2**20
+PCM_SCALE = np.float32(1 / 32768)
+PCM_FORMATS = (1, 0xFFFE)
+UNKNOWN_SIZE = 0xFFFFFFFF
+
+
+class CanonicalAudioError(ValueError):
+    """A file that is no canonical audio: not 16-bit PCM WAV, or shorter than its header says."""
+
+
+@dataclass(frozen=True)
+class WavLayout:
+    """Where the samples of a 16-bit PCM WAV file lie."""
+
+    data_start: int
+    num_samples: int
+    num_channels: int
+    sample_rate: int
+
+    @property
+    def bytes_a_sample(self) -> int:
+        """Bytes of one sample instant, all channels."""
+        return 2 * self.num_channels
+
+
+@dataclass(frozen=True)
+class CropReader:
+    """Reads crops of a workspace's canonical audio; small to send to other processes.
+
+    Attributes:
+        location: the workspace.
+    """
+
+    location: str
+
+    def __call__(self, path: str, start_sample: int, num_samples: int) -> NDArray[np.float32]:
+        """Samples ``[start_sample, start_sample + num_samples)``: ``(C, num_samples)`` float32.
+
+        Beyond either end of the file there are zeros.
+
+        Args:
+            path: canonical audio, relative to the workspace.
+            start_sample: first sample; may be negative.
+            num_samples: how many.
+
+        Raises:
+            CanonicalAudioError: the file is no canonical audio.
+            FileNotFoundError: there is no such file.
+        """
+        layout = _layout(self.location, path)
+        first = min(max(start_sample, 0), layout.num_samples)
+        last = min(max(start_sample + num_samples, first), layout.num_samples)
+        audio = np.zeros((layout.num_channels, num_samples), dtype=np.float32)
+        if last > first:
+            start = layout.data_start + first * layout.bytes_a_sample
+            stop = layout.data_start + last * layout.bytes_a_sample
+            content = _bytes(self.location, path, start, stop)
+            if len(content) != stop - start:
+                raise CanonicalAudioError(
+                    f"{path}: ends before sample {last}, the header says {layout.num_samples}; "
+                    "remove the file and ingest its source again"
+                )
+            pcm = np.frombuffer(content, "<i2").reshape(-1, layout.num_channels)
+            into = audio[:, first - start_sample : last - start_sample]
+            np.multiply(pcm.T, PCM_SCALE, out=into, casting="unsafe")
+        return audio
+
+    def blocks(
+        self, path: str, block_samples: int = BLOCK_SAMPLES
+    ) -> Iterator[NDArray[np.float32]]:
+        """The whole file as consecutive blocks ``(C, n)``, ``n`` at most ``block_samples``."""
+        layout = _layout(self.location, path)
+        for start in range(0, layout.num_samples, block_samples):
+            yield self(path, start, min(block_samples, layout.num_samples - start))
+
+
+@lru_cache(maxsize=16)
+def _workspace(location: str) -> Workspace:
+    return Workspace(location)
+
+
+@lru_cache(maxsize=65536)
+def _layout(location: str, path: str) -> WavLayout:
+    """A file's layout; kept, since canonical files never change."""
+    workspace = _workspace(location)
+    header = _bytes(location, path, 0, HEADER_BYTES)
+    size = int(workspace.fs.size(workspace.resolve(path)))
+    return parse_wav_header(header, size, path)
+
+
+def _bytes(location: str, path: str, start: int, stop: int) -> bytes:
+    workspace = _workspace(location)
+    target = workspace.resolve(path)
+    if workspace.is_local:
+        with open(target, "rb", buffering=0) as file:
+            file.seek(start)
+            return file.read(stop - start)
+    content: bytes = workspace.fs.cat_file(target, start=start, end=stop)
+    return content
+
+
+def parse_wav_header(header: bytes, file_bytes: int, path: str) -> WavLayout:
+    """Find the samples of a 16-bit PCM WAV (RIFF or RF64) by its first bytes.
+
+    Raises:
+        CanonicalAudioError: it is something else.
+    """
+    if header[:4] not in (b"RIFF", b"RF64") or header[8:12] != b"WAVE":
+        raise CanonicalAudioError(f"{path}: not a WAV file; ingest its source again")
+    position, data_size_64, layout = 12, None, None
+    while position + 8 <= len(header):
+        name, size = struct.unpack_from("<4sI", header, position)
+        body = position + 8
+        if name == b"ds64":
+            data_size_64 = struct.unpack_from("<Q", header, body + 8)[0]
+        elif name == b"fmt ":
+            kind, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", header, body)
+            if kind not in PCM_FORMATS or bits != 16 or channels < 1:
+                raise CanonicalAudioError(f"{path}: not 16-bit PCM; ingest its source again")
+            layout = (channels, rate)
+        elif name == b"data" and layout is not None:
+            if size == UNKNOWN_SIZE and data_size_64 is not None:
+                size = data_size_64
+            channels, rate = layout
+            num_samples = min(size, file_bytes - body) // (2 * channels)
+            return WavLayout(body, num_samples, channels, rate)
+        position = body + size + size % 2
+    raise CanonicalAudioError(f"{path}: a WAV file without samples; ingest its source again")
