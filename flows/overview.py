@@ -43,9 +43,9 @@ def print_status(location: str, console: Console) -> None:
         console.print(f"detector {name}")
     scores: dict[str, dict[str, float]] = {}
     for partition in manifests.partitions("evaluations"):
-        for row in manifests.rows(partition, ["model_id"]):
-            scores[row["model_id"]] = paper_table(manifests, partition)
-            break
+        evaluated = next(manifests.rows(partition, ["model_id"]), None)
+        if evaluated is not None:
+            scores[evaluated["model_id"]] = paper_table(manifests, partition)
     for name in registry.names(workspace, "models"):
         share = registry.describe(workspace, "models", name)["training"]["weak_share"]
         kind = f"{share:.0%} remixes" if share else "labelled songs alone"

@@ -1,0 +1,202 @@
+"""From probabilities of silence to segments: stretches in which sources are surely silent.
+
+Shapes: S sources, F frames of a track.
+
+For each source by itself: hysteresis turns probabilities into runs, a guard is cut from both
+ends of each run, stretches in which the whole mixture is quiet are cut out, and what is left must
+have the minimum length. Every run that remains, of any source, is a segment; it carries the set
+of *all* sources silent throughout it. A long silence of one source that contains a shorter one of
+another so gives two segments, the shorter one inside the longer: the loss of a partition into
+groups can use both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from demucs_core import HOP_SAMPLES, SAMPLE_RATE
+from demucs_core.activity import power, to_db
+from demucs_core.runs import close_short_gaps, counts_before, drop_short_runs, fill_runs, find_runs
+
+LOG_ODDS_LIMIT = 16.0
+"""Log-odds are taken as at most this: about where a float32 probability is 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractionPolicy:
+    """How runs of probability become segments; every field changes what is extracted."""
+
+    min_duration_s: float = 3.0
+    """Shortest segment (seconds), guards already cut off."""
+    guard_s: float = 0.25
+    """Cut from both ends of a run (seconds, rounded up to frames): a detector is least sure
+    where a source enters or leaves, and reverberation outlives a source."""
+    hysteresis: float = 1.0
+    """A run opens where the log-odds of silence reach those of the threshold, and goes on while
+    they stay above them less this. In log-odds, so that it means the same at any threshold."""
+    min_level_db: float = -45.0
+    """Level of the mixture (dBFS) below which a frame is quiet: a segment that is silent
+    altogether teaches nothing."""
+    max_quiet_s: float = 1.0
+    """A quiet stretch of the mixture longer than this (seconds) is cut out and parts a segment;
+    shorter ones, the rests of music, stay in it."""
+
+    def __post_init__(self) -> None:
+        """Refuse negative lengths."""
+        for name in ("guard_s", "hysteresis", "max_quiet_s"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be 0 or more")
+        if not self.min_duration_s > 0:
+            raise ValueError(f"min_duration_s is {self.min_duration_s}: it must be above 0 s")
+        if not self.min_level_db < 0:
+            raise ValueError(f"min_level_db is {self.min_level_db}: it must be below 0 dBFS")
+
+    def min_frames(self, frame_rate: float) -> int:
+        """Frames of the shortest segment."""
+        return max(1, int(np.ceil(self.min_duration_s * frame_rate - 1e-9)))
+
+    def guard_frames(self, frame_rate: float) -> int:
+        """Frames cut from each end of a run."""
+        return int(np.ceil(self.guard_s * frame_rate - 1e-9))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A stretch of a track in which `silent` sources are silent and something else sounds."""
+
+    start_frame: int
+    """First frame."""
+    stop_frame: int
+    """Frame after the last."""
+    start_sample: int
+    """First sample."""
+    stop_sample: int
+    """Sample after the last; the track's end where its last frame is not full."""
+    silent: tuple[int, ...]
+    """Indexes of the sources silent throughout, in order."""
+    mean_probability: tuple[float, ...]
+    """Mean probability of silence over the segment, for each of `silent`."""
+    min_probability: tuple[float, ...]
+    """Least probability of silence in the segment, for each of `silent`."""
+    level_db: float
+    """RMS level of the mixture over the segment (dBFS)."""
+
+
+def extract_segments(
+    probability: NDArray[np.float32],
+    level_db: NDArray[np.float32],
+    thresholds: Sequence[float] | NDArray[np.floating],
+    policy: ExtractionPolicy,
+    *,
+    num_samples: int | None = None,
+    hop_samples: int = HOP_SAMPLES,
+    sample_rate: int = SAMPLE_RATE,
+) -> list[Segment]:
+    """Segments of one track, by start and stop.
+
+    `probability` of silence ``(S, F)``, `level_db` of the mixture ``(F,)``, and for each source
+    the probability at which a run opens; ``inf`` extracts nothing of that source. `num_samples`
+    is the length of the track, ``F * hop_samples`` if not given. Raises `ValueError` for shapes
+    that do not fit, a threshold that is NaN and a probability that is NaN or outside [0, 1].
+    """
+    log_odds = _checked_log_odds(probability, level_db)
+    if len(thresholds) != len(log_odds):
+        raise ValueError(f"{len(thresholds)} thresholds for {len(log_odds)} sources")
+    frame_rate = sample_rate / hop_samples
+    gate = audible_frames(level_db, policy, frame_rate)
+    masks = np.stack(
+        [
+            silent_frames(row, threshold_log_odds(float(threshold)), gate, policy, frame_rate)
+            for row, threshold in zip(log_odds, thresholds, strict=True)
+        ]
+    )
+    intervals = {
+        (int(start), int(stop))
+        for mask in masks
+        for start, stop in zip(*find_runs(mask), strict=True)
+    }
+    silent_before = np.stack([counts_before(mask) for mask in masks])
+    samples = len(level_db) * hop_samples if num_samples is None else num_samples
+    segments = []
+    for start, stop in sorted(intervals):
+        silent = np.flatnonzero(silent_before[:, stop] - silent_before[:, start] == stop - start)
+        inside = probability[silent, start:stop]
+        segments.append(
+            Segment(
+                start_frame=start,
+                stop_frame=stop,
+                start_sample=start * hop_samples,
+                stop_sample=min(stop * hop_samples, samples),
+                silent=tuple(int(source) for source in silent),
+                mean_probability=tuple(inside.mean(axis=1, dtype=np.float64).tolist()),
+                min_probability=tuple(inside.min(axis=1).astype(float).tolist()),
+                level_db=float(to_db(power(level_db[start:stop]).mean(keepdims=True))[0]),
+            )
+        )
+    return segments
+
+
+def silent_frames(
+    log_odds: NDArray[np.float64],
+    threshold: float,
+    gate: NDArray[np.bool_],
+    policy: ExtractionPolicy,
+    frame_rate: float,
+) -> NDArray[np.bool_]:
+    """Frames ``(F,)`` that the policy extracts of one source, from its log-odds of silence.
+
+    `threshold` is in log-odds, `gate` the mask of `audible_frames`.
+    """
+    starts, stops = find_runs(log_odds >= threshold - policy.hysteresis)
+    opens = counts_before(log_odds >= threshold)
+    guard = policy.guard_frames(frame_rate)
+    keep = (opens[stops] > opens[starts]) & (stops - starts > 2 * guard)
+    mask = fill_runs(starts[keep] + guard, stops[keep] - guard, len(log_odds)) & gate
+    return drop_short_runs(mask, policy.min_frames(frame_rate))
+
+
+def audible_frames(
+    level_db: NDArray[np.float32], policy: ExtractionPolicy, frame_rate: float
+) -> NDArray[np.bool_]:
+    """Frames ``(F,)`` of music: not in a stretch of quiet longer than the policy allows."""
+    loud = level_db >= policy.min_level_db
+    return close_short_gaps(loud, int(policy.max_quiet_s * frame_rate) + 1)
+
+
+def threshold_log_odds(probability: float) -> float:
+    """Log-odds of a threshold; that of 1 or more, as of ``inf``, is infinite."""
+    if np.isnan(probability) or probability <= 0:
+        raise ValueError(
+            f"a threshold is {probability}: it must be above 0, or inf for a source "
+            "that nothing is to be extracted of"
+        )
+    if probability >= 1:
+        return float("inf")
+    return float(np.log(probability) - np.log1p(-probability))
+
+
+def to_log_odds(probability: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Log-odds of probabilities, within `LOG_ODDS_LIMIT` of 0."""
+    p = probability.astype(np.float64)
+    with np.errstate(divide="ignore"):
+        log_odds: NDArray[np.float64] = np.log(p) - np.log1p(-p)
+    return np.clip(log_odds, -LOG_ODDS_LIMIT, LOG_ODDS_LIMIT)
+
+
+def _checked_log_odds(
+    probability: NDArray[np.float32], level_db: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    if probability.ndim != 2 or level_db.shape != probability.shape[1:]:
+        raise ValueError(
+            f"probabilities have shape {probability.shape} and levels {level_db.shape}: "
+            "they must be (S, F) and (F,)"
+        )
+    if not ((probability >= 0) & (probability <= 1)).all():
+        raise ValueError("a probability of silence is NaN or not between 0 and 1")
+    if np.isnan(level_db).any():
+        raise ValueError("a level of the mixture is NaN")
+    return to_log_odds(probability)

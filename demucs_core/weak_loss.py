@@ -1,0 +1,103 @@
+"""One loss for labelled songs and for segments with a silent source: L1 between group sums.
+
+Shape legend: B batch, G groups, S sources, C audio channels, T samples.
+
+An example partitions the sources into groups, each with a known sum. A supervised example has one
+group a source; a segment without bass that a bass stem was added to has {bass} and {drums, other,
+vocals}; a segment silent in three sources has the fourth alone, and silence for the others. The
+mask says where in time the sums are known: elsewhere the audio is context, and no term of the loss
+sees it. The paper's weak term (arXiv 1909.01174, section 4) is the case of two groups and a mask
+of ones.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def grouped_l1(
+    estimates: Tensor,
+    targets: Tensor,
+    membership: Tensor,
+    mask: Tensor,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Compute the mean absolute error of the group sums over what is known of them.
+
+    For each example, the mean of ``|sum of the members' estimates - target|`` over the channels
+    and the known points (group, sample) of groups that have members; over the batch, the weighted
+    mean of examples in which anything is known. A supervised batch (identity membership, mask of
+    ones) gives the plain L1 loss.
+
+    Args:
+        estimates: ``(B, S, C, T)``, what the model made of the mixtures.
+        targets: ``(B, G, C, T)``, the sum of each group's sources; ignored for empty groups.
+        membership: ``(B, G, S)``, one where a source belongs to a group, else zero.
+        mask: ``(B, G, T)``, or ``(B, 1, T)`` for all groups alike: one (or true) where a group's
+            sum is known, else zero. Values between weigh the points.
+        weight: ``(B,)``, not negative; without it, all examples count alike.
+
+    Returns:
+        A scalar; zero, with gradients of zero, where nothing is known at all.
+
+    Raises:
+        ValueError: shapes that don't fit each other.
+    """
+    batch, num_sources, channels, num_samples = estimates.shape
+    num_groups = targets.shape[1]
+    expected = {
+        "targets": (targets, (batch, num_groups, channels, num_samples)),
+        "membership": (membership, (batch, num_groups, num_sources)),
+        "mask": (mask, (batch, mask.shape[1] if mask.dim() == 3 else num_groups, num_samples)),
+        "weight": (weight, (batch,)),
+    }
+    for name, (tensor, shape) in expected.items():
+        if tensor is not None and tensor.shape != shape:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {shape}")
+    if mask.shape[1] not in (1, num_groups):
+        raise ValueError(f"mask has {mask.shape[1]} groups, expected 1 or {num_groups}")
+
+    # In float32 whatever autocast says: a sum of bfloat16 products would drown quiet sources.
+    dtype = torch.promote_types(estimates.dtype, torch.float32)
+    with torch.autocast(estimates.device.type, enabled=False):
+        members = membership.to(dtype)
+        sums = torch.bmm(members, estimates.to(dtype).flatten(2)).view(targets.shape)
+        error = (sums - targets).abs().sum(dim=2)
+        known = mask.to(dtype) * members.any(dim=2, keepdim=True)
+        # A supervised example's sum is over millions of points: add those of a row first.
+        totals = (error * known).sum(dim=2).sum(dim=1)
+        num_known = known.sum(dim=2).sum(dim=1) * channels
+        has_known = num_known > 0
+        losses = totals / torch.where(has_known, num_known, 1)
+        shares = has_known.to(dtype) if weight is None else has_known * weight.to(dtype)
+        total_share = shares.sum()
+        mean: Tensor = (losses * shares).sum() / torch.where(total_share > 0, total_share, 1)
+        return mean
+
+
+def check_partition(membership: Tensor) -> None:
+    """Check that every source is in exactly one group of its example.
+
+    Args:
+        membership: ``(B, G, S)`` or ``(G, S)``.
+
+    Raises:
+        ValueError: the first example and source for which it doesn't hold.
+
+    >>> check_partition(torch.eye(4))
+    >>> check_partition(torch.ones(2, 4))
+    Traceback (most recent call last):
+        ...
+    ValueError: source 0 of example 0 is in 2 groups, not in one
+    """
+    values = membership.unsqueeze(0) if membership.dim() == 2 else membership
+    values = values.to(torch.float32)
+    if not bool(((values == 0) | (values == 1)).all()):
+        raise ValueError("membership must hold zeros and ones only")
+    num_groups = values.sum(dim=1)
+    wrong = (num_groups != 1).nonzero()
+    if len(wrong):
+        example, source = (int(index) for index in wrong[0])
+        count = int(num_groups[example, source])
+        raise ValueError(f"source {source} of example {example} is in {count} groups, not in one")

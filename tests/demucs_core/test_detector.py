@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from demucs_core.detector import (
+    DetectorConfig,
+    build_detector,
+    detector_config,
+    parse_detector_config,
+)
+from demucs_core.log_mel import LogMelConfig
+
+SMALL = DetectorConfig(
+    conv_channels=(4, 6, 8),
+    hidden_channels=12,
+    dilations=(1, 2, 3),
+    features=LogMelConfig(num_mels=16),
+)
+
+
+@pytest.fixture(scope="module")
+def detector():
+    generator = torch.Generator().manual_seed(0)
+    built = build_detector(SMALL).eval()
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return built
+
+
+@pytest.mark.parametrize("samples", [1, 4096, 4097, 20_000])
+def test_there_is_a_score_for_every_frame_begun(detector, samples):
+    frames = -(-samples // 4096)
+    assert detector(torch.zeros(2, 2, samples)).shape == (2, 4, frames)
+
+
+def test_no_audio_is_refused(detector):
+    with pytest.raises(ValueError, match="no samples"):
+        detector(torch.zeros(1, 2, 0))
+
+
+def test_a_score_depends_on_its_context_and_no_further(detector):
+    frames, frame = 40, 20
+    audio = 0.1 * torch.randn(1, 2, frames * 4096, generator=torch.Generator().manual_seed(1))
+    audio.requires_grad_()
+    detector(audio)[0, :, frame].sum().backward()
+    heard = audio.grad.abs().sum(dim=(0, 1)).reshape(frames, 4096).sum(dim=1) > 0
+    reach = detector.context_frames
+    assert not heard[: frame - reach].any()
+    assert not heard[frame + reach + 1 :].any()
+    # And the property is not generous by more than the frame it is rounded up to.
+    assert heard[frame - reach + 1 : frame + reach].all()
+
+
+def test_configuration_survives_json(detector):
+    values = json.loads(json.dumps(detector_config(detector)))
+    assert parse_detector_config(values) == SMALL
+
+
+def test_unknown_fields_are_refused_by_name():
+    with pytest.raises(ValueError, match="num_layers"):
+        parse_detector_config({"num_layers": 3})
+    with pytest.raises(ValueError, match="mels"):
+        parse_detector_config({"features": {"mels": 3}})
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"architecture": "oracle"},
+        {"sources": ("drums", "drums")},
+        {"hop_samples": 1000},
+        {"dilations": (0,)},
+        {"hidden_channels": 0},
+    ],
+)
+def test_what_cannot_be_built_is_refused_by_name(field):
+    with pytest.raises(ValueError, match=next(iter(field))):
+        DetectorConfig(**field)
