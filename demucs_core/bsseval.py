@@ -34,25 +34,15 @@ from torch import Tensor
 
 from demucs_core import SAMPLE_RATE
 from demucs_core.bsseval_filters import (
-    FloatArray,
     Filters,
+    FloatArray,
     Reader,
     as_tensor,
     correlate,
     museval_filters,
     solve_filters,
 )
-from demucs_core.bsseval_windows import (
-    ARTIFACTS,
-    INTERFERENCE,
-    JOINT,
-    OWN,
-    SPATIAL,
-    TOTAL,
-    TRUE,
-    WindowEnergies,
-    window_energies,
-)
+from demucs_core.bsseval_windows import WindowEnergies, window_energies
 
 SONG_SDR_DELTA = 1e-7
 """Added to both energies of :func:`song_sdr`, as in the Music Demixing Challenge."""
@@ -183,7 +173,9 @@ def bss_eval_streamed(
         short = num_samples <= SHORT_SAMPLES
         exact = condition > (SHORT_CONDITION_LIMIT if short else CONDITION_LIMIT)
     if exact:
-        whole = [as_tensor(read(0, num_samples)).cpu() for read in (read_references, read_estimates)]
+        whole = [
+            as_tensor(read(0, num_samples)).cpu() for read in (read_references, read_estimates)
+        ]
         filters = museval_filters(whole[0], whole[1], filter_samples)
     filters = Filters(joint=filters.joint.to(device, dtype), own=filters.own.to(device, dtype))
     window = min(window_samples, num_samples)
@@ -202,9 +194,8 @@ def bss_eval_streamed(
 
 def _decibels(batch: WindowEnergies) -> FloatArray:
     """Turn energies into the four ratios, ``(4, N, S)`` in dB, as museval treats zeros."""
-    energies: FloatArray = batch.energies.to("cpu", torch.float64).numpy()
-    above = energies[[TRUE, TRUE, OWN, JOINT]]
-    below = energies[[TOTAL, SPATIAL, INTERFERENCE, ARTIFACTS]]
+    above: FloatArray = batch.above.to("cpu", torch.float64).numpy()
+    below: FloatArray = batch.below.to("cpu", torch.float64).numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(below == 0, np.inf, 10 * np.log10(above / below))
     ratios[:, batch.silent.cpu().numpy()] = np.nan

@@ -178,8 +178,10 @@ def block_toeplitz(lags: Tensor) -> Tensor:
     num_rows, _, taps = lags.shape
     # From lag L - 1 down to -(L - 1): row t of a block is the stretch that starts at L - 1 - t.
     falling = torch.cat([lags.flip(-1), lags.transpose(0, 1)[..., 1:]], dim=-1)
-    blocks = falling.unfold(-1, taps, 1).flip(2)
-    return blocks.permute(0, 2, 1, 3).reshape(num_rows * taps, num_rows * taps)
+    system = lags.new_empty((num_rows, taps, num_rows, taps))
+    for row, stretch in zip(system, falling, strict=True):
+        row.copy_(stretch.unfold(-1, taps, 1).flip(1).transpose(0, 1))
+    return system.reshape(num_rows * taps, num_rows * taps)
 
 
 def solve_filters(correlations: Correlations, num_channels: int) -> tuple[Filters, float]:
@@ -200,9 +202,7 @@ def solve_filters(correlations: Correlations, num_channels: int) -> tuple[Filter
     for source in range(sources):
         rows = slice(source * num_channels, (source + 1) * num_channels)
         mine = kept[rows]
-        own[source, mine], _ = _solve(
-            lags[rows, rows][mine][:, mine], targets[rows, :, rows][mine]
-        )
+        own[source, mine], _ = _solve(lags[rows, rows][mine][:, mine], targets[rows, :, rows][mine])
     return Filters(joint=joint, own=own), condition
 
 
@@ -219,9 +219,9 @@ def _solve(lags: Tensor, targets: Tensor) -> tuple[Tensor, float]:
         return torch.zeros_like(targets), float("inf")
     scaled = (targets * scale[:, None, None]).reshape(num_rows * taps, num_targets)
     # Random vectors travel along: two solves of them show the smallest eigenvalue well enough.
-    probes = torch.randn(
-        (num_rows * taps, NUM_PROBES), generator=torch.Generator().manual_seed(0), dtype=scaled.dtype
-    ).to(scaled.device)
+    generator = torch.Generator().manual_seed(0)
+    probes = torch.randn((len(scaled), NUM_PROBES), generator=generator, dtype=scaled.dtype)
+    probes = probes.to(scaled.device)
     solution, once = torch.cholesky_solve(torch.cat([scaled, probes], dim=1), factor).split(
         [num_targets, NUM_PROBES], dim=1
     )
@@ -260,7 +260,10 @@ def museval_filters(references: Tensor, estimates: Tensor, filter_samples: int) 
     columns = [slice(start, start + channels) for start in range(0, num_rows, channels)]
     joint = _solve_as_museval(system, targets, columns)
     own = np.stack(
-        [_solve_as_museval(system[c, :, c], targets[c, :, c], [slice(0, channels)]) for c in columns]
+        [
+            _solve_as_museval(system[c, :, c], targets[c, :, c], [slice(0, channels)])
+            for c in columns
+        ]
     )
     return Filters(joint=torch.from_numpy(joint), own=torch.from_numpy(own))
 
@@ -272,9 +275,7 @@ def _spectrum(samples: Tensor, fft_samples: int) -> NDArray[np.complex128]:
     return spectrum
 
 
-def _correlation_ring(
-    first: NDArray[np.complex128], second: NDArray[np.complex128]
-) -> FloatArray:
+def _correlation_ring(first: NDArray[np.complex128], second: NDArray[np.complex128]) -> FloatArray:
     # A complex inverse transform of both halves, though the result is real: the real one would
     # round otherwise than museval's.
     half = first * np.conj(second)
@@ -287,9 +288,7 @@ def _first_lags(ring: FloatArray, filter_samples: int) -> FloatArray:
     return np.hstack((ring[0], ring[-1:-filter_samples:-1]))
 
 
-def _solve_as_museval(
-    system: FloatArray, targets: FloatArray, columns: list[slice]
-) -> FloatArray:
+def _solve_as_museval(system: FloatArray, targets: FloatArray, columns: list[slice]) -> FloatArray:
     """Solve ``(K, L, K, L)`` for ``(K, L, N)``, one estimate's columns at a time."""
     size = system.shape[0] * system.shape[1]
     matrix = system.reshape(size, size)
@@ -300,5 +299,5 @@ def _solve_as_museval(
         solved = [np.linalg.solve(ridged, right[:, each]) for each in columns]
         solution: FloatArray = np.concatenate(solved, axis=1)
     except np.linalg.LinAlgError:
-        solution = np.linalg.lstsq(matrix, right)[0]
+        solution = np.asarray(np.linalg.lstsq(matrix, right)[0], dtype=np.float64)
     return solution.reshape(targets.shape)

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import scipy.fft
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from demucs_core.bsseval_filters import (
     Filters,
@@ -27,22 +26,25 @@ from demucs_core.bsseval_filters import (
     silent_sources,
 )
 
-BATCH_BYTES = 3 * 2**20
-"""Most that one tensor of all channels may hold while windows are transformed."""
+BATCH_BYTES = {"cpu": 2**22, "cuda": 2**27}
+"""Most that one tensor of all channels holds: what fits a CPU's cache, or fills a GPU."""
+
+FILTER_BYTES = 2**26
+"""Most that the spectra of the filters may hold where windows are transformed whole."""
+
 
 STREAM_FFT_SAMPLES = 2**14
-
-TRUE, TOTAL, SPATIAL, OWN, INTERFERENCE, JOINT, ARTIFACTS = range(7)
-"""Rows of :attr:`WindowEnergies.energies`: the true source, all distortion, spatial distortion,
-the projection on the own source, interference, the projection on all sources, artifacts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WindowEnergies:
-    """What some windows of a track hold."""
+    """The energies that some windows' scores are ratios of, in the order SDR, ISR, SIR, SAR."""
 
-    energies: Tensor
-    """``(7, N, S)``: of every component of every estimate, summed over channels."""
+    above: Tensor
+    """``(4, N, S)``: the true source (twice), its projection on its own, its projection on all."""
+
+    below: Tensor
+    """``(4, N, S)``: all distortion, spatial distortion, interference, artifacts."""
 
     silent: Tensor
     """``(N,)`` of bool: where any reference or estimate is silent."""
@@ -76,10 +78,11 @@ def window_energies(
     assert max(starts) + window_samples <= num_samples
     num_rows, taps, _ = filters.joint.shape
     fft_samples = 2 * scipy.fft.next_fast_len(-(-(window_samples + taps - 1) // 2), real=True)
+    batch_bytes = BATCH_BYTES["cuda" if filters.joint.is_cuda else "cpu"]
     bytes_a_window = (fft_samples + 2) * filters.joint.element_size()
-    if bytes_a_window * num_rows * num_rows <= 8 * BATCH_BYTES:
+    if bytes_a_window * num_rows * num_rows <= FILTER_BYTES:
         spectra = _filter_spectra(filters, fft_samples)
-        batch = max(BATCH_BYTES // (bytes_a_window * num_rows), 1)
+        batch = max(batch_bytes // (bytes_a_window * num_rows), 1)
         for first in range(0, len(starts), batch):
             spans = [(start, start + window_samples) for start in starts[first : first + batch]]
             references = torch.stack([as_tensor(read_references(*span)) for span in spans])
@@ -90,7 +93,7 @@ def window_energies(
     spectra = _filter_spectra(filters, fft_samples)
     for start in starts:
         stop = start + window_samples
-        yield _streamed(read_references, read_estimates, start, stop, taps, spectra)
+        yield _streamed(read_references, read_estimates, start, stop, taps, spectra, batch_bytes)
 
 
 def _filter_spectra(filters: Filters, fft_samples: int) -> _FilterSpectra:
@@ -105,7 +108,8 @@ def _filter_spectra(filters: Filters, fft_samples: int) -> _FilterSpectra:
 def _spectrum(rows: Tensor, filters: _FilterSpectra) -> Tensor:
     """Transform ``(N, K, T)`` to ``(F, N, K)`` in the type and on the device of the filters."""
     rows = rows.to(filters.joint.device, filters.joint.real.dtype)
-    return torch.fft.rfft(rows, n=filters.fft_samples).permute(2, 0, 1).contiguous()
+    spectrum: Tensor = torch.fft.rfft(rows, n=filters.fft_samples)
+    return spectrum.permute(2, 0, 1).contiguous()
 
 
 def _project(references: Tensor, filters: _FilterSpectra) -> tuple[Tensor, Tensor]:
@@ -122,31 +126,30 @@ def _project(references: Tensor, filters: _FilterSpectra) -> tuple[Tensor, Tenso
 
 
 def _energies(true: Tensor, estimate: Tensor, own: Tensor, joint: Tensor) -> Tensor:
-    """Sum the squares of the seven components over the first axis, of samples or spectra alike.
+    """Sum the components' squares over the first axis, of samples or spectra alike.
 
     In museval's order of operations: what is zero there, or nothing but rounding, is so here.
+
+    Returns:
+        ``(2, 4, …)``: the energies above and below the line of SDR, ISR, SIR and SAR.
     """
     spatial = own - true
     interference = (joint - true).sub_(spatial)
     artifacts = torch.neg(true).sub_(spatial).sub_(interference).add_(estimate)
-    parts = {
-        TRUE: true,
-        SPATIAL: spatial,
-        OWN: own,
-        INTERFERENCE: interference,
-        JOINT: joint,
-        ARTIFACTS: artifacts,
-    }
-    energies = {index: _energy(part) for index, part in parts.items()}
-    energies[TOTAL] = _energy(spatial.add_(interference).add_(artifacts))
-    return torch.stack([energies[index] for index in range(7)])
+    below = [_energy(each) for each in (spatial, interference, artifacts)]
+    distortion = _energy(spatial.add_(interference).add_(artifacts))
+    source = _energy(true)
+    above = [source, source, _energy(own), _energy(joint)]
+    energies: Tensor = torch.stack([*above, distortion, *below]).unflatten(0, (2, 4))
+    return energies
 
 
 def _energy(part: Tensor) -> Tensor:
-    if part.is_complex():
-        pairs = torch.view_as_real(part).flatten(-2)
-        return pairs.square().sum(0).unflatten(-1, (-1, 2)).sum(-1)
-    return part.square().sum(0)
+    if not part.is_complex():
+        return part.square().sum(0)
+    # Real and imaginary parts side by side, and summed last: the long sum runs along memory.
+    squares = torch.view_as_real(part).flatten(-2).square().sum(0)
+    return squares.reshape(*part.shape[1:], 2).sum(-1)
 
 
 def _transformed(references: Tensor, estimates: Tensor, filters: _FilterSpectra) -> WindowEnergies:
@@ -159,11 +162,8 @@ def _transformed(references: Tensor, estimates: Tensor, filters: _FilterSpectra)
     true = _spectrum(references.flatten(1, 2), filters).mul_(weight)
     estimate = _spectrum(estimates.flatten(1, 2), filters).mul_(weight)
     own, joint = _project(true, filters)
-    energies = _energies(true, estimate, own, joint)
-    return WindowEnergies(
-        energies=energies.unflatten(-1, references.shape[1:3]).sum(-1),
-        silent=silent.to(energies.device),
-    )
+    energies = _energies(true, estimate, own, joint).unflatten(-1, references.shape[1:3]).sum(-1)
+    return WindowEnergies(above=energies[0], below=energies[1], silent=silent)
 
 
 def _streamed(
@@ -173,12 +173,13 @@ def _streamed(
     stop: int,
     taps: int,
     filters: _FilterSpectra,
+    batch_bytes: int,
 ) -> WindowEnergies:
     """Compute the energies of one window of any length by overlap-save."""
     past = taps - 1
     block = filters.fft_samples - past
     num_rows = filters.joint.shape[1]
-    blocks = max(BATCH_BYTES // (8 * num_rows * filters.fft_samples), 1)
+    blocks = max(batch_bytes // (8 * num_rows * filters.fft_samples), 1)
     end = stop + past
     energies = filters.joint.real.new_zeros(())
     silent = torch.ones((), dtype=torch.bool)
@@ -197,5 +198,5 @@ def _streamed(
         now = estimates.flatten(0, 1).unfold(-1, block, block).transpose(0, 1).to(own)
         true = delayed[..., past:].to(own)
         by_time = (each.permute(0, 2, 1).flatten(0, 1) for each in (true, now, own, joint))
-        energies = energies + _energies(*by_time).reshape(7, 1, sources, -1).sum(-1)
-    return WindowEnergies(energies=energies, silent=silent.any()[None].to(energies.device))
+        energies = energies + _energies(*by_time).reshape(2, 4, 1, sources, -1).sum(-1)
+    return WindowEnergies(above=energies[0], below=energies[1], silent=silent.any()[None])

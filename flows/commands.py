@@ -15,12 +15,10 @@ from cyclopts import Parameter
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.table import Table
-from storage.discovery import DiscoveryError
-from storage.labelled import LabelledSetError
 
 from flows import overview
 from flows.configuration import UserError, load_config, stage_section
-from flows.demo import DemoParameters, run_demo
+#DEMO from flows.demo import DemoParameters, run_demo
 from flows.evaluate import EvaluateParameters, evaluate
 from flows.extract import ExtractParameters, extract
 from flows.fit_detector import FitDetectorParameters, fit_detector
@@ -33,6 +31,8 @@ from flows.separate import SeparateParameters, separate_files
 from flows.server import DEFAULT_PORT, serve_ui
 from flows.stage import StageResult
 from flows.train import TrainParameters, train
+from storage.discovery import DiscoveryError
+from storage.labelled import LabelledSetError
 from storage.manifests import ManifestError
 from storage.weights import WeightsError
 from storage.workspace import WorkspaceError

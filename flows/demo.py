@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from demo_corpus.corpus import write_labelled, write_unlabelled
 from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
+from demo_corpus.corpus import write_labelled, write_unlabelled
 from demucs_core import SOURCES
 from flows.configuration import UserError
 from flows.evaluate import paper_table

@@ -7,8 +7,6 @@ from typing import Annotated
 from prefect import flow
 from prefect.logging import get_run_logger
 from pydantic import Field
-from storage.discovery import find_audio
-from storage.labelled import find_songs
 
 from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.activity import ActivityConfig
@@ -18,7 +16,9 @@ from flows.ingest_tracks import TrackBatch, TrackCommitter, file_item, ingest_fi
 from flows.parameters import RUNTIME, BatchSize, CorpusName, Options, StageParameters
 from flows.progress import progress
 from flows.stage import StageResult, StageRun, stage_run
+from storage.discovery import find_audio
 from storage.fingerprint import fingerprint
+from storage.labelled import find_songs
 from storage.workspace import Workspace
 
 STAGE, VERSION = "ingest", 1

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from fsspec import AbstractFileSystem
 from numpy.typing import NDArray
-from storage.canonical import PreparedAudio, Unusable, prepare, summed
-from storage.labelled import LabelledSong
 
 from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
 from demucs_core.activity import FLOOR_DB, ActivityConfig, active_frames, stream_level_db
 from flows.ingest_tracks import ID_DIGITS, reject_row
 from flows.labelled import MIXTURE
 from flows.stage import StageRun
+from storage.canonical import PreparedAudio, Unusable, prepare, summed
 from storage.fingerprint import short_hash
+from storage.labelled import LabelledSong
 from storage.workspace import Workspace
 
 MAX_LENGTH_DIFFERENCE_S = 0.5

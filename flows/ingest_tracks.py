@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from fsspec import AbstractFileSystem
-from storage.canonical import PreparedAudio, Unusable, prepare
-from storage.discovery import SourceFile
 
 from demucs_core import SAMPLE_RATE
 from flows.stage import StageRun
+from storage.canonical import PreparedAudio, Unusable, prepare
+from storage.discovery import SourceFile
 from storage.schemas import REJECTS, STEMS, TRACKS
 from storage.workspace import Workspace
 

@@ -11,13 +11,13 @@ from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 from pydantic import Field
 from rich.progress import track
-from storage.canonical import PreparedAudio, Unusable, prepare
 
 from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.separation import separate_stream
 from flows import registry
 from flows.configuration import UserError
 from flows.parameters import Device, Options
+from storage.canonical import PreparedAudio, Unusable, prepare
 from storage.workspace import Workspace
 
 

@@ -21,14 +21,16 @@ DEFAULT_PORT = 4200
 def configure_prefect(workspace: str, environ: MutableMapping[str, str]) -> None:
     """Put Prefect's settings for a workspace in place, where the user has not."""
     if not any(name in environ for name in CHOSEN_BY_USER) and "://" not in workspace:
-        environ["PREFECT_HOME"] = str(Path(workspace).expanduser().resolve() / ".prefect")
+        home = Path(workspace).resolve() / ".prefect"
+        home.mkdir(parents=True, exist_ok=True)
+        environ["PREFECT_HOME"] = str(home)
     defaults = {
         # a first start migrates the database, which takes longer than Prefect's 20 s
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        # the terminal has progress bars; the UI has the logs
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+        # the terminal has progress bars and one line for an error; the UI has the logs
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     }
     for name, value in defaults.items():
         environ.setdefault(name, value)

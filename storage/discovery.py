@@ -1,64 +1,66 @@
 """Find music: a folder, a glob, a list of files, one file, or an fsspec URL of any of these.
 
 Names are taken literally where they exist: a folder called ``[live]`` is a folder, not a pattern.
-Hidden files and folders are skipped. Links are followed, but no folder is entered twice, so loops
-of links end.
+Hidden files and folders are skipped. Links are followed, but no folder is entered twice.
 """
 
 from __future__ import annotations
 
+import codecs
 import fnmatch
 import posixpath
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 from storage.listing import (
+    DiscoveryError,
     Entry,
-    ListingError,
-    extension,
+    NotAllowed,
     is_local,
-    list_folder,
+    is_url,
     look_up,
     open_location,
     reaching,
     shown,
-    valid_text,
+    url_of,
+    walk,
 )
 
+__all__ = ["MISSING", "MUSIC_EXTENSIONS", "DiscoveryError", "SourceFile", "find_audio"]
+
 MUSIC_EXTENSIONS = frozenset(
-    "wav wave bwf w64 rf64 flac ogg oga opus mp3 mp2 m4a m4b mp4 aac alac caf aif aiff aifc au snd "
-    "wma asf mka mkv webm ac3 ape wv tta".split()
+    (
+        *("wav", "wave", "bwf", "rf64", "w64", "aif", "aiff", "aifc", "au", "snd", "caf"),
+        *("flac", "alac", "ape", "wv", "tta"),
+        *("mp3", "mp2", "ogg", "oga", "opus", "aac", "ac3", "m4a", "m4b", "wma", "asf"),
+        *("mp4", "mka", "mkv", "webm"),
+    )
 )
-"""Extensions, in lower case and without a dot, of files that are taken for music."""
+"""Extensions of files taken for music, in lower case and without a dot."""
 
 LIST_EXTENSIONS = frozenset(("txt", "m3u", "m3u8"))
 """Extensions of text files that list music, one path or URL a line."""
 
 MISSING = -1
-"""``num_bytes`` of something that was named but can't be read."""
+"""``num_bytes`` of what was named but can't be read."""
 
 LOOK_UP_THREADS = 16
-"""Concurrent requests for the sizes of a list's entries in an object store."""
-
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(://|::)")
-
-DiscoveryError = ListingError
+"""Concurrent requests for the sizes of a list's entries."""
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file to ingest.
+    r"""A file to ingest.
 
     Attributes:
-        url: absolute path or URL, to show and to store; always valid Unicode (bytes of a name that
-            are none are written ``\\xNN``).
-        path: the path to open in the filesystem that came with it.
-        num_bytes: size; :data:`MISSING` for what was named but isn't there or can't be read: an
-            entry of a list, a dangling link, or a folder that may not be entered.
+        url: absolute path or URL, to store and to show; always valid Unicode (bytes of a name that
+            are none are written ``\xNN``).
+        path: what to open in the filesystem that came with it.
+        num_bytes: size, or :data:`MISSING` for what was named but isn't there or can't be read: an
+            entry of a list, a dangling link, a pipe, a folder that may not be entered.
     """
 
     url: str
@@ -79,65 +81,99 @@ def find_audio(source: str) -> tuple[Any, list[SourceFile]]:
         The fsspec filesystem, and the files sorted by path, each once.
 
     Raises:
-        DiscoveryError: nothing there, nothing that is music, or a place that can't be reached.
+        DiscoveryError: nothing is there, nothing there is music, or the place can't be reached.
     """
     fs, path = open_location(source)
-    with reaching(source):
-        entry = look_up(fs, path)
-        if entry is not None and entry.is_folder:
-            return fs, _folder_files(fs, path, source)
-        if entry is not None and extension(path) in LIST_EXTENSIONS:
-            return _listed_files(fs, path, source)
-        if entry is not None:
-            if extension(path) not in MUSIC_EXTENSIONS or not entry.is_file:
-                raise DiscoveryError(
-                    f"{shown(source)}: neither music nor a list of music by its extension; name a "
-                    f"folder, a glob, a .txt or .m3u list, or one of {_extensions()}"
-                )
-            return fs, [_source_file(fs, entry)]
-        if _is_pattern(path):
-            return fs, _matching_files(fs, path, source)
-    raise DiscoveryError(f"{shown(source)}: no such file or folder; check the path")
+    entry = look_up(fs, path)
+    if entry is None:
+        if not _is_pattern(path):
+            raise DiscoveryError(f"{shown(source)}: no such file or folder; check the path")
+        return fs, _music(fs, _matching(fs, path, source), source)
+    if entry.is_folder:
+        return fs, _music(fs, walk(fs, path) if is_local(fs) else _flat(fs, path), source)
+    if entry.is_file and entry.extension in LIST_EXTENSIONS:
+        return _listed(fs, path, source)
+    if entry.is_file and entry.extension in MUSIC_EXTENSIONS:
+        return fs, [_source_file(fs, entry)]
+    raise DiscoveryError(
+        f"{shown(source)}: neither music nor a list of music by its extension; name a folder, a "
+        f"glob, a list ({_extensions(LIST_EXTENSIONS)}) or music ({_extensions(MUSIC_EXTENSIONS)})"
+    )
 
 
-def _folder_files(fs: Any, folder: str, source: str) -> list[SourceFile]:
-    entries = list(walk(fs, folder) if is_local(fs) else _flat(fs, folder))
-    return _music(fs, entries, source, "name a folder with music")
+def _music(fs: Any, entries: Iterable[Entry], source: str) -> list[SourceFile]:
+    """The music among what was found; folders among it are those that may not be read."""
+    music, num_others = [], 0
+    for entry in entries:
+        if entry.is_folder or entry.extension in MUSIC_EXTENSIONS:
+            music.append(entry)
+        else:
+            num_others += 1
+    if not any(entry.is_file for entry in music):
+        others = f"{num_others} other file{'s' * (num_others != 1)}" if num_others else "no files"
+        unreadable = sum(entry.is_folder for entry in music)
+        if unreadable:
+            others += f", {unreadable} unreadable folder{'s' * (unreadable != 1)}"
+        raise DiscoveryError(
+            f"{shown(source)}: no music here ({others}); "
+            f"music is known by its extension: {_extensions(MUSIC_EXTENSIONS)}"
+        )
+    return _sorted(fs, music)
+
+
+def _sorted(fs: Any, entries: Iterable[Entry]) -> list[SourceFile]:
+    by_path = {entry.path: entry for entry in entries}
+    return [_source_file(fs, by_path[path]) for path in sorted(by_path)]
+
+
+def _source_file(fs: Any, entry: Entry) -> SourceFile:
+    num_bytes = entry.num_bytes if entry.is_file else MISSING
+    return SourceFile(url_of(fs, entry.path), entry.path, num_bytes)
+
+
+def _extensions(extensions: frozenset[str]) -> str:
+    return ", ".join(sorted(extensions))
 
 
 def _flat(fs: Any, folder: str) -> Iterator[Entry]:
     """Everything below a folder of an object store: one request a thousand files, not a folder."""
     prefix = folder.rstrip("/") + "/"
-    for name, info in fs.find(folder, detail=True).items():
+    with reaching(url_of(fs, folder)):
+        found = fs.find(folder, detail=True)
+    for name, info in found.items():
         hidden = any(part.startswith(".") for part in name.removeprefix(prefix).split("/"))
         if info["type"] == "file" and not hidden and not name.endswith("/"):
-            yield Entry(name, is_file=True, num_bytes=int(info.get("size") or 0))
+            yield Entry(path=name, is_file=True, num_bytes=int(info.get("size") or 0))
 
 
-def _matching_files(fs: Any, path: str, source: str) -> list[SourceFile]:
-    """The files that match a glob, or lie in a folder that does."""
+def _matching(fs: Any, path: str, source: str) -> Iterator[Entry]:
+    """What a glob matches, and everything in the folders it matches."""
     parts = path.split("/")
-    first = next(i for i, part in enumerate(parts) if _is_pattern(part))
-    while first + 1 < len(parts) and look_up(fs, "/".join(parts[: first + 1])) is not None:
-        rest = (i for i in range(first + 1, len(parts)) if _is_pattern(parts[i]))
-        first = next(rest, len(parts) - 1)
-    base, pattern = "/".join(parts[:first]) or "/", tuple(parts[first:])
+    depths = (
+        depth
+        for depth, part in enumerate(parts)
+        if _is_pattern(part) and look_up(fs, "/".join(parts[: depth + 1])) is None
+    )
+    depth = next(depths, len(parts) - 1)
+    base, pattern = "/".join(parts[:depth]) or "/", tuple(parts[depth:])
+    prefix = base.rstrip("/") + "/"
     root = look_up(fs, base)
     if root is None or not root.is_folder:
-        raise DiscoveryError(f"{shown(source)}: no such folder: {shown(base)}; check the path")
-    prefix = base.rstrip("/") + "/"
+        raise DiscoveryError(
+            f"{shown(source)}: no folder {shown(url_of(fs, base))}; check the path"
+        )
 
-    def enter(name: str) -> bool:
-        return _may_lead_to_match(pattern, tuple(name.removeprefix(prefix).split("/")))
+    def below(name: str) -> tuple[str, ...]:
+        return tuple(name.removeprefix(prefix).split("/"))
 
-    def matches(name: str) -> bool:
-        below = tuple(name.removeprefix(prefix).split("/"))
-        return any(_matches(pattern, below[:depth]) for depth in range(1, len(below) + 1))
-
-    entries = [entry for entry in walk(fs, base, enter) if matches(entry.path)]
-    if not entries:
-        raise DiscoveryError(f"{shown(source)}: matches nothing; check the pattern")
-    return _music(fs, entries, source, "change the pattern")
+    num_matches = 0
+    for entry in walk(fs, base, lambda name: _may_lead_to_match(pattern, below(name))):
+        relative = below(entry.path)
+        if any(_matches(pattern, relative[:end]) for end in range(1, len(relative) + 1)):
+            num_matches += 1
+            yield entry
+    if not num_matches:
+        raise DiscoveryError(f"{shown(source)}: the pattern matches no file; check it")
 
 
 def _is_pattern(text: str) -> bool:
@@ -145,18 +181,20 @@ def _is_pattern(text: str) -> bool:
 
 
 def _matches(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
-    """Whether all of a relative path matches a glob; ``**`` stands for any number of folders."""
+    """Whether a whole relative path matches a glob; ``**`` stands for any number of folders."""
     if not pattern:
         return not parts
     if pattern[0] == "**":
         return _matches(pattern[1:], parts) or (bool(parts) and _matches(pattern, parts[1:]))
-    if not parts or not fnmatch.fnmatchcase(parts[0], pattern[0]):
-        return False
-    return _matches(pattern[1:], parts[1:])
+    return (
+        bool(parts)
+        and fnmatch.fnmatchcase(parts[0], pattern[0])
+        and _matches(pattern[1:], parts[1:])
+    )
 
 
 def _may_lead_to_match(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
-    """Whether something in the folder ``parts`` can match, so that it is worth entering."""
+    """Whether a folder can hold a match or is in one, so that it is worth entering."""
     for wanted, part in zip(pattern, parts, strict=False):
         if wanted == "**":
             return True
@@ -165,39 +203,57 @@ def _may_lead_to_match(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool
     return True
 
 
-def walk(fs: Any, root: str, enter: Callable[[str], bool] = lambda _: True) -> Iterator[Entry]:
-    """Every file below ``root`` that isn't hidden; each folder and each linked file once.
+def _listed(fs: Any, path: str, source: str) -> tuple[Any, list[SourceFile]]:
+    """The entries of a text list, there or not, and the one filesystem they are in."""
+    with reaching(source):
+        content = fs.cat_file(path)
+    lines = [line.strip() for line in _decoded(content).splitlines()]
+    names = [line for line in lines if line and not line.startswith("#")]
+    if not names:
+        raise DiscoveryError(f"{shown(source)}: the list is empty; write one path or URL a line")
+    places = [_place(fs, posixpath.dirname(path), name) for name in names]
+    filesystems = {type(place_fs) for place_fs, _ in places}
+    if len(filesystems) > 1:
+        raise DiscoveryError(
+            f"{shown(source)}: the list mixes filesystems; make one list of each: "
+            + ", ".join(sorted(shown(name) for name in _one_of_each(places, names)))
+        )
+    entries_fs = places[0][0]
+    paths = sorted({place for _, place in places})
+    if is_local(entries_fs):
+        found = [_listed_entry(entries_fs, name) for name in paths]
+    else:
+        with ThreadPoolExecutor(LOOK_UP_THREADS) as pool:
+            found = list(pool.map(lambda name: _listed_entry(entries_fs, name), paths))
+    return entries_fs, _sorted(entries_fs, found)
 
-    What lies there under its own name comes before what a link leads to. A folder that may not be
-    read, and a dangling link, come as an entry that is neither file nor folder.
 
-    Args:
-        fs: the filesystem.
-        root: folder to begin with.
-        enter: whether to enter a folder, by its path.
-    """
-    seen: set[object] = set()
-    here, links = [Entry(root, is_folder=True)], list[Entry]()
-    while here or links:
-        from_link = not here
-        entry = (here or links).pop()
-        if from_link:
-            links.sort(key=lambda link: link.path, reverse=True)
-        if entry.is_link and not from_link:
-            links.append(entry)
-            continue
-        if entry.identity is not None:
-            if entry.identity in seen:
-                continue
-            seen.add(entry.identity)
-        if not entry.is_folder:
-            yield entry
-        elif entry.path == root or enter(entry.path):
-            try:
-                children = list_folder(fs, entry.path)
-            except PermissionError:
-                if entry.path == root:
-                    raise
-                yield Entry(entry.path)
-            else:
-                here.extend(child for child in children if not child.name.startswith("."))
+def _place(fs: Any, folder: str, name: str) -> tuple[Any, str]:
+    """Filesystem and path of a list's entry."""
+    if is_url(name):
+        place_fs, path = open_location(name)
+        if is_local(place_fs) and look_up(place_fs, path) is None:
+            path = unquote(path)  # players write file:// URLs percent-encoded
+        return place_fs, path
+    if is_local(fs):
+        return open_location(posixpath.join(folder, name))
+    return fs, posixpath.normpath(posixpath.join(folder, name))
+
+
+def _one_of_each(places: list[tuple[Any, str]], names: list[str]) -> list[str]:
+    examples = {type(fs): name for (fs, _), name in zip(places, names, strict=True)}
+    return list(examples.values())
+
+
+def _listed_entry(fs: Any, path: str) -> Entry:
+    try:
+        return look_up(fs, path) or Entry(path=path)
+    except NotAllowed:
+        return Entry(path=path)
+
+
+def _decoded(content: bytes) -> str:
+    """A list's text: UTF-8 or marked UTF-16; other bytes as names of local files have them."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    return content.decode("utf-8-sig", "surrogateescape")

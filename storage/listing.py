@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,8 +19,12 @@ from fsspec.implementations.local import LocalFileSystem
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
 
 
-class ListingError(ValueError):
-    """A place that is missing, or that can't be reached or read."""
+class DiscoveryError(ValueError):
+    """A place that is missing, can't be reached or read, or holds nothing of use."""
+
+
+class NotAllowed(DiscoveryError):  # noqa: N818 - reads as what it says
+    """A place that may not be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +34,8 @@ class Entry:
     Attributes:
         path: path inside its filesystem.
         is_file: a regular file.
-        is_folder: a folder. What is neither is a dangling link, or can't be read.
-        is_link: reached by a link.
+        is_folder: a folder. What is neither can't be read as either: a dangling link, a pipe.
+        is_link: its name is a link.
         identity: equal for two names of one thing; None where the filesystem has no links.
         num_bytes: size of a file.
     """
@@ -47,31 +52,15 @@ class Entry:
         """The last part of the path."""
         return PurePosixPath(self.path).name
 
+    @property
+    def extension(self) -> str:
+        """The name's extension in lower case, without the dot."""
+        return PurePosixPath(self.path).suffix[1:].lower()
+
 
 def is_url(location: str) -> bool:
     """Whether a location is an fsspec URL; anything else is a local path."""
     return _URL.match(location) is not None
-
-
-def open_location(location: str) -> tuple[Any, str]:
-    """The fsspec filesystem of a local path or URL, and the path inside it.
-
-    Raises:
-        ListingError: the text names no place, or a kind of place that nothing installed can reach.
-    """
-    if not location.strip() or "\0" in location:
-        raise ListingError(f"{shown(location)!r}: no path; name a file, a folder or a URL")
-    if not is_url(location):
-        path = Path(location)
-        if path.parts[0].startswith("~") and not path.exists():
-            with reaching(location):
-                path = path.expanduser()
-        return LocalFileSystem(), posixpath.normpath(path.absolute())
-    with reaching(location):
-        fs, path_inside = url_to_fs(location)
-        fs.invalidate_cache()
-        return fs, path_inside.rstrip("/") or "/"
-    raise AssertionError("unreachable")
 
 
 def is_local(fs: Any) -> bool:
@@ -79,65 +68,173 @@ def is_local(fs: Any) -> bool:
     return isinstance(fs, LocalFileSystem)
 
 
-@contextmanager
-def reaching(location: str) -> Iterator[None]:
-    """Turn what a filesystem raises into one line that names the location.
+def open_location(location: str) -> tuple[Any, str]:
+    """The fsspec filesystem of a local path or URL, and the path inside it.
 
     Raises:
-        ListingError: whatever the filesystem raised.
+        DiscoveryError: the text names no place, or a kind of place that nothing installed reaches.
+    """
+    if not location.strip() or "\0" in location:
+        raise DiscoveryError(f"{location!r}: no path; name a file, a folder or a URL")
+    fs: Any = LocalFileSystem()
+    with reaching(location):
+        if is_url(location):
+            fs, path = url_to_fs(location)
+            fs.invalidate_cache()
+        else:
+            path = os.fspath(Path(location).expanduser().absolute())
+    if is_local(fs):
+        return fs, "/" + posixpath.normpath(path).lstrip("/")
+    return fs, path.rstrip("/") or "/"
+
+
+@contextmanager
+def reaching(location: str) -> Iterator[None]:
+    """Turn whatever a filesystem raises into one line that names the location.
+
+    Raises:
+        NotAllowed: from a PermissionError.
+        DiscoveryError: from anything else.
     """
     try:
         yield
-    except ListingError:
-        raise
     except FileNotFoundError as error:
-        raise ListingError(f"{shown(location)}: no such file or folder; check the path") from error
+        raise DiscoveryError(f"{shown(location)}: not found; check the path") from error
     except PermissionError as error:
-        raise ListingError(
-            f"{shown(location)}: may not be read; check its permissions or your credentials"
+        raise NotAllowed(
+            f"{shown(location)}: may not be read; check its permissions, or your credentials"
         ) from error
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ListingError(
-            f"{shown(location)}: can't be read: {reason}; check the address, the credentials and "
-            "the network"
+        reason = shown(" ".join(str(error).split())) or type(error).__name__
+        raise DiscoveryError(
+            f"{shown(location)}: can't be read ({reason}); check the address, and for a remote "
+            "place the credentials and the network"
         ) from error
 
 
 def look_up(fs: Any, path: str) -> Entry | None:
-    """What is at ``path``, or None if nothing is."""
-    if is_local(fs):
+    """What is at ``path``, or None if nothing is.
+
+    Raises:
+        NotAllowed: that may not be known.
+        DiscoveryError: the filesystem fails.
+    """
+    with reaching(url_of(fs, path)):
         try:
-            return _local_entry(path, is_link=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+            return _local(path) if is_local(fs) else _remote(fs.info(path))
         except OSError as error:
-            if error.errno in (_ELOOP, _ENAMETOOLONG):
+            nothing = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+            if isinstance(error, FileNotFoundError) or error.errno in nothing:
                 return None
             raise
-    try:
-        return _remote_entry(fs.info(path))
-    except FileNotFoundError:
-        return None
 
 
 def list_folder(fs: Any, folder: str) -> list[Entry]:
     """What is in a folder, hidden things and links too, sorted by path.
 
     Raises:
-        OSError: it can't be read.
+        NotAllowed: it may not be read.
+        DiscoveryError: it can't be read.
     """
-    if not is_local(fs):
-        entries = [_remote_entry(info) for info in fs.ls(folder, detail=True)]
-        return sorted(
-            (entry for entry in entries if entry.path != folder), key=lambda entry: entry.path
-        )
-    entries = []
-    with os.scandir(folder) as found:
-        for item in found:
-            try:
-                entry = _local_entry(item.path, is_link=item.is_symlink())
-            except OSError:
-                entry = Entry(path=item.path)
-            entries.append(entry)
+    with reaching(url_of(fs, folder)):
+        if is_local(fs):
+            with os.scandir(folder) as found:
+                entries = [_scanned(item) for item in found]
+        else:
+            listed = (_remote(info) for info in fs.ls(folder, detail=True))
+            entries = [entry for entry in listed if entry.path != folder]
     return sorted(entries, key=lambda entry: entry.path)
+
+
+def walk(fs: Any, root: str, enter: Callable[[str], bool] = lambda _: True) -> Iterator[Entry]:
+    """Everything below a folder but folders and hidden things, in no particular order.
+
+    Links are followed after all that has a name of its own, in the order of their paths, and never
+    to what was met before: each folder is entered once and loops end. A folder that may not be
+    read comes as an entry itself.
+
+    Args:
+        fs: the filesystem.
+        root: the folder to begin with.
+        enter: whether to enter a folder, by its path.
+
+    Raises:
+        NotAllowed: ``root`` may not be read.
+        DiscoveryError: something can't be read for another reason.
+    """
+    waiting = [look_up(fs, root) or Entry(path=root, is_folder=True)]
+    links: list[Entry] = []
+    seen: set[tuple[int, int]] = set()
+    followed = False
+    while waiting or links:
+        if waiting:
+            entry = waiting.pop()
+            if entry.is_link:
+                links.append(entry)
+                continue
+        else:
+            followed = True
+            links.sort(key=lambda link: link.path, reverse=True)
+            entry = links.pop()
+        if entry.identity is not None:
+            if entry.identity in seen and (followed or entry.is_folder):
+                continue
+            seen.add(entry.identity)
+        if not entry.is_folder:
+            yield entry
+        elif entry.path == root or enter(entry.path):
+            try:
+                children = list_folder(fs, entry.path)
+            except NotAllowed:
+                if entry.path == root:
+                    raise
+                yield entry
+            else:
+                waiting += (child for child in children if not child.name.startswith("."))
+
+
+def _local(path: str, *, is_link: bool = False) -> Entry:
+    found = Path(path).stat()
+    return Entry(
+        path=path,
+        is_file=stat.S_ISREG(found.st_mode),
+        is_folder=stat.S_ISDIR(found.st_mode),
+        is_link=is_link,
+        identity=(found.st_dev, found.st_ino),
+        num_bytes=found.st_size,
+    )
+
+
+def _scanned(item: os.DirEntry[str]) -> Entry:
+    try:
+        return _local(item.path, is_link=item.is_symlink())
+    except OSError:
+        return Entry(path=item.path, is_link=True)
+
+
+def _remote(info: dict[str, Any]) -> Entry:
+    name = str(info["name"])
+    return Entry(
+        path=name.rstrip("/") or "/",
+        is_file=info["type"] == "file" and not name.endswith("/"),
+        is_folder=info["type"] == "directory",
+        num_bytes=int(info.get("size") or 0),
+    )
+
+
+def url_of(fs: Any, path: str) -> str:
+    """The absolute path or URL of a path in a filesystem, as valid Unicode."""
+    return valid_text(path if is_local(fs) else fs.unstrip_protocol(path))
+
+
+def valid_text(path: str) -> str:
+    r"""A path as valid Unicode: bytes of a local name that are none are written ``\xNN``."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def shown(path: str) -> str:
+    """A path as one printable line, for messages."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in valid_text(path)
+    )

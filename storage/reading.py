@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -92,31 +93,37 @@ class CropReader:
 
 
 @lru_cache(maxsize=16)
-def _workspace(location: str) -> Workspace:
+def _workspace(location: str, process: int) -> Workspace:  # noqa: ARG001
+    """A process's own: connections to object stores do not survive a fork."""
     return Workspace(location)
 
 
 @lru_cache(maxsize=65536)
 def _layout(location: str, path: str) -> WavLayout:
     """A file's layout; kept, since canonical files never change."""
-    workspace = _workspace(location)
-    header = _bytes(location, path, 0, HEADER_BYTES)
-    size = int(workspace.fs.size(workspace.resolve(path)))
-    return parse_wav_header(header, size, path)
+    return parse_wav_header(_bytes(location, path, 0, HEADER_BYTES), path)
 
 
 def _bytes(location: str, path: str, start: int, stop: int) -> bytes:
-    workspace = _workspace(location)
+    """Bytes ``[start, stop)`` of a file, or fewer at its end."""
+    workspace = _workspace(location, os.getpid())
     target = workspace.resolve(path)
-    if workspace.is_local:
-        with open(target, "rb", buffering=0) as file:
-            file.seek(start)
-            return file.read(stop - start)
-    content: bytes = workspace.fs.cat_file(target, start=start, end=stop)
-    return content
+    if not workspace.is_local:
+        return bytes(workspace.fs.cat_file(target, start=start, end=stop))
+    file = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = os.pread(file, stop - start, start)
+        # one call gives 2 GiB at most
+        while len(content) < stop - start and (
+            more := os.pread(file, stop - start - len(content), start + len(content))
+        ):
+            content += more
+        return content
+    finally:
+        os.close(file)
 
 
-def parse_wav_header(header: bytes, file_bytes: int, path: str) -> WavLayout:
+def parse_wav_header(header: bytes, path: str) -> WavLayout:
     """Find the samples of a 16-bit PCM WAV (RIFF or RF64) by its first bytes.
 
     Raises:
@@ -128,9 +135,9 @@ def parse_wav_header(header: bytes, file_bytes: int, path: str) -> WavLayout:
     while position + 8 <= len(header):
         name, size = struct.unpack_from("<4sI", header, position)
         body = position + 8
-        if name == b"ds64":
+        if name == b"ds64" and body + 16 <= len(header):
             data_size_64 = struct.unpack_from("<Q", header, body + 8)[0]
-        elif name == b"fmt ":
+        elif name == b"fmt " and body + 16 <= len(header):
             kind, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", header, body)
             if kind not in PCM_FORMATS or bits != 16 or channels < 1:
                 raise CanonicalAudioError(f"{path}: not 16-bit PCM; ingest its source again")
@@ -139,7 +146,6 @@ def parse_wav_header(header: bytes, file_bytes: int, path: str) -> WavLayout:
             if size == UNKNOWN_SIZE and data_size_64 is not None:
                 size = data_size_64
             channels, rate = layout
-            num_samples = min(size, file_bytes - body) // (2 * channels)
-            return WavLayout(body, num_samples, channels, rate)
+            return WavLayout(body, size // (2 * channels), channels, rate)
         position = body + size + size % 2
     raise CanonicalAudioError(f"{path}: a WAV file without samples; ingest its source again")

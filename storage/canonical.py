@@ -1,0 +1,226 @@
+"""Canonical audio: 16-bit stereo WAV at one sample rate, made from any file in bounded memory.
+
+A file is decoded once to a scratch file of float32, while its peak, level and length are measured.
+Then the caller, who knows now what it is, may have it written: samples ``x`` become the integers
+``round(x * gain * 32768)``, halves to even, limited to what 16 bits hold, without dither. So 16-bit
+sources at the same rate come through bit by bit, and equal music in other formats or under
+other tags has the same content hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import struct
+import tempfile
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import numpy as np
+from fsspec import AbstractFileSystem
+from numpy.typing import NDArray
+
+from storage.codecs import Unusable
+from storage.decode import SAMPLE_RATE, AudioDecoder, open_local
+from storage.downmix import NUM_CHANNELS
+
+__all__ = ["PreparedAudio", "Unusable", "prepare", "summed", "wav_header"]
+
+BLOCK_SAMPLES = 2**18
+FLOOR_DB = -120.0
+"""Level of what has none."""
+MIN_DURATION_S = 3.0
+SILENCE_DB = -70.0
+_PCM_SCALE = 32768.0
+_BYTES_A_SAMPLE = 2 * NUM_CHANNELS
+_SCRATCH_BYTES_A_SAMPLE = 4 * NUM_CHANNELS
+_MAX_RIFF_BYTES = 0xFFFF_FFFF
+
+
+class PreparedAudio:
+    """Decoded audio in a scratch file, measured. Made by :func:`prepare` and :func:`summed`.
+
+    Attributes:
+        sample_rate: samples a second.
+        num_samples: length, as decoded.
+        peak: largest absolute sample value, as decoded.
+        gain_db: gain that brings a peak above full scale back to it; 0 for others.
+        level_db: RMS level re full scale at that gain, at least :data:`FLOOR_DB`.
+        truncated: whether the file broke off.
+    """
+
+    def __init__(self, scratch: BinaryIO, sample_rate: int) -> None:
+        self._scratch, self.sample_rate = scratch, sample_rate
+        self.num_samples, self.peak, self._energy = 0, 0.0, 0.0
+        self.truncated = False
+        self._hashes: dict[float, str] = {}
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.num_samples / self.sample_rate
+
+    @property
+    def gain_db(self) -> float:
+        """Gain that brings a peak above full scale back to it; 0 for others."""
+        return -20 * math.log10(self.peak) if self.peak > 1 else 0.0
+
+    @property
+    def level_db(self) -> float:
+        """RMS level re full scale at :attr:`gain_db`, at least :data:`FLOOR_DB`."""
+        if not self._energy:
+            return FLOOR_DB
+        power = self._energy / (NUM_CHANNELS * self.num_samples)
+        return max(FLOOR_DB, 10 * math.log10(power) + self.gain_db)
+
+    def read(
+        self, start_sample: int, num_samples: int, gain_db: float | None = None
+    ) -> NDArray[np.float32]:
+        """Samples ``[start_sample, start_sample + num_samples)``: ``(2, num_samples)`` float32.
+
+        Beyond either end there are zeros. ``gain_db`` is :attr:`gain_db` unless told.
+        """
+        first = min(max(start_sample, 0), self.num_samples)
+        last = min(max(start_sample + num_samples, first), self.num_samples)
+        audio = np.zeros((num_samples, NUM_CHANNELS), dtype=np.float32)
+        if last > first:
+            into = audio[first - start_sample : last - start_sample]
+            np.multiply(self._interleaved(first, last - first), self._factor(gain_db), out=into)
+        return audio.T
+
+    def blocks(
+        self, gain_db: float | None = None, block_samples: int = BLOCK_SAMPLES
+    ) -> Iterator[NDArray[np.float32]]:
+        """All of it as consecutive blocks ``(2, n)``, ``n`` at most ``block_samples``."""
+        for start in range(0, self.num_samples, block_samples):
+            yield self.read(start, min(block_samples, self.num_samples - start), gain_db)
+
+    def content_hash(self, gain_db: float | None = None) -> str:
+        """SHA-256, in hexadecimal digits, of the samples that :meth:`write_wav` would write."""
+        gain = self.gain_db if gain_db is None else gain_db
+        if gain not in self._hashes:
+            digest = hashlib.sha256()
+            for block in self._pcm_blocks(gain):
+                digest.update(block)
+            self._hashes[gain] = digest.hexdigest()
+        return self._hashes[gain]
+
+    def write_wav(self, file: BinaryIO, gain_db: float | None = None) -> None:
+        """Write it as canonical audio; equal audio gives equal bytes."""
+        file.write(wav_header(self.num_samples, self.sample_rate))
+        for block in self._pcm_blocks(gain_db):
+            file.write(block)
+
+    def _append(self, audio: NDArray[np.float32]) -> None:
+        """Add a block ``(2, n)`` at the end, and measure it."""
+        if not audio.shape[1]:
+            return
+        self._scratch.write(np.ascontiguousarray(audio.T).data.cast("B"))
+        self.num_samples += audio.shape[1]
+        self.peak = max(self.peak, float(audio.max()), -float(audio.min()))
+        self._energy += float(np.square(audio, dtype=np.float64).sum())
+
+    def _interleaved(self, start_sample: int, num_samples: int) -> NDArray[np.float32]:
+        content = os.pread(
+            self._scratch.fileno(),
+            num_samples * _SCRATCH_BYTES_A_SAMPLE,
+            start_sample * _SCRATCH_BYTES_A_SAMPLE,
+        )
+        return np.frombuffer(content, dtype=np.float32).reshape(-1, NUM_CHANNELS)
+
+    def _factor(self, gain_db: float | None) -> np.float32:
+        return np.float32(10 ** ((self.gain_db if gain_db is None else gain_db) / 20))
+
+    def _pcm_blocks(self, gain_db: float | None) -> Iterator[memoryview]:
+        scale = self._factor(gain_db) * np.float32(_PCM_SCALE)
+        for start in range(0, self.num_samples, BLOCK_SAMPLES):
+            num_samples = min(BLOCK_SAMPLES, self.num_samples - start)
+            scaled = self._interleaved(start, num_samples) * scale
+            np.rint(scaled, out=scaled)
+            np.clip(scaled, -_PCM_SCALE, _PCM_SCALE - 1, out=scaled)
+            yield scaled.astype("<i2").data.cast("B")
+
+
+@contextmanager
+def prepare(
+    fs: AbstractFileSystem,
+    path: str,
+    *,
+    sample_rate: int = SAMPLE_RATE,
+    stream: int | None = None,
+    min_duration_s: float = MIN_DURATION_S,
+    silence_db: float = SILENCE_DB,
+    allow_silence: bool = False,
+) -> Generator[PreparedAudio]:
+    """Decode a file, check that it can be used, and hold it until the context ends.
+
+    Args:
+        fs: filesystem the file is on.
+        path: its path there.
+        sample_rate: of the canonical audio.
+        stream: which of the file's audio streams, counted from 0; by default the best.
+        min_duration_s: shorter files are refused.
+        silence_db: files whose RMS level is below are refused.
+        allow_silence: take silent ones nevertheless: a stem may well be silent.
+
+    Raises:
+        Unusable: the file can't be used, and why.
+    """
+    with tempfile.TemporaryFile(prefix="silentmix-") as scratch:
+        audio = PreparedAudio(scratch, sample_rate)
+        with open_local(fs, path) as file:
+            decoder = AudioDecoder(file, sample_rate=sample_rate, stream=stream)
+            for block in decoder:
+                audio._append(block)
+        scratch.flush()
+        audio.truncated = decoder.truncated
+        _check(audio, min_duration_s, None if allow_silence else silence_db)
+        yield audio
+
+
+@contextmanager
+def summed(parts: Sequence[PreparedAudio]) -> Generator[PreparedAudio]:
+    """The sum of some audio, as decoded, each without a gain; as long as the longest."""
+    rates = {part.sample_rate for part in parts}
+    assert len(rates) == 1, f"sample rates differ: {sorted(rates)}"
+    with tempfile.TemporaryFile(prefix="silentmix-") as scratch:
+        audio = PreparedAudio(scratch, rates.pop())
+        longest = max(part.num_samples for part in parts)
+        for start in range(0, longest, BLOCK_SAMPLES):
+            num_samples = min(BLOCK_SAMPLES, longest - start)
+            total = np.zeros((NUM_CHANNELS, num_samples), dtype=np.float32)
+            for part in parts:
+                total += part.read(start, num_samples, gain_db=0.0)
+            audio._append(total)
+        scratch.flush()
+        audio.truncated = any(part.truncated for part in parts)
+        yield audio
+
+
+def _check(audio: PreparedAudio, min_duration_s: float, silence_db: float | None) -> None:
+    if not math.isfinite(audio.peak) or not math.isfinite(audio._energy):
+        raise Unusable("non_finite", "holds samples too large to resample")
+    if audio.duration_s < min_duration_s or not audio.num_samples:
+        lasts = f"{audio.duration_s:.2f} s, less than {min_duration_s:g} s"
+        if audio.truncated:
+            raise Unusable("truncated", f"broke off after {lasts}")
+        raise Unusable("too_short", f"lasts {lasts}")
+    if silence_db is not None and audio.level_db < silence_db:
+        raise Unusable("silent", f"level {audio.level_db:.1f} dB, below {silence_db:g} dB")
+
+
+def wav_header(num_samples: int, sample_rate: int) -> bytes:
+    """What goes before 16-bit stereo samples: RIFF, or RF64 (EBU Tech 3306) above 4 GiB."""
+    num_bytes = num_samples * _BYTES_A_SAMPLE
+    fmt = struct.pack(
+        "<4sIHHIIHH", b"fmt ", 16, 1, NUM_CHANNELS, sample_rate, sample_rate * _BYTES_A_SAMPLE,
+        _BYTES_A_SAMPLE, 16,
+    )  # fmt: skip
+    if num_bytes + 36 <= _MAX_RIFF_BYTES:
+        data = struct.pack("<4sI", b"data", num_bytes)
+        return struct.pack("<4sI4s", b"RIFF", num_bytes + 36, b"WAVE") + fmt + data
+    ds64 = struct.pack("<4sIQQQI", b"ds64", 28, num_bytes + 72, num_bytes, num_samples, 0)
+    data = struct.pack("<4sI", b"data", _MAX_RIFF_BYTES)
+    return struct.pack("<4sI4s", b"RF64", _MAX_RIFF_BYTES, b"WAVE") + ds64 + fmt + data
