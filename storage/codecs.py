@@ -32,7 +32,7 @@ _CONTAINERS = (
 """FFmpeg's demuxers of audio; not those that would open other files or addresses (HLS, concat)."""
 _EXACT_DURATION = {"mov,mp4,m4a,3gp,3g2,mj2", "asf", "flac", "ape", "tta", "wv"}
 _DURATION_TOLERANCE_S = 0.5
-_FULL_SCALE = {"u8": 2**7, "s16": 2**15, "s32": 2**31, "s64": 2**63, "flt": 1, "dbl": 1}
+_FULL_SCALE = {"u8": 2**7, "s16": 2**15, "s32": 2**31, "flt": 1, "dbl": 1}
 
 
 class Unusable(ValueError):  # noqa: N818 - no error of ours: a property of somebody's file
@@ -218,10 +218,12 @@ def _ffmpeg_frames(container: Any, stream: Any, exact_duration: bool) -> Chunks:
 
 
 def _frame_chunk(frame: Any) -> Chunk:
+    kind = frame.format.name.removesuffix("p")
+    if kind not in _FULL_SCALE:
+        raise Unusable("corrupt", f"samples of a kind that can't be read: {frame.format.name}")
     values = frame.to_ndarray()
     if not frame.format.is_planar:
         values = values.reshape(frame.samples, -1).T
-    kind = frame.format.name.removesuffix("p")
     with np.errstate(over="ignore"):
         audio = values.astype(np.float32)
     if kind == "u8":
@@ -235,22 +237,22 @@ def _frame_chunk(frame: Any) -> Chunk:
 def _joined(frames: Chunks) -> Chunks:
     """Join short frames to longer chunks, up to the next change of format."""
     pending: list[Chunk] = []
-    num_pending = 0
+    num_values = 0
     while True:
         try:
             chunk: Chunk | None = next(frames)
         except StopIteration as end:
             chunk, broken_off = None, bool(end.value)
         if pending and (
-            chunk is None or num_pending >= BLOCK_SAMPLES or pending[0][1:] != chunk[1:]
+            chunk is None or num_values >= 2 * BLOCK_SAMPLES or pending[0][1:] != chunk[1:]
         ):
             audio = np.concatenate([part.audio for part in pending], axis=1)
             yield pending[0]._replace(audio=audio)
-            pending, num_pending = [], 0
+            pending, num_values = [], 0
         if chunk is None:
             return broken_off
         pending.append(chunk)
-        num_pending += chunk.audio.shape[1]
+        num_values += chunk.audio.size
 
 
 def one_line(error: BaseException) -> str:

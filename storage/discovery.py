@@ -181,9 +181,14 @@ def _is_pattern(text: str) -> bool:
 
 
 def _matches(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
-    """Whether a whole relative path matches a glob; ``**`` stands for any number of folders."""
+    """Whether a whole relative path matches a glob.
+
+    ``**`` stands for any number of folders, and at the end for everything below, as in a shell.
+    """
     if not pattern:
         return not parts
+    if pattern == ("**",):
+        return bool(parts)
     if pattern[0] == "**":
         return _matches(pattern[1:], parts) or (bool(parts) and _matches(pattern, parts[1:]))
     return (

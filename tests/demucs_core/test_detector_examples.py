@@ -172,4 +172,4 @@ def test_songs_that_do_not_fit_are_refused_by_name():
 
 def test_the_default_detector_fits_the_examples():
     examples = ExampleSource(songs=SONGS, read=read, detector=DetectorConfig(), crop_frames=4)
-    assert examples.batch(1, 0, 0)[0].shape == (1, 2, 64, 16)
+    assert examples.batch(1, 0, 0)[0].shape == (1, 2, 128, 16)

@@ -30,7 +30,10 @@ def music(
 
 def write_sndfile(path: Path, audio: NDArray[np.float32], rate: int = RATE, **how: str) -> Path:
     """Encode with libsndfile; the format goes by the name, or ``format`` and ``subtype``."""
-    soundfile.write(path, audio.T, rate, **how)
+    with soundfile.SoundFile(path, "w", rate, len(audio), **how) as file:
+        # libsndfile crashes when it is to encode minutes of Vorbis at once
+        for start in range(0, audio.shape[1], rate):
+            file.write(audio.T[start : start + rate])
     return path
 
 

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings
@@ -167,6 +168,13 @@ def test_resampling_keeps_a_tone_in_its_place(tmp_path: Path, rate: int) -> None
     assert np.abs(decoded[:, inner] - tone(RATE)[:, inner]).max() < 1e-4
 
 
+def test_resampling_in_blocks_is_resampling_in_one_piece(tmp_path: Path) -> None:
+    audio = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 200_000)).astype(np.float32)
+    decoded, _ = decode(write_sndfile(tmp_path / "a.wav", audio, 48_000, subtype="FLOAT"))
+    expected = soxr.resample(audio.T, 48_000, RATE, quality="HQ").T
+    np.testing.assert_allclose(decoded[:, :183_000], expected[:, :183_000], atol=1e-6)
+
+
 def test_a_change_of_rate_inside_a_file_is_followed(tmp_path: Path) -> None:
     first = write_ffmpeg(tmp_path / "1.aac", music(RATE), codec="aac")
     second = write_ffmpeg(
@@ -180,7 +188,7 @@ def test_a_change_of_rate_inside_a_file_is_followed(tmp_path: Path) -> None:
 def test_every_link_of_a_chained_ogg_is_read(tmp_path: Path) -> None:
     path = write_sndfile(tmp_path / "1.ogg", music(RATE))
     path.write_bytes(path.read_bytes() * 3)
-    assert decode(path)[0].shape[1] == pytest.approx(3 * RATE, abs=512)
+    assert decode(path)[0].shape[1] == pytest.approx(3 * RATE, abs=2_048)
 
 
 @pytest.mark.parametrize("codec", ["aac", "alac"])
@@ -336,8 +344,6 @@ def test_hundreds_of_channels_fit(tmp_path: Path) -> None:
         (b"OggS" + bytes(500), "corrupt"),
         (b"ID3\x04\x00\x00\x00\x00\x00\x00", "corrupt"),
         (b"\x00\x00\x00\x20ftypM4A " + bytes(500), "corrupt"),
-        (b"#EXTM3U\n#EXTINF:1,x\nfile:///etc/hostname\n", "corrupt"),
-        (b"ffconcat version 1.0\nfile '/etc/hostname'\n", "corrupt"),
         (np.random.default_rng(0).bytes(20_000), "corrupt"),
     ],
 )
@@ -345,6 +351,20 @@ def test_what_is_no_audio_is_refused(tmp_path: Path, content: bytes, reason: str
     path = tmp_path / "a.mp3"
     path.write_bytes(content)
     assert refusal(path).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("name", "playlist"),
+    [
+        ("a.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:1.0,\n{path}\n#EXT-X-ENDLIST\n"),
+        ("a.mp3", "ffconcat version 1.0\nfile {path.name}\n"),
+    ],
+)
+def test_a_file_can_not_make_us_open_another(tmp_path: Path, name: str, playlist: str) -> None:
+    other = write_ffmpeg(tmp_path / "other.aac", music(RATE), codec="aac")
+    path = tmp_path / name
+    path.write_text(playlist.format(path=other))
+    assert refusal(path).reason == "corrupt"
 
 
 @settings(max_examples=60, deadline=None)
@@ -396,6 +416,15 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -
     audio[1, LENGTH // 2] = value
     path = write_sndfile(tmp_path / "a.wav", audio, subtype="FLOAT")
     assert refusal(path).reason == "non_finite"
+
+
+def test_a_kind_of_samples_that_nothing_reads_is_refused(tmp_path: Path) -> None:
+    path = write_sndfile(tmp_path / "a.wav", music(LENGTH), subtype="PCM_32")
+    content = bytearray(path.read_bytes())
+    place = content.index(b"fmt ") + 8
+    struct.pack_into("<IHH", content, place + 8, RATE * 16, 16, 64)
+    path.write_bytes(content)
+    assert refusal(path).reason == "corrupt"
 
 
 def test_an_absurd_sample_rate_is_refused(tmp_path: Path) -> None:
