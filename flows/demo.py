@@ -13,7 +13,7 @@ from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
-from demo_corpus.corpus import write_labelled, write_unlabelled
+from demo_corpus.corpus import write_demo
 from demucs_core import SOURCES
 from flows.configuration import UserError
 from flows.evaluate import paper_table
@@ -40,19 +40,19 @@ class DemoParameters(Options):
 
 
 DEMO_STAGES: dict[str, dict[str, Any]] = {
-    "fit_detector": {"steps": 500},
-    "extract": {"target_precision": 0.95},
+    "fit_detector": {"steps": 600, "batch_size": 8, "learning_rate": 3e-3},
+    "extract": {"target_precision": 0.9, "allow_insufficient_evidence": True},
     "train": {
         "channels": 16,
-        "depth": 4,
-        "steps": 220,
+        "depth": 5,
+        "steps": 600,
         "batch_size": 4,
-        "crop_s": 4.0,
-        "learning_rate": 1e-3,
+        "crop_s": 1.5,
+        "learning_rate": 2e-3,
         "weak_share": 0.5,
-        "validate_every": 55,
+        "validate_every": 100,
         "validation_crops": 1,
-        "checkpoint_every": 55,
+        "checkpoint_every": 50,
     },
 }
 """What the demo sets, so that it is done in minutes; a real run would leave the defaults."""
@@ -94,22 +94,16 @@ def run_demo(parameters: DemoParameters, console: Console) -> None:
 
 def _generate(parameters: DemoParameters, corpus: Path) -> None:
     context = get_context("spawn")
-    with ProcessPoolExecutor(parameters.workers or None, mp_context=context) as pool:
-        write_labelled(
-            corpus / "labelled",
+    with ProcessPoolExecutor(parameters.workers or None, mp_context=context) as processes:
+        write_demo(
+            corpus,
             seed=parameters.seed,
             num_train=parameters.train_songs,
             num_valid=parameters.valid_songs,
             num_test=parameters.test_songs,
+            num_unlabelled=parameters.unlabelled_songs,
             duration_s=parameters.song_s,
-            map=pool.map,
-        )
-        write_unlabelled(
-            corpus / "unlabelled",
-            seed=parameters.seed,
-            num_songs=parameters.unlabelled_songs,
-            duration_s=parameters.song_s,
-            map=pool.map,
+            map=processes.map,
         )
 
 
@@ -122,7 +116,7 @@ def _print_summary(workspace: Workspace, corpus: Path, console: Console) -> None
     console.print(f"[bold]{tracks}[/bold] tracks in, [bold]{len(rejects)}[/bold] rejected:")
     for row in rejects:
         console.print(f"  {row['reason']:<16} {Path(row['item']).name}", highlight=False)
-    truth = pq.read_table(corpus / "truth" / "truth.parquet").to_pylist()
+    truth = pq.read_table(corpus / "truth.parquet").to_pylist()
     _print_extraction(extraction_quality(manifests, segments, truth), console)
     _print_models(manifests, console)
     console.print(f"workspace {workspace.location}\ncorpus    {corpus}", highlight=False)

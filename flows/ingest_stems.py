@@ -20,6 +20,7 @@ from flows.stage import StageRun
 from storage.canonical import PreparedAudio, Unusable, prepare, summed
 from storage.fingerprint import short_hash
 from storage.labelled import LabelledSong
+from storage.listing import url_of
 from storage.workspace import Workspace
 
 MAX_LENGTH_DIFFERENCE_S = 0.5
@@ -143,7 +144,7 @@ def _write_song(
                 "split": song.split,
                 "source": source,
                 "path": path,
-                "source_url": "" if found is None else batch.fs.unstrip_protocol(found.path),
+                "source_url": "" if found is None else url_of(batch.fs, found.path),
                 "num_samples": num_samples,
                 "sample_rate": SAMPLE_RATE,
                 "duration_s": num_samples / SAMPLE_RATE,

@@ -49,8 +49,6 @@ def ingest_files(batch: TrackBatch) -> Outcome:
     outcome = Outcome([], [])
     for file in batch.files:
         try:
-            if file.num_bytes < 0:
-                raise Unusable("missing", "the list names it, and it is not there")
             with prepare(
                 batch.fs,
                 file.path,
