@@ -3,7 +3,7 @@ PYTHON ?= python3
 WORKSPACE ?= demo-workspace
 BIN := .venv/bin
 
-.PHONY: help demo test lint format bench ui lock clean
+.PHONY: help demo test lint format bench ui docs lock clean
 
 help:
 	@echo "make demo    set up, then run the whole pipeline on a corpus it generates"
@@ -11,6 +11,7 @@ help:
 	@echo "make lint    ruff, mypy --strict, import-linter"
 	@echo "make bench   the benchmarks, side by side with their peers"
 	@echo "make ui      open the Prefect UI on what the demo ran"
+	@echo "make docs    write the reference pages anew from the code"
 	@echo "make lock    resolve pyproject.toml anew into the lock files"
 
 # The environment: locked versions, checked hashes. The CUDA libraries follow only where the build
@@ -46,6 +47,9 @@ bench: .venv/installed
 
 ui: .venv/installed
 	$(BIN)/silentmix ui --workspace $(WORKSPACE)
+
+docs: .venv/installed
+	$(BIN)/python docs/generate.py
 
 lock:
 	$(BIN)/pip install --quiet uv

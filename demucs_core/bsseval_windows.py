@@ -155,6 +155,10 @@ def _energy(part: Tensor) -> Tensor:
 def _transformed(references: Tensor, estimates: Tensor, filters: _FilterSpectra) -> WindowEnergies:
     """Compute the energies of whole windows ``(N, S, C, T)`` by Parseval's theorem."""
     silent = silent_sources(references).any(-1) | silent_sources(estimates).any(-1)
+    if silent.all():
+        # Their scores are NaN whatever their energies, and a song has many such windows.
+        nothing = filters.joint.real.new_zeros((4, *references.shape[:2]))
+        return WindowEnergies(above=nothing, below=nothing, silent=silent)
     # Weighted so that the sum over the half spectrum is the energy: all is linear from here on.
     weight = filters.joint.real.new_full((len(filters.joint), 1, 1), 2 / filters.fft_samples)
     weight[[0, -1]] /= 2

@@ -107,8 +107,10 @@ def _add_stage(name: str, stage_flow: Callable[[Any], Any], model: type[BaseMode
         print_results([stage_flow(parameters)])
 
     command.__annotations__["parameters"] = Annotated[model, Parameter(name="*")]
+    if not any(field.is_required() for field in model.model_fields.values()):
+        command.__defaults__ = (model(),)
     command.__doc__ = inspect.getdoc(stage_flow)
-    app.command(command, name=name, group=stages_group)
+    app.command(command, name=name, group=stages_group, sort_key=STAGES.index(name))
 
 
 for _name, (_flow, _model) in STAGE_FLOWS.items():
@@ -117,7 +119,7 @@ for _name, (_flow, _model) in STAGE_FLOWS.items():
 
 @app.command(name="run", group=main_group)
 def run_command(
-    parameters: Annotated[PipelineParameters, Parameter(name="*")],
+    parameters: Annotated[PipelineParameters, Parameter(name="*")] = PipelineParameters(),
     *,
     only: Annotated[Stage | None, Parameter(help="Run this stage alone.")] = None,
 ) -> None:
@@ -128,7 +130,9 @@ def run_command(
 
 
 @app.command(name="demo", group=main_group)
-def demo_command(parameters: Annotated[DemoParameters, Parameter(name="*")]) -> None:
+def demo_command(
+    parameters: Annotated[DemoParameters, Parameter(name="*")] = DemoParameters(),
+) -> None:
     """Make a corpus and run the whole pipeline on it: about ten minutes on two cores."""
     run_demo(parameters, console)
 
@@ -146,8 +150,10 @@ def status(*, workspace: str = "workspace") -> None:
     overview.print_status(workspace, console)
 
 
-manifests_app = cyclopts.App(name="manifests", help="Look into the Parquet manifests.")
-app.command(manifests_app, group=results_group)
+manifests_app = cyclopts.App(
+    name="manifests", help="Look into the Parquet manifests.", group=results_group
+)
+app.command(manifests_app)
 
 
 @manifests_app.command(name="list")
