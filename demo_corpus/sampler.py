@@ -118,8 +118,8 @@ class Sampler:
         cutoff_hz = region.cutoff_hz * 2.0 ** (-2 * (1 - layer / 127))
         if cutoff_hz < 15_000 and tone.size:
             b, a = signal.butter(2, cutoff_hz, fs=SAMPLE_RATE)
-            filtered: Audio = signal.lfilter(b.astype(np.float32), a.astype(np.float32), tone)
-            return filtered
+            filtered = signal.lfilter(b.astype(np.float32), a.astype(np.float32), tone)
+            return np.asarray(filtered, dtype=np.float32)
         return tone
 
 

@@ -21,8 +21,8 @@ _FORMANTS: Mapping[str, tuple[tuple[float, float], ...]] = {
 _BANDWIDTH_HZ = 130.0
 _UNSHAPED = 0.3
 _UNPITCHED: Mapping[str, tuple[float, float, float]] = {
-    "breath": (900.0, 4_500.0, 0.03),
-    "s": (4_500.0, 10_000.0, 0.07),
+    "breath": (900.0, 4_500.0, 0.015),
+    "s": (4_500.0, 10_000.0, 0.04),
 }
 
 

@@ -15,7 +15,7 @@ rounding makes of them. :func:`museval_filters` repeats its arithmetic operation
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from scipy.linalg import toeplitz
 from torch import Tensor
 from torch.nn import functional
+
+from demucs_core.ordered_threads import map_in_order
 
 Reader = Callable[[int, int], "Tensor | NDArray[Any]"]
 """Reads samples [start, stop) of all sources: ``(S, C, stop - start)``, 0 <= start < stop <= T."""
@@ -65,7 +67,7 @@ class Filters:
 def as_tensor(samples: Tensor | NDArray[Any]) -> Tensor:
     """Take what a reader gave as a tensor, without a copy where there need be none."""
     if isinstance(samples, Tensor):
-        return samples
+        return samples.detach()
     if not samples.flags.writeable or any(stride < 0 for stride in samples.strides):
         samples = samples.copy()
     return torch.from_numpy(samples)
@@ -113,20 +115,27 @@ def correlate(
         (fft_samples // 2 + 1, num_rows, 2 * num_rows), dtype=torch.complex128, device=device
     )
     degenerate = _Degenerate(sources, channels)
-    for start in range(0, num_samples, chunk):
-        num_blocks = min(BLOCKS_A_CHUNK, -(-(num_samples - start) // block))
-        stop = start + block * num_blocks
-        references = read_padded(read_references, start - past, stop, 0, num_samples)
-        estimates = read_padded(read_estimates, start, stop, 0, num_samples)
-        degenerate.look_at(references, estimates)
-        delayed = references.to(device, torch.float64).flatten(0, 1)
-        now = delayed.new_zeros((2 * num_rows, num_blocks, fft_samples))
-        now[:num_rows, :, :block] = delayed[:, past:].unflatten(-1, (num_blocks, block))
-        now[num_rows:, :, :block] = estimates.flatten(0, 1).unflatten(-1, (num_blocks, block))
+
+    def chunks() -> Iterator[tuple[Tensor, Tensor]]:
+        for start in range(0, num_samples, chunk):
+            stop = start + min(chunk, -(-(num_samples - start) // block) * block)
+            references = read_padded(read_references, start - past, stop, 0, num_samples)
+            estimates = read_padded(read_estimates, start, stop, 0, num_samples)
+            degenerate.look_at(references, estimates)
+            yield references, estimates
+
+    def cross_spectrum(audio: tuple[Tensor, Tensor]) -> Tensor:
+        references, estimates = (each.to(device, torch.float64).flatten(0, 1) for each in audio)
+        now = estimates.new_zeros((2 * num_rows, estimates.shape[-1] // block, fft_samples))
+        now[:num_rows, :, :block] = references[:, past:].unflatten(-1, (-1, block))
+        now[num_rows:, :, :block] = estimates.unflatten(-1, (-1, block))
         # Contiguous, since the batched product would otherwise copy each small matrix by itself.
-        before = torch.fft.rfft(delayed.unfold(-1, fft_samples, block)).permute(2, 0, 1)
+        before = torch.fft.rfft(references.unfold(-1, fft_samples, block)).permute(2, 0, 1)
         after = torch.fft.rfft(now).permute(2, 1, 0).contiguous()
-        spectrum.baddbmm_(before.contiguous(), after.conj_physical_())
+        return torch.bmm(before.contiguous(), after.conj_physical_())
+
+    for each in map_in_order(cross_spectrum, chunks(), device):
+        spectrum += each
     lags = torch.fft.irfft(spectrum.permute(1, 2, 0), n=fft_samples)[..., :filter_samples].flip(-1)
     _require_finite(lags, channels)
     degenerate.require_sound()

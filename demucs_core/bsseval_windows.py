@@ -25,6 +25,7 @@ from demucs_core.bsseval_filters import (
     read_padded,
     silent_sources,
 )
+from demucs_core.ordered_threads import map_in_order
 
 BATCH_BYTES = {"cpu": 2**22, "cuda": 2**27}
 """Most that one tensor of all channels holds: what fits a CPU's cache, or fills a GPU."""
@@ -83,11 +84,17 @@ def window_energies(
     if bytes_a_window * num_rows * max(num_rows, 8) <= FILTER_BYTES:
         spectra = _filter_spectra(filters, fft_samples)
         batch = max(batch_bytes // (bytes_a_window * num_rows), 1)
-        for first in range(0, len(starts), batch):
-            spans = [(start, start + window_samples) for start in starts[first : first + batch]]
-            references = torch.stack([as_tensor(read_references(*span)) for span in spans])
-            estimates = torch.stack([as_tensor(read_estimates(*span)) for span in spans])
-            yield _transformed(references, estimates, spectra)
+
+        def batches() -> Iterator[tuple[Tensor, Tensor]]:
+            for first in range(0, len(starts), batch):
+                spans = [(start, start + window_samples) for start in starts[first : first + batch]]
+                references = torch.stack([as_tensor(read_references(*span)) for span in spans])
+                estimates = torch.stack([as_tensor(read_estimates(*span)) for span in spans])
+                yield references, estimates
+
+        yield from map_in_order(
+            lambda audio: _transformed(*audio, spectra), batches(), filters.joint.device
+        )
         return
     fft_samples = max(STREAM_FFT_SAMPLES, 1 << (4 * taps - 1).bit_length())
     spectra = _filter_spectra(filters, fft_samples)
@@ -183,17 +190,18 @@ def _streamed(
     past = taps - 1
     block = filters.fft_samples - past
     num_rows = filters.joint.shape[1]
-    blocks = max(batch_bytes // (8 * num_rows * filters.fft_samples), 1)
+    chunk = block * max(batch_bytes // (8 * num_rows * filters.fft_samples), 1)
     end = stop + past
-    energies = filters.joint.real.new_zeros(())
-    silent = torch.ones((), dtype=torch.bool)
-    for first in range(start, end, block * blocks):
-        last = first + block * min(blocks, -(-(end - first) // block))
-        references = read_padded(read_references, first - past, last, start, stop)
-        estimates = read_padded(read_estimates, first, last, start, stop)
-        sources = references.shape[0]
-        quiet = torch.cat([silent_sources(references), silent_sources(estimates)])
-        silent = silent & quiet.cpu()
+
+    def chunks() -> Iterator[tuple[Tensor, Tensor]]:
+        for first in range(start, end, chunk):
+            last = first + min(chunk, -(-(end - first) // block) * block)
+            references = read_padded(read_references, first - past, last, start, stop)
+            yield references, read_padded(read_estimates, first, last, start, stop)
+
+    def sums(audio: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        references, estimates = audio
+        silent = torch.cat([silent_sources(references), silent_sources(estimates)])
         delayed = references.flatten(0, 1).unfold(-1, filters.fft_samples, block).transpose(0, 1)
         own, joint = (
             torch.fft.irfft(each.permute(1, 2, 0), n=filters.fft_samples)[..., past:]
@@ -202,5 +210,9 @@ def _streamed(
         now = estimates.flatten(0, 1).unfold(-1, block, block).transpose(0, 1).to(own)
         true = delayed[..., past:].to(own)
         by_time = (each.permute(0, 2, 1).flatten(0, 1) for each in (true, now, own, joint))
-        energies = energies + _energies(*by_time).reshape(2, 4, 1, sources, -1).sum(-1)
-    return WindowEnergies(above=energies[0], below=energies[1], silent=silent.any()[None])
+        return _energies(*by_time).unflatten(-1, references.shape[:2]).sum(-1), silent
+
+    parts, silences = zip(*map_in_order(sums, chunks(), filters.joint.device), strict=True)
+    energies = torch.stack(parts).sum(0)[:, :, None]
+    silent = torch.stack(silences).all(0).any()
+    return WindowEnergies(above=energies[0], below=energies[1], silent=silent[None])

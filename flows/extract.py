@@ -172,14 +172,16 @@ def _summarise(run: StageRun, segments: Partition) -> None:
         f"Minutes extracted from {segments.corpus}",
     )
     bars(run.report, "minutes", minutes, "minutes", "Minutes in which a source is silent")
-    for row in _examples(run.manifests, segments):
+    examples = _examples(run.manifests, segments)
+    names = _file_names(run.manifests, segments.corpus, {row["track_id"] for row in examples})
+    for row in examples:
         start, stop = row["start_sample"], row["stop_sample"]
         audio = CropReader(run.workspace.location)(row["path"], start, stop - start)
         silent = ", ".join(row["silent_sources"])
         run.report.player(
             row["segment_id"], audio, SAMPLE_RATE,
             f"no **{silent}**: {row['duration_s']:.1f} s from {start / SAMPLE_RATE:.1f} s of "
-            f"{row['track_id']}",
+            f"{names[row['track_id']]}",
         )  # fmt: skip
     run.report.publish(f"Segments of {segments.corpus}")
 
@@ -196,3 +198,13 @@ def _examples(manifests: Manifests, segments: Partition) -> Sequence[dict[str, A
         if not any(wanted.values()):
             break
     return found
+
+
+def _file_names(manifests: Manifests, corpus: str, track_ids: set[str]) -> dict[str, str]:
+    """The names of the files that some tracks were decoded from."""
+    tracks = manifests.latest("tracks", corpus)
+    return {
+        row["track_id"]: row["source_url"].rpartition("/")[2]
+        for row in manifests.rows(tracks, ["track_id", "source_url"])
+        if row["track_id"] in track_ids
+    }

@@ -1,0 +1,44 @@
+"""Many short tensor computations over CPU threads, one computation a thread."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_in_order(
+    compute: Callable[[Item], Result], items: Iterable[Item], device: torch.device
+) -> Iterator[Result]:
+    """Apply ``compute`` to items on as many threads as PyTorch has, and yield results in order.
+
+    PyTorch splits every operation over its threads and waits for the slowest of them, thousands of
+    times a second where operations are short: on a machine that does something else besides, the
+    waiting takes longer than the work. Here each thread has an item of its own and waits for none.
+    Items are drawn in the caller's thread, a few ahead of the results, so that memory stays bounded
+    and readers need not be thread-safe. On other devices than the CPU it is plain ``map``.
+    """
+    num_threads = torch.get_num_threads()
+    if device.type != "cpu" or num_threads == 1:
+        yield from map(compute, items)
+        return
+    pending: deque[Future[Result]] = deque()
+    try:
+        with ThreadPoolExecutor(
+            num_threads, initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
+            for item in items:
+                pending.append(pool.submit(compute, item))
+                if len(pending) > num_threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+    finally:
+        # The setting is a thread's own, but threads yet to come take it from whoever set it last.
+        torch.set_num_threads(num_threads)
