@@ -1,40 +1,80 @@
-"""``python -m demo_corpus OUT``: write the demo's corpus alone."""
+"""Command line: `python -m demo_corpus --out DIR --seed 7`."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
+import multiprocessing
+import os
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
-from demo_corpus.corpus import write_demo
-from demo_corpus.palette import ALL, POOLS
+from demo_corpus.composition import SHORTEST_S
+from demo_corpus.corpus import Map, write_labelled, write_unlabelled
+from demo_corpus.palette import POOLS, pool
 
 
-def main() -> None:
-    """Write ``OUT/labelled``, ``OUT/unlabelled`` and ``OUT/truth.parquet``."""
-    parser = argparse.ArgumentParser(prog="python -m demo_corpus", description=__doc__)
-    parser.add_argument("out", type=Path, help="folder to write to")
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--train", type=int, default=12, help="labelled songs to train on")
-    parser.add_argument("--valid", type=int, default=14, help="labelled songs held out")
-    parser.add_argument("--test", type=int, default=4, help="labelled songs to evaluate on")
-    parser.add_argument("--unlabelled", type=int, default=24, help="unlabelled songs")
-    parser.add_argument("--seconds", type=float, default=40.0, help="length of a song")
-    parser.add_argument("--instruments", choices=[p.name for p in POOLS], default=ALL.name)
-    arguments = parser.parse_args()
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as processes:
-        write_demo(
-            arguments.out,
-            seed=arguments.seed,
-            num_train=arguments.train,
-            num_valid=arguments.valid,
-            num_test=arguments.test,
-            num_unlabelled=arguments.unlabelled,
-            duration_s=arguments.seconds,
-            instruments=arguments.instruments,
-            map=processes.map,
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write `labelled/`, `unlabelled/` and `truth/` into a folder."""
+    names = [known.name for known in POOLS]
+    parser = argparse.ArgumentParser(prog="python -m demo_corpus", description=main.__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--seed", type=int, default=7, help="which songs (default: 7)")
+    parser.add_argument("--train", type=_count, default=14, help="labelled training songs")
+    parser.add_argument("--valid", type=_count, default=5, help="labelled validation songs")
+    parser.add_argument("--test", type=_count, default=5, help="labelled test songs")
+    parser.add_argument("--songs", type=_count, default=24, help="unlabelled songs")
+    parser.add_argument("--labelled-seconds", type=_seconds, default=40.0, help="longest song")
+    parser.add_argument("--unlabelled-seconds", type=_seconds, default=60.0, help="longest song")
+    parser.add_argument("--labelled-instruments", choices=names, default="all")
+    parser.add_argument("--unlabelled-instruments", choices=names, default="all")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args(arguments)
+    with contextlib.ExitStack() as stack:
+        spread: Map = map
+        if options.processes > 1:
+            # Spawned, not forked: what the parent's libraries hold (threads, locks) stays.
+            context = multiprocessing.get_context("spawn")
+            executor = ProcessPoolExecutor(options.processes, mp_context=context)
+            spread = stack.enter_context(executor).map
+        folders = write_labelled(
+            options.out / "labelled",
+            seed=options.seed,
+            num_train=options.train,
+            num_valid=options.valid,
+            num_test=options.test,
+            duration_s=options.labelled_seconds,
+            instruments=pool(options.labelled_instruments),
+            map=spread,
         )
+        files = write_unlabelled(
+            options.out / "unlabelled",
+            seed=options.seed,
+            num_songs=options.songs,
+            duration_s=options.unlabelled_seconds,
+            instruments=pool(options.unlabelled_instruments),
+            leaked=folders[-1] / "mixture.wav" if options.test else None,
+            map=spread,
+        )
+    print(f"{len(folders)} labelled songs, {len(files)} unlabelled files in {options.out}")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a number of songs, 0 or more")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not SHORTEST_S <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a duration of {SHORTEST_S:g} s or more")
+    return seconds
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from demo_corpus.styles import STYLES, Style
 _T = TypeVar("_T")
 
 _ENDING_S = 2.0
-_SHORTEST_S = 4.0
+SHORTEST_S = 4.0
 
 
 def compose(rng: np.random.Generator, pool: InstrumentPool, duration_s: float) -> Song:
@@ -33,8 +33,8 @@ def compose(rng: np.random.Generator, pool: InstrumentPool, duration_s: float) -
     Raises:
         ValueError: `duration_s` is too short for two bars.
     """
-    if not duration_s >= _SHORTEST_S:
-        raise ValueError(f"duration_s is {duration_s}; a song takes at least {_SHORTEST_S} s")
+    if not duration_s >= SHORTEST_S:
+        raise ValueError(f"duration_s is {duration_s}; a song takes at least {SHORTEST_S} s")
     style = STYLES[int(rng.integers(len(STYLES)))]
     clock = Clock(
         bpm=float(rng.uniform(*style.bpm)),

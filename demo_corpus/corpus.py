@@ -1,104 +1,74 @@
-"""Writes the demo's files: a labelled set shaped like MUSDB18-HQ, and a folder of unlabelled music.
+"""Writes the demo corpus: a labelled set shaped like MUSDB18-HQ, and an unlabelled one.
 
-Songs are numbered; song n of a seed is the same whatever else is written. A folder appears whole or
-not at all, and what is there already is left as it is.
+Each song is one work item, which a caller may spread over processes by passing `map` (for
+instance a `ProcessPoolExecutor`'s). A finished song leaves a record in the truth folder; a later
+call with the same parameters finds it and writes nothing, with others it replaces the song.
 """
 
 from __future__ import annotations
 
+import builtins
+import hashlib
 import json
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-import soundfile
 
-from demo_corpus.composition import compose
-from demo_corpus.files import broken_files, encode, music_file
-from demo_corpus.names import song_name
-from demo_corpus.palette import ALL, pool
+from demo_corpus.composition import SHORTEST_S, compose
+from demo_corpus.faults import write_faults
+from demo_corpus.files import FORMATS, AudioFormat, appear_bytes, write_audio, write_pcm16
+from demo_corpus.names import Credit, draw_credits
+from demo_corpus.palette import ALL, InstrumentPool, pool
 from demo_corpus.rendering import Stems, render
-from demo_corpus.sampler import SAMPLE_RATE
 from demo_corpus.score import SOURCES
+from demo_corpus.truth import Levels, measure, write_truth
 
-Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
-"""Like the built-in ``map``: ``Executor.map`` makes songs in other processes."""
+VERSION = 1
+"""Raised when the generator's sound or layout changes, so that old songs are made anew."""
 
-HOP_SAMPLES = 4096
-FLOOR_DB = -120.0
-MARKER = "corpus.json"
-UNLABELLED_SONGS = 1_000_000
-"""First number of the unlabelled songs: no labelled set is so large."""
+_LABELLED, _UNLABELLED = 0, 1
+
+Map = Callable[[Callable[["SongJob"], None], Iterable["SongJob"]], Iterable[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SongOrder:
-    """A song to make.
+class CorpusFile:
+    """One file of a corpus and what it is.
 
-    Attributes:
-        seed: of the corpus.
-        number: of the song; decides it together with the seed.
-        duration_s: longest it may be.
-        instruments: name of the instrument pool.
-        target: folder (labelled) or file without its ending (unlabelled) to write.
-        kind: how to encode an unlabelled song, or empty for a labelled one.
+    `path` is relative to the corpus and uses forward slashes. `kind` is "song" for usable music,
+    or what is wrong with the file: the kinds of `faults.write_faults`, "duplicate" (the bytes of
+    another song) or "leak" (the bytes of a labelled test mixture); `same_as` is then that file's
+    path. `format` is a name of `files.FORMATS` for songs.
     """
 
+    path: str
+    kind: str
+    format: str = ""
+    same_as: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SongJob:
+    """Everything that decides one song's files: the song's fingerprint is made of it."""
+
     seed: int
-    number: int
+    stream: int
+    index: int
+    pool_name: str
     duration_s: float
-    instruments: str
+    root: Path
     target: str
-    kind: str = ""
+    record: Path
+    audio_format: AudioFormat | None = None
 
-
-def make_song(order: SongOrder) -> Stems:
-    """Compose and play a song: 16-bit stems of shape ``(4, 2, T)``."""
-    rng = np.random.default_rng([order.seed, order.number])
-    instruments = pool(order.instruments)
-    return render(rng, compose(rng, instruments, order.duration_s), instruments)
-
-
-def write_demo(
-    root: Path,
-    *,
-    seed: int,
-    num_train: int,
-    num_valid: int,
-    num_test: int,
-    num_unlabelled: int,
-    duration_s: float,
-    instruments: str = ALL.name,
-    map: Map = map,
-) -> None:
-    """Write ``labelled/``, ``unlabelled/`` and ``truth.parquet`` below ``root``."""
-    labelled = root / "labelled"
-    write_labelled(
-        labelled,
-        seed=seed,
-        num_train=num_train,
-        num_valid=num_valid,
-        num_test=num_test,
-        duration_s=duration_s,
-        instruments=instruments,
-        map=map,
-    )
-    write_unlabelled(
-        root / "unlabelled",
-        root / "truth.parquet",
-        seed=seed,
-        num_songs=num_unlabelled,
-        duration_s=duration_s,
-        instruments=instruments,
-        leak=next(iter(sorted(labelled.glob("test/*/mixture.wav"))), None),
-        map=map,
-    )
+    def fingerprint(self) -> str:
+        """Hash of what changes the song's content or place within the corpus."""
+        facts = {**asdict(self), "version": VERSION}
+        del facts["root"], facts["record"]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def write_labelled(
@@ -106,155 +76,234 @@ def write_labelled(
     *,
     seed: int,
     num_train: int,
-    num_valid: int,
     num_test: int,
-    duration_s: float,
-    instruments: str = ALL.name,
-    map: Map = map,
-) -> None:
-    """Write ``train/``, ``valid/`` and ``test/`` with a folder of five WAV files a song."""
-    parameters: dict[str, Any] = {
-        "seed": seed, "num_train": num_train, "num_valid": num_valid, "num_test": num_test,
-        "duration_s": duration_s, "instruments": instruments,
-    }  # fmt: skip
-    if not _begin(root, parameters):
-        return
-    splits = ["train"] * num_train + ["valid"] * num_valid + ["test"] * num_test
-    orders = [
-        SongOrder(
+    num_valid: int = 0,
+    duration_s: float = 40.0,
+    instruments: InstrumentPool = ALL,
+    truth: Path | None = None,
+    map: Map = builtins.map,
+) -> list[Path]:
+    """Write `<root>/<train|valid|test>/<Artist - Title>/{mixture,drums,bass,other,vocals}.wav`.
+
+    16-bit 44.1 kHz stereo; each mixture is exactly the sum of its stems. Records go to `truth`
+    (default: `truth/<name of root>` beside `root`).
+
+    Returns:
+        The song folders, split by split.
+
+    Raises:
+        ValueError: a count is negative, or `duration_s` too short for a song.
+    """
+    counts = {"train": num_train, "valid": num_valid, "test": num_test}
+    _check(counts.values(), duration_s)
+    truth = truth or root.parent / "truth" / root.name
+    names = draw_credits(np.random.default_rng([seed, _LABELLED]), sum(counts.values()))
+    splits = [split for split, count in counts.items() for _ in range(count)]
+    jobs = [
+        SongJob(
             seed=seed,
-            number=number,
+            stream=_LABELLED,
+            index=index,
+            pool_name=instruments.name,
             duration_s=duration_s,
-            instruments=instruments,
-            target=str(root / split / song_name(seed, number)),
+            root=root,
+            target=f"{split}/{credit.artist} - {credit.title}",
+            record=truth / "songs" / f"{index:04d}.json",
         )
-        for number, split in enumerate(splits)
+        for index, (split, credit) in enumerate(zip(splits, names, strict=True))
     ]
-    for _ in map(_write_labelled_song, orders):
-        pass
-    _finish(root, parameters)
+    _run(jobs, truth, write_labelled_song, map)
+    return [root / job.target for job in jobs]
 
 
 def write_unlabelled(
     root: Path,
-    truth: Path,
     *,
     seed: int,
     num_songs: int,
-    duration_s: float,
-    instruments: str = ALL.name,
-    leak: Path | None = None,
-    map: Map = map,
-) -> None:
-    """Write songs in mixed formats, some files that can't be used, and the truth kept apart.
+    duration_s: float = 60.0,
+    instruments: InstrumentPool = ALL,
+    faults: bool = True,
+    leaked: Path | None = None,
+    truth: Path | None = None,
+    map: Map = builtins.map,
+) -> list[CorpusFile]:
+    """Write mixtures in mixed formats, some broken files, and the truth beside the corpus.
 
-    Args:
-        root: folder of the corpus.
-        truth: Parquet file to write: a row a file and source, with ``path`` below ``root``,
-            ``source``, ``hop_samples``, and the frame levels ``level_db`` of the stem and
-            ``mixture_level_db``, in dBFS, as played, before encoding.
-        seed: decides the songs.
-        num_songs: songs, besides the broken files.
-        duration_s: longest a song may be.
-        instruments: name of the instrument pool.
-        leak: a labelled test mixture to copy into the corpus, which ingest must notice.
-        map: see :data:`Map`.
+    With `faults`, the files of `faults.write_faults`, a duplicate of the first song and, where
+    `leaked` names a file (a labelled test mixture), its bytes under another name. `truth`
+    (default: `truth/<name of root>` beside `root`) receives `truth.parquet` (see `truth`) and
+    `files.json`, what this function returns.
+
+    Raises:
+        ValueError: a count is negative, or `duration_s` too short for a song.
     """
-    parameters: dict[str, Any] = {
-        "seed": seed, "num_songs": num_songs, "duration_s": duration_s,
-        "instruments": instruments, "leak": str(leak),
-    }  # fmt: skip
-    if not _begin(root, parameters):
-        return
-    orders = []
-    for index in range(num_songs):
-        number = UNLABELLED_SONGS + index
-        path, kind = music_file(song_name(seed, number), index)
-        orders.append(
-            SongOrder(
-                seed=seed,
-                number=number,
-                duration_s=duration_s,
-                instruments=instruments,
-                target=str(root / path),
-                kind=kind,
-            )
+    _check((num_songs,), duration_s)
+    truth = truth or root.parent / "truth" / root.name
+    names = draw_credits(np.random.default_rng([seed, _UNLABELLED]), num_songs)
+    jobs = [
+        SongJob(
+            seed=seed,
+            stream=_UNLABELLED,
+            index=index,
+            pool_name=instruments.name,
+            duration_s=duration_s,
+            root=root,
+            target=_unlabelled_path(index, credit, FORMATS[index % len(FORMATS)]),
+            record=truth / "songs" / f"{index:04d}.json",
+            audio_format=FORMATS[index % len(FORMATS)],
         )
-    rows = [
-        {"path": Path(order.target).relative_to(root).as_posix(), **row}
-        for order, found in zip(orders, map(_write_unlabelled_song, orders), strict=True)
-        for row in found
+        for index, credit in enumerate(names)
     ]
-    broken_files(root, Path(orders[0].target), leak)
-    truth.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows), truth)
-    _finish(root, parameters)
-
-
-def frame_levels_db(audio: np.ndarray) -> np.ndarray:
-    """RMS level in dBFS of each frame of :data:`HOP_SAMPLES` samples: ``(2, T)`` to ``(F,)``."""
-    num_samples = audio.shape[-1]
-    starts = np.arange(0, num_samples, HOP_SAMPLES)
-    energy = np.add.reduceat((audio.astype(np.float64) ** 2).sum(axis=0), starts)
-    lengths = np.minimum(starts + HOP_SAMPLES, num_samples) - starts
-    mean_square = energy / (audio.shape[0] * lengths)
-    levels: np.ndarray = 10 * np.log10(np.maximum(mean_square, 10 ** (FLOOR_DB / 10)))
-    return levels.astype(np.float32)
-
-
-def _begin(root: Path, parameters: dict[str, Any]) -> bool:
-    """Whether there is anything to write; a corpus made with other parameters is removed."""
-    marker = root / MARKER
-    if marker.exists():
-        found = json.loads(marker.read_text())
-        if found == {**parameters, "complete": True}:
-            return False
-        if {key: found.get(key) for key in parameters} != parameters:
-            shutil.rmtree(root)
-    root.mkdir(parents=True, exist_ok=True)
-    marker.write_text(json.dumps({**parameters, "complete": False}))
-    return True
-
-
-def _finish(root: Path, parameters: dict[str, Any]) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=root, delete=False) as file:
-        json.dump({**parameters, "complete": True}, file)
-    Path(file.name).replace(root / MARKER)
-
-
-def _write_labelled_song(order: SongOrder) -> None:
-    target = Path(order.target)
-    if target.exists():
-        return
-    stems = make_song(order)
-    files = dict(zip(SOURCES, stems, strict=True))
-    # the sum of four 16-bit stems that together do not clip
-    files["mixture"] = stems.astype(np.int32).sum(axis=0).astype(np.int16)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as scratch:
-        folder = Path(scratch) / target.name
-        folder.mkdir()
-        for name, audio in files.items():
-            soundfile.write(folder / f"{name}.wav", audio.T, SAMPLE_RATE, subtype="PCM_16")
-        folder.replace(target)
-
-
-def _write_unlabelled_song(order: SongOrder) -> list[dict[str, Any]]:
-    stems = make_song(order).astype(np.float32) / 32768
-    mixture = stems.sum(axis=0)
-    target = Path(order.target)
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".{target.name}")
-        encode(mixture, unfinished, order.kind)
-        unfinished.replace(target)
-    mixture_level_db = frame_levels_db(mixture)
-    return [
-        {
-            "source": source,
-            "hop_samples": HOP_SAMPLES,
-            "level_db": frame_levels_db(stem),
-            "mixture_level_db": mixture_level_db,
-        }
-        for source, stem in zip(SOURCES, stems, strict=True)
+    changed = _run(jobs, truth, write_unlabelled_song, map)
+    files = [
+        CorpusFile(path=job.target, kind="song", format=job.audio_format.name)
+        for job in jobs
+        if job.audio_format is not None
     ]
+    if faults:
+        files += _write_extras(root, truth, seed, jobs, leaked)
+    if changed or not (truth / "truth.parquet").is_file():
+        write_truth(truth / "truth.parquet", [(job.target, _levels(job)) for job in jobs])
+    listing = json.dumps([asdict(file) for file in files], indent=1, ensure_ascii=False)
+    if _text(truth / "files.json") != listing:
+        appear_bytes(truth / "files.json", listing.encode())
+    return files
+
+
+def compose_and_render(job: SongJob) -> Stems:
+    """Stems (4, 2, T) of a song."""
+    rng = np.random.default_rng([job.seed, job.stream, job.index])
+    instruments = pool(job.pool_name)
+    return render(rng, compose(rng, instruments, job.duration_s), instruments)
+
+
+def write_labelled_song(job: SongJob) -> None:
+    """Write a song's mixture and stems, then its record."""
+    stems = compose_and_render(job)
+    audio = {"mixture": stems.sum(axis=0, dtype=np.int16)}
+    audio.update(zip(SOURCES, stems, strict=True))
+    paths = [f"{job.target}/{name}.wav" for name in audio]
+    for path, samples in zip(paths, audio.values(), strict=True):
+        write_pcm16(job.root / path, samples)
+    _write_record(job, paths, {})
+
+
+def write_unlabelled_song(job: SongJob) -> None:
+    """Write a song's mixture in the job's format, then its record with the true levels."""
+    assert job.audio_format is not None
+    stems = compose_and_render(job)
+    mixture = stems.sum(axis=0, dtype=np.int16).astype(np.float32) / np.float32(32_768)
+    kept = write_audio(job.root / job.target, mixture, job.audio_format)
+    levels = measure(stems[..., :kept], num_channels=job.audio_format.num_channels)
+    _write_record(
+        job,
+        [job.target],
+        {"sources": levels.sources.tolist(), "mixture": levels.mixture.tolist()},
+    )
+
+
+def _unlabelled_path(index: int, credit: Credit, audio_format: AudioFormat) -> str:
+    if index % 3 == 1:
+        folder = f"{credit.artist}/{credit.album}"
+        return f"{folder}/{index + 1:02d} {credit.title}{audio_format.extension}"
+    return f"{credit.artist} - {credit.title}{audio_format.extension}"
+
+
+def _check(counts: Iterable[int], duration_s: float) -> None:
+    for count in counts:
+        if count < 0:
+            raise ValueError(f"a number of songs is {count}; it must be 0 or more")
+    if not duration_s >= SHORTEST_S:
+        raise ValueError(f"duration_s is {duration_s}; a song takes at least {SHORTEST_S} s")
+
+
+def _run(
+    jobs: Sequence[SongJob], truth: Path, write: Callable[[SongJob], None], spread: Map
+) -> bool:
+    """Write the songs that are missing or made otherwise, remove those no longer wanted.
+
+    Returns:
+        Whether anything changed.
+    """
+    if not jobs:
+        return False
+    root = jobs[0].root
+    wanted = {job.record for job in jobs}
+    stale = [path for path in sorted((truth / "songs").glob("*.json")) if path not in wanted]
+    missing = [job for job in jobs if not _is_complete(job)]
+    stale += [job.record for job in missing if job.record.is_file()]
+    for record in stale:
+        _remove_song(root, record)
+    for _ in spread(write, missing):
+        pass
+    return bool(stale or missing)
+
+
+def _remove_song(root: Path, record: Path) -> None:
+    for name in json.loads(record.read_text())["files"]:
+        path = root / name
+        path.unlink(missing_ok=True)
+        for folder in path.relative_to(root).parents:
+            directory = root / folder
+            if folder != Path() and directory.is_dir() and not any(directory.iterdir()):
+                directory.rmdir()
+    record.unlink()
+
+
+def _is_complete(job: SongJob) -> bool:
+    if not job.record.is_file():
+        return False
+    record = json.loads(job.record.read_text())
+    return record["fingerprint"] == job.fingerprint() and all(
+        (job.root / name).is_file() and (job.root / name).stat().st_size == size
+        for name, size in record["files"].items()
+    )
+
+
+def _write_record(job: SongJob, paths: Iterable[str], levels: dict[str, Any]) -> None:
+    files = {path: (job.root / path).stat().st_size for path in paths}
+    record = {"fingerprint": job.fingerprint(), "files": files, "levels": levels}
+    appear_bytes(job.record, json.dumps(record).encode())
+
+
+def _levels(job: SongJob) -> Levels:
+    levels = json.loads(job.record.read_text())["levels"]
+    return Levels(
+        sources=np.asarray(levels["sources"], np.float32),
+        mixture=np.asarray(levels["mixture"], np.float32),
+    )
+
+
+def _write_extras(
+    root: Path, truth: Path, seed: int, jobs: Sequence[SongJob], leaked: Path | None
+) -> list[CorpusFile]:
+    """Broken files and copies; written once for the same parameters."""
+    originals: dict[str, tuple[Path, str]] = {}
+    if jobs:
+        name = f"Copies/Best of{Path(jobs[0].target).suffix}"
+        originals[name] = (root / jobs[0].target, jobs[0].target)
+    if leaked is not None:
+        originals["Copies/reference master.wav"] = (leaked, leaked.as_posix())
+    stamp = json.dumps([VERSION, seed, {name: same for name, (_, same) in originals.items()}])
+    stamp += "".join(job.fingerprint() for job in jobs[:1])
+    record = truth / "extras.json"
+    known = json.loads(_text(record) or "{}")
+    complete = known.get("stamp") == stamp and all(
+        (root / path).is_file() for path in (*known["faults"].values(), *originals)
+    )
+    if not complete:
+        kinds = write_faults(root, np.random.default_rng([seed, _UNLABELLED, 1, 1]))
+        for path, (original, _) in originals.items():
+            appear_bytes(root / path, original.read_bytes())
+        known = {"stamp": stamp, "faults": kinds}
+        appear_bytes(record, json.dumps(known).encode())
+    copied = [
+        CorpusFile(path=path, kind="leak" if original == leaked else "duplicate", same_as=same)
+        for path, (original, same) in originals.items()
+    ]
+    return [CorpusFile(path=path, kind=kind) for kind, path in known["faults"].items()] + copied
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.is_file() else ""

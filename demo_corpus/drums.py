@@ -110,6 +110,10 @@ _LANE_SCALE: Mapping[str, float] = {
     "shaker": 0.7,
     "tambourine": 0.65,
     "bell": 0.6,
+    "conga": 0.8,
+    "tom_high": 0.85,
+    "tom_mid": 0.85,
+    "tom_low": 0.85,
 }
 # A beat or two of strokes, a lane a sixteenth.
 _FILLS = (

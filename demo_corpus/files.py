@@ -1,87 +1,147 @@
-"""Files as they lie in music folders: every usual format, and some that no program can use."""
+"""Writes audio in the formats that a music folder holds; every file appears whole or not at all."""
 
 from __future__ import annotations
 
-import shutil
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+import numpy.typing as npt
 import soundfile
 import soxr
+from scipy.io import wavfile
 
+from demo_corpus.ogg import with_serial
 from demo_corpus.sampler import SAMPLE_RATE
 
-KINDS = (
-    "mp3", "wav", "flac", "m4a", "ogg", "mp3", "mono.wav", "48k.flac", "24bit.wav", "float.wav"
-)  # fmt: skip
-"""How songs are encoded, in turn: what comes before the last dot is a variant."""
-
-FOLDERS = ("", "Live at the Café", "singles/2019", "Bücher & Töne", "")
-OGG_BLOCK = SAMPLE_RATE
+_CHUNK = 65_536
+_OGG_SERIAL = 1
 
 
-def music_file(name: str, index: int) -> tuple[str, str]:
-    """Path below the corpus and kind of the ``index``-th song."""
-    kind = KINDS[index % len(KINDS)]
-    folder = FOLDERS[index % len(FOLDERS)]
-    return f"{folder}/{name}.{kind.split('.')[-1]}".lstrip("/"), kind
+@dataclass(frozen=True, kw_only=True)
+class AudioFormat:
+    """A way to store audio. `container` and `subtype` are libsndfile's names; AAC is PyAV's.
+
+    `kept_share` below one cuts the file short after that share of its samples, its header
+    declaring them all.
+    """
+
+    name: str
+    extension: str
+    container: str
+    subtype: str
+    sample_rate: int = SAMPLE_RATE
+    num_channels: int = 2
+    kept_share: float = 1.0
 
 
-def encode(audio: np.ndarray, path: Path, kind: str) -> None:
-    """Write stereo audio ``(2, T)`` at 44.1 kHz as one of :data:`KINDS`."""
-    variant, _, ending = f".{kind}".rpartition(".")
-    rate = SAMPLE_RATE
-    if variant == ".mono":
+FORMATS = (
+    AudioFormat(name="wav", extension=".wav", container="WAV", subtype="PCM_16"),
+    AudioFormat(name="mp3", extension=".mp3", container="MP3", subtype="MPEG_LAYER_III"),
+    AudioFormat(name="flac", extension=".flac", container="FLAC", subtype="PCM_16"),
+    AudioFormat(name="ogg", extension=".ogg", container="OGG", subtype="VORBIS"),
+    AudioFormat(name="m4a", extension=".m4a", container="M4A", subtype="AAC"),
+    AudioFormat(name="mono", extension=".flac", container="FLAC", subtype="PCM_16", num_channels=1),
+    AudioFormat(
+        name="48k", extension=".wav", container="WAV", subtype="PCM_16", sample_rate=48_000
+    ),
+    AudioFormat(name="wav24", extension=".WAV", container="WAV", subtype="PCM_24"),
+    AudioFormat(name="mp3", extension=".mp3", container="MP3", subtype="MPEG_LAYER_III"),
+    AudioFormat(name="float", extension=".wav", container="WAV", subtype="FLOAT"),
+    AudioFormat(name="cut", extension=".wav", container="WAV", subtype="PCM_16", kept_share=0.75),
+)
+_WAV_HEADER_BYTES = 44
+
+
+def appear(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a file under a temporary name beside `path`, then give it its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def appear_bytes(path: Path, content: bytes) -> None:
+    """Write bytes to a file that appears whole."""
+    appear(path, lambda temporary: _write_bytes(temporary, content))
+
+
+def write_pcm16(path: Path, audio: npt.NDArray[np.int16]) -> None:
+    """Write (C, T) 16-bit samples as a 44.1 kHz WAV."""
+    appear(
+        path,
+        lambda temporary: soundfile.write(
+            temporary, audio.T, SAMPLE_RATE, format="WAV", subtype="PCM_16"
+        ),
+    )
+
+
+def write_audio(path: Path, audio: npt.NDArray[np.float32], audio_format: AudioFormat) -> int:
+    """Write stereo (2, T) audio of 44.1 kHz in a format.
+
+    Returns:
+        How many of its 44.1 kHz samples the file holds.
+    """
+    num_samples = int(audio.shape[1])
+    if audio_format.num_channels == 1:
         audio = audio.mean(axis=0, keepdims=True)
-    if variant == ".48k":
-        rate = 48_000
-        audio = soxr.resample(audio.T, SAMPLE_RATE, rate).T
-    if ending == "m4a":
-        _encode_aac(audio, path)
+    if audio_format.sample_rate != SAMPLE_RATE:
+        resampled = soxr.resample(audio.T, SAMPLE_RATE, audio_format.sample_rate).T
+        audio = np.clip(resampled, -1, 1)
+    if audio_format.subtype == "AAC":
+        appear(path, lambda temporary: _write_aac(temporary, audio))
+    else:
+        appear(path, lambda temporary: _write_sndfile(temporary, audio, audio_format))
+    if audio_format.kept_share < 1:
+        num_samples = int(num_samples * audio_format.kept_share)
+        frame_bytes = 2 * audio_format.num_channels
+        whole = path.read_bytes()
+        appear_bytes(path, whole[: _WAV_HEADER_BYTES + frame_bytes * num_samples])
+    return num_samples
+
+
+def _write_sndfile(path: Path, audio: npt.NDArray[np.float32], audio_format: AudioFormat) -> None:
+    """Through libsndfile, but for what would make two runs' bytes differ."""
+    if audio_format.subtype == "FLOAT":
+        # libsndfile stamps float files with the time.
+        wavfile.write(path, audio_format.sample_rate, np.ascontiguousarray(audio.T, np.float32))
         return
-    subtype = {".24bit": "PCM_24", ".float": "FLOAT"}.get(variant)
     with soundfile.SoundFile(
-        path, "w", rate, audio.shape[0], subtype=subtype, format=ending.upper()
+        path,
+        "w",
+        samplerate=audio_format.sample_rate,
+        channels=audio.shape[0],
+        format=audio_format.container,
+        subtype=audio_format.subtype,
     ) as file:
-        # libsndfile's Vorbis encoder overflows its stack on minutes of audio at once
-        for start in range(0, audio.shape[1], OGG_BLOCK):
-            file.write(audio[:, start : start + OGG_BLOCK].T)
+        # libsndfile's Vorbis encoder overflows its stack on blocks of minutes.
+        for start in range(0, audio.shape[1], _CHUNK):
+            file.write(np.ascontiguousarray(audio[:, start : start + _CHUNK].T))
+    if audio_format.container == "OGG":
+        path.write_bytes(with_serial(path.read_bytes(), _OGG_SERIAL))
 
 
-def _encode_aac(audio: np.ndarray, path: Path) -> None:
-    with av.open(str(path), "w", format="ipod") as container:
-        stream = container.add_stream("aac", rate=SAMPLE_RATE)
-        stream.layout = "stereo"
-        stream.bit_rate = 192_000
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(audio, dtype=np.float32), format="fltp", layout="stereo"
-        )
-        frame.sample_rate = SAMPLE_RATE
-        container.mux(stream.encode(frame))
+def _write_aac(path: Path, audio: npt.NDArray[np.float32]) -> None:
+    options: Mapping[str, str] = {"fflags": "+bitexact"}
+    with av.open(str(path), "w", format="ipod", options=dict(options)) as container:
+        stream = container.add_stream("aac", rate=SAMPLE_RATE, layout="stereo", bit_rate=160_000)
+        size = 1_024
+        for start in range(0, audio.shape[1], size):
+            block = np.ascontiguousarray(audio[:, start : start + size], dtype=np.float32)
+            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="stereo")
+            frame.sample_rate = SAMPLE_RATE
+            frame.pts = start
+            frame.time_base = Fraction(1, SAMPLE_RATE)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
 
-def broken_files(root: Path, song: Path, leak: Path | None) -> None:
-    """Write what ingest must reject; the file names say why.
-
-    Args:
-        root: folder of the corpus.
-        song: a song of the corpus, to copy and to break.
-        leak: a labelled test mixture, to copy.
-    """
-    folder = root / "broken"
-    folder.mkdir(exist_ok=True)
-    content = song.read_bytes()
-    (folder / "garbage.mp3").write_bytes(np.random.default_rng(0).bytes(40_000))
-    (folder / "header only.flac").write_bytes(b"fLaC" + bytes(34))
-    (folder / "empty.wav").write_bytes(b"")
-    (folder / "notes.mp3").write_text("Remember to record the second verse again.\n" * 20)
-    (folder / f"duplicate{song.suffix}").write_bytes(content)
-    seconds = np.zeros((SAMPLE_RATE * 8, 2), dtype=np.float32)
-    soundfile.write(folder / "silence.wav", seconds, SAMPLE_RATE)
-    soundfile.write(folder / "too short.wav", seconds[: SAMPLE_RATE // 2] + 0.1, SAMPLE_RATE)
-    seconds[SAMPLE_RATE:, 0] = np.nan
-    soundfile.write(folder / "not a number.wav", seconds, SAMPLE_RATE, subtype="FLOAT")
-    if leak is not None:
-        shutil.copyfile(leak, folder / "leaked test song.wav")
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)

@@ -14,12 +14,12 @@ from demo_corpus.score import SOURCES, Section
 
 # Letters: d(rums), b(ass), o(ther), v(ocals); the number is a weight.
 _CASTS: Mapping[str, Mapping[str, float]] = {
-    "intro": {"o": 4, "d": 2, "do": 2, "b": 1, "bo": 1.5, "db": 1.5, "ov": 1.5, "dbo": 2, "v": 1},
-    "verse": {"dbov": 4.5, "dbv": 2.5, "ov": 2, "bov": 2, "dov": 2, "dv": 1, "dbo": 1, "bv": 0.5},
-    "chorus": {"dbov": 8, "dbo": 1, "dov": 0.7, "bov": 0.5},
-    "break": {"d": 2, "db": 2, "o": 2, "ov": 2, "v": 1.5, "dv": 1.5, "bo": 1.5, "b": 1, "do": 1.5},
-    "solo": {"dbo": 5, "do": 1.5, "bo": 1.5, "db": 1},
-    "outro": {"o": 2, "ov": 1.5, "dbo": 2, "dbov": 2, "do": 1, "v": 1, "bo": 1},
+    "intro": {"o": 3, "d": 2, "do": 2, "b": 1, "bo": 1.5, "db": 2.5, "ov": 1.5, "dbo": 2, "v": 1.5},
+    "verse": {"dbov": 4, "dbv": 4, "ov": 2, "bov": 2, "dov": 1.5, "dv": 1.5, "dbo": 1, "bv": 1},
+    "chorus": {"dbov": 8, "dbo": 1, "dov": 0.5, "bov": 0.5, "dbv": 0.7},
+    "break": {"d": 2, "db": 3, "o": 1.5, "ov": 2, "v": 1.5, "dv": 2, "bo": 1.5, "b": 1, "bv": 1},
+    "solo": {"dbo": 5, "do": 1, "bo": 1.5, "db": 2},
+    "outro": {"o": 1.5, "ov": 1.5, "dbo": 2, "dbov": 2, "db": 1.5, "dbv": 1, "v": 1, "bo": 1},
 }
 _TEMPLATES = (
     ("intro", "verse", "chorus", "verse", "break", "chorus", "outro"),

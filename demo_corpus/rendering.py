@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demo_corpus.palette import InstrumentPool
-from demo_corpus.production import Chain, produce
+from demo_corpus.production import Chain, active_level_db, produce
 from demo_corpus.sampler import SAMPLE_RATE, Audio, Sampler
 from demo_corpus.score import SOURCES, Part, Song
 from demo_corpus.soundfont import SoundFont, default_soundfont_path, load_soundfont
@@ -32,6 +32,7 @@ _BALANCE_DB = {
 }
 _PEAKS = (0.55, 0.9)
 _DISTORTED = (29, 30)
+_PART_DB = -20.0
 
 
 def render(
@@ -93,7 +94,9 @@ def _play(
         )
     if part.program in _DISTORTED and not part.is_drum:
         audio = np.tanh(np.float32(6) * audio) / np.float32(3)
-    level = 10 ** (part.level_db / 20)
+    # Patches of the bank differ by 15 dB; what a part is given counts from one loudness.
+    own_db = active_level_db(audio)
+    level = 10 ** ((part.level_db - own_db + _PART_DB) / 20) if own_db > -np.inf else 0.0
     angle = (1 + part.pan) * np.pi / 4
     sides = np.array([[np.cos(angle)], [np.sin(angle)]]) * np.sqrt(2) * level
     return np.asarray(audio * sides.astype(np.float32))

@@ -20,7 +20,7 @@ SAMPLE_RATE = 44_100
 
 Audio = npt.NDArray[np.float32]
 
-_VELOCITY_LAYERS = (50, 75, 95, 127)
+_VELOCITY_LAYERS = (60, 90, 127)
 _CUT_DB = -75.0
 _NEPERS_PER_DB = np.log(10) / 20
 
@@ -110,7 +110,8 @@ class Sampler:
         fraction = (positions - index).astype(np.float32)
         before = recorded[np.maximum(index - 1, 0)]
         here, after, beyond = recorded[index], recorded[index + 1], recorded[index + 2]
-        slope_here, slope_after = 0.5 * (after - before), 0.5 * (beyond - here)
+        half = np.float32(0.5)
+        slope_here, slope_after = half * (after - before), half * (beyond - here)
         rise = here - after
         curve = 2 * rise + slope_here + slope_after
         bow = -3 * rise - 2 * slope_here - slope_after
@@ -126,20 +127,19 @@ class Sampler:
 def matching_regions(
     regions: Iterable[Region], pitch: int, velocity: int, *, is_drum: bool
 ) -> list[Region]:
-    """Regions that sound for a note.
+    """Regions that sound for a note; where a bank has a hole, those of the nearest key.
 
-    Of a drum kit only those with the narrowest key range: some banks lay one kit over another,
-    and the rest of the range is the kit underneath.
+    Of a drum kit only those with the narrowest key range, each sample once: some banks lay one
+    kit over another, and the rest of the range is the kit underneath.
     """
-    found = [
-        region
-        for region in regions
-        if region.keys[0] <= pitch <= region.keys[1]
-        and region.velocities[0] <= velocity <= region.velocities[1]
-    ]
+    loud = [r for r in regions if r.velocities[0] <= velocity <= r.velocities[1]]
+    distances = [max(r.keys[0] - pitch, pitch - r.keys[1], 0) for r in loud]
+    nearest = 0 if is_drum else min(distances, default=0)
+    found = [r for r, distance in zip(loud, distances, strict=True) if distance == nearest]
     if is_drum and found:
-        narrowest = min(region.keys[1] - region.keys[0] for region in found)
-        found = [region for region in found if region.keys[1] - region.keys[0] == narrowest]
+        narrowest = min(r.keys[1] - r.keys[0] for r in found)
+        by_sample = {r.sample: r for r in found if r.keys[1] - r.keys[0] == narrowest}
+        return list(by_sample.values())
     return found
 
 

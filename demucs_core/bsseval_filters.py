@@ -35,7 +35,7 @@ Reader = Callable[[int, int], "Tensor | NDArray[Any]"]
 FloatArray = NDArray[np.float64]
 
 BLOCK_SAMPLES = 8192
-BLOCKS_A_CHUNK = 16
+BLOCKS_A_CHUNK = 8
 NUM_PROBES = 4
 KINDS = ("reference", "estimate")
 

@@ -22,13 +22,15 @@ def map_in_order(
     times a second where operations are short: on a machine that does something else besides, the
     waiting takes longer than the work. Here each thread has an item of its own and waits for none.
     Items are drawn in the caller's thread, a few ahead of the results, so that memory stays bounded
-    and readers need not be thread-safe. On other devices than the CPU it is plain ``map``.
+    and readers need not be thread-safe; until the last result is out, that thread too keeps to
+    itself. On other devices than the CPU it is plain ``map``.
     """
     num_threads = torch.get_num_threads()
     if device.type != "cpu" or num_threads == 1:
         yield from map(compute, items)
         return
     pending: deque[Future[Result]] = deque()
+    torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(
             num_threads, initializer=torch.set_num_threads, initargs=(1,)
@@ -40,5 +42,4 @@ def map_in_order(
             while pending:
                 yield pending.popleft().result()
     finally:
-        # The setting is a thread's own, but threads yet to come take it from whoever set it last.
         torch.set_num_threads(num_threads)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from demucs_core import SAMPLE_RATE
+from demucs_core.inference import estimate
 
 ReadMixture = Callable[[int, int], NDArray[np.float32]]
 """``read(start_sample, num_samples)`` gives ``(C, num_samples)``; asked for existing audio only."""
@@ -32,7 +33,7 @@ def separate(
     overlap: float = 0.25,
     shifts: int = 0,
     seed: int = 0,
-    batch_size: int = 1,
+    batch_size: int = 4,
     device: torch.device | str | None = None,
     max_shift_samples: int = SAMPLE_RATE // 2,
 ) -> Tensor:
@@ -65,7 +66,7 @@ def separate_stream(
     overlap: float = 0.25,
     shifts: int = 0,
     seed: int = 0,
-    batch_size: int = 1,
+    batch_size: int = 4,
     device: torch.device | str | None = None,
     max_shift_samples: int = SAMPLE_RATE // 2,
 ) -> Iterator[NDArray[np.float32]]:
@@ -156,7 +157,7 @@ class _Job:
         parameter = next(self.model.parameters(), None)
         device = mixtures.device if parameter is None else parameter.device
         with torch.inference_mode():
-            estimates: Tensor = self.model(mixtures.to(device))
+            estimates = estimate(self.model, mixtures.to(device))
         return estimates[..., before : before + num].to("cpu", torch.float32)
 
 
@@ -188,6 +189,7 @@ def _overlap_add(job: _Job, lead: int) -> Iterator[Tensor]:
             block = estimate_sum[..., skipped:stride] / weight_sum[skipped:stride]
             if block.shape[-1]:
                 yield block
+        del estimates, estimate, estimate_sum, block  # not to be kept beside the next ones
 
 
 def _batches(offsets: range, total: int, segment: int, batch_size: int) -> Iterator[list[int]]:

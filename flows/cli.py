@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from flows.configuration import UserError, load_config
+from flows.server import WorkspaceServer, configure_prefect
+from storage.workspace import Workspace, WorkspaceError
 
 DEFAULT_WORKSPACE = "workspace"
+DEMO_WORKSPACE = "demo-workspace"
+CREATING = ("run", "demo", "ingest")
+FLOWS = (*CREATING, "fit-detector", "score", "extract", "remix", "train", "evaluate")
 EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,40 +24,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
     What a user can mend ends in one line on the standard error and exit status 2. Prefect reads
     its settings when it is imported, so they are put in place before the commands are.
     """
-    from flows.server import configure_prefect
-
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    configure_prefect(_workspace_of(arguments), os.environ)
-    from flows import commands
+    try:
+        before_flow = _prepare(arguments)
+    except (UserError, WorkspaceError) as error:
+        return _complain(error)
+    from flows import commands  # while the server starts
 
     try:
-        commands.run(arguments)
+        commands.run(arguments, before_flow=before_flow)
     except commands.USER_ERRORS as error:
-        print(f"silentmix: {' '.join(str(error).split())}", file=sys.stderr)
-        return EXIT_USER_ERROR
+        return _complain(error)
     except KeyboardInterrupt:
         print("silentmix: interrupted; run the same command to continue", file=sys.stderr)
-        return 130
+        return EXIT_INTERRUPTED
     return 0
+
+
+def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
+    """Put Prefect's settings in place, and start a server where the command will need one.
+
+    Returns:
+        What to call before a flow runs.
+    """
+    command = arguments[0] if arguments else ""
+    if command not in FLOWS or {"--help", "-h"} & set(arguments):
+        return None
+    workspace = _workspace_of(arguments)
+    if command not in CREATING:
+        Workspace(workspace)  # refuse a missing one before anything starts
+    if configure_prefect(workspace, os.environ):
+        return WorkspaceServer(os.environ).wait
+    return None
+
+
+def _complain(error: Exception) -> int:
+    print(f"silentmix: {' '.join(str(error).split())}", file=sys.stderr)
+    return EXIT_USER_ERROR
+
+
+def option(arguments: Sequence[str], name: str) -> tuple[str, list[str]]:
+    """The value of ``--name VALUE`` or ``--name=VALUE``, or empty; and the other arguments.
+
+    >>> option(["run", "--config", "a.yaml", "--workers=2"], "config")
+    ('a.yaml', ['run', '--workers=2'])
+    """
+    for position, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag == f"--{name}":
+            used = 1 if equals else 2
+            value = value if equals else "".join(arguments[position + 1 : position + 2])
+            return value, [*arguments[:position], *arguments[position + used :]]
+    return "", list(arguments)
 
 
 def _workspace_of(arguments: Sequence[str]) -> str:
     """The workspace that the arguments, or the configuration they name, ask for."""
-    for position, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if name == "--workspace":
-            return value if equals else "".join(arguments[position + 1 : position + 2])
-    for position, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if name == "--config":
-            from flows.configuration import UserError, load_config
-
-            path = value if equals else "".join(arguments[position + 1 : position + 2])
-            try:
-                return str(load_config(path).get("workspace", DEFAULT_WORKSPACE))
-            except UserError:
-                break  # said when the command reads it
-    return DEFAULT_WORKSPACE
+    workspace, _ = option(arguments, "workspace")
+    config, _ = option(arguments, "config")
+    if not workspace and config:
+        workspace = str(load_config(config).get("workspace") or "")
+    default = DEMO_WORKSPACE if arguments[:1] == ["demo"] else DEFAULT_WORKSPACE
+    return workspace or default
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ YAML, and flags win over the file.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import overview
+from flows.cli import option
 from flows.configuration import UserError, load_config, stage_section
 from flows.demo import DemoParameters, run_demo
 from flows.evaluate import EvaluateParameters, evaluate
@@ -28,14 +30,14 @@ from flows.pipeline import STAGES, PipelineParameters, Stage, pipeline
 from flows.remix import RemixParameters, remix
 from flows.score import ScoreParameters, score
 from flows.separate import SeparateParameters, separate_files
-from flows.server import DEFAULT_PORT, serve_ui
+from flows.server import DEFAULT_PORT, configure_prefect, serve_ui
 from flows.stage import StageResult
 from flows.train import TrainParameters, train
 from storage.discovery import DiscoveryError
 from storage.labelled import LabelledSetError
 from storage.manifests import ManifestError
 from storage.weights import WeightsError
-from storage.workspace import WorkspaceError
+from storage.workspace import Workspace, WorkspaceError
 
 USER_ERRORS = (
     UserError, WorkspaceError, ManifestError, LabelledSetError, DiscoveryError, WeightsError
@@ -57,7 +59,8 @@ app = cyclopts.App(
     "is silent, remix them with known stems, train Demucs on both.\n\n"
     "Begin with `silentmix demo`. On your own music: `silentmix run --labelled MUSDB18 "
     "--unlabelled MUSIC --workspace RESULTS`, then `silentmix status --workspace RESULTS`. "
-    "Every command continues where it stopped; `silentmix COMMAND --help` tells its parameters.",
+    "Every command continues where it stopped. `silentmix COMMAND --help` tells its parameters; "
+    "`--config FILE` takes them from YAML, with a section a stage.",
     help_format="markdown",
     result_action="return_value",
 )
@@ -67,14 +70,21 @@ results_group = cyclopts.Group("Results", sort_key=3)
 console = Console()
 
 
-def run(arguments: Sequence[str]) -> None:
+def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = None) -> None:
     """Parse and run one command.
+
+    Args:
+        arguments: the command line, less the program's name.
+        before_flow: called once the arguments are known to be right, before a flow runs.
 
     Raises:
         UserError: and the others of :data:`USER_ERRORS`, for what a user can mend.
     """
+    config, tokens = option(arguments, "config")
+    stage = tokens[0] if tokens else ""
+    app.config = [cyclopts.config.Dict({stage: _from_config(config, stage)})] if config else []
     try:
-        app.meta(list(arguments), exit_on_error=False, print_error=False)
+        command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
     except cyclopts.ValidationError as error:
         cause = error.__cause__
         if isinstance(cause, ValidationError):
@@ -82,24 +92,21 @@ def run(arguments: Sequence[str]) -> None:
         raise UserError(str(error)) from error
     except cyclopts.CycloptsError as error:
         raise UserError(f"{error} See --help.") from error
+    if before_flow is not None:
+        before_flow()
+    command(*bound.args, **bound.kwargs)
 
 
-@app.meta.default
-def _with_config(
-    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-    config: Annotated[str, Parameter(help="YAML file with the fields of the parameters.")] = "",
-) -> None:
-    if config:
-        loaded, stage = load_config(config), tokens[0] if tokens else ""
-        known = {name: set(model.model_fields) for name, (_, model) in STAGE_FLOWS.items()}
-        known["run"] = known[""] = set(PipelineParameters.model_fields) - set(STAGES)
-        known["demo"] = set(DemoParameters.model_fields)
-        if stage in STAGE_FLOWS:
-            app.config = cyclopts.config.Dict({stage: stage_section(loaded, stage, known)})
-        elif stage == "run":
-            stage_section(loaded, stage, known)
-            app.config = cyclopts.config.Dict({"run": loaded})
-    app(tokens, exit_on_error=False, print_error=False)
+def _from_config(path: str, stage: str) -> dict[str, Any]:
+    """The fields of one command, from a configuration file."""
+    loaded = load_config(path)
+    known = {name: set(model.model_fields) for name, (_, model) in STAGE_FLOWS.items()}
+    known[""] = set(PipelineParameters.model_fields) - {name.replace("-", "_") for name in STAGES}
+    section = stage_section(loaded, stage, known) if stage in STAGE_FLOWS else {}
+    if stage == "run":
+        stage_section(loaded, "", known)
+        return loaded
+    return section
 
 
 def _add_stage(name: str, stage_flow: Callable[[Any], Any], model: type[BaseModel]) -> None:
@@ -182,8 +189,9 @@ def query_manifests(sql: str, *, workspace: str = "workspace") -> None:
 @app.command(group=results_group)
 def ui(*, workspace: str = "workspace", port: int = DEFAULT_PORT) -> None:
     """Open the Prefect UI on the runs of a workspace."""
-    del workspace  # decides Prefect's settings before this is called
-    raise SystemExit(serve_ui(port))
+    Workspace(workspace)
+    configure_prefect(workspace, os.environ)
+    raise SystemExit(serve_ui(port, os.environ))
 
 
 def print_results(results: Sequence[StageResult]) -> None:

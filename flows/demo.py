@@ -13,7 +13,7 @@ from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
-from demo_corpus.corpus import write_demo
+from demo_corpus.corpus import write_labelled, write_unlabelled
 from demucs_core import SOURCES
 from flows.configuration import UserError
 from flows.evaluate import paper_table
@@ -69,7 +69,7 @@ def run_demo(parameters: DemoParameters, console: Console) -> None:
     started = time.monotonic()
     root = Path(parameters.workspace).resolve()
     corpus = root.with_name(f"{root.name}-corpus")
-    _generate(parameters, corpus)
+    truth = _generate(parameters, corpus)
     generated = time.monotonic()
     pipeline(
         PipelineParameters.model_validate(
@@ -84,7 +84,7 @@ def run_demo(parameters: DemoParameters, console: Console) -> None:
             }
         )
     )
-    _print_summary(Workspace(str(root)), corpus, console)
+    _print_summary(Workspace(str(root)), corpus, truth, console)
     console.print(
         f"corpus {generated - started:.0f} s, pipeline {time.monotonic() - generated:.0f} s\n"
         f"look at every run: silentmix ui --workspace {parameters.workspace}   (or make ui)\n"
@@ -92,22 +92,36 @@ def run_demo(parameters: DemoParameters, console: Console) -> None:
     )
 
 
-def _generate(parameters: DemoParameters, corpus: Path) -> None:
+def _generate(parameters: DemoParameters, corpus: Path) -> list[dict[str, Any]]:
+    """Write the corpus, and return the truth about its silences: a row a file and source."""
     context = get_context("spawn")
     with ProcessPoolExecutor(parameters.workers or None, mp_context=context) as processes:
-        write_demo(
-            corpus,
+        songs = write_labelled(
+            corpus / "labelled",
             seed=parameters.seed,
             num_train=parameters.train_songs,
             num_valid=parameters.valid_songs,
             num_test=parameters.test_songs,
-            num_unlabelled=parameters.unlabelled_songs,
             duration_s=parameters.song_s,
             map=processes.map,
         )
+        files = write_unlabelled(
+            corpus / "unlabelled",
+            seed=parameters.seed,
+            num_songs=parameters.unlabelled_songs,
+            duration_s=parameters.song_s,
+            leaked=songs[-1] / "mixture.wav",
+            map=processes.map,
+        )
+    copies = {file.same_as: file.path for file in files if file.kind == "duplicate"}
+    truth = pq.read_table(corpus / "truth" / "unlabelled" / "truth.parquet").to_pylist()
+    # of two equal files, ingest keeps the one whose path comes first
+    return truth + [{**row, "path": copies[row["path"]]} for row in truth if row["path"] in copies]
 
 
-def _print_summary(workspace: Workspace, corpus: Path, console: Console) -> None:
+def _print_summary(
+    workspace: Workspace, corpus: Path, truth: list[dict[str, Any]], console: Console
+) -> None:
     manifests = Manifests(workspace)
     segments = manifests.latest("segments", "demo-music")
     tracks = manifests.count(manifests.latest("tracks", "demo-music"))
@@ -116,7 +130,6 @@ def _print_summary(workspace: Workspace, corpus: Path, console: Console) -> None
     console.print(f"[bold]{tracks}[/bold] tracks in, [bold]{len(rejects)}[/bold] rejected:")
     for row in rejects:
         console.print(f"  {row['reason']:<16} {Path(row['item']).name}", highlight=False)
-    truth = pq.read_table(corpus / "truth.parquet").to_pylist()
     _print_extraction(extraction_quality(manifests, segments, truth), console)
     _print_models(manifests, console)
     console.print(f"workspace {workspace.location}\ncorpus    {corpus}", highlight=False)

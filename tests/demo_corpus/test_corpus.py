@@ -1,177 +1,246 @@
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 
+import av
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from demo_corpus.corpus import (
-    FLOOR_DB,
-    HOP_SAMPLES,
-    SongOrder,
-    frame_levels_db,
-    make_song,
-    write_demo,
-    write_labelled,
-)
-from demo_corpus.files import KINDS
-from demo_corpus.palette import ALL, SEEN, UNSEEN
-from demo_corpus.sampler import SAMPLE_RATE
+from demo_corpus.__main__ import main
+from demo_corpus.corpus import SongJob, compose_and_render, write_labelled, write_unlabelled
+from demo_corpus.files import FORMATS
+from demo_corpus.ogg import with_serial
+from demo_corpus.palette import ALL, SEEN
 from demo_corpus.score import SOURCES
-from storage.canonical import Unusable, prepare
-from storage.discovery import find_audio
 
-SONG_S = 6.0
+SECONDS = 5.0
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("demo") / "corpus"
-    write(root)
-    return root
-
-
-def write(root: Path, seed: int = 3) -> None:
-    write_demo(
-        root, seed=seed, num_train=1, num_valid=1, num_test=1, num_unlabelled=len(KINDS),
-        duration_s=SONG_S,
-    )  # fmt: skip
-
-
-def order(
-    seed: int, number: int, duration_s: float = SONG_S, instruments: str = ALL.name
-) -> SongOrder:
-    return SongOrder(
-        seed=seed, number=number, duration_s=duration_s, instruments=instruments, target=""
-    )
-
-
-def content(root: Path) -> dict[str, str]:
+def _digests(folder: Path) -> dict[str, str]:
     return {
-        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*"))
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
 
 
-def test_a_song_is_decided_by_seed_and_number() -> None:
-    song = make_song(order(1, 2))
-    assert np.array_equal(song, make_song(order(1, 2)))
-    for other in (order(1, 3), order(2, 2)):
-        made = make_song(other)
-        assert made.shape != song.shape or not np.array_equal(made, song)
+def _times(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
-def test_the_labelled_set_has_the_layout_of_musdb18_hq(corpus: Path) -> None:
-    for split in ("train", "valid", "test"):
-        [song] = (corpus / "labelled" / split).iterdir()
-        stems = {}
-        for name in ("mixture", *SOURCES):
-            info = soundfile.info(song / f"{name}.wav")
-            assert (info.samplerate, info.channels, info.subtype) == (SAMPLE_RATE, 2, "PCM_16")
-            stems[name], _ = soundfile.read(song / f"{name}.wav", dtype="int16")
-        total = sum(stems[source].astype(np.int32) for source in SOURCES)
-        assert np.array_equal(total, stems["mixture"])
-        assert np.abs(stems["mixture"].astype(np.int32)).max() > 3000
-
-
-def test_every_song_decodes_and_every_broken_file_does_not(corpus: Path) -> None:
-    fs, files = find_audio(str(corpus / "unlabelled"))
-    reasons = {}
-    decoded = 0
-    for file in files:
-        try:
-            with prepare(fs, file.path, min_duration_s=3.0) as audio:
-                assert SONG_S * 0.6 < audio.duration_s < SONG_S + 3
-                decoded += 1
-        except Unusable as problem:
-            reasons[Path(file.path).name] = problem.reason
-    assert decoded == len(KINDS) + 2  # the duplicate and the leak are music
-    assert reasons == {
-        "garbage.mp3": "corrupt",
-        "header only.flac": "corrupt",
-        "empty.wav": "empty",
-        "notes.mp3": "corrupt",
-        "silence.wav": "silent",
-        "too short.wav": "too_short",
-        "not a number.wav": "non_finite",
-    }
-
-
-def test_the_truth_is_the_level_of_what_was_played(corpus: Path) -> None:
-    rows = pq.read_table(corpus / "truth.parquet").to_pylist()
-    assert len(rows) == len(KINDS) * len(SOURCES)
-    float_wav = next(row for row in rows if row["path"].endswith("009.wav"))
-    audio, _ = soundfile.read(corpus / "unlabelled" / float_wav["path"], dtype="float32")
-    assert np.allclose(frame_levels_db(audio.T), float_wav["mixture_level_db"], atol=0.01)
-    stems = make_song(order(3, 1_000_009)).astype(np.float32) / 32768
-    by_source = {row["source"]: row for row in rows if row["path"] == float_wav["path"]}
-    for source, stem in zip(SOURCES, stems, strict=True):
-        assert np.array_equal(frame_levels_db(stem), np.float32(by_source[source]["level_db"]))
-
-
-def test_frame_levels() -> None:
-    audio = np.zeros((2, HOP_SAMPLES + 10), dtype=np.float32)
-    audio[:, HOP_SAMPLES:] = 0.1
-    assert frame_levels_db(audio) == pytest.approx([FLOOR_DB, -20.0], abs=1e-4)
-
-
-def test_writing_again_changes_nothing_and_continues_what_is_unfinished(
-    corpus: Path, tmp_path: Path
-) -> None:
-    before = content(corpus)
-    times = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
-    write(corpus)
-    assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == times
-
-    def kill_after_two(function, items):  # type: ignore[no-untyped-def]
-        for number, item in enumerate(items):
-            if number == 2:
-                raise KeyboardInterrupt
-            yield function(item)
-
-    root = tmp_path / "corpus"
-    with pytest.raises(KeyboardInterrupt):
-        write_labelled(
-            root / "labelled", seed=3, num_train=1, num_valid=1, num_test=1, duration_s=SONG_S,
-            map=kill_after_two,
-        )  # fmt: skip
-    write_labelled(
-        root / "labelled", seed=3, num_train=1, num_valid=1, num_test=1, duration_s=SONG_S
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Folder with one labelled test song and an unlabelled corpus of every format."""
+    folder = tmp_path_factory.mktemp("corpus")
+    songs = write_labelled(folder / "labelled", seed=3, num_train=1, num_test=1, duration_s=SECONDS)
+    files = write_unlabelled(
+        folder / "unlabelled",
+        seed=3,
+        num_songs=len(FORMATS),
+        duration_s=SECONDS,
+        leaked=songs[-1] / "mixture.wav",
     )
-    labelled = {name: digest for name, digest in before.items() if name.startswith("labelled/")}
-    assert content(root) == labelled
+    return folder, songs, files
 
 
-def test_other_parameters_make_another_corpus(tmp_path: Path) -> None:
-    arguments = {"num_train": 1, "num_valid": 0, "num_test": 0, "duration_s": SONG_S}
-    write_labelled(tmp_path / "labelled", seed=1, **arguments)  # type: ignore[arg-type]
-    first = content(tmp_path)
-    write_labelled(tmp_path / "labelled", seed=2, **arguments)  # type: ignore[arg-type]
-    assert len(content(tmp_path)) == len(first)
-    assert content(tmp_path) != first
+@pytest.fixture(scope="module")
+def stems() -> list[np.ndarray]:
+    """What the unlabelled songs are made of, rendered anew."""
+    return [
+        compose_and_render(
+            SongJob(
+                seed=3,
+                stream=1,
+                index=index,
+                pool_name="all",
+                duration_s=SECONDS,
+                root=Path(),
+                target="",
+                record=Path(),
+            )
+        )
+        for index in range(len(FORMATS))
+    ]
 
 
-def test_the_pools_share_no_instrument() -> None:
-    for role in ("kits", "bass", "keys", "guitars", "pads", "plucks", "leads", "voices"):
-        assert not set(getattr(SEEN, role)) & set(getattr(UNSEEN, role)), role
+def test_labelled_set_has_musdb_hq_layout(corpus):
+    folder, songs, _ = corpus
+    assert [song.parent.name for song in songs] == ["train", "test"]
+    for song in songs:
+        assert song.parent.parent == folder / "labelled"
+        names = {path.name for path in song.iterdir()}
+        assert names == {f"{name}.wav" for name in ("mixture", *SOURCES)}
+        for name in names:
+            info = soundfile.info(song / name)
+            assert (info.samplerate, info.channels, info.subtype) == (44_100, 2, "PCM_16")
 
 
-def test_every_source_falls_silent_for_a_while_and_plays_most_of_the_time() -> None:
-    longest = np.zeros(len(SOURCES))
-    silent = np.zeros(len(SOURCES))
-    num_frames = 0
-    for number in range(5):
-        stems = make_song(order(11, number, duration_s=30.0)).astype(np.float32) / 32768
-        num_frames += len(frame_levels_db(stems[0]))
-        for index, stem in enumerate(stems):
-            quiet = frame_levels_db(stem) < -60
-            silent[index] += quiet.sum()
-            edges = np.flatnonzero(np.diff(quiet.astype(int), prepend=0, append=0))
-            lengths = edges[1::2] - edges[::2]
-            longest[index] = max(longest[index], lengths.max(initial=0) * HOP_SAMPLES / SAMPLE_RATE)
-    assert (longest >= 3.0).all(), longest
-    assert (silent / num_frames < 0.7).all(), silent / num_frames
+def test_mixture_is_exactly_the_sum_of_its_stems(corpus):
+    for song in corpus[1]:
+        mixture, *stems = (
+            soundfile.read(song / f"{name}.wav", dtype="int16")[0].astype(np.int32)
+            for name in ("mixture", *SOURCES)
+        )
+        np.testing.assert_array_equal(mixture, sum(stems))
+
+
+def test_every_format_decodes_to_the_song(corpus, stems):
+    folder, _, files = corpus
+    songs = [file for file in files if file.kind == "song"]
+    assert {song.format for song in songs} == {known.name for known in FORMATS}
+    for index, (song, known) in enumerate(zip(songs, FORMATS, strict=True)):
+        path = folder / "unlabelled" / song.path
+        if known.name == "m4a":
+            with av.open(str(path)) as container:
+                audio = np.concatenate(
+                    [frame.to_ndarray() for frame in container.decode(audio=0)], axis=1
+                )
+        else:
+            audio, sample_rate = soundfile.read(path, always_2d=True)
+            audio = audio.T
+            assert sample_rate == known.sample_rate
+        assert audio.shape[0] == known.num_channels
+        expected = stems[index].sum(axis=0).mean(axis=0) / 32_768
+        share = known.kept_share * known.sample_rate / 44_100
+        assert audio.shape[1] == pytest.approx(expected.size * share, rel=0.01)
+        level_db, expected_db = (
+            10 * np.log10(np.mean(np.square(mono[: audio.shape[1]])))
+            for mono in (audio.mean(axis=0), expected)
+        )
+        assert level_db == pytest.approx(expected_db, abs=0.5)
+
+
+def test_cut_file_declares_more_than_it_holds(corpus):
+    folder, _, files = corpus
+    path = folder / "unlabelled" / next(file.path for file in files if file.format == "cut")
+    content = path.read_bytes()
+    assert int.from_bytes(content[40:44], "little") > len(content) - 44
+
+
+def test_truth_holds_the_levels_of_the_stems(corpus, stems):
+    folder, _, files = corpus
+    rows = pq.read_table(folder / "truth" / "unlabelled" / "truth.parquet").to_pylist()
+    songs = [file for file in files if file.kind == "song"]
+    assert [row["path"] for row in rows[:: len(SOURCES)]] == [song.path for song in songs]
+    for index, known in enumerate(FORMATS):
+        song = stems[index] / 32_768
+        song = song[..., : int(song.shape[2] * known.kept_share)]
+        if known.num_channels == 1:
+            song = song.mean(axis=1, keepdims=True)
+        for row, stem, source in zip(rows[4 * index :], song, SOURCES, strict=False):
+            assert (row["source"], row["hop_samples"]) == (source, 4_096)
+            for levels, audio in (
+                (row["level_db"], stem),
+                (row["mixture_level_db"], song.sum(axis=0)),
+            ):
+                frames = np.array_split(audio, range(4_096, audio.shape[1], 4_096), axis=1)
+                power = np.array([np.mean(frame**2) for frame in frames])
+                np.testing.assert_allclose(
+                    levels, 10 * np.log10(np.maximum(power, 1e-12)), atol=0.01
+                )
+
+
+def test_faults_are_what_they_claim(corpus):
+    folder, songs, files = corpus
+    paths = {file.kind: folder / "unlabelled" / file.path for file in files if file.kind != "song"}
+    assert paths["empty"].stat().st_size == 0
+    assert "bridge" in paths["text"].read_text()
+    for kind in ("garbage", "text", "empty", "truncated"):
+        with pytest.raises(soundfile.LibsndfileError):
+            soundfile.read(paths[kind])
+    with pytest.raises(av.error.FFmpegError):
+        av.open(str(paths["truncated"]))
+    assert soundfile.info(paths["short"]).duration <= 1.0
+    assert not soundfile.read(paths["silence"])[0].any()
+    assert np.isnan(soundfile.read(paths["nan"])[0]).sum() == 1
+    first = folder / "unlabelled" / files[0].path
+    assert paths["duplicate"].read_bytes() == first.read_bytes()
+    assert paths["leak"].read_bytes() == (songs[-1] / "mixture.wav").read_bytes()
+    named = {file.path for file in files}
+    found = {
+        path.relative_to(folder / "unlabelled").as_posix()
+        for path in (folder / "unlabelled").rglob("*")
+        if path.is_file()
+    }
+    assert found == named
+
+
+def test_same_parameters_same_bytes(corpus, tmp_path):
+    folder, songs, _ = corpus
+    write_unlabelled(
+        tmp_path / "unlabelled",
+        seed=3,
+        num_songs=len(FORMATS),
+        duration_s=SECONDS,
+        leaked=songs[-1] / "mixture.wav",
+    )
+    assert _digests(tmp_path / "unlabelled") == _digests(folder / "unlabelled")
+
+
+def test_second_call_writes_nothing_and_a_lost_file_is_made_again(corpus):
+    folder, songs, files = corpus
+    before = _times(folder)
+    digests = _digests(folder)
+
+    def again():
+        write_labelled(folder / "labelled", seed=3, num_train=1, num_test=1, duration_s=SECONDS)
+        return write_unlabelled(
+            folder / "unlabelled",
+            seed=3,
+            num_songs=len(FORMATS),
+            duration_s=SECONDS,
+            leaked=songs[-1] / "mixture.wav",
+        )
+
+    assert again() == files
+    assert _times(folder) == before
+    (songs[0] / "bass.wav").unlink()
+    (folder / "unlabelled" / files[2].path).write_bytes(b"cut off")
+    again()
+    assert _digests(folder) == digests
+
+
+def test_other_parameters_replace_the_songs(tmp_path):
+    def songs(seed: int, count: int, instruments=ALL) -> dict[str, str]:
+        write_labelled(
+            tmp_path / "set",
+            seed=seed,
+            num_train=count,
+            num_test=0,
+            duration_s=4.0,
+            instruments=instruments,
+        )
+        return _digests(tmp_path / "set")
+
+    two = songs(1, 2)
+    assert len(two) == 10
+    one = songs(1, 1)
+    assert one == {path: two[path] for path in one}
+    assert len(one) == 5
+    assert not set(songs(2, 1).values()) & set(one.values())
+    assert not set(songs(1, 1, SEEN).items()) & set(one.items())
+
+
+def test_negative_counts_and_short_songs_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="number of songs is -1"):
+        write_unlabelled(tmp_path, seed=0, num_songs=-1)
+    with pytest.raises(ValueError, match=r"duration_s is 1\.0"):
+        write_labelled(tmp_path, seed=0, num_train=1, num_test=0, duration_s=1.0)
+    assert not any(tmp_path.iterdir())
+
+
+def test_ogg_serial_is_checked():
+    with pytest.raises(ValueError, match="no Ogg page at byte 0"):
+        with_serial(b"RIFFabcd", 1)
+
+
+def test_command_line_writes_both_sets_and_the_truth(tmp_path, capsys):
+    counts = ["--train", "1", "--valid", "0", "--test", "1", "--songs", "1"]
+    seconds = ["--labelled-seconds", "4", "--unlabelled-seconds", "4"]
+    main(["--out", str(tmp_path), *counts, *seconds, "--processes", "1"])
+    assert "2 labelled songs, 10 unlabelled files" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"labelled", "unlabelled", "truth"}
+    with pytest.raises(SystemExit):
+        main(["--out", str(tmp_path), "--songs", "-1"])
+    assert "--songs: -1 is not a number of songs" in capsys.readouterr().err
