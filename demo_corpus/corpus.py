@@ -280,13 +280,15 @@ def _write_extras(
 ) -> list[CorpusFile]:
     """Broken files and copies; written once for the same parameters."""
     originals: dict[str, tuple[Path, str]] = {}
+    leaked_hash = ""
     if jobs:
         name = f"Copies/Best of{Path(jobs[0].target).suffix}"
         originals[name] = (root / jobs[0].target, jobs[0].target)
     if leaked is not None:
         originals["Copies/reference master.wav"] = (leaked, leaked.as_posix())
-    stamp = json.dumps([VERSION, seed, {name: same for name, (_, same) in originals.items()}])
-    stamp += "".join(job.fingerprint() for job in jobs[:1])
+        leaked_hash = hashlib.sha256(leaked.read_bytes()).hexdigest()
+    facts = [VERSION, seed, leaked_hash, {path: same for path, (_, same) in originals.items()}]
+    stamp = json.dumps([*facts, *(job.fingerprint() for job in jobs[:1])])
     record = truth / "extras.json"
     known = json.loads(_text(record) or "{}")
     complete = known.get("stamp") == stamp and all(

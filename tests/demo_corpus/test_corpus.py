@@ -201,6 +201,15 @@ def test_second_call_writes_nothing_and_a_lost_file_is_made_again(corpus):
     assert _digests(folder) == digests
 
 
+def test_a_new_test_song_is_leaked_anew(tmp_path):
+    leaked = tmp_path / "mixture.wav"
+    for content in (b"one", b"two"):
+        leaked.write_bytes(content)
+        files = write_unlabelled(tmp_path / "music", seed=1, num_songs=0, leaked=leaked)
+        copy = next(file for file in files if file.kind == "leak")
+        assert (tmp_path / "music" / copy.path).read_bytes() == content
+
+
 def test_other_parameters_replace_the_songs(tmp_path):
     def songs(seed: int, count: int, instruments=ALL) -> dict[str, str]:
         write_labelled(

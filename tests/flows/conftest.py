@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from prefect.testing.utilities import prefect_test_harness
+
+from demucs_core import SAMPLE_RATE, SOURCES
+from flows.pipeline import PipelineParameters, pipeline
+from flows.stage import StageResult
+from storage.manifests import Manifests, Partition
+from storage.workspace import Workspace
+
+SONG_S = 7.0
+SETTINGS: dict[str, Any] = {
+    "workers": 1,
+    "fit_detector": {"steps": 12, "batch_size": 4, "crop_s": 3.0},
+    "score": {"batch_tracks": 1},
+    "extract": {
+        "min_duration_s": 1.0,
+        "target_precision": 0.5,
+        "min_songs": 2,
+        "allow_insufficient_evidence": True,
+    },
+    "remix": {"remixes_per_segment": 2},
+    "train": {
+        "channels": 4,
+        "depth": 3,
+        "steps": 6,
+        "batch_size": 2,
+        "crop_s": 1.5,
+        "weak_share": 0.5,
+        "validate_every": 3,
+        "checkpoint_every": 2,
+        "validation_crops": 1,
+    },
+}
+BROKEN = {
+    "broken.mp3": "corrupt",
+    "copy.wav": "duplicate",
+    "empty.wav": "empty",
+    "leak.wav": "labelled_test",
+    "short.wav": "too_short",
+    "silent.wav": "silent",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep these tests in one process: they share a Prefect server and a finished pipeline."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("flows"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prefect_server() -> Iterator[None]:
+    """A real Prefect server on a temporary database."""
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+def play(seed: int) -> dict[str, np.ndarray]:
+    """Stems ``(T, 2)`` of a song in which each source pauses once."""
+    rng = np.random.default_rng(seed)
+    time_s = np.arange(round(SONG_S * SAMPLE_RATE)) / SAMPLE_RATE
+    beat_s = rng.uniform(0.3, 0.5)
+    chord = [rng.uniform(300, 600) * ratio for ratio in (1, 1.25, 1.5)]
+    voice_hz = rng.uniform(180, 300)
+    vibrato = 3 * np.sin(2 * np.pi * 5 * time_s)
+    waves = {
+        "drums": np.exp(-(time_s % beat_s) / 0.04) * rng.standard_normal(len(time_s)),
+        "bass": np.sign(np.sin(2 * np.pi * rng.uniform(40, 90) * time_s)) * 0.5,
+        "other": sum(np.sin(2 * np.pi * hz * time_s) for hz in chord) / 3,
+        "vocals": sum(
+            np.sin(2 * np.pi * voice_hz * k * time_s + vibrato) / k for k in (1, 2, 3, 4)
+        ),
+    }
+    stems = {}
+    for source in SOURCES:
+        start = rng.uniform(0, SONG_S - 3.5)
+        sounds = (time_s < start) | (time_s > start + 3.0)
+        mono = 0.15 * rng.uniform(0.6, 1) * waves[source] * sounds
+        stems[source] = np.stack([mono, mono * 0.8], axis=1).astype(np.float32)
+    return stems
+
+
+def write(path: Path, audio: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, audio, SAMPLE_RATE)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    labelled: Path
+    unlabelled: Path
+
+    def settings(self, workspace: Path) -> dict[str, Any]:
+        """The fields of :class:`PipelineParameters` for this corpus."""
+        return {
+            **SETTINGS,
+            "workspace": str(workspace),
+            "labelled": str(self.labelled),
+            "unlabelled": str(self.unlabelled),
+        }
+
+    def config(self, workspace: Path) -> Path:
+        """The same as a configuration file beside the workspace."""
+        path = workspace.with_suffix(".yaml")
+        path.write_text(yaml.safe_dump(self.settings(workspace)))
+        return path
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """Seven labelled songs; five songs without stems, and files that can't be used."""
+    root = tmp_path_factory.mktemp("corpus")
+    splits = {"train": 3, "valid": 3, "test": 1}
+    number = 0
+    for split, count in splits.items():
+        for _ in range(count):
+            number += 1
+            for source, audio in (stems := play(number)).items():
+                write(root / f"labelled/{split}/Song {number}/{source}.wav", audio)
+            mixture = np.sum(list(stems.values()), axis=0)
+            write(root / f"labelled/{split}/Song {number}/mixture.wav", mixture)
+    folder = root / "unlabelled"
+    for index, name in enumerate(("a b.wav", "live/é.flac", "c.mp3", "d.ogg", "e.wav")):
+        write(folder / name, np.sum(list(play(100 + index).values()), axis=0))
+    (folder / "broken.mp3").write_bytes(b"not music" * 100)
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "copy.wav").write_bytes((folder / "a b.wav").read_bytes())
+    leak = next((root / "labelled/test").glob("*/mixture.wav"))
+    (folder / "leak.wav").write_bytes(leak.read_bytes())
+    write(folder / "short.wav", np.full((SAMPLE_RATE, 2), 0.1))
+    write(folder / "silent.wav", np.zeros((SAMPLE_RATE * 6, 2)))
+    return Corpus(root / "labelled", folder)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A pipeline that ran to its end."""
+
+    workspace: Workspace
+    parameters: PipelineParameters
+    results: list[StageResult]
+
+    @property
+    def manifests(self) -> Manifests:
+        return Manifests(self.workspace)
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        return [row for p in self.manifests.partitions(table) for row in self.manifests.rows(p)]
+
+    def only(self, table: str, corpus: str) -> Partition:
+        [partition] = self.manifests.partitions(table, corpus)
+        return partition
+
+
+@pytest.fixture(scope="session")
+def finished(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The pipeline, run once on the corpus. Tests may add to it, and change nothing in it."""
+    workspace = tmp_path_factory.mktemp("run") / "workspace"
+    parameters = PipelineParameters.model_validate(corpus.settings(workspace))
+    results = pipeline(parameters)
+    return Finished(Workspace(str(workspace)), parameters, results)
+
+
+def content(workspace: Workspace, ignored: tuple[str, ...] = ("runs",)) -> dict[str, list[Any]]:
+    """Every manifest's rows, sorted, with their partitions; but for the URLs of the workspace."""
+    manifests = Manifests(workspace)
+    found: dict[str, list[Any]] = {}
+    for table in ("tracks", "rejects", "stems", "activity", "scores", "segments", "remixes",
+                  "evaluations", "runs"):  # fmt: skip
+        if table not in ignored:
+            found[table] = sorted(
+                repr((p.corpus, p.fingerprint, row))
+                for p in manifests.partitions(table)
+                for row in manifests.rows(p)
+            )
+    return found

@@ -1,0 +1,181 @@
+"""What the command line says and returns; in this process, so that it stays quick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from flows import cli, commands
+from flows.commands import STAGE_FLOWS
+from storage.workspace import FORMAT, MARKER, Workspace
+from tests.flows.conftest import Corpus, Finished, play, write
+
+
+@pytest.fixture(autouse=True)
+def no_server_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' own server is there already."""
+    monkeypatch.setattr(cli, "configure_prefect", lambda *_: False)
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line that a command with something wrong prints; it must exit with status 2."""
+    capsys.readouterr()
+    assert cli.main(arguments) == cli.EXIT_USER_ERROR
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("silentmix:")]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def run_with(corpus: Corpus, tmp_path: Path, **changes: object) -> list[str]:
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({**corpus.settings(tmp_path / "w"), **changes}))
+    return ["run", "--config", str(config)]
+
+
+def test_a_missing_path(corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = complaint(capsys, *run_with(corpus, tmp_path, labelled="/no/such/set"))
+    assert "/no/such/set" in said
+    said = complaint(capsys, *run_with(corpus, tmp_path, unlabelled="/no/such/music"))
+    assert "/no/such/music: no such file or folder; check the path" in said
+
+
+def test_an_empty_folder(
+    corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    said = complaint(capsys, *run_with(corpus, tmp_path, unlabelled=str(tmp_path / "empty")))
+    assert str(tmp_path / "empty") in said
+    said = complaint(capsys, *run_with(corpus, tmp_path, labelled=str(tmp_path / "empty")))
+    assert str(tmp_path / "empty") in said
+
+
+def labelled_song(folder: Path, *extra: str) -> None:
+    for source, audio in play(1).items():
+        write(folder / f"{source}.wav", audio)
+    for name in extra:
+        write(folder / name, np.zeros((10, 2)))
+
+
+def test_a_labelled_set_without_a_test_split(
+    corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelled_song(tmp_path / "set" / "train" / "Song")
+    said = complaint(capsys, *run_with(corpus, tmp_path, labelled=str(tmp_path / "set")))
+    assert "test" in said
+    assert str(tmp_path / "set") in said
+
+
+def test_a_source_nobody_knows(
+    corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelled_song(tmp_path / "set" / "train" / "Song", "guitar.wav")
+    labelled_song(tmp_path / "set" / "test" / "Song")
+    said = complaint(capsys, *run_with(corpus, tmp_path, labelled=str(tmp_path / "set")))
+    assert "guitar" in said
+    assert "drums, bass, other, vocals" in said
+
+
+def test_a_workspace_of_a_newer_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Workspace(str(tmp_path / "w"), create=True).put_json(MARKER, {"format": FORMAT + 1})
+    for command in (["score"], ["status"]):
+        said = complaint(capsys, *command, "--workspace", str(tmp_path / "w"))
+        assert f"format {FORMAT + 1} is newer" in said
+
+
+@pytest.mark.parametrize("command", ["score", "status"])
+def test_a_missing_workspace(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = complaint(capsys, command, "--workspace", str(tmp_path / "nowhere"))
+    assert "no silentmix workspace here" in said
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"colour": 1}, "colour"),
+        ({"score": {"colour": 1}}, "score has no field 'colour'"),
+        ({"train": {"steps": 0}}, "steps: input should be greater than or equal to 1"),
+        ({"until_stage": "mix"}, "until_stage: input should be 'ingest'"),
+    ],
+)
+def test_a_configuration_that_is_wrong(
+    settings: dict[str, object],
+    expected: str,
+    corpus: Corpus,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = complaint(capsys, *run_with(corpus, tmp_path, **settings))
+    assert expected.lower() in said.lower()
+
+
+def test_a_flag_that_is_wrong(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+    location = finished.workspace.location
+    said = complaint(capsys, "extract", "--workspace", location, "--guard-s", "-1")
+    assert "guard_s: input should be greater than or equal to 0, got '-1'" in said
+    assert "--gaurd-s" in complaint(capsys, "extract", "--workspace", location, "--gaurd-s", "1")
+    said = complaint(capsys, "score", "--workspace", location, "--corpus", "live")
+    assert "no tracks of corpus 'live'" in said
+
+
+def test_flags_win_over_the_configuration(finished: Finished, tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    extract = finished.parameters.extract.model_dump() | {"min_duration_s": 90.0}
+    config.write_text(
+        yaml.safe_dump({"workspace": finished.workspace.location, "workers": 1, "extract": extract})
+    )
+    before = len(finished.manifests.partitions("segments", "music"))
+    assert cli.main(["extract", "--config", str(config), "--min-duration-s", "1.75"]) == 0
+    assert len(finished.manifests.partitions("segments", "music")) == before + 1
+    durations = [
+        row["duration_s"]
+        for row in finished.rows("segments")
+        if '"min_duration_s": 1.75' in row["policy"]
+    ]
+    assert durations
+    assert min(durations) >= 1.75
+
+
+def test_status_and_manifests(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+    location = ["--workspace", finished.workspace.location]
+    assert cli.main(["status", *location]) == 0
+    said = capsys.readouterr().out
+    assert "music" in said
+    assert all(result.fingerprint in said for result in finished.results if result.stage == "train")
+    assert cli.main(["manifests", "list", *location]) == 0
+    assert finished.only("tracks", "music").fingerprint in capsys.readouterr().out
+    assert cli.main(["manifests", "show", "rejects", *location]) == 0
+    assert "labelled_test" in capsys.readouterr().out
+    sql = "SELECT corpus, count(*) AS n FROM tracks GROUP BY corpus ORDER BY corpus"
+    assert cli.main(["manifests", "query", sql, *location]) == 0
+    assert "music" in capsys.readouterr().out
+    said = complaint(capsys, "manifests", "query", "SELECT nothing FROM nowhere", *location)
+    assert "nowhere" in said
+
+
+@pytest.mark.parametrize("stage", STAGE_FLOWS)
+def test_help_names_every_field(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([stage, "--help"]) == 0
+    said = capsys.readouterr().out
+    for field in STAGE_FLOWS[stage][1].model_fields:
+        assert f"--{field.replace('_', '-')}" in said
+
+
+def test_deployments_match_the_flows() -> None:
+    root = Path(commands.__file__).parent.parent
+    deployments = yaml.safe_load((root / "prefect.yaml").read_text())["deployments"]
+    models = {flow.name: (flow, model) for flow, model in STAGE_FLOWS.values()}
+    for deployment in deployments:
+        path, _, name = deployment["entrypoint"].partition(":")
+        assert (root / path).is_file()
+        flow_name = name.replace("_", "-")
+        if flow_name in models:
+            models[flow_name][1].model_validate(deployment["parameters"]["parameters"])
+    assert {d["entrypoint"].rpartition(":")[2].replace("_", "-") for d in deployments} == {
+        *models, "pipeline",
+    }  # fmt: skip
