@@ -29,7 +29,7 @@ demo: .venv/installed
 	$(BIN)/silentmix demo --workspace $(WORKSPACE)
 
 test: .venv/installed
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -26,7 +26,7 @@ def save_tensors(
 ) -> None:
     """Store named arrays, and JSON-able ``metadata`` in the same file, in one atomic step."""
     text = {name: json.dumps(value) for name, value in (metadata or {}).items()}
-    contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    contiguous = {name: np.asarray(value, order="C") for name, value in tensors.items()}
     workspace.put_bytes(relative, save(contiguous, metadata=text))
 
 

@@ -159,7 +159,10 @@ def test_status_and_manifests(finished: Finished, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("stage", STAGE_FLOWS)
-def test_help_names_every_field(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_field(
+    stage: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
     assert cli.main([stage, "--help"]) == 0
     said = capsys.readouterr().out
     for field in STAGE_FLOWS[stage][1].model_fields:

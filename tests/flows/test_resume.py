@@ -20,7 +20,13 @@ TIMEOUT_S = 400
 
 
 def start(config: Path) -> subprocess.Popen[bytes]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    # Dask leaves its workers' number of threads in this process's environment, and another number
+    # of threads rounds otherwise
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PREFECT") and not name.endswith("_NUM_THREADS")
+    }
     command = [sys.executable, "-m", "flows.cli", "run", "--config", str(config)]
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 

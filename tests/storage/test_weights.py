@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from storage.weights import WeightsError, load_tensors, save_tensors
+from storage.workspace import Workspace
+
+
+def test_what_is_saved_is_loaded(workspace: Workspace) -> None:
+    tensors = {
+        "scalar": np.float32(3.5).reshape(()),
+        "matrix": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+        "counts": np.array([1, 2], dtype=np.int64),
+    }
+    save_tensors(workspace, "models/a/w.safetensors", tensors, {"state": {"step": 3, "x": [1.5]}})
+    loaded, metadata = load_tensors(workspace, "models/a/w.safetensors")
+    assert metadata == {"state": {"step": 3, "x": [1.5]}}
+    for name, value in tensors.items():
+        assert loaded[name].shape == value.shape
+        assert loaded[name].dtype == value.dtype
+        assert np.array_equal(loaded[name], value)
+
+
+def test_missing_and_damaged_weights_are_named(workspace: Workspace) -> None:
+    with pytest.raises(WeightsError, match=r"none.safetensors: no such weights"):
+        load_tensors(workspace, "none.safetensors")
+    save_tensors(workspace, "w.safetensors", {"a": np.zeros(100, np.float32)})
+    workspace.put_bytes("w.safetensors", workspace.read("w.safetensors")[:50])
+    with pytest.raises(WeightsError, match=r"w.safetensors: damaged weights"):
+        load_tensors(workspace, "w.safetensors")
