@@ -22,8 +22,8 @@ from torch.nn import functional as F
 
 from demucs_core.demucs import BiLSTM, Demucs
 
-STRETCH_STEPS = 2048
-"""Steps of an outer layer that are computed at once, at least."""
+STRETCH_VALUES = 2**18
+"""Activations (1 MiB) of an outer layer that are computed at once."""
 
 LARGE_LSTM = 1024
 """Hidden size from which an LSTM's weights no longer fit a cache."""
@@ -71,29 +71,31 @@ def _estimate_demucs(model: Demucs, mixture: Tensor) -> Tensor:
     for decode in model.decoder[:num_inner]:
         x = _decode(decode, x, inner_skips.pop())
     estimates = mixture.new_empty(batch, len(model.config.sources) * channels, num_samples)
-    for index, x in enumerate(x.split(1)):
+    for index, item in enumerate(x.split(1)):
         skips = outer_skips[index]
         for decode in model.decoder[num_inner:]:
             skip = skips.pop() if skips else _encode(model.encoder[0], padded[index : index + 1])
-            x = _decode(decode, x, skip)
+            item = _decode(decode, item, skip)
             del skip
-        estimates[index] = x[0, :, start : start + num_samples]
+        estimates[index] = item[0, :, start : start + num_samples]
     return estimates.view(batch, len(model.config.sources), channels, num_samples)
 
 
 def _num_outer_layers(model: Demucs, num_samples: int) -> int:
     """Number of layers with more activations than weights."""
     config, num_steps = model.config, num_samples
-    for index, (strided, *_) in enumerate(model.encoder):
+    width = config.num_channels
+    for index in range(config.depth):
         num_steps = (num_steps - config.kernel_size) // config.stride + 1
-        if strided.in_channels * config.kernel_size > 2 * num_steps:
+        if width * config.kernel_size > 2 * num_steps:
             return index
+        width = int(config.growth * width) if index else config.channels
     return config.depth
 
 
-def _stretches(num_steps: int, num_taps: int) -> list[tuple[int, int]]:
+def _stretches(num_steps: int, width: int, num_taps: int) -> list[tuple[int, int]]:
     """Cut steps into stretches, long enough that packing the weights for each costs little."""
-    length = max(STRETCH_STEPS, 8 * num_taps)
+    length = max(STRETCH_VALUES // width, 8 * num_taps)
     return list(pairwise([*range(0, num_steps, length), num_steps]))
 
 
@@ -105,11 +107,14 @@ def _gated(x: Tensor, out: Tensor) -> None:
 
 def _encode(block: nn.Module, x: Tensor) -> Tensor:
     """An encoder block: ``(B, H, F)`` to ``(B, H', F')``."""
-    strided, _, pointwise, _ = block
+    assert isinstance(block, nn.Sequential)
+    strided, pointwise = block[0], block[2]
+    assert isinstance(strided, nn.Conv1d)
     kernel, stride = strided.kernel_size[0], strided.stride[0]
     num_steps = (x.shape[-1] - kernel) // stride + 1
     out = x.new_empty(x.shape[0], strided.out_channels, num_steps)
-    for first, last in _stretches(num_steps, strided.in_channels * kernel):
+    num_taps = strided.in_channels * kernel
+    for first, last in _stretches(num_steps, strided.out_channels, num_taps):
         hidden = strided(x[..., first * stride : (last - 1) * stride + kernel]).relu_()
         _gated(pointwise(hidden), out[..., first:last])
     return out
@@ -117,13 +122,18 @@ def _encode(block: nn.Module, x: Tensor) -> Tensor:
 
 def _decode(block: nn.Module, x: Tensor, skip: Tensor) -> Tensor:
     """A decoder block, of ``x + skip``: ``(B, H, F)`` to ``(B, H', F')``; spoils ``x``."""
-    convolution, _, transposed, *activation = block
+    assert isinstance(block, nn.Sequential)
+    convolution, transposed = block[0], block[2]
+    assert isinstance(convolution, nn.Conv1d)
+    assert isinstance(transposed, nn.ConvTranspose1d)
+    assert transposed.bias is not None
     kernel, stride = transposed.kernel_size[0], transposed.stride[0]
-    context, num_steps = convolution.padding[0], x.shape[-1]
+    context, num_steps = convolution.kernel_size[0] // 2, x.shape[-1]
     x.add_(skip)
     out = x.new_zeros(x.shape[0], transposed.out_channels, (num_steps - 1) * stride + kernel)
     out += transposed.bias[:, None]
-    for first, last in _stretches(num_steps, convolution.in_channels * convolution.kernel_size[0]):
+    width = convolution.in_channels
+    for first, last in _stretches(num_steps, width, width * convolution.kernel_size[0]):
         before, after = max(first - context, 0), min(last + context, num_steps)
         hidden = convolution(x[..., before:after])[..., first - before : last - before]
         gated = x.new_empty(x.shape[0], transposed.in_channels, last - first)
@@ -131,7 +141,7 @@ def _decode(block: nn.Module, x: Tensor, skip: Tensor) -> Tensor:
         out[..., first * stride : (last - 1) * stride + kernel] += F.conv_transpose1d(
             gated, transposed.weight, stride=stride
         )
-    return out.relu_() if activation else out
+    return out if len(block) == 3 else out.relu_()
 
 
 def _bilstm(bilstm: BiLSTM, x: Tensor) -> Tensor:

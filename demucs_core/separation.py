@@ -179,8 +179,8 @@ def _overlap_add(job: _Job, lead: int) -> Iterator[Tensor]:
     for offsets in _batches(range(0, total, stride), total, segment, job.batch_size):
         num = min(segment, total - offsets[0])
         estimates = job.estimate([offset - lead for offset in offsets], num)
-        for offset, estimate in zip(offsets, estimates, strict=True):
-            estimate_sum, weight_sum = estimate * weights[:num], weights[:num].clone()
+        for offset, sources in zip(offsets, estimates, strict=True):
+            estimate_sum, weight_sum = sources * weights[:num], weights[:num].clone()
             if tail is not None:
                 estimate_sum[..., : tail.shape[-1]] += tail
                 weight_sum[: len(weight_tail)] += weight_tail
@@ -189,7 +189,7 @@ def _overlap_add(job: _Job, lead: int) -> Iterator[Tensor]:
             block = estimate_sum[..., skipped:stride] / weight_sum[skipped:stride]
             if block.shape[-1]:
                 yield block
-        del estimates, estimate, estimate_sum, block  # not to be kept beside the next ones
+        del estimates, sources, estimate_sum, block  # not to be kept beside the next ones
 
 
 def _batches(offsets: range, total: int, segment: int, batch_size: int) -> Iterator[list[int]]:

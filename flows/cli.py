@@ -13,6 +13,7 @@ from storage.workspace import Workspace, WorkspaceError
 DEFAULT_WORKSPACE = "workspace"
 DEMO_WORKSPACE = "demo-workspace"
 CREATING = ("run", "demo", "ingest")
+FIRST_STAGE = "ingest"
 FLOWS = (*CREATING, "fit-detector", "score", "extract", "remix", "train", "evaluate")
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -50,9 +51,13 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
     command = arguments[0] if arguments else ""
     if command not in FLOWS or {"--help", "-h"} & set(arguments):
         return None
-    workspace = _workspace_of(arguments)
-    if command not in CREATING:
-        Workspace(workspace)  # refuse a missing one before anything starts
+    asked = _asked(arguments)
+    workspace = asked("workspace") or (DEMO_WORKSPACE if command == "demo" else DEFAULT_WORKSPACE)
+    begins = command in CREATING
+    if command == "run":
+        first = asked("only") or asked("from") or asked("from-stage")
+        begins = first in ("", FIRST_STAGE)
+    Workspace.check(workspace, create=begins)  # refuse it before anything starts
     if configure_prefect(workspace, os.environ):
         return WorkspaceServer(os.environ).wait
     return None
@@ -68,24 +73,31 @@ def option(arguments: Sequence[str], name: str) -> tuple[str, list[str]]:
 
     >>> option(["run", "--config", "a.yaml", "--workers=2"], "config")
     ('a.yaml', ['run', '--workers=2'])
+
+    Raises:
+        UserError: no value follows.
     """
     for position, argument in enumerate(arguments):
         flag, equals, value = argument.partition("=")
         if flag == f"--{name}":
             used = 1 if equals else 2
-            value = value if equals else "".join(arguments[position + 1 : position + 2])
+            if not equals and position + 1 == len(arguments):
+                raise UserError(f"--{name} wants a value; see --help")
+            value = value if equals else arguments[position + 1]
             return value, [*arguments[:position], *arguments[position + used :]]
     return "", list(arguments)
 
 
-def _workspace_of(arguments: Sequence[str]) -> str:
-    """The workspace that the arguments, or the configuration they name, ask for."""
-    workspace, _ = option(arguments, "workspace")
-    config, _ = option(arguments, "config")
-    if not workspace and config:
-        workspace = str(load_config(config).get("workspace") or "")
-    default = DEMO_WORKSPACE if arguments[:1] == ["demo"] else DEFAULT_WORKSPACE
-    return workspace or default
+def _asked(arguments: Sequence[str]) -> Callable[[str], str]:
+    """What the arguments, or else the configuration they name, say for an option, or empty."""
+    config = load_config(path) if (path := option(arguments, "config")[0]) else {}
+    section = config.get(arguments[0].replace("-", "_"), config.get(arguments[0]))
+    fields = {**config, **section} if isinstance(section, dict) else config
+
+    def asked(name: str) -> str:
+        return option(arguments, name)[0] or str(fields.get(name.replace("-", "_")) or "")
+
+    return asked
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -18,10 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import overview
+from flows.calibration import PolicyOptions
 from flows.cli import option
+from flows.comparison_summary import print_comparison
 from flows.configuration import UserError, load_config, stage_section
 from flows.demo import DemoParameters, run_demo
-from flows.evaluate import EvaluateParameters, evaluate
+from flows.evaluate import EvaluateParameters, Evaluation, evaluate
 from flows.extract import ExtractParameters, extract
 from flows.fit_detector import FitDetectorParameters, fit_detector
 from flows.ingest import IngestParameters, ingest
@@ -35,6 +38,7 @@ from flows.stage import StageResult
 from flows.train import TrainParameters, train
 from storage.discovery import DiscoveryError
 from storage.labelled import LabelledSetError
+from storage.listing import shown
 from storage.manifests import ManifestError
 from storage.weights import WeightsError
 from storage.workspace import Workspace, WorkspaceError
@@ -81,8 +85,12 @@ def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = No
         UserError: and the others of :data:`USER_ERRORS`, for what a user can mend.
     """
     config, tokens = option(arguments, "config")
-    stage = tokens[0] if tokens else ""
-    app.config = [cyclopts.config.Dict({stage: _from_config(config, stage)})] if config else []
+    app.config = []
+    if config and tokens:
+        fields = _from_config(config, tokens[0])
+        if tokens[0] == manifests_app.name[0]:
+            fields = dict.fromkeys(tokens[1:2], fields)
+        app.config = [cyclopts.config.Dict({tokens[0]: fields})]
     try:
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
     except cyclopts.ValidationError as error:
@@ -97,21 +105,33 @@ def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = No
     command(*bound.args, **bound.kwargs)
 
 
-def _from_config(path: str, stage: str) -> dict[str, Any]:
+def _from_config(path: str, command: str) -> dict[str, Any]:
     """The fields of one command, from a configuration file."""
     loaded = load_config(path)
     known = {name: set(model.model_fields) for name, (_, model) in STAGE_FLOWS.items()}
+    known |= {"demo": set(DemoParameters.model_fields)}
+    known |= {"separate": set(SeparateParameters.model_fields)}
     known[""] = set(PipelineParameters.model_fields) - {name.replace("-", "_") for name in STAGES}
-    section = stage_section(loaded, stage, known) if stage in STAGE_FLOWS else {}
-    if stage == "run":
+    if command == "run":
         stage_section(loaded, "", known)
         return loaded
-    return section
+    if command not in known:
+        return {key: loaded[key] for key in stage_section(loaded, "", known) if key == "workspace"}
+    fields = stage_section(loaded, command, known)
+    if command == "fit-detector":  # the policy that its thresholds are for, as in a `run`
+        policy = stage_section(loaded, "extract", known)
+        fields = {key: policy[key] for key in PolicyOptions.model_fields if key in policy} | fields
+    return fields
 
 
 def _add_stage(name: str, stage_flow: Callable[[Any], Any], model: type[BaseModel]) -> None:
     def command(parameters: BaseModel) -> None:
-        print_results([stage_flow(parameters)])
+        made = stage_flow(parameters)
+        if isinstance(made, Evaluation):
+            print_results(made.results)
+            print_comparison(made.comparison, made.location, console)
+        else:
+            print_results([made])
 
     command.__annotations__["parameters"] = Annotated[model, Parameter(name="*")]
     if not any(field.is_required() for field in model.model_fields.values()):
@@ -145,10 +165,22 @@ def demo_command(
 
 
 @app.command(name="separate", group=results_group)
-def separate_command(parameters: Annotated[SeparateParameters, Parameter(name="*")]) -> None:
-    """Separate audio files into stems with a trained model."""
-    for path in separate_files(parameters):
-        console.print(path, soft_wrap=True)
+def separate_command(
+    *files: Annotated[str, Parameter(help="Files in any format; folders, globs, lists, URLs.")],
+    parameters: Annotated[SeparateParameters, Parameter(name="*")] = SeparateParameters(),  # noqa: B008
+) -> None:
+    """Separate audio files into stems with a trained model.
+
+    The stems of `song.mp3` become `separated/song/vocals.wav` and so on. They have the file's own
+    sample rate, length and level, and are mono where it is; of more than two channels, stereo is
+    left. Files of any length need the same memory.
+    """
+    for path in separate_files(files, parameters, _complain):
+        console.print(shown(str(path)), soft_wrap=True, markup=False, highlight=False)
+
+
+def _complain(problem: str) -> None:
+    print(f"silentmix: {' '.join(problem.split())}", file=sys.stderr)
 
 
 @app.command(group=results_group)

@@ -42,12 +42,13 @@ def stage_section(config: dict[str, Any], stage: str, known: dict[str, set[str]]
     Raises:
         UserError: a field or a section that nobody knows, by name.
     """
+    sections = sorted(set(known) - {""})
     for name, value in config.items():
-        section = name.replace("_", "-")
-        if section in known and section:
-            unknown = (
-                sorted(set(value or {}) - known[section]) if isinstance(value, dict) else ["?"]
-            )
+        section = str(name).replace("_", "-")
+        if section in sections:
+            if not isinstance(value, dict | None):
+                raise UserError(f"configuration: {name} is a section with fields, not {value!r}")
+            unknown = sorted(set(map(str, value or {})) - known[section])
             if unknown:
                 raise UserError(
                     f"configuration: {name} has no field {unknown[0]!r}; it has "
@@ -56,7 +57,7 @@ def stage_section(config: dict[str, Any], stage: str, known: dict[str, set[str]]
         elif name not in known[""]:
             raise UserError(
                 f"configuration: unknown field {name!r}; at the top there may be "
-                f"{', '.join(sorted(known['']))}, and the sections {', '.join(sorted(known))}"
+                f"{', '.join(sorted(known['']))}, and the sections {', '.join(sections)}"
             )
     top = {name: value for name, value in config.items() if name in known[stage]}
     fields = config.get(stage.replace("-", "_"), config.get(stage)) or {}

@@ -1,31 +1,46 @@
-"""Stage 7: separate the test songs, score them with BSSEval v4 → ``evaluations``, museval JSON."""
+"""Stage 7: separate the test songs, score them with BSSEval v4 → ``evaluations``, museval JSON.
+
+Each model has its own partition of ``evaluations`` and its own row in ``runs``; then all of them
+are compared (:mod:`flows.comparison`).
+"""
 
 from __future__ import annotations
 
-import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Annotated, Any
 
+import distributed
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from prefect import flow
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.bsseval import bss_eval, song_sdr
+from demucs_core.comparison import median_sdr
+from demucs_core.scorable import why_not_scorable
 from demucs_core.separation import separate
 from flows import registry
-from flows.artifacts import PLAYER_S
+from flows.comparison import compare
+from flows.comparison_summary import ComparisonSummary
 from flows.execution import dask_client, pending_batches, run_batches
 from flows.labelled import MIXTURE, Song, load_songs, require_songs
-from flows.parameters import CorpusName, Device, Options, StageParameters
-from flows.plots import sdr_boxes
+from flows.methods import (
+    choose_models,
+    choose_reference,
+    evaluated_model,
+    published_methods,
+)
+from flows.parameters import RUNTIME, CorpusName, Device, Options, StageParameters
 from flows.progress import progress
 from flows.stage import StageResult, StageRun, stage_run
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
+from storage.museval_folder import frame_median, result_path
 from storage.museval_json import METRICS, to_museval
-from storage.reading import CropReader
+from storage.reading import CanonicalAudioError, CropReader
 from storage.workspace import Workspace
 
 STAGE, VERSION = "evaluate", 1
@@ -42,10 +57,37 @@ class EvaluateOptions(Options):
 
 
 class EvaluateParameters(EvaluateOptions, StageParameters):
-    """Which model to evaluate, on the test songs of which corpus."""
+    """Which models to evaluate, on the test songs of which corpus, and what to compare them to."""
 
     labelled: CorpusName = Field("labelled", description="Corpus of labelled songs.")
-    model: str = Field("", description="Model to evaluate; empty takes the only one there is.")
+    models: Annotated[list[str], RUNTIME] = Field(
+        [], description="Models to evaluate and compare; empty takes all that are finished."
+    )
+    compare_to: Annotated[str, RUNTIME] = Field(
+        "",
+        description="Model, or name of published results, that each of the others is compared to; "
+        "empty takes the model trained on labelled songs alone, if there is one such, else the "
+        "first.",
+    )
+    published: Annotated[list[str], RUNTIME] = Field(
+        [],
+        description="Folders or URLs of other people's results on the same songs, as museval "
+        "writes them (test/SONG.json), to stand in the same comparison.",
+    )
+
+
+class Evaluation(BaseModel):
+    """What came of evaluating: a result a model, and how they compare.
+
+    Attributes:
+        location: the workspace.
+        results: in the order of the models.
+        comparison: of all methods.
+    """
+
+    location: str
+    results: list[StageResult]
+    comparison: ComparisonSummary
 
 
 @dataclass(frozen=True)
@@ -60,50 +102,118 @@ class EvaluateBatch:
     song: Song
 
 
-@flow(name="evaluate", flow_run_name="evaluate {parameters.model}")
-def evaluate(parameters: EvaluateParameters) -> StageResult:
-    """Evaluate a model on the test songs: the medians a paper prints."""
+class NotScoredError(Exception):
+    """A song that has no scores, and why.
+
+    Attributes:
+        reason: short, to count by.
+        lasting: whether trying again can't help.
+    """
+
+    def __init__(self, reason: str, detail: str, *, lasting: bool) -> None:
+        super().__init__(detail)
+        self.reason, self.lasting = reason, lasting
+
+
+@flow(name="evaluate", flow_run_name="evaluate {parameters.labelled}")
+def evaluate(parameters: EvaluateParameters) -> Evaluation:
+    """Evaluate models on the test songs: the medians a paper prints, and what they show."""
     workspace = Workspace(parameters.workspace)
     manifests = Manifests(workspace)
-    model = registry.resolve(workspace, "models", parameters.model)
     device = registry.pick_device(parameters.device)
+    models = choose_models(workspace, parameters.models)
     stems = manifests.latest("stems", parameters.labelled)
     songs = require_songs(load_songs(manifests, stems, "test"), stems.corpus, "test", "evaluation")
-    content = {**parameters.content(), "model": model}
-    name = fingerprint(STAGE, VERSION, **content)
-    with stage_run(
-        STAGE, parameters, corpus=parameters.labelled, fingerprint=name, workspace=workspace
-    ) as run:
-        partition = run.partition("evaluations")
+    published = published_methods(parameters.published, songs, models)
+    reference = choose_reference(
+        workspace, models, [method.name for method in published], parameters.compare_to
+    )
+    options = EvaluateOptions(
+        **{key: getattr(parameters, key) for key in EvaluateOptions.model_fields}
+    )
+    batches = {}
+    for model in models:
+        name = fingerprint(STAGE, VERSION, **{**parameters.content(), "model": model})
+        partition = Partition("evaluations", parameters.labelled, name)
         done = manifests.items(partition)
-        pending = pending_batches(songs, done, 1, lambda song: song.track_id)
-        run.already_done = not pending
-        options = EvaluateOptions(
-            **{key: getattr(parameters, key) for key in EvaluateOptions.model_fields}
-        )
-        batches = [
-            EvaluateBatch(partition, workspace, model, options, device, song) for [song] in pending
+        batches[partition] = [
+            EvaluateBatch(partition, workspace, model, options, device, song)
+            for [song] in pending_batches(songs, done, 1, lambda song: song.track_id)
         ]
-        if batches:
-            with (
-                dask_client(parameters, in_process=device != "cpu") as client,
-                progress(STAGE, len(batches)) as bar,
-            ):
-                for counts in run_batches(client, evaluate_song, batches, bar):
-                    run.count(**counts)
-        _report(run, partition, model, songs)
-        return run.result()
+    results = []
+    with ExitStack() as stack:
+        client = None
+        if any(batches.values()):
+            client = stack.enter_context(dask_client(parameters, in_process=device != "cpu"))
+        for model, partition in zip(models, batches, strict=True):
+            with stage_run(
+                STAGE,
+                parameters.model_copy(update={"models": [model]}),
+                corpus=parameters.labelled,
+                fingerprint=partition.fingerprint,
+                workspace=workspace,
+            ) as run:
+                _evaluate_model(run, client, batches[partition])
+                results.append(run.result())
+    methods = [
+        *(
+            evaluated_model(manifests, partition, model)
+            for model, partition in zip(models, batches, strict=True)
+        ),
+        *published,
+    ]
+    summary = compare(
+        workspace, methods, songs, reference=reference, corpus=stems.corpus, device=device
+    )
+    return Evaluation(location=workspace.location, results=results, comparison=summary)
+
+
+def _evaluate_model(
+    run: StageRun, client: distributed.Client | None, batches: list[EvaluateBatch]
+) -> None:
+    run.already_done = not batches
+    if batches:
+        assert client is not None
+        with progress(STAGE, len(batches)) as bar:
+            for counts in run_batches(client, evaluate_song, batches, bar):
+                run.count(**counts)
+    medians = paper_table(run.manifests, run.partition("evaluations"))
+    run.counts.update({f"sdr_{source}_db": round(value, 3) for source, value in medians.items()})
 
 
 def evaluate_song(batch: EvaluateBatch) -> dict[str, float]:
-    """Separate one song, score it, write its museval JSON and its part of ``evaluations``."""
-    song, reader = batch.song, CropReader(batch.workspace.location)
+    """Separate one song, score it, write its museval JSON and its part of ``evaluations``.
 
-    def read(source: str) -> NDArray[np.float32]:
-        audio: NDArray[np.float32] = reader(song.paths[source], 0, song.num_samples)
-        return audio
+    A song that can't be scored is rejected. Where that may change (a file that is missing), it is
+    tried again by the next run, else it counts as done.
 
-    mixture = torch.from_numpy(read(MIXTURE))
+    Returns:
+        How many songs were scored and rejected.
+    """
+    song, manifests = batch.song, Manifests(batch.workspace)
+    try:
+        rows = _score_song(batch)
+    except NotScoredError as problem:
+        reject = {
+            "stage": STAGE,
+            "item": song.track_id,
+            "source_bytes": 0,
+            "reason": problem.reason,
+            "detail": f"{song.name}: {problem}",
+        }
+        corpus, name = batch.partition.corpus, batch.partition.fingerprint
+        manifests.write(Partition("rejects", corpus, name), [song.track_id], [reject])
+        if problem.lasting:
+            manifests.write(batch.partition, [song.track_id], [])
+        return {"rejected": 1}
+    manifests.write(batch.partition, [song.track_id], rows)
+    return {"songs": 1}
+
+
+def _score_song(batch: EvaluateBatch) -> list[dict[str, Any]]:
+    song = batch.song
+    mixture = torch.from_numpy(_read(batch, MIXTURE))
+    references = torch.from_numpy(np.stack([_read(batch, source) for source in SOURCES]))
     estimates = separate(
         registry.load_model(batch.workspace, batch.model, batch.device),
         mixture,
@@ -112,7 +222,9 @@ def evaluate_song(batch: EvaluateBatch) -> dict[str, float]:
         shifts=batch.options.shifts,
         device=batch.device,
     )
-    references = torch.from_numpy(np.stack([read(source) for source in SOURCES]))
+    problem = why_not_scorable(references, estimates, SOURCES)
+    if problem is not None:
+        raise NotScoredError(*problem, lasting=True)
     scores = bss_eval(references, estimates, device=batch.device)
     whole = song_sdr(references, estimates)
     frames = {
@@ -122,66 +234,46 @@ def evaluate_song(batch: EvaluateBatch) -> dict[str, float]:
         }
         for index, source in enumerate(SOURCES)
     }
-    path = f"reports/museval/{batch.model}/{batch.partition.fingerprint}/{song.track_id}.json"
+    path = result_path(museval_folder(batch.partition, batch.model), song.name)
     batch.workspace.put_bytes(path, to_museval(frames, WINDOW_S, WINDOW_S))
-    rows = [
+    return [
         {
             "model_id": batch.model,
             "track_id": song.track_id,
             "song": song.name,
             "source": source,
-            **{f"{name.lower()}_db": _median(frames[source][name]) for name in METRICS},
+            **{f"{name.lower()}_db": frame_median(frames[source][name]) for name in METRICS},
             "song_sdr_db": float(whole[index]),
             "museval_path": path,
         }
         for index, source in enumerate(SOURCES)
     ]
-    Manifests(batch.workspace).write(batch.partition, [song.track_id], rows)
-    return {"songs": 1}
 
 
-def _median(values: NDArray[np.float64]) -> float:
-    """Median of the finite frames, as museval aggregates them; NaN if there is none."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return float(np.nanmedian(np.where(np.isfinite(values), values, np.nan)))
+def _read(batch: EvaluateBatch, source: str) -> NDArray[np.float32]:
+    path = batch.song.paths[source]
+    try:
+        audio: NDArray[np.float32] = CropReader(batch.workspace.location)(
+            path, 0, batch.song.num_samples
+        )
+    except FileNotFoundError as error:
+        detail = f"{source}: {path} is missing; restore it and run again"
+        raise NotScoredError("missing_audio", detail, lasting=False) from error
+    except CanonicalAudioError as error:
+        raise NotScoredError("damaged_audio", f"{source}: {error}", lasting=False) from error
+    return audio
+
+
+def museval_folder(evaluations: Partition, model: str) -> str:
+    """Where a model's museval JSON lies: a folder that ``museval.EvalStore`` reads."""
+    return f"reports/museval/{evaluations.corpus}/{evaluations.fingerprint}/{model}"
 
 
 def paper_table(manifests: Manifests, partition: Partition) -> dict[str, float]:
     """Median over songs of the median over frames of the SDR, a source, and their mean."""
-    by_source: dict[str, list[float]] = {source: [] for source in SOURCES}
-    for row in manifests.rows(partition, ["source", "sdr_db"]):
-        by_source[row["source"]].append(row["sdr_db"])
-    medians = {source: _median(np.array(values)) for source, values in by_source.items()}
-    return {**medians, "mean": float(np.mean(list(medians.values())))}
-
-
-def _report(run: StageRun, partition: Partition, model: str, songs: list[Song]) -> None:
-    medians = paper_table(run.manifests, partition)
-    run.counts.update({f"sdr_{source}_db": round(value, 3) for source, value in medians.items()})
-    if run.already_done:
-        return
-    row = {"model": model, **{name: f"{value:.2f} dB" for name, value in medians.items()}}
-    run.report.table("sdr", [row], f"SDR: median over {len(songs)} songs of the median over frames")
-    sdr: dict[str, list[float]] = {source: [] for source in SOURCES}
-    for evaluation in run.manifests.rows(partition, ["source", "sdr_db"]):
-        sdr[evaluation["source"]].append(evaluation["sdr_db"])
-    sdr_boxes(run.report, sdr)
-    _players(run, model, songs[0])
-    run.report.publish(f"Evaluation of {model}")
-
-
-def _players(run: StageRun, model: str, song: Song) -> None:
-    """Let a person hear what the model makes of the middle of a song."""
-    num_samples = min(round(PLAYER_S * SAMPLE_RATE), song.num_samples)
-    start = (song.num_samples - num_samples) // 2
-    reader = CropReader(run.workspace.location)
-    mixture = reader(song.paths[MIXTURE], start, num_samples)
-    estimates = separate(
-        registry.load_model(run.workspace, model, "cpu"),
-        torch.from_numpy(mixture),
-        segment_samples=num_samples,
-    )
-    run.report.player(MIXTURE, mixture, SAMPLE_RATE, f"**{song.name}**: mixture")
-    for source, estimate in zip(SOURCES, estimates.numpy(), strict=True):
-        run.report.player(source, estimate, SAMPLE_RATE, f"{source}, as estimated")
+    scores: dict[str, dict[str, float]] = {}
+    for row in manifests.rows(partition, ["track_id", "source", "sdr_db"]):
+        scores.setdefault(row["track_id"], {})[row["source"]] = row["sdr_db"]
+    matrix = np.array([[song[source] for source in SOURCES] for song in scores.values()])
+    medians = median_sdr(matrix.reshape(len(scores), len(SOURCES)))
+    return dict(zip((*SOURCES, "mean"), medians.tolist(), strict=True))

@@ -103,9 +103,12 @@ def run_batches(
     """Run ``work`` on every batch, and yield the results in the order of the batches.
 
     A batch that fails is tried again twice; if it fails still, the other batches go on, and the
-    error is raised at the end.
+    error is raised at the end. Such a batch has no result: tell results apart by what is in them,
+    not by their places.
     """
     groups = _groups(batches, MAX_TASK_RUNS)
+    # what is done stays done when its group is tried again
+    results: list[dict[int, Result]] = [{} for _ in groups]
 
     @task(
         name=f"{progress.label}-batches",
@@ -115,26 +118,35 @@ def run_batches(
         cache_policy=NO_CACHE,
         persist_result=False,
     )
-    def run_group(index: int) -> list[Result]:
-        futures = client.map(work, groups[index], pure=False)
-        sizes = {
-            future.key: size(batch) for future, batch in zip(futures, groups[index], strict=True)
-        }
+    def run_group(index: int) -> None:
+        group, done = groups[index], results[index]
+        places = [place for place in range(len(group)) if place not in done]
+        futures = client.map(work, [group[place] for place in places], pure=False)
+        place_of = dict(zip((future.key for future in futures), places, strict=True))
+        failure: Exception | None = None
         try:
             for future in distributed.as_completed(futures):
-                future.result()
-                progress.advance(sizes[future.key])
-            return [future.result() for future in futures]
+                place = place_of[future.key]
+                try:
+                    done[place] = future.result()
+                except Exception as error:  # noqa: BLE001  raised below, after the others
+                    failure = failure or error
+                    continue
+                progress.advance(size(group[place]))
         finally:
-            client.cancel([future for future in futures if not future.done()])
+            if unfinished := [future for future in futures if not future.done()]:
+                client.cancel(unfinished)
+        if failure is not None:
+            raise failure
 
     runs = [run_group.submit(index) for index in range(len(groups))]
     failure: BaseException | None = None
-    for run in runs:
+    for run, done in zip(runs, results, strict=True):
         try:
-            yield from run.result()
+            run.result()
         except Exception as error:  # noqa: BLE001  raised below, after the others had their turn
             failure = failure or error
+        yield from (done.pop(place) for place in sorted(done))
     if failure is not None:
         raise failure
 

@@ -15,9 +15,9 @@ from demucs_core.detector import DetectorConfig, build_detector, detector_config
 from demucs_core.detector_examples import TrainingSong
 from demucs_core.detector_training import DetectorStep, DetectorTrainer, DetectorTrainingConfig
 from flows import registry
-from flows.calibration import PolicyOptions, calibrated
+from flows.calibration import PolicyOptions, calibrated, require_evidence
 from flows.execution import dask_client, pending_batches, run_batches
-from flows.labelled import MIXTURE, load_activity, load_songs, require_songs
+from flows.labelled import MIXTURE, Song, load_activity, load_songs, require_songs
 from flows.parameters import CorpusName, Device, Options, StageParameters
 from flows.plots import precision_recall
 from flows.progress import progress
@@ -69,10 +69,14 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
         for name, value in parameters.content().items()
         if name in FitDetectorOptions.model_fields
     }
-    name = fingerprint(STAGE, VERSION, stems=manifests.digest(stems), **content)
+    # the digest knows which songs, the fingerprint their split and what counts as silent in them
+    made_from = f"{stems.fingerprint}/{manifests.digest(stems)}"
+    name = fingerprint(STAGE, VERSION, stems=made_from, **content)
     with stage_run(
         STAGE, parameters, corpus=parameters.labelled, fingerprint=name, workspace=workspace
     ) as run:
+        held_out = load_songs(manifests, stems, "valid")
+        require_evidence(len(held_out), stems.corpus, parameters)
         run.already_done = registry.finished(workspace, "detectors", name)
         if not run.already_done:
             trainer = _trainer(parameters, run, stems, activity, device)
@@ -90,7 +94,7 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
             }
             registry.store(workspace, "detectors", name, trainer.detector, description)
             workspace.remove(f"detectors/{name}/{registry.CHECKPOINT}")
-        _score_held_out(parameters, run, stems, name, device)
+        _score_held_out(parameters, run, held_out, name, device)
         calibration = calibrated(workspace, name, parameters)
         _report(run, calibration)
         return run.result()
@@ -159,11 +163,14 @@ def _run(trainer: DetectorTrainer, run: StageRun, checkpoint: str) -> None:
 
 
 def _score_held_out(
-    parameters: FitDetectorParameters, run: StageRun, stems: Partition, detector: str, device: str
+    parameters: FitDetectorParameters,
+    run: StageRun,
+    songs: list[Song],
+    detector: str,
+    device: str,
 ) -> None:
     """Score the mixtures of the validation songs, as any corpus is scored."""
-    target = Partition("scores", stems.corpus, scores_fingerprint(detector))
-    songs = load_songs(run.manifests, stems, "valid")
+    target = Partition("scores", run.corpus, scores_fingerprint(detector))
     done = run.manifests.items(target)
     batches = [
         ScoreBatch(

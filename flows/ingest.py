@@ -102,9 +102,10 @@ def _ingest_tracks(parameters: IngestParameters) -> StageResult:
                 dask_client(parameters) as client,
                 progress(STAGE, sum(len(batch.files) for batch in batches)) as bar,
             ):
-                outcomes = run_batches(client, ingest_files, batches, bar, lambda b: len(b.files))
-                for batch, outcome in zip(batches, outcomes, strict=True):
-                    committer.commit(batch, outcome)
+                for outcome in run_batches(
+                    client, ingest_files, batches, bar, lambda batch: len(batch.files)
+                ):
+                    committer.commit(outcome)
         _summarise(run, "tracks")
         return run.result()
 
@@ -145,9 +146,10 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
                 dask_client(parameters) as client,
                 progress(STAGE, sum(len(batch.songs) for batch in batches)) as bar,
             ):
-                outcomes = run_batches(client, ingest_songs, batches, bar, lambda b: len(b.songs))
-                for batch, outcome in zip(batches, outcomes, strict=True):
-                    commit_songs(run, batch, outcome)
+                for outcome in run_batches(
+                    client, ingest_songs, batches, bar, lambda batch: len(batch.songs)
+                ):
+                    commit_songs(run, outcome)
         _summarise(run, "stems")
         return run.result()
 

@@ -40,8 +40,9 @@ class StemBatch:
 
 @dataclass(frozen=True)
 class SongOutcome:
-    """What became of a batch: rows for three manifests."""
+    """What became of a batch: the items it covers, and rows for three manifests."""
 
+    items: list[str]
     stems: list[dict[str, Any]]
     activity: list[dict[str, Any]]
     rejects: list[dict[str, Any]]
@@ -54,7 +55,7 @@ def song_item(song: LabelledSong) -> str:
 
 def ingest_songs(batch: StemBatch) -> SongOutcome:
     """Decode a batch of songs, write their stems, and measure where each sounds."""
-    outcome = SongOutcome([], [], [])
+    outcome = SongOutcome([song_item(song) for song in batch.songs], [], [], [])
     for song in batch.songs:
         try:
             stems, activity = _ingest_song(batch, song)
@@ -66,14 +67,13 @@ def ingest_songs(batch: StemBatch) -> SongOutcome:
     return outcome
 
 
-def commit_songs(run: StageRun, batch: StemBatch, outcome: SongOutcome) -> None:
+def commit_songs(run: StageRun, outcome: SongOutcome) -> None:
     """Write what became of a batch; ``stems`` last, since they make the batch count as done."""
-    items = [song_item(song) for song in batch.songs]
     if outcome.rejects:
-        run.manifests.write(run.partition("rejects"), items, outcome.rejects)
-    run.manifests.write(run.partition("activity"), items, outcome.activity)
-    run.manifests.write(run.partition("stems"), items, outcome.stems)
-    run.count(new_songs=len(batch.songs) - len(outcome.rejects))
+        run.manifests.write(run.partition("rejects"), outcome.items, outcome.rejects)
+    run.manifests.write(run.partition("activity"), outcome.items, outcome.activity)
+    run.manifests.write(run.partition("stems"), outcome.items, outcome.stems)
+    run.count(new_songs=len(outcome.items) - len(outcome.rejects))
 
 
 def _ingest_song(

@@ -33,8 +33,9 @@ class TrackBatch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a batch: rows for two manifests."""
+    """What became of a batch: the items it covers, and rows for two manifests."""
 
+    items: list[str]
     rows: list[dict[str, Any]]
     rejects: list[dict[str, Any]]
 
@@ -46,7 +47,7 @@ def file_item(file: SourceFile) -> str:
 
 def ingest_files(batch: TrackBatch) -> Outcome:
     """Decode a batch of files and write their canonical audio; one bad file stops no other."""
-    outcome = Outcome([], [])
+    outcome = Outcome([file_item(file) for file in batch.files], [], [])
     for file in batch.files:
         try:
             with prepare(
@@ -103,37 +104,51 @@ class TrackCommitter:
 
     def __init__(self, run: StageRun) -> None:
         self._run = run
-        self._known = known_audio(run)
+        self._owner = audio_elsewhere(run)
+        # what another run made of this corpus, with other parameters, is no duplicate but kept
+        self._kept: set[str] = set()
+        self._urls: dict[str, str] = {}
+        for partition in run.manifests.partitions(TRACKS.name, run.corpus):
+            for row in run.manifests.rows(partition, ["content_hash", "path", "source_url"]):
+                self._kept.add(row["path"])
+                if partition == run.partition(TRACKS.name):
+                    self._urls[row["content_hash"]] = row["source_url"]
 
-    def commit(self, batch: TrackBatch, outcome: Outcome) -> None:
+    def commit(self, outcome: Outcome) -> None:
         """Sort duplicates out, then write the rejects and, last, the tracks."""
         rows, rejects = [], list(outcome.rejects)
         for row in outcome.rows:
-            owner = self._known.setdefault(row["content_hash"], f"file {row['source_url']}")
-            if owner == f"file {row['source_url']}":
+            owner, url = self._owner.get(row["content_hash"]), row["source_url"]
+            known = self._urls.get(row["content_hash"])
+            if owner is not None:
+                reason = "labelled_test" if owner.startswith("labelled test") else "duplicate"
+                rejects.append(_same_audio(row, reason, owner))
+                if row["path"] not in self._kept:
+                    self._run.workspace.remove(row["path"])
+            elif known is None:
+                self._urls[row["content_hash"]] = url
                 rows.append(row)
-                continue
-            reason = "labelled_test" if owner.startswith("labelled test") else "duplicate"
-            detail = f"same audio as {owner}"
-            rejects.append(reject_row(row["source_url"], row["source_bytes"], reason, detail))
-            if not owner.startswith("file"):
-                self._run.workspace.remove(row["path"])
-        items = [file_item(file) for file in batch.files]
+            elif known != url:  # and if it is, its tags have changed and its music has not
+                rejects.append(_same_audio(row, "duplicate", f"file {known}"))
         manifests = self._run.manifests
         if rejects:
-            manifests.write(self._run.partition(REJECTS.name), items, rejects)
-        manifests.write(self._run.partition(TRACKS.name), items, rows)
+            manifests.write(self._run.partition(REJECTS.name), outcome.items, rejects)
+        manifests.write(self._run.partition(TRACKS.name), outcome.items, rows)
         self._run.count(new_tracks=len(rows), new_rejected=len(rejects))
 
 
-def known_audio(run: StageRun) -> dict[str, str]:
-    """Every content hash in the workspace, and whose it is."""
+def _same_audio(row: dict[str, Any], reason: str, owner: str) -> dict[str, Any]:
+    return reject_row(row["source_url"], row["source_bytes"], reason, f"same audio as {owner}")
+
+
+def audio_elsewhere(run: StageRun) -> dict[str, str]:
+    """Every content hash in other corpora of the workspace, and whose it is."""
     known: dict[str, str] = {}
     for partition in run.manifests.partitions(TRACKS.name):
-        mine = partition == run.partition(TRACKS.name)
-        for row in run.manifests.rows(partition, ["content_hash", "source_url"]):
-            owner = "file" if mine else f"track of corpus {partition.corpus},"
-            known[row["content_hash"]] = f"{owner} {row['source_url']}"
+        if partition.corpus != run.corpus:
+            for row in run.manifests.rows(partition, ["content_hash", "source_url"]):
+                owner = f"track of corpus {partition.corpus}, {row['source_url']}"
+                known[row["content_hash"]] = owner
     for partition in run.manifests.partitions(STEMS.name):
         for row in run.manifests.rows(partition, ["content_hash", "song", "split", "source"]):
             song = f"labelled {row['split']} song {row['song']} ({row['source']})"

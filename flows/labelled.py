@@ -50,6 +50,16 @@ def load_songs(manifests: Manifests, stems: Partition, split: str) -> list[Song]
     return [songs[track_id] for track_id in sorted(songs)]
 
 
+def songs_kept_for_test(manifests: Manifests) -> dict[str, str]:
+    """The content hash of every test song's audio in the workspace, and the song's name."""
+    return {
+        row["content_hash"]: row["song"]
+        for stems in manifests.partitions("stems")
+        for row in manifests.rows(stems, ["content_hash", "song", "split"])
+        if row["split"] == "test"
+    }
+
+
 def require_songs(songs: list[Song], corpus: str, split: str, purpose: str) -> list[Song]:
     """The songs, or a clear error if there are none.
 

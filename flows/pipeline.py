@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from cyclopts import Parameter
 from prefect import flow
 from pydantic import Field
 
@@ -39,8 +40,12 @@ class PipelineParameters(StageParameters):
     )
     labelled_corpus: CorpusName = Field("labelled", description="Name of the labelled corpus.")
     corpus: CorpusName = Field("music", description="Name of the unlabelled corpus.")
-    from_stage: Stage = Field("ingest", description="First stage to run.")
-    until_stage: Stage = Field("evaluate", description="Last stage to run.")
+    from_stage: Annotated[Stage, Parameter(name=["--from-stage", "--from"])] = Field(
+        "ingest", description="First stage to run."
+    )
+    until_stage: Annotated[Stage, Parameter(name=["--until-stage", "--until"])] = Field(
+        "evaluate", description="Last stage to run."
+    )
     detector: str = Field(
         "", description="Detector for the stages after fit-detector, if that stage does not run."
     )
@@ -138,18 +143,15 @@ def pipeline(parameters: PipelineParameters) -> list[StageResult]:
             results += trained
             models = [result.fingerprint for result in trained]
         if "evaluate" in stages:
-            for model in models or registry.names(workspace, "models"):
-                options = _fields(parameters.evaluate)
-                results.append(
-                    evaluate(
-                        EvaluateParameters(
-                            **common,
-                            **options,
-                            labelled=parameters.labelled_corpus,
-                            model=model,
-                        )
-                    )
+            evaluation = evaluate(
+                EvaluateParameters(
+                    **common,
+                    **_fields(parameters.evaluate),
+                    labelled=parameters.labelled_corpus,
+                    models=models,
                 )
+            )
+            results += evaluation.results
     return results
 
 

@@ -95,7 +95,9 @@ def remix(parameters: RemixParameters) -> StageResult:
     stems = manifests.latest("stems", parameters.labelled)
     require_songs(load_songs(manifests, stems, "train"), stems.corpus, "train", "remixing")
     content = {**parameters.content(), "segments": segments.fingerprint}
-    name = fingerprint(STAGE, VERSION, stems=manifests.digest(stems), **content)
+    # the digest knows which songs, the fingerprint their split and what counts as silent in them
+    made_from = f"{stems.fingerprint}/{manifests.digest(stems)}"
+    name = fingerprint(STAGE, VERSION, stems=made_from, **content)
     config = RemixConfig(
         **{field.name: getattr(parameters, field.name) for field in fields(RemixConfig)}
     )

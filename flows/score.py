@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from prefect import flow
+from prefect.logging import get_run_logger
 from pydantic import Field
 
 from demucs_core import SOURCES
@@ -15,10 +16,11 @@ from demucs_core.activity import stream_level_db
 from demucs_core.scoring import DEFAULT_CHUNK_FRAMES, score_chunks
 from flows import registry
 from flows.execution import dask_client, pending_batches, run_batches
+from flows.labelled import songs_kept_for_test
 from flows.parameters import BatchSize, CorpusName, Device, Options, StageParameters
 from flows.plots import silence_histogram
 from flows.progress import progress
-from flows.stage import StageResult, stage_run
+from flows.stage import StageResult, StageRun, stage_run
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
 from storage.reading import CropReader
@@ -71,12 +73,7 @@ def score(parameters: ScoreParameters) -> StageResult:
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
         manifests = run.manifests
-        tracks = sorted(
-            manifests.rows(
-                manifests.latest("tracks", parameters.corpus), ["track_id", "path", "num_samples"]
-            ),
-            key=lambda track: str(track["track_id"]),
-        )
+        tracks = _tracks(run)
         partition = run.partition("scores")
         done = manifests.items(partition)
         batches = [
@@ -98,6 +95,34 @@ def score(parameters: ScoreParameters) -> StageResult:
             silence_histogram(run.report, manifests, partition)
             run.report.publish(f"Scores of {parameters.corpus}")
         return run.result()
+
+
+def _tracks(run: StageRun) -> list[dict[str, Any]]:
+    """The tracks to score: all of the corpus, less the labelled test songs among them.
+
+    Ingest refuses those, unless the labelled set came after them.
+    """
+    columns = ["track_id", "path", "num_samples", "content_hash"]
+    tracks = run.manifests.rows(run.manifests.latest("tracks", run.corpus), columns)
+    tests = songs_kept_for_test(run.manifests)
+    kept: list[dict[str, Any]] = []
+    leaked: list[dict[str, Any]] = []
+    for track in sorted(tracks, key=lambda track: str(track["track_id"])):
+        song = tests.get(track.pop("content_hash"))
+        (kept if song is None else leaked).append(track)
+        if song is not None:
+            reject = {
+                "stage": STAGE,
+                "item": track["track_id"],
+                "source_bytes": 0,
+                "reason": "labelled_test",
+                "detail": f"same audio as the labelled test song {song}",
+            }
+            run.manifests.write(run.partition("rejects"), [track["track_id"]], [reject])
+    if leaked:
+        run.count(labelled_test=len(leaked))
+        get_run_logger().warning("%d tracks are labelled test songs: left out", len(leaked))
+    return kept
 
 
 def score_batch(batch: ScoreBatch) -> dict[str, float]:

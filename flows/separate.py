@@ -2,102 +2,209 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import soundfile
-from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 from pydantic import Field
-from rich.progress import track
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from demucs_core import SAMPLE_RATE, SOURCES
+from demucs_core.adding_up import ResidualSpreader
+from demucs_core.models import SeparationModel
 from demucs_core.separation import separate_stream
 from flows import registry
 from flows.configuration import UserError
+from flows.model_folder import open_model
 from flows.parameters import Device, Options
-from storage.canonical import PreparedAudio, Unusable, prepare
-from storage.workspace import Workspace
+from flows.song_files import Song, find_songs
+from storage.canonical import PreparedAudio
+from storage.codecs import Unusable, one_line
+from storage.encode import BITS, Format, encodable_rate, writing
+from storage.original import Resampler, prepare_original, resampled
 
 
 class SeparateParameters(Options):
-    """Which files to separate, with which model."""
+    """With which model to separate, how, and what to write."""
 
-    files: list[str] = Field(min_length=1, description="Audio files in any format.")
     workspace: str = Field("workspace", description="Workspace that holds the model.")
-    model: str = Field("", description="Model to use; empty takes the only one there is.")
-    output: str = Field("separated", description="Folder for the stems; one folder a file in it.")
+    model: str = Field(
+        "",
+        description="Model of the workspace, or any folder with config.json and "
+        "weights.safetensors, which needs no workspace; empty takes the only one there is.",
+    )
+    output: str = Field(
+        "separated",
+        description="Folder for the stems; a folder a file in it. Files there are replaced.",
+    )
+    format: Format = Field("wav", description="Of the stems. MP3 has 320 kbit/s.")
+    bits: int = Field(
+        16,
+        description="Bits a sample: 16 or 24, and of WAV also 32, which are floating point and "
+        "never limited to full scale.",
+    )
+    two_stems: str = Field(
+        "", description="Write this source, and the sum of the others as no_SOURCE."
+    )
+    add_up: bool = Field(
+        False,
+        description="Make the stems add up to the file: what they lack of it goes to those that "
+        "are loud at the time.",
+    )
     segment_s: float = Field(10.0, gt=0, description="Length of the pieces a file is separated in.")
     overlap: float = Field(0.25, ge=0, lt=1, description="Share of a piece that two pieces share.")
-    shifts: int = Field(0, ge=0, le=100, description="Random shifts to average over.")
+    shifts: int = Field(
+        0, ge=0, le=100, description="Random shifts to average over: slower by as much, and better."
+    )
+    seed: int = Field(0, ge=0, description="Decides the shifts.")
     device: Device = Field("auto", description="cpu, cuda, cuda:1, or auto: a GPU if there is one.")
 
 
-def separate_files(parameters: SeparateParameters) -> Iterator[str]:
-    """Separate each file, and yield the paths of the stems as they are done.
+def separate_files(
+    files: Sequence[str], parameters: SeparateParameters, complain: Callable[[str], None]
+) -> Iterator[Path]:
+    """Separate files, and yield the stems' paths as they are done.
 
-    Memory does not grow with the length of a file. A stem appears once it is whole.
+    Memory does not grow with the length of a file. The stems of a file appear once all of them are
+    whole, at the file's own rate, length and level, mono if it is mono and else stereo.
+
+    Args:
+        files: files in any format, folders, globs, lists, or URLs of these.
+        parameters: with which model, and how.
+        complain: told in one line of each file that can't be separated; the others go on.
 
     Raises:
-        UserError: a file can't be decoded, or there is no such model.
+        UserError: no such model, format or stem; or, after the others, that some files were not
+            separated.
     """
-    workspace = Workspace(parameters.workspace)
-    model = registry.resolve(workspace, "models", parameters.model)
-    for file in parameters.files:
-        fs, path = url_to_fs(file)
-        folder = Path(parameters.output) / Path(path).stem
-        try:
-            with prepare(fs, path, sample_rate=SAMPLE_RATE, min_duration_s=0.0) as audio:
-                yield from _separate(parameters, workspace, model, audio, folder)
-        except Unusable as problem:
-            raise UserError(f"{file}: {problem.reason}: {problem.detail}") from problem
-
-
-def _separate(
-    parameters: SeparateParameters,
-    workspace: Workspace,
-    model: str,
-    audio: PreparedAudio,
-    folder: Path,
-) -> Iterator[str]:
+    if not files:
+        raise UserError("name a file to separate, or a folder of them")
+    if parameters.bits not in BITS[parameters.format]:
+        allowed = " or ".join(str(bits) for bits in BITS[parameters.format])
+        raise UserError(f"bits: {parameters.format} takes {allowed}, not {parameters.bits}")
+    if "://" in parameters.output:
+        raise UserError(f"output: {parameters.output!r} is no folder of this machine")
     device = registry.pick_device(parameters.device)
-    blocks = separate_stream(
-        registry.load_model(workspace, model, device),
-        audio.read,
-        audio.num_samples,
-        segment_samples=round(parameters.segment_s * SAMPLE_RATE),
-        overlap=parameters.overlap,
-        shifts=parameters.shifts,
-        device=device,
+    model = open_model(parameters.model, parameters.workspace, device)
+    if parameters.two_stems and parameters.two_stems not in model.config.sources:
+        known = ", ".join(model.config.sources)
+        raise UserError(f"two_stems: the model knows {known}, not {parameters.two_stems!r}")
+    songs, problems = find_songs(files, Path(parameters.output))
+    num_all = len(songs) + len(problems)
+    if num_all > 1:
+        for problem in problems:
+            complain(problem)
+    for song in songs:
+        try:
+            paths = _separate_song(song, model, parameters)
+        except (Unusable, OSError) as error:
+            detail = str(error) if isinstance(error, Unusable) else one_line(error)
+            problems.append(f"{song.label}: {detail}")
+            if num_all > 1:
+                complain(problems[-1])
+        else:
+            yield from paths
+    if problems:
+        raise UserError(
+            problems[0] if num_all == 1 else f"{len(problems)} of {num_all} files not separated"
+        )
+
+
+def _separate_song(
+    song: Song, model: SeparationModel, parameters: SeparateParameters
+) -> list[Path]:
+    names = _stem_names(model, parameters)
+    folder = Path(parameters.output) / song.place
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[done]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    targets = [folder / f"{source}.wav" for source in SOURCES]
-    unfinished = [target.with_name(f".{target.name}.part") for target in targets]
-    writers = [
-        soundfile.SoundFile(name, "w", SAMPLE_RATE, channels=2, format="WAV", subtype="PCM_16")
-        for name in unfinished
-    ]
-    # the file came in at this gain, if its peaks were above full scale
-    level = np.float32(10 ** (-audio.gain_db / 20))
-    try:
-        for block in track(
-            blocks, description=folder.name, total=_num_blocks(parameters, audio.num_samples)
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(song.place.name, total=None, done="decoding")
+        with (
+            prepare_original(
+                song.fs, song.path, lambda rate: encodable_rate(parameters.format, rate)
+            ) as (audio, num_channels),
+            writing(
+                folder,
+                names,
+                file_format=parameters.format,
+                bits=parameters.bits,
+                sample_rate=audio.sample_rate,
+                num_channels=num_channels,
+                num_samples=audio.num_samples,
+            ) as writer,
         ):
-            for writer, stem in zip(writers, block, strict=True):
-                writer.write(np.clip(_frames(stem) * level, -1.0, 1.0))
-    finally:
-        for writer in writers:
-            writer.close()
-    for name, target in zip(unfinished, targets, strict=True):
-        name.replace(target)
-        yield str(target)
+            bar.update(task, total=audio.duration_s, done="separating")
+            num_done = 0
+            for block in _stems(audio, num_channels, model, parameters):
+                writer.write(block)
+                num_done += block.shape[-1]
+                done_s = num_done / audio.sample_rate
+                bar.update(task, completed=done_s, done=f"{done_s:.0f} of {audio.duration_s:.0f} s")
+            assert num_done == audio.num_samples
+    return [folder / f"{name}.{parameters.format}" for name in names]
 
 
-def _frames(stem: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.ascontiguousarray(stem.T)
+def _stem_names(model: SeparationModel, parameters: SeparateParameters) -> list[str]:
+    if parameters.two_stems:
+        return [parameters.two_stems, f"no_{parameters.two_stems}"]
+    return list(model.config.sources)
 
 
-def _num_blocks(parameters: SeparateParameters, num_samples: int) -> int:
-    stride = max(1, int((1 - parameters.overlap) * round(parameters.segment_s * SAMPLE_RATE)))
-    return -(-num_samples // stride)
+def _stems(
+    audio: PreparedAudio,
+    num_channels: int,
+    model: SeparationModel,
+    parameters: SeparateParameters,
+) -> Iterator[NDArray[np.float32]]:
+    """What to write, block by block ``(S, C, n)``, at the audio's own rate and level."""
+    config = model.config
+    num_stems = len(_stem_names(model, parameters))
+    # the model heard peaks above full scale scaled down to it
+    level = np.float32(10 ** (-audio.gain_db / 20))
+    back = Resampler(
+        num_stems * num_channels, config.sample_rate, audio.sample_rate, audio.num_samples
+    )
+    spread = ResidualSpreader(num_stems, audio.sample_rate) if parameters.add_up else None
+    with resampled(audio, config.sample_rate) as mixture:
+        blocks = separate_stream(
+            model,
+            mixture.read,
+            mixture.num_samples,
+            segment_samples=max(1, round(parameters.segment_s * config.sample_rate)),
+            overlap=parameters.overlap,
+            shifts=parameters.shifts,
+            seed=parameters.seed,
+            max_shift_samples=config.sample_rate // 2,
+        )
+        num_left, num_done = mixture.num_samples, 0
+        for estimates in blocks:
+            if not np.isfinite(estimates).all():
+                raise Unusable("non_finite", "the model makes NaN or infinite samples of it")
+            num_left -= estimates.shape[-1]
+            stems = _two_stems(estimates, config.sources, parameters.two_stems) * level
+            if num_channels == 1:
+                stems = stems.mean(axis=1, keepdims=True)
+            flat = back(stems.reshape(num_stems * num_channels, -1), last=not num_left)
+            stems = flat.reshape(num_stems, num_channels, -1)
+            if spread is not None:
+                heard = audio.read(num_done, stems.shape[-1], gain_db=0.0)
+                stems = spread(stems, heard[:num_channels])
+            num_done += stems.shape[-1]
+            yield stems
+
+
+def _two_stems(
+    estimates: NDArray[np.float32], sources: tuple[str, ...], wanted: str
+) -> NDArray[np.float32]:
+    """All stems, or one and the sum of the others."""
+    if not wanted:
+        return estimates
+    index = sources.index(wanted)
+    others = np.delete(estimates, index, axis=0).sum(axis=0)
+    return np.stack([estimates[index], others])

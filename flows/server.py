@@ -54,7 +54,7 @@ def configure_prefect(workspace: str, environ: MutableMapping[str, str]) -> bool
     if any(name in environ for name in CHOSEN_BY_USER):
         return False
     if "://" not in workspace:
-        environ["PREFECT_HOME"] = str(Path(workspace).resolve() / ".prefect")
+        environ["PREFECT_HOME"] = str(Path(workspace).expanduser().resolve() / ".prefect")
     return True
 
 
@@ -66,11 +66,13 @@ class WorkspaceServer:
 
     Args:
         environ: environment to start it in; its ``PREFECT_API_URL`` is set to the server's.
+
+    Raises:
+        UserError: the folder for its database can't be made.
     """
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
-        home = Path(environ.get("PREFECT_HOME", Path.home() / ".prefect"))
-        home.mkdir(parents=True, exist_ok=True)
+        home = _make_home(environ)
         self._log = home / "server.log"
         port = _free_port()
         self.address = f"http://127.0.0.1:{port}"
@@ -102,12 +104,12 @@ def serve_ui(port: int, environ: MutableMapping[str, str]) -> int:
     """Run the server and its UI until interrupted; returns its exit status.
 
     Raises:
-        UserError: the port is taken.
+        UserError: the port is taken, or the folder for its database can't be made.
     """
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise UserError(f"port {port} is taken by another program; choose one with --port")
-    Path(environ.get("PREFECT_HOME", Path.home() / ".prefect")).mkdir(parents=True, exist_ok=True)
+    _make_home(environ)
     print(f"Prefect UI: http://127.0.0.1:{port} (stop it with Ctrl-C)", flush=True)
     process = _start(port, environ, sys.stderr.buffer)
     try:
@@ -117,6 +119,18 @@ def serve_ui(port: int, environ: MutableMapping[str, str]) -> int:
     finally:
         process.terminate()
         process.wait()
+
+
+def _make_home(environ: MutableMapping[str, str]) -> Path:
+    home = Path(environ.get("PREFECT_HOME", Path.home() / ".prefect"))
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{home}: can't be made ({error.strerror}), and the record of what runs goes there; "
+            "choose another --workspace, or set PREFECT_HOME"
+        ) from error
+    return home
 
 
 def _start(port: int, environ: MutableMapping[str, str], log: BinaryIO) -> subprocess.Popen[bytes]:

@@ -74,7 +74,7 @@ class TrainOptions(Options):
         _defaults.validate_every, ge=1, description="Steps between validations."
     )
     validation_crops: int = Field(4, ge=1, description="Crops of each validation song.")
-    checkpoint_every: int = Field(
+    checkpoint_every: Annotated[int, RUNTIME] = Field(
         _defaults.checkpoint_every, ge=1, description="Steps between checkpoints."
     )
     precision: Literal["float32", "bfloat16"] = Field(

@@ -38,11 +38,34 @@ class Workspace:
     """
 
     def __init__(self, url: str, *, create: bool = False) -> None:
-        self.fs, root = url_to_fs(url)
+        self._locate(url)
+        if self._is_new(create):
+            try:
+                self.put_json(MARKER, {"format": FORMAT})
+            except OSError as error:
+                raise WorkspaceError(
+                    f"{self.location}: can't be written ({error.strerror or error}); choose "
+                    "another --workspace"
+                ) from error
+
+    @classmethod
+    def check(cls, url: str, *, create: bool = False) -> None:
+        """Raise what opening it would raise, without making anything."""
+        workspace = cls.__new__(cls)
+        workspace._locate(url)
+        workspace._is_new(create)
+
+    def _locate(self, url: str) -> None:
+        try:
+            self.fs, root = url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            raise WorkspaceError(
+                f"{url}: no place for a workspace ({error}); --workspace takes a folder or a URL "
+                "such as s3://bucket/folder"
+            ) from error
         self.root = root.rstrip("/")
         self.is_local = "file" in _protocols(self.fs)
         self.location = self.root if self.is_local else self.fs.unstrip_protocol(self.root)
-        self._check_marker(create)
 
     def __reduce__(self) -> tuple[type[Workspace], tuple[str]]:
         return Workspace, (self.location,)
@@ -50,15 +73,21 @@ class Workspace:
     def __repr__(self) -> str:
         return f"Workspace({self.location!r})"
 
-    def _check_marker(self, create: bool) -> None:
+    def _is_new(self, create: bool) -> bool:
+        """Whether nothing is there yet; refuses what is there and is no workspace of ours."""
         if self.exists(MARKER):
-            found = json.loads(self.read(MARKER)).get("format")
-            if not isinstance(found, int) or found > FORMAT:
+            found = self._format()
+            if found is None:
+                raise WorkspaceError(
+                    f"{self.location}: {MARKER} is not what silentmix writes; restore it, or "
+                    "choose another --workspace"
+                )
+            if found > FORMAT:
                 raise WorkspaceError(
                     f"{self.location}: workspace format {found} is newer than this silentmix knows "
                     f"({FORMAT}); upgrade silentmix, or choose another --workspace"
                 )
-            return
+            return False
         if not create:
             raise WorkspaceError(
                 f"{self.location}: no silentmix workspace here (no {MARKER}); check --workspace, "
@@ -71,12 +100,19 @@ class Workspace:
                 f"{self.location}: holds files but is no silentmix workspace (no {MARKER}); "
                 "choose an empty or a new folder"
             )
-        self.put_json(MARKER, {"format": FORMAT})
+        return True
+
+    def _format(self) -> int | None:
+        try:
+            found = self.read_json(MARKER)["format"]
+        except (ValueError, TypeError, KeyError):
+            return None
+        return found if isinstance(found, int) else None
 
     def _listing(self) -> list[str]:
         try:
             return list(self.fs.ls(self.root, detail=False))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def resolve(self, relative: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from demucs_core import SOURCES
 from flows import registry
-from flows.calibration import calibrated
+from flows.calibration import calibrated, require_evidence
 from flows.configuration import UserError
 from flows.extract import ExtractParameters, extract
 from flows.ingest import IngestParameters, ingest
@@ -148,6 +148,9 @@ def test_too_little_evidence_is_refused_by_what_is_missing(finished: Finished) -
     )
     with pytest.raises(UserError, match=r"drums: .* more are needed"):
         calibrated(finished.workspace, detector, strict)
+    with pytest.raises(UserError, match=r"3 songs are held out .* at least 36: add 33 to valid/"):
+        require_evidence(3, "labelled", strict)
+    require_evidence(36, "labelled", strict)
 
 
 def test_a_foreign_detector_is_refused(finished: Finished, tmp_path: Path) -> None:

@@ -23,16 +23,18 @@ from storage.workspace import Workspace
 FAST = {"segment_s": 1.0, "device": "cpu"}
 
 
-def music(num_samples: int, rate: int, num_channels: int = 2, seed: int = 0) -> NDArray[np.float32]:
+def music(
+    num_samples: int, rate: int, num_channels: int = 2, noise: float = 0.1
+) -> NDArray[np.float32]:
     """Partials and low-passed noise ``(T, C)``, other in each channel, peaks around 0.6."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     time_s = np.arange(num_samples) / rate
     audio = np.zeros((num_samples, num_channels))
     for channel in range(num_channels):
         for pitch in (220.0, 554.4, 1318.5):
             audio[:, channel] += np.sin(2 * np.pi * pitch * (1 + channel / 4) * time_s) / 6
-        noise = rng.standard_normal(num_samples + 15)
-        audio[:, channel] += 0.1 * np.convolve(noise, np.ones(16) / 16, "valid")
+        white = rng.standard_normal(num_samples + 15)
+        audio[:, channel] += noise * np.convolve(white, np.ones(16) / 16, "valid")
     return audio.astype(np.float32)
 
 
@@ -105,12 +107,12 @@ def test_stems_have_the_files_rate_length_and_channels(
 
 @pytest.mark.parametrize("rate", [44_100, 48_000])
 def test_the_level_is_kept_above_full_scale_too(tmp_path: Path, exact: Path, rate: int) -> None:
-    audio = 4 * music(2 * rate, rate)
+    audio = 4 * music(2 * rate, rate, noise=0.0)
     assert np.abs(audio).max() > 1.5
     soundfile.write(tmp_path / "loud.wav", audio, rate, "FLOAT")
     paths = run([tmp_path / "loud.wav"], tmp_path, model=str(exact), bits=32)
-    tolerance = 1e-5 if rate == 44_100 else 0.02  # noise above what the model's rate can hold
-    np.testing.assert_allclose(total(paths)[500:-500], audio[500:-500], atol=tolerance)
+    tolerance = 1e-5 if rate == 44_100 else 1e-3
+    np.testing.assert_allclose(total(paths)[500:-500], audio[500:-500], rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("two_stems", ["", "vocals"])
@@ -159,14 +161,14 @@ def test_seed_decides_shifted_estimates(tmp_path: Path, workspace: Path) -> None
 
 def test_memory_does_not_grow_with_the_length(tmp_path: Path, workspace: Path) -> None:
     peaks = []
-    for seconds in (10, 60):
+    for seconds in (30, 90):
         path = tmp_path / f"{seconds}.wav"
         soundfile.write(path, np.tile(music(11_025, 11_025, 1), (seconds, 1)), 11_025)
         tracemalloc.start()
         run([path], tmp_path / "out", workspace=str(workspace), add_up=True, shifts=1)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    # 50 s more of one stem alone, in one channel at the model's rate, have 8.8 MB
+    # 60 s more of one stem alone, in one channel at the model's rate, have 10.6 MB
     assert peaks[1] < peaks[0] + 2e6
 
 
@@ -339,8 +341,9 @@ def test_what_cannot_be_done_is_said_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     soundfile.write("a.wav", music(2_000, 44_100), 44_100)
-    arguments = ["separate", "a.wav", "--workspace", str(workspace), *options]
-    assert cli.main(arguments) == cli.EXIT_USER_ERROR
+    if "--workspace" not in options:
+        options = ["--workspace", str(workspace), *options]
+    assert cli.main(["separate", "a.wav", *options]) == cli.EXIT_USER_ERROR
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("silentmix: ")
     assert message in line

@@ -1,0 +1,112 @@
+"""What a comparison found, as values, and how it is put into words and tables."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from demucs_core import SOURCES
+
+FIGURES = (*SOURCES, "mean")
+
+
+class Figures(BaseModel):
+    """One method's figures in dB; None where there are none.
+
+    Attributes:
+        name: of the method.
+        label: what a person calls it.
+        sdr_db: by source, and their mean: median over songs of the median over frames.
+        song_sdr_db: the same, mean over songs of the whole-song ratio.
+    """
+
+    name: str
+    label: str
+    sdr_db: dict[str, float | None]
+    song_sdr_db: dict[str, float | None]
+
+
+class Verdict(BaseModel):
+    """What the songs show of one method against the reference, for a source or the mean."""
+
+    method: str
+    source: str
+    num_songs: int
+    median_db: float | None
+    low_db: float | None
+    high_db: float | None
+    p_value: float | None
+    shown: bool
+    sentence: str
+
+
+class ComparisonSummary(BaseModel):
+    """A comparison, ready to be printed."""
+
+    corpus: str
+    num_songs: int
+    methods: list[Figures]
+    reference: str
+    verdicts: list[Verdict]
+    notes: list[str]
+    folder: str
+
+
+def table_rows(summary: ComparisonSummary) -> list[dict[str, str]]:
+    """The table a paper prints, a row a method, in dB."""
+    return [
+        {
+            "method": each.label,
+            **{name: _decibels(each.sdr_db[name]) for name in FIGURES},
+            "whole song": _decibels(each.song_sdr_db["mean"]),
+        }
+        for each in summary.methods
+    ]
+
+
+def verdict_lines(summary: ComparisonSummary) -> list[str]:
+    """What the songs show of each method against the reference, in the mean over sources."""
+    label = labels(summary)
+    return [
+        f"{label[verdict.method]} against {label[summary.reference]}, mean over sources: "
+        f"{verdict.sentence}"
+        for verdict in summary.verdicts
+        if verdict.source == "mean"
+    ]
+
+
+def print_comparison(summary: ComparisonSummary, location: str, console: Console) -> None:
+    """Print the table, then what the songs show, source by source."""
+    table = Table(box=None, pad_edge=False, title_justify="left")
+    table.title = f"SDR in dB, median over {summary.num_songs} songs of {summary.corpus}"
+    rows = table_rows(summary)
+    for heading in rows[0]:
+        table.add_column(heading, justify="left" if heading == "method" else "right")
+    for row in rows:
+        table.add_row(*map(escape, row.values()))
+    console.print(table)
+    label = labels(summary)
+    method = ""
+    for verdict in summary.verdicts:
+        if verdict.method != method:
+            method = verdict.method
+            _print(console, f"{label[method]} against {label[summary.reference]}:")
+        _print(console, f"  {verdict.source:<7} {verdict.sentence}")
+    for note in summary.notes:
+        _print(console, f"note: {note}")
+    _print(console, f"tables, plots and sounds: {location}/{summary.folder}")
+
+
+def labels(summary: ComparisonSummary) -> dict[str, str]:
+    """What a person calls each method, by name."""
+    return {each.name: each.label for each in summary.methods}
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _decibels(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

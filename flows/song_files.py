@@ -1,0 +1,99 @@
+"""The files that ``silentmix separate`` is to separate, and where each one's stems go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from storage.discovery import LIST_EXTENSIONS, DiscoveryError, find_audio
+from storage.listing import is_local, look_up, open_location, shown, url_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Song:
+    """A file to separate.
+
+    Attributes:
+        label: what to call it in messages, one printable line.
+        fs: filesystem it is on.
+        path: its path there.
+        place: relative path of the folder for its stems.
+    """
+
+    label: str
+    fs: Any
+    path: str
+    place: PurePosixPath
+
+
+def find_songs(names: Sequence[str], output: Path) -> tuple[list[Song], list[str]]:
+    """Find what was named, each file once, and give each a place of its own.
+
+    The stems of ``song.mp3`` go to ``song``, those of ``album/song.mp3`` in a folder that was named
+    to ``album/song``. Where two files would share a place, they keep their extensions, or else get
+    numbers.
+
+    Args:
+        names: files of any extension, folders, globs, lists, or URLs of these.
+        output: what is in this folder is left out of the folders and globs that were named: it is
+            stems of an earlier run.
+
+    Returns:
+        The files, and a line for each name that names none.
+    """
+    songs: dict[str, Song] = {}
+    problems: list[str] = []
+    for name in names:
+        try:
+            found = _named(name, output.absolute())
+        except DiscoveryError as error:
+            problems.append(str(error))
+            continue
+        for song in found:
+            songs.setdefault(url_of(song.fs, song.path), song)
+    return _apart(list(songs.values())), problems
+
+
+def _named(name: str, output: Path) -> list[Song]:
+    fs, path = open_location(name)
+    entry = look_up(fs, path)
+    if entry is not None and entry.is_file and entry.extension not in LIST_EXTENSIONS:
+        # whatever it is called, somebody means it
+        place = PurePosixPath(PurePosixPath(path).name)
+        return [Song(label=shown(name), fs=fs, path=path, place=place)]
+    fs, found = find_audio(name)
+    folder = f"{path.rstrip('/')}/" if entry is not None and entry.is_folder else None
+    songs = []
+    for file in found:
+        if is_local(fs) and Path(file.path).is_relative_to(output):
+            continue
+        place = PurePosixPath(file.path)
+        below = file.path.removeprefix(folder) if folder else place.name
+        songs.append(Song(label=shown(file.url), fs=fs, path=file.path, place=PurePosixPath(below)))
+    if not songs:
+        raise DiscoveryError(f"{shown(name)}: holds no music but what is in the output folder")
+    return songs
+
+
+def _apart(songs: list[Song]) -> list[Song]:
+    """Take the extension off the places, as far as they stay different; on any filesystem."""
+    stems = Counter(_key(song.place.with_suffix("")) for song in songs)
+    taken: set[str] = set()
+    apart = []
+    for song in songs:
+        bare = song.place.with_suffix("")
+        wanted = bare if stems[_key(bare)] == 1 else song.place
+        place, number = wanted, 1
+        while _key(place) in taken:
+            number += 1
+            place = wanted.with_name(f"{wanted.name} ({number})")
+        taken.add(_key(place))
+        apart.append(replace(song, place=place))
+    return apart
+
+
+def _key(place: PurePosixPath) -> str:
+    return str(place).casefold()

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from matplotlib.figure import Figure
+from prefect import flow
+
+from demucs_core import SAMPLE_RATE
+from flows.artifacts import MAX_ARTIFACT_BYTES, PLAYER_S, Report
+from storage.workspace import Workspace
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Report:
+    return Report(Workspace(str(tmp_path / "w"), create=True), "score", "run-1")
+
+
+def test_what_the_ui_shows_is_kept_as_files(report: Report) -> None:
+    rng = np.random.default_rng(0)
+    audio = rng.uniform(-0.5, 0.5, (2, 20 * SAMPLE_RATE)).astype(np.float32)
+
+    @flow
+    def publish() -> None:
+        report.table("numbers", [{"a": 1}], "A table")
+        figure = Figure()
+        figure.subplots().plot([1, 2])
+        report.plot("plot", figure, "A plot")
+        report.player("sound", audio, SAMPLE_RATE, "A sound")
+        report.publish("Everything")
+
+    publish()
+    read = report.workspace.read
+    assert json.loads(read("reports/run-1/numbers.json")) == [{"a": 1}]
+    assert read("reports/run-1/plot.png").startswith(b"\x89PNG")
+    mp3, rate = soundfile.read(io.BytesIO(read("reports/run-1/sound.mp3")))
+    assert rate == SAMPLE_RATE
+    assert PLAYER_S - 0.2 < len(mp3) / rate < PLAYER_S + 0.2
+    markdown = read("reports/run-1/report.md").decode()
+    assert "data:image/png;base64," in markdown
+    assert '<audio controls src="data:audio/mpeg;base64,' in markdown
+
+
+def test_a_report_stays_below_the_size_the_ui_takes(report: Report) -> None:
+    for number in range(5):
+        report.text(str(number) * (MAX_ARTIFACT_BYTES // 3))
+
+    @flow
+    def publish() -> None:
+        report.publish("Long")
+
+    publish()
+    assert len(report.workspace.read("reports/run-1/report.md")) < MAX_ARTIFACT_BYTES + 100

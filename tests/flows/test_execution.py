@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Iterator
+from pathlib import Path
+
+import distributed
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter
+
+from flows.configuration import UserError
+from flows.execution import MAX_TASK_RUNS, dask_client, pending_batches, run_batches
+from flows.parameters import StageParameters
+from flows.progress import progress
+
+MAX_RETRIES = 2
+names = st.lists(st.text(alphabet="abcdef", min_size=1, max_size=3), unique=True, max_size=20)
+
+
+@given(names, st.sets(st.text(alphabet="abcdef", min_size=1, max_size=3)), st.integers(1, 5))
+def test_pending_batches_cover_what_is_left_once(
+    items: list[str], done: set[str], size: int
+) -> None:
+    batches = pending_batches(items, done, size, str)
+    assert [item for batch in batches for item in batch] == [i for i in items if i not in done]
+    assert all(0 < len(batch) <= size for batch in batches)
+
+
+@given(names, st.integers(1, 5), st.integers(0, 5))
+def test_a_continued_run_makes_the_batches_the_killed_one_would_have(
+    items: list[str], size: int, num_done: int
+) -> None:
+    whole = pending_batches(items, set(), size, str)
+    done = {item for batch in whole[:num_done] for item in batch}
+    assert pending_batches(items, done, size, str) == whole[num_done:]
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[distributed.Client]:
+    with dask_client(StageParameters(), in_process=True) as made:
+        yield made
+
+
+@flow
+def squares(client: distributed.Client, numbers: list[int]) -> list[int]:
+    with progress("squares", len(numbers)) as bar:
+        return list(run_batches(client, lambda number: number**2, numbers, bar))
+
+
+def fail_sometimes(
+    client: distributed.Client, folder: Path, failures: int, num_batches: int = 3
+) -> list[int]:
+    """Run batches of which number 1 fails ``failures`` times; returns the results there were."""
+    found = []
+
+    def work(number: int) -> int:
+        attempt = len(list(folder.glob(f"{number}-*")))
+        (folder / f"{number}-{attempt}").touch()
+        if number == 1 and attempt < failures:
+            raise OSError("the disk blinked")
+        return number
+
+    @flow
+    def run() -> None:
+        with progress("fail-sometimes", num_batches) as bar:
+            for result in run_batches(client, work, range(num_batches), bar):
+                found.append(result)  # noqa: PERF402  what comes before an error counts
+
+    if failures > MAX_RETRIES:
+        with pytest.raises(OSError, match="the disk blinked"):
+            run()
+    else:
+        run()
+    return found
+
+
+def test_results_come_in_order_from_few_task_runs(client: distributed.Client) -> None:
+    numbers = list(range(1000))
+    state = squares(client, numbers, return_state=True)
+    assert state.result() == [number**2 for number in numbers]
+    with get_client(sync_client=True) as prefect:
+        runs = FlowRunFilter(id={"any_": [state.state_details.flow_run_id]})
+        assert len(prefect.read_task_runs(flow_run_filter=runs, limit=200)) == MAX_TASK_RUNS
+
+
+def test_a_batch_that_fails_once_is_tried_again(client: distributed.Client, tmp_path: Path) -> None:
+    assert fail_sometimes(client, tmp_path, failures=1) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("num_batches", [3, 2 * MAX_TASK_RUNS])
+def test_a_batch_that_fails_for_good_lets_the_others_finish(
+    client: distributed.Client, tmp_path: Path, num_batches: int
+) -> None:
+    found = fail_sometimes(client, tmp_path, failures=99, num_batches=num_batches)
+    assert found == [0, *range(2, num_batches)]
+
+
+def test_what_is_done_is_not_done_again_with_what_failed(
+    client: distributed.Client, tmp_path: Path
+) -> None:
+    num_batches = 2 * MAX_TASK_RUNS  # two in a task run, which is what Prefect tries again
+    found = fail_sometimes(client, tmp_path, failures=1, num_batches=num_batches)
+    assert found == list(range(num_batches))
+    assert len(list(tmp_path.iterdir())) == num_batches + 1
+
+
+def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.execution.CONNECT_TIMEOUT_S", 0.2)
+    parameters = StageParameters(dask_address="tcp://127.0.0.1:1")
+
+    def connect() -> None:
+        with dask_client(parameters):
+            pass
+
+    with pytest.raises(UserError, match="no Dask scheduler answers"):
+        contextvars.Context().run(connect)  # where no client is shared

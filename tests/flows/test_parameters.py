@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from pydantic import Field, ValidationError
+
+from flows.commands import STAGE_FLOWS
+from flows.configuration import UserError, load_config, stage_section
+from flows.parameters import RUNTIME, CorpusName, Device, StageParameters, describe
+
+
+class Parameters(StageParameters):
+    corpus: CorpusName = Field("music")
+    device: Device = Field("auto")
+    threads: Annotated[int, RUNTIME] = Field(1)
+    threshold: float = Field(0.5, ge=0, le=1)
+
+
+def test_content_holds_what_changes_the_output_and_nothing_else() -> None:
+    assert Parameters(threads=7, workers=3, device="cpu").content() == {"threshold": 0.5}
+
+
+def test_every_field_of_every_stage_is_described() -> None:
+    for _, model in STAGE_FLOWS.values():
+        for name, field in model.model_fields.items():
+            assert field.description, f"{model.__name__}.{name}"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"threshold": 2}, "threshold: input should be less than or equal to 1, got 2"),
+        ({"colour": 1}, "unknown field 'colour'"),
+        ({"corpus": "../x"}, "corpus: string should match pattern"),
+        ({"device": "tpu"}, "device: string should match pattern"),
+    ],
+)
+def test_a_bad_value_is_described_in_one_line(values: dict[str, object], expected: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Parameters.model_validate(values)
+    assert expected in describe(caught.value)
+    assert "\n" not in describe(caught.value)
+
+
+KNOWN = {"": {"workspace", "workers"}, "score": {"workspace", "workers", "device"}}
+
+
+def test_a_stage_takes_the_fields_at_the_top_and_its_own() -> None:
+    config = {"workspace": "w", "workers": 2, "score": {"device": "cpu", "workers": 4}}
+    found = stage_section(config, "score", KNOWN)
+    assert found == {"workspace": "w", "device": "cpu", "workers": 4}
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [({"colour": 1}, "unknown field 'colour'"), ({"score": {"x": 1}}, "score has no field 'x'")],
+)
+def test_unknown_fields_are_named(config: dict[str, object], expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        stage_section(config, "score", KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("a: [", "not valid YAML"), ("- a", "maps fields to values"), (None, "no configuration file")],
+)
+def test_a_file_that_is_no_configuration(text: str | None, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=expected):
+        load_config(str(path))

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import numpy as np
+import pytest
+
+from demucs_core import HOP_SAMPLES, SAMPLE_RATE
+from flows.truth import extraction_quality
+from storage.manifests import Manifests, Partition
+from storage.workspace import Workspace
+
+FRAMES = 400
+SEGMENTS = Partition("segments", "music", "f1")
+
+
+def segment(start_frame: int, stop_frame: int) -> dict[str, Any]:
+    return {
+        "segment_id": uuid.uuid4().hex, "track_id": "t", "path": "audio/t.wav",
+        "track_num_samples": FRAMES * HOP_SAMPLES, "start_sample": start_frame * HOP_SAMPLES,
+        "stop_sample": stop_frame * HOP_SAMPLES, "duration_s": 1.0, "silent_sources": ["bass"],
+        "mean_probability": [1.0], "min_probability": [1.0], "level_db": -20.0,
+        "detector_id": "d", "scores_fingerprint": "f", "policy": "{}",
+    }  # fmt: skip
+
+
+def track() -> dict[str, Any]:
+    return {
+        "track_id": "t", "path": "audio/t.wav", "source_url": "/music/a/song.wav",
+        "source_bytes": 1, "num_samples": FRAMES * HOP_SAMPLES, "sample_rate": SAMPLE_RATE,
+        "duration_s": 1.0, "peak": 0.5, "gain_db": 0.0, "level_db": -20.0, "truncated": False,
+        "content_hash": "h",
+    }  # fmt: skip
+
+
+def test_precision_and_recall_are_counted_in_seconds() -> None:
+    manifests = Manifests(Workspace(f"memory://{uuid.uuid4().hex}", create=True))
+    manifests.write(Partition("tracks", "music", "f1"), ["t"], [track()])
+    # the bass is silent in frames 100 to 300; 50 frames of one segment lie outside
+    manifests.write(SEGMENTS, ["t"], [segment(250, 350), segment(120, 170), segment(150, 170)])
+    level = np.full(FRAMES, -20.0, dtype=np.float32)
+    level[100:300] = -120.0
+    truth = {
+        "path": "a/song.wav", "source": "bass", "level_db": level,
+        "mixture_level_db": np.full(FRAMES, -15.0, dtype=np.float32),
+    }  # fmt: skip
+    other_file = {**truth, "path": "nowhere.wav"}
+    found = extraction_quality(manifests, SEGMENTS, [truth, other_file])["bass"]
+    frame_s = HOP_SAMPLES / SAMPLE_RATE
+    assert found.extracted_s == pytest.approx(150 * frame_s)
+    assert found.precision == pytest.approx(100 / 150)
+    # the policy's guards keep 3 frames off each end of what the truth would give
+    assert found.wanted_s == pytest.approx(194 * frame_s)
+    assert found.recall == pytest.approx((297 - 250 + 50) / 194)
