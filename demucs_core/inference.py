@@ -22,8 +22,8 @@ from torch.nn import functional as F
 
 from demucs_core.demucs import BiLSTM, Demucs
 
-STRETCH_VALUES = 2**18
-"""Activations (1 MiB) of an outer layer that are computed at once."""
+STRETCH_VALUES = 2**20
+"""Activations (4 MiB) of an outer layer that are computed at once; each costs a few barriers."""
 
 LARGE_LSTM = 1024
 """Hidden size from which an LSTM's weights no longer fit a cache."""

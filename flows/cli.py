@@ -15,6 +15,7 @@ DEMO_WORKSPACE = "demo-workspace"
 CREATING = ("run", "demo", "ingest")
 FIRST_STAGE = "ingest"
 FLOWS = (*CREATING, "fit-detector", "score", "extract", "remix", "train", "evaluate")
+READING = ("status", "manifests", "ui")
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
@@ -49,7 +50,7 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
         What to call before a flow runs.
     """
     command = arguments[0] if arguments else ""
-    if command not in FLOWS or {"--help", "-h"} & set(arguments):
+    if command not in (*FLOWS, *READING) or {"--help", "-h"} & set(arguments):
         return None
     asked = _asked(arguments)
     workspace = asked("workspace") or (DEMO_WORKSPACE if command == "demo" else DEFAULT_WORKSPACE)
@@ -58,7 +59,7 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
         first = asked("only") or asked("from") or asked("from-stage")
         begins = first in ("", FIRST_STAGE)
     Workspace.check(workspace, create=begins)  # refuse it before anything starts
-    if configure_prefect(workspace, os.environ):
+    if command in FLOWS and configure_prefect(workspace, os.environ):
         return WorkspaceServer(os.environ).wait
     return None
 

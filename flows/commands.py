@@ -114,7 +114,7 @@ def _from_config(path: str, command: str) -> dict[str, Any]:
     known[""] = set(PipelineParameters.model_fields) - {name.replace("-", "_") for name in STAGES}
     if command == "run":
         stage_section(loaded, "", known)
-        return loaded
+        return {name: value for name, value in loaded.items() if value is not None}
     if command not in known:
         return {key: loaded[key] for key in stage_section(loaded, "", known) if key == "workspace"}
     fields = stage_section(loaded, command, known)

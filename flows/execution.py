@@ -62,7 +62,9 @@ def dask_client(
             n_workers=workers,
             threads_per_worker=1,
             processes=not in_process,
-            dashboard_address=None,
+            # no dashboard; the scheduler's pages on a port of this machine's own that is free
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from flows import registry
 from flows.configuration import UserError
@@ -18,6 +19,7 @@ from storage.schemas import TABLES
 from storage.workspace import Workspace
 
 MAX_CELL = 60
+UNLIMITED_WIDTH = 1_000_000
 
 
 def print_status(location: str, console: Console) -> None:
@@ -117,14 +119,18 @@ def _create_view(connection: duckdb.DuckDBPyConnection, name: str, paths: list[s
 
 
 def _print(console: Console, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table that fits the terminal; whole where there is none, since a program may read it."""
+    cut = console.is_terminal
+    if not cut:
+        console = Console(file=console.file, width=UNLIMITED_WIDTH)
     table = Table(box=None, pad_edge=False)
     for heading in headings:
         table.add_column(heading)
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+        table.add_row(*(Text(_cell(value, cut)) for value in row))
     console.print(table)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, cut: bool) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= MAX_CELL else f"{text[: MAX_CELL - 1]}…"
+    return text if len(text) <= MAX_CELL or not cut else f"{text[: MAX_CELL - 1]}…"

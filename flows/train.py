@@ -91,7 +91,8 @@ class TrainParameters(TrainOptions, StageParameters):
     """Which labelled songs and which remixes to train on."""
 
     labelled: CorpusName = Field("labelled", description="Corpus of labelled songs.")
-    corpora: list[str] = Field(
+    # what is read from them is in the fingerprint, under made_from
+    corpora: Annotated[list[str], RUNTIME] = Field(
         ["music"], description="Corpora whose remixes are used, if weak_share is above 0."
     )
 
@@ -103,9 +104,8 @@ def train(parameters: TrainParameters) -> StageResult:
     manifests = Manifests(workspace)
     device = registry.pick_device(parameters.device)
     stems = manifests.latest("stems", parameters.labelled)
-    remixes = [manifests.latest("remixes", corpus) for corpus in parameters.corpora]
-    if parameters.weak_share == 0:
-        remixes = []
+    corpora = parameters.corpora if parameters.weak_share > 0 else []
+    remixes = [manifests.latest("remixes", corpus) for corpus in corpora]
     made_from = {
         f"{partition.table}/{partition.corpus}/{partition.fingerprint}": manifests.digest(partition)
         for partition in [stems, *remixes]

@@ -15,6 +15,7 @@ from demucs_core import SAMPLE_RATE, SOURCES
 from flows.pipeline import PipelineParameters, pipeline
 from flows.stage import StageResult
 from storage.manifests import Manifests, Partition
+from storage.schemas import TABLES
 from storage.workspace import Workspace
 
 SONG_S = 7.0
@@ -171,16 +172,19 @@ def finished(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Finish
     return Finished(Workspace(str(workspace)), parameters, results)
 
 
-def content(workspace: Workspace, ignored: tuple[str, ...] = ("runs",)) -> dict[str, list[Any]]:
-    """Every manifest's rows, sorted, with their partitions; but for the URLs of the workspace."""
+def content(workspace: Workspace) -> dict[Partition, list[str]]:
+    """The rows of every partition, sorted, but for the ``runs``: those tell when, not what."""
     manifests = Manifests(workspace)
-    found: dict[str, list[Any]] = {}
-    for table in ("tracks", "rejects", "stems", "activity", "scores", "segments", "remixes",
-                  "evaluations", "runs"):  # fmt: skip
-        if table not in ignored:
-            found[table] = sorted(
-                repr((p.corpus, p.fingerprint, row))
-                for p in manifests.partitions(table)
-                for row in manifests.rows(p)
-            )
-    return found
+    return {
+        partition: sorted(repr(row) for row in manifests.rows(partition))
+        for table in TABLES
+        if table != "runs"
+        for partition in manifests.partitions(table)
+    }
+
+
+def assert_same(mine: dict[Partition, list[str]], theirs: dict[Partition, list[str]]) -> None:
+    """Every partition of mine is in theirs, which other tests may add partitions to."""
+    assert mine.keys() <= theirs.keys()
+    for partition, rows in mine.items():
+        assert rows == theirs[partition], partition

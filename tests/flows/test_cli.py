@@ -10,6 +10,8 @@ import yaml
 
 from flows import cli, commands
 from flows.commands import STAGE_FLOWS
+from flows.demo import DemoParameters
+from flows.pipeline import PipelineParameters
 from storage.workspace import FORMAT, MARKER, Workspace
 from tests.flows.conftest import Corpus, Finished, play, write
 
@@ -85,13 +87,43 @@ def test_a_workspace_of_a_newer_format(tmp_path: Path, capsys: pytest.CaptureFix
         assert f"format {FORMAT + 1} is newer" in said
 
 
-@pytest.mark.parametrize("command", ["score", "status"])
+MISSING = [
+    *([stage] for stage in STAGE_FLOWS if stage != "ingest"),
+    *(["run", *first] for first in (["--only", "score"], ["--from=extract"])),
+    *(["manifests", *what] for what in (["list"], ["show", "tracks"], ["query", "SELECT 1"])),
+    ["status"],
+    ["ui"],
+]
+
+
+@pytest.mark.parametrize("command", MISSING, ids=" ".join)
 def test_a_missing_workspace(
-    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = complaint(capsys, command, "--workspace", str(tmp_path / "nowhere"))
+    said = complaint(capsys, *command, "--workspace", str(tmp_path / "nowhere"))
     assert "no silentmix workspace here" in said
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("command", [["run"], ["ingest", "--source", "x"], ["demo"]], ids=" ".join)
+def test_what_can_be_no_workspace_is_left_alone(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    said = complaint(capsys, *command, "--workspace", str(tmp_path))
+    assert f"{tmp_path}: holds files but is no silentmix workspace" in said
+    said = complaint(capsys, *command, "--workspace", str(tmp_path / "thesis.txt"))
+    assert "thesis.txt: is a file" in said
+    said = complaint(capsys, *command, "--workspace", "moon://crater")
+    assert "moon://crater: no place for a workspace" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_marker_that_is_not_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for content in (b"not JSON", b"[]", b"{}", b'{"format": "x"}'):
+        (tmp_path / MARKER).write_bytes(content)
+        said = complaint(capsys, "status", "--workspace", str(tmp_path))
+        assert f"{tmp_path}: {MARKER} is not what silentmix writes" in said
 
 
 @pytest.mark.parametrize(
@@ -101,6 +133,9 @@ def test_a_missing_workspace(
         ({"score": {"colour": 1}}, "score has no field 'colour'"),
         ({"train": {"steps": 0}}, "steps: input should be greater than or equal to 1"),
         ({"until_stage": "mix"}, "until_stage: input should be 'ingest'"),
+        ({"train": 3}, "train is a section with fields, not 3"),
+        ({"1": 2}, "unknown field '1'"),
+        ({"labelled": ""}, "labelled is required for the stage ingest"),
     ],
 )
 def test_a_configuration_that_is_wrong(
@@ -121,6 +156,13 @@ def test_a_flag_that_is_wrong(finished: Finished, capsys: pytest.CaptureFixture[
     assert "--gaurd-s" in complaint(capsys, "extract", "--workspace", location, "--gaurd-s", "1")
     said = complaint(capsys, "score", "--workspace", location, "--corpus", "live")
     assert "no tracks of corpus 'live'" in said
+    said = complaint(capsys, "score", "--workspace", location, "--detector", "ears")
+    assert "no finished detector 'ears'; there are f" in said
+    said = complaint(capsys, "run", "--workspace", location, "--from=train", "--until=score")
+    assert "until_stage 'score' comes before from_stage 'train'" in said
+    assert "--config wants a value" in complaint(capsys, "run", "--config")
+    said = complaint(capsys, "run", "--config", "/no/such.yaml")
+    assert "/no/such.yaml: no configuration file to read" in said
 
 
 def test_flags_win_over_the_configuration(finished: Finished, tmp_path: Path) -> None:
@@ -141,6 +183,65 @@ def test_flags_win_over_the_configuration(finished: Finished, tmp_path: Path) ->
     assert min(durations) >= 1.75
 
 
+def write_config(tmp_path: Path, **fields: object) -> str:
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(fields))
+    return str(tmp_path / "c.yaml")
+
+
+def test_sections_reach_their_stages(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[PipelineParameters] = []
+    monkeypatch.setattr(commands, "pipeline", lambda parameters: asked.append(parameters) or [])
+    fields = {
+        "workspace": finished.workspace.location,
+        "fit_detector": {"steps": 5},
+        "train": {"steps": 7, "channels": 8},
+        "extract": None,
+        "from_stage": "score",
+    }
+    config = ["--config", write_config(tmp_path, **fields)]
+    assert cli.main(["run", *config, "--train.steps", "9", "--until", "train"]) == 0
+    assert cli.main(["run", *config, "--from", "remix", "--fit-detector.steps=6"]) == 0
+    assert cli.main(["run", *config, "--only", "train"]) == 0
+    first, second, third = asked
+    assert (first.train.steps, first.train.channels, first.fit_detector.steps) == (9, 8, 5)
+    assert first.stages == ("score", "extract", "remix", "train")
+    assert second.stages == ("remix", "train", "evaluate")
+    assert second.fit_detector.steps == 6
+    assert third.stages == ("train",)
+    assert {each.workspace for each in asked} == {fields["workspace"]}
+
+
+def test_a_stage_alone_is_configured_as_in_the_chain(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config(
+        tmp_path,
+        workspace=finished.workspace.location,
+        extract={"min_songs": 3, "guard_s": 0.5},
+        fit_detector={"steps": 5, "guard_s": 0.25},
+        demo={"seed": 8},
+    )
+    fields = commands._from_config(config, "fit-detector")
+    assert fields == {"min_songs": 3, "guard_s": 0.25, "steps": 5,
+                      "workspace": finished.workspace.location}  # fmt: skip
+    asked: list[DemoParameters] = []
+    monkeypatch.setattr(commands, "run_demo", lambda parameters, _: asked.append(parameters))
+    assert cli.main(["demo", "--config", config]) == 0
+    assert (asked[0].seed, asked[0].workspace) == (8, finished.workspace.location)
+
+
+def test_looking_into_a_workspace_that_the_configuration_names(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path, workspace=finished.workspace.location, train={"steps": 1})
+    for command in (["status"], ["manifests", "list"], ["manifests", "show", "tracks"]):
+        capsys.readouterr()
+        assert cli.main([*command, "--config", config]) == 0
+        assert "music" in capsys.readouterr().out
+
+
 def test_status_and_manifests(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
     location = ["--workspace", finished.workspace.location]
     assert cli.main(["status", *location]) == 0
@@ -158,27 +259,43 @@ def test_status_and_manifests(finished: Finished, capsys: pytest.CaptureFixture[
     assert "nowhere" in said
 
 
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal in which no name of an option is broken over two lines."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "250")
+
+
 @pytest.mark.parametrize("stage", STAGE_FLOWS)
 def test_help_names_every_field(
     stage: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "250")
+    wide_terminal(monkeypatch)
     assert cli.main([stage, "--help"]) == 0
     said = capsys.readouterr().out
     for field in STAGE_FLOWS[stage][1].model_fields:
         assert f"--{field.replace('_', '-')}" in said
 
 
-def test_deployments_match_the_flows() -> None:
-    root = Path(commands.__file__).parent.parent
-    deployments = yaml.safe_load((root / "prefect.yaml").read_text())["deployments"]
-    models = {flow.name: (flow, model) for flow, model in STAGE_FLOWS.values()}
-    for deployment in deployments:
-        path, _, name = deployment["entrypoint"].partition(":")
-        assert (root / path).is_file()
-        flow_name = name.replace("_", "-")
-        if flow_name in models:
-            models[flow_name][1].model_validate(deployment["parameters"]["parameters"])
-    assert {d["entrypoint"].rpartition(":")[2].replace("_", "-") for d in deployments} == {
-        *models, "pipeline",
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ([], "Begin with silentmix demo"),
+        (["run"], "--fit-detector.steps"),
+        (["run"], "--until"),
+        (["demo"], "--unlabelled-songs"),
+        (["separate"], "--model"),
+        (["status"], "--workspace"),
+        (["ui"], "--port"),
+        (["manifests"], "query"),
+        (["manifests", "query"], "SELECT"),
+    ],
+)
+def test_every_command_has_help(
+    command: list[str],
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wide_terminal(monkeypatch)
+    assert cli.main([*command, "--help"]) == 0
+    assert expected in capsys.readouterr().out.replace("`", "")

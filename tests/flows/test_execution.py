@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prefect import flow
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter
+from prefect.runtime import task_run
 
 from flows.configuration import UserError
 from flows.execution import MAX_TASK_RUNS, dask_client, pending_batches, run_batches
@@ -45,12 +44,6 @@ def client() -> Iterator[distributed.Client]:
         yield made
 
 
-@flow
-def squares(client: distributed.Client, numbers: list[int]) -> list[int]:
-    with progress("squares", len(numbers)) as bar:
-        return list(run_batches(client, lambda number: number**2, numbers, bar))
-
-
 def fail_sometimes(
     client: distributed.Client, folder: Path, failures: int, num_batches: int = 3
 ) -> list[int]:
@@ -79,12 +72,19 @@ def fail_sometimes(
 
 
 def test_results_come_in_order_from_few_task_runs(client: distributed.Client) -> None:
-    numbers = list(range(1000))
-    state = squares(client, numbers, return_state=True)
-    assert state.result() == [number**2 for number in numbers]
-    with get_client(sync_client=True) as prefect:
-        runs = FlowRunFilter(id={"any_": [state.state_details.flow_run_id]})
-        assert len(prefect.read_task_runs(flow_run_filter=runs, limit=200)) == MAX_TASK_RUNS
+    numbers, task_runs = list(range(1000)), set()
+
+    def size(_: int) -> float:
+        task_runs.add(task_run.id)
+        return 1.0
+
+    @flow
+    def squares() -> list[int]:
+        with progress("squares", len(numbers)) as bar:
+            return list(run_batches(client, lambda number: number**2, numbers, bar, size))
+
+    assert squares() == [number**2 for number in numbers]
+    assert len(task_runs) == MAX_TASK_RUNS
 
 
 def test_a_batch_that_fails_once_is_tried_again(client: distributed.Client, tmp_path: Path) -> None:

@@ -55,7 +55,12 @@ def test_a_stage_takes_the_fields_at_the_top_and_its_own() -> None:
 
 @pytest.mark.parametrize(
     ("config", "expected"),
-    [({"colour": 1}, "unknown field 'colour'"), ({"score": {"x": 1}}, "score has no field 'x'")],
+    [
+        ({"colour": 1}, "unknown field 'colour'.* and the sections score$"),
+        ({1: 2}, "unknown field 1"),
+        ({"score": {"x": 1}}, "score has no field 'x'"),
+        ({"score": [1]}, r"score is a section with fields, not \[1\]"),
+    ],
 )
 def test_unknown_fields_are_named(config: dict[str, object], expected: str) -> None:
     with pytest.raises(UserError, match=expected):

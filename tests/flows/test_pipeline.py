@@ -12,11 +12,13 @@ from flows.calibration import calibrated, require_evidence
 from flows.configuration import UserError
 from flows.extract import ExtractParameters, extract
 from flows.ingest import IngestParameters, ingest
-from flows.pipeline import pipeline
-from flows.score import ScoreParameters, score
+from flows.pipeline import STAGES, PipelineParameters, pipeline
+from flows.score import ScoreBatch, ScoreParameters, score, score_batch
+from storage.manifests import Manifests, Partition
 from storage.reading import CropReader
+from storage.weights import load_tensors, save_tensors
 from storage.workspace import Workspace
-from tests.flows.conftest import BROKEN, Corpus, Finished, content, play, write
+from tests.flows.conftest import BROKEN, Corpus, Finished, assert_same, content, play, write
 
 
 def test_every_stage_leaves_rows_that_belong_together(finished: Finished) -> None:
@@ -38,7 +40,10 @@ def test_every_stage_leaves_rows_that_belong_together(finished: Finished) -> Non
     evaluated = {(row["model_id"], row["source"]) for row in finished.rows("evaluations")}
     assert evaluated == {(model, source) for model in models for source in SOURCES}
     assert len(models) == 2
-    assert {row["outcome"] for row in finished.rows("runs")} == {"completed"}
+    for result in finished.results:
+        runs = finished.manifests.rows(Partition("runs", result.corpus, result.fingerprint))
+        first = min(runs, key=lambda row: row["started_at"])
+        assert (first["stage"], first["outcome"]) == (result.stage, "completed")
 
 
 def test_what_cannot_be_used_is_rejected_with_its_reason(finished: Finished) -> None:
@@ -74,7 +79,8 @@ def test_running_again_does_nothing(finished: Finished) -> None:
 
 def test_another_parameter_gives_a_partition_beside_the_old_one(finished: Finished) -> None:
     corpus = finished.parameters.corpus
-    [old] = finished.manifests.partitions("segments", corpus)
+    [extracted] = [result for result in finished.results if result.stage == "extract"]
+    old = Partition("segments", corpus, extracted.fingerprint)
     before = list(finished.manifests.rows(old))
     options = {name: getattr(finished.parameters.extract, name)
                for name in type(finished.parameters.extract).model_fields}  # fmt: skip
@@ -86,19 +92,22 @@ def test_another_parameter_gives_a_partition_beside_the_old_one(finished: Finish
     )
     assert result.fingerprint != old.fingerprint
     assert list(finished.manifests.rows(old)) == before
-    [new] = set(finished.manifests.partitions("segments", corpus)) - {old}
+    new = Partition("segments", corpus, result.fingerprint)
     assert all(row["duration_s"] >= 2.0 for row in finished.manifests.rows(new))
 
 
-def test_workers_and_batches_change_no_row(finished: Finished, corpus: Corpus) -> None:
+def test_the_same_music_under_another_name_is_all_duplicates(
+    finished: Finished, corpus: Corpus
+) -> None:
     location = finished.workspace.location
-    common = {"workspace": location, "workers": 2, "source": str(corpus.unlabelled)}
+    common = {"workspace": location, "workers": 1, "source": str(corpus.unlabelled)}
+    audio = finished.workspace.find("audio")
     again = ingest(IngestParameters(**common, corpus="again", batch_files=3))
     assert again.fingerprint == finished.only("tracks", "music").fingerprint
-    # the same music under another name: everything is a duplicate of the first corpus
     assert again.counts["tracks"] == 0
     assert {row["reason"] for row in finished.manifests.rows(finished.only("rejects", "again"))} \
         == {*BROKEN.values()}  # fmt: skip
+    assert finished.workspace.find("audio") == audio
 
 
 def test_a_lost_part_is_made_again_byte_for_byte(finished: Finished) -> None:
@@ -127,6 +136,27 @@ def test_a_track_that_cannot_be_scored_stops_no_other(finished: Finished, tmp_pa
     [reject] = Finished(workspace, finished.parameters, []).rows("rejects")
     assert reject["stage"] == "score"
     assert Path(broken).stem == reject["item"]
+
+
+def test_a_detector_that_gives_nan_scores_nothing(finished: Finished, tmp_path: Path) -> None:
+    workspace = Workspace(str(tmp_path / "w"), create=True)
+    detector = registry.names(finished.workspace, "detectors")[0]
+    folder = f"detectors/{detector}"
+    tensors, _ = load_tensors(finished.workspace, f"{folder}/{registry.WEIGHTS}")
+    broken = {name: np.full_like(value, np.nan) for name, value in tensors.items()}
+    save_tensors(workspace, f"{folder}/{registry.WEIGHTS}", broken)
+    description = finished.workspace.read(f"{folder}/{registry.DESCRIPTION}")
+    workspace.put_bytes(f"{folder}/{registry.DESCRIPTION}", description)
+    track = finished.rows("tracks")[0]
+    workspace.put_bytes(track["path"], finished.workspace.read(track["path"]))
+    target = Partition("scores", "music", "f1")
+    counts = score_batch(ScoreBatch(target, workspace, detector, "cpu", 1, [track]))
+    assert (counts["tracks"], counts["rejected"]) == (0, 1)
+    manifests = Manifests(workspace)
+    assert manifests.count(target) == 0
+    assert manifests.items(target) == {track["track_id"]}
+    [reject] = manifests.rows(Partition("rejects", "music", "f1"))
+    assert (reject["reason"], reject["detail"]) == ("not_scored", "the detector gave NaN")
 
 
 def test_new_files_are_added_and_lost_ones_stay(tmp_path: Path) -> None:
@@ -163,16 +193,17 @@ def test_a_foreign_detector_is_refused(finished: Finished, tmp_path: Path) -> No
         registry.load_detector(workspace, name, "cpu")
 
 
-def test_the_rows_do_not_depend_on_where_the_workspace_is(
-    finished: Finished, tmp_path: Path
-) -> None:
+def test_workers_batches_and_places_change_no_row(finished: Finished, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere"
-    parameters = finished.parameters.model_copy(
-        update={"workspace": str(other), "until_stage": "score"}
-    )
-    pipeline(parameters)
-    mine, theirs = content(Workspace(str(other))), content(finished.workspace)
-    for table in ("stems", "activity"):
-        assert mine[table] == theirs[table]
-    assert set(mine["tracks"]) <= set(theirs["tracks"])
-    assert set(mine["scores"]) <= set(theirs["scores"])
+    settings = finished.parameters.model_dump() | {
+        "workspace": str(other), "workers": 2, "until_stage": "remix"
+    }  # fmt: skip
+    settings["ingest"]["batch_files"] = 3
+    settings["score"]["batch_tracks"] = 2
+    results = pipeline(PipelineParameters.model_validate(settings))
+    assert [result.stage for result in results] == ["ingest", "ingest", *STAGES[1:5]]
+    mine = content(Workspace(str(other)))
+    assert {partition.table for partition in mine} == {
+        "tracks", "rejects", "stems", "activity", "scores", "segments", "remixes"
+    }  # fmt: skip
+    assert_same(mine, content(finished.workspace))

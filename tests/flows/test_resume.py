@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from flows import registry
+from storage.schemas import TABLES
 from storage.workspace import Workspace
-from tests.flows.conftest import Corpus, Finished, content
+from tests.flows.conftest import Corpus, Finished, assert_same, content
 
 POLL_S = 0.02
 TIMEOUT_S = 400
@@ -64,12 +66,15 @@ def test_killed_in_score_and_in_train(corpus: Corpus, finished: Finished, tmp_pa
     output = process.communicate(timeout=TIMEOUT_S)[0].decode()
     assert process.returncode == 0, output
 
-    mine, undisturbed = content(Workspace(str(root))), content(finished.workspace)
-    for table, rows in mine.items():
-        # other tests add partitions to the shared workspace
-        assert set(rows) <= set(undisturbed[table]), table
-    assert mine["evaluations"] == undisturbed["evaluations"]
-    assert mine["remixes"] == undisturbed["remixes"]
+    continued = Workspace(str(root))
+    mine = content(continued)
+    assert {partition.table for partition in mine} == set(TABLES) - {"runs"}
+    assert_same(mine, content(finished.workspace))
+    for kind in ("detectors", "models"):
+        assert registry.names(continued, kind) == registry.names(finished.workspace, kind)
+        for name in registry.names(continued, kind):
+            weights = f"{kind}/{name}/{registry.WEIGHTS}"
+            assert continued.read(weights) == finished.workspace.read(weights)
     assert not list(root.rglob("*.tmp"))
     assert not list(root.glob("models/*/checkpoint*"))
 

@@ -200,6 +200,14 @@ def test_chunks_before_the_samples_are_passed_over() -> None:
     assert (layout.data_start, layout.num_samples) == (44 + len(extra), 10)
 
 
+def test_a_length_above_4_gib_is_in_the_extended_header() -> None:
+    for length in (2**30, 2**33):  # of 4 bytes each
+        layout = parse_wav_header(wav_header(length, RATE), "a.wav")
+        assert wav_header(length, RATE)[:4] == b"RF64"
+        assert (layout.num_samples, layout.num_channels, layout.sample_rate) == (length, 2, RATE)
+        assert layout.data_start == len(wav_header(length, RATE))
+
+
 @pytest.mark.s3
 def test_crops_come_from_s3_also_after_a_fork() -> None:
     with s3_bucket() as url:

@@ -1,0 +1,112 @@
+"""Every stage run leaves a row in ``runs``, whatever comes of it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.configuration import UserError
+from flows.parameters import StageParameters
+from flows.stage import StageResult, StageRun, stage_run
+from storage.manifests import Manifests, Partition
+from storage.workspace import Workspace
+
+RUNS = Partition("runs", "music", "f1")
+
+
+@pytest.fixture
+def workspace() -> Workspace:
+    return Workspace(f"memory://{uuid.uuid4().hex}", create=True)
+
+
+def run_and_read(workspace: Workspace, error: BaseException | None) -> dict[str, Any]:
+    """The row of a stage run that counted three things, then raised."""
+    parameters = StageParameters(workspace=workspace.location, workers=3)
+
+    def work(run: StageRun) -> None:
+        run.count(tracks=1)
+        run.count(tracks=2)
+        if error is not None:
+            raise error
+
+    def stage() -> StageResult:
+        with stage_run(
+            "score", parameters, corpus="music", fingerprint="f1", workspace=workspace
+        ) as run:
+            work(run)
+            return run.result()
+
+    if error is None:
+        result = stage()
+        assert result.counts == {"tracks": 3}
+        assert not result.already_done
+    else:
+        with pytest.raises(type(error)):
+            stage()
+    [row] = Manifests(workspace).rows(RUNS)
+    return row
+
+
+def test_a_run_that_ends_well(workspace: Workspace) -> None:
+    row = run_and_read(workspace, None)
+    assert (row["outcome"], row["message"]) == ("completed", "")
+    assert json.loads(row["counts"]) == {"tracks": 3}
+    assert json.loads(row["parameters"])["workers"] == 3
+    assert json.loads(row["versions"]).keys() >= {"python", "torch", "silentmix", "prefect"}
+    assert row["duration_s"] >= 0
+    assert row["flow_run_id"] == ""
+
+
+def test_a_run_that_fails_says_why(workspace: Workspace) -> None:
+    row = run_and_read(workspace, UserError("no such detector"))
+    assert (row["outcome"], row["message"]) == ("failed", "UserError: no such detector")
+    assert json.loads(row["counts"]) == {"tracks": 3}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
+def test_a_run_that_is_interrupted(workspace: Workspace, error: BaseException) -> None:
+    assert run_and_read(workspace, error)["outcome"] == "cancelled"
+
+
+def test_what_failed_does_not_count_as_the_latest(workspace: Workspace) -> None:
+    """The stage after reads what was completed last, not what was begun last."""
+    manifests = Manifests(workspace)
+    row = {
+        "segment_id": "s", "track_id": "t", "path": "p", "track_num_samples": 1,
+        "start_sample": 0, "stop_sample": 1, "duration_s": 1.0, "silent_sources": ["bass"],
+        "mean_probability": [1.0], "min_probability": [1.0], "level_db": 0.0,
+        "detector_id": "d", "scores_fingerprint": "f", "policy": "{}",
+    }  # fmt: skip
+    for name, error in (("f9", None), ("f1", None), ("f5", ValueError())):
+        partition = Partition("segments", "music", name)
+        manifests.write(partition, [name], [row])
+        try:
+            with stage_run(
+                "extract",
+                StageParameters(),
+                corpus="music",
+                fingerprint=name,
+                workspace=workspace,
+            ):
+                if error is not None:
+                    raise error
+        except ValueError:
+            continue
+    assert manifests.latest("segments", "music").fingerprint == "f1"
+    assert manifests.latest("segments", "music", "f9").fingerprint == "f9"
+
+
+def test_the_row_names_the_flow_run(workspace: Workspace) -> None:
+    @flow
+    def stage() -> str:
+        run_and_read(workspace, None)
+        return str(flow_run.id)
+
+    name = stage()
+    [row] = Manifests(workspace).rows(RUNS)
+    assert row["flow_run_id"] == name
