@@ -93,26 +93,50 @@ def extract(parameters: ExtractParameters) -> StageResult:
 
 
 def extract_batch(batch: ExtractBatch) -> dict[str, float]:
-    """Extract from one row group of scores, and write its part of ``segments``."""
+    """Extract from one row group of scores, and write its part of ``segments``.
+
+    A track whose scores are no probabilities is rejected.
+
+    Returns:
+        How many tracks were read and rejected, and segments found.
+    """
     manifests = Manifests(batch.workspace)
     done = manifests.items(batch.target)
     tracks = [
         row for row in manifests.read_row_group(batch.row_group) if row["track_id"] not in done
     ]
-    rows = [
-        segment_row(track, segment, batch.scores.fingerprint, batch.policy_json)
-        for track in tracks
-        for segment in extract_segments(
-            np.array(track["silence_probability"], dtype=np.float32),
-            np.array(track["level_db"], dtype=np.float32),
-            batch.thresholds,
-            batch.policy,
-            num_samples=track["num_samples"],
-            hop_samples=track["hop_samples"],
-        )
-    ]
-    manifests.write(batch.target, [track["track_id"] for track in tracks], rows)
-    return {"tracks": len(tracks), "new_segments": len(rows)}
+    rows, rejects = [], []
+    for track in tracks:
+        try:
+            segments = extract_segments(
+                np.array(track["silence_probability"], dtype=np.float32),
+                np.array(track["level_db"], dtype=np.float32),
+                batch.thresholds,
+                batch.policy,
+                num_samples=track["num_samples"],
+                hop_samples=track["hop_samples"],
+            )
+        except ValueError as error:
+            rejects.append(
+                {
+                    "stage": STAGE,
+                    "item": track["track_id"],
+                    "source_bytes": 0,
+                    "reason": "bad_scores",
+                    "detail": str(error),
+                }
+            )
+            continue
+        rows += [
+            segment_row(track, segment, batch.scores.fingerprint, batch.policy_json)
+            for segment in segments
+        ]
+    items = [track["track_id"] for track in tracks]
+    if rejects:
+        corpus, name = batch.target.corpus, batch.target.fingerprint
+        manifests.write(Partition("rejects", corpus, name), items, rejects)
+    manifests.write(batch.target, items, rows)
+    return {"tracks": len(tracks), "rejected": len(rejects), "new_segments": len(rows)}
 
 
 def segment_row(
