@@ -87,8 +87,10 @@ def require_evidence(num_songs: int, corpus: str, options: PolicyOptions) -> Non
         )
 
 
-def calibrated(workspace: Workspace, detector: str, options: PolicyOptions) -> Calibration:
-    """The detector's thresholds for these options: computed once, then read back.
+def calibrated(
+    workspace: Workspace, detector: str, options: PolicyOptions, *, keep: bool = True
+) -> Calibration:
+    """The detector's thresholds for these options: computed once, kept, and read back from then on.
 
     Raises:
         UserError: the detector is a foreign one, or the songs held out are too few for the
@@ -122,7 +124,8 @@ def calibrated(workspace: Workspace, detector: str, options: PolicyOptions) -> C
             f"detector {detector}: {error} (add songs to valid/, lower target_precision, or set "
             "allow_insufficient_evidence)"
         ) from error
-    workspace.put_json(path, calibration.to_json())
+    if keep:
+        workspace.put_json(path, calibration.to_json())
     return calibration
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from prefect import flow
+from prefect.logging import get_run_logger
 from pydantic import Field
 
 from demucs_core import SAMPLE_RATE, SOURCES
@@ -16,6 +17,7 @@ from demucs_core.extraction import ExtractionPolicy, Segment, extract_segments
 from flows import registry
 from flows.calibration import PolicyOptions, calibrated
 from flows.execution import dask_client, run_batches
+from flows.nearest_policy import why_nothing
 from flows.parameters import CorpusName, StageParameters
 from flows.plots import bars
 from flows.progress import progress
@@ -88,7 +90,12 @@ def extract(parameters: ExtractParameters) -> StageResult:
             with dask_client(parameters) as client, progress(STAGE, len(batches)) as bar:
                 for counts in run_batches(client, extract_batch, batches, bar):
                     run.count(**counts)
-        _summarise(run, segments)
+        minutes = silent_minutes(manifests, segments)
+        if missed := [source for source, found in minutes.items() if not found]:
+            run.notes += why_nothing(manifests, scores, detector, parameters, missed)
+            for note in run.notes:
+                get_run_logger().warning("%s", note)
+        _summarise(run, segments, minutes)
         return run.result()
 
 
@@ -181,8 +188,7 @@ def silent_minutes(manifests: Manifests, segments: Partition) -> dict[str, float
     return minutes
 
 
-def _summarise(run: StageRun, segments: Partition) -> None:
-    minutes = silent_minutes(run.manifests, segments)
+def _summarise(run: StageRun, segments: Partition, minutes: dict[str, float]) -> None:
     run.counts.update({f"{source}_minutes": round(value, 2) for source, value in minutes.items()})
     run.counts["segments"] = run.manifests.count(segments)
     if run.already_done:
@@ -196,6 +202,8 @@ def _summarise(run: StageRun, segments: Partition) -> None:
         f"Minutes extracted from {segments.corpus}",
     )
     bars(run.report, "minutes", minutes, "minutes", "Minutes in which a source is silent")
+    for note in run.notes:
+        run.report.text(note)
     examples = _examples(run.manifests, segments)
     names = _file_names(run.manifests, segments.corpus, {row["track_id"] for row in examples})
     for row in examples:
