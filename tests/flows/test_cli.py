@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from rich.console import Console
 
 from flows import cli, commands
 from flows.commands import STAGE_FLOWS
@@ -261,8 +262,7 @@ def test_status_and_manifests(finished: Finished, capsys: pytest.CaptureFixture[
 
 def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal in which no name of an option is broken over two lines."""
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setattr(commands.app, "console", Console(width=250))
 
 
 @pytest.mark.parametrize("stage", STAGE_FLOWS)

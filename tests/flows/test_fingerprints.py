@@ -74,7 +74,7 @@ def test_labels_made_otherwise_make_another_detector_and_other_remixes(
 ) -> None:
     """The songs are the same, but not what is known of them."""
     names = []
-    for options in ({}, {"relative_db": -20.0}, {"close_gap_s": 0.9}, {}):
+    for options in ({}, {"relative_db": -20.0}, {"close_gap_s": 1.0}, {}):
         location = labelled(f"w{len(names)}", **options).location
         names.append(
             (
