@@ -129,7 +129,8 @@ def misfit(fit: Fit, max_tempo_change: float, max_key_steps: int) -> float:
 def best_fits(fits: Sequence[Fit], max_tempo_change: float, max_key_steps: int) -> list[int]:
     """Places of all that fit; where none does, of the nearest, one or several alike."""
     misfits = [misfit(fit, max_tempo_change, max_key_steps) for fit in fits]
-    return [place for place, value in enumerate(misfits) if value == min(misfits)]
+    least = min(misfits, default=0.0)
+    return [place for place, value in enumerate(misfits) if value == least]
 
 
 def _major_tonic(key: TempoKey) -> int:
