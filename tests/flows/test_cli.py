@@ -227,6 +227,9 @@ def test_a_stage_alone_is_configured_as_in_the_chain(
     fields = commands._from_config(config, "fit-detector")
     assert fields == {"min_songs": 3, "guard_s": 0.25, "steps": 5,
                       "workspace": finished.workspace.location}  # fmt: skip
+    policy = {"min_songs": 3, "guard_s": 0.5, "workspace": finished.workspace.location}
+    for command in ("yields", "forecast"):
+        assert commands._from_config(config, command) == policy
     asked: list[DemoParameters] = []
     monkeypatch.setattr(commands, "run_demo", lambda parameters, _: asked.append(parameters))
     assert cli.main(["demo", "--config", config]) == 0
@@ -284,6 +287,8 @@ def test_help_names_every_field(
         (["run"], "--until"),
         (["demo"], "--unlabelled-songs"),
         (["separate"], "--model"),
+        (["yields"], "--thresholds"),
+        (["forecast"], "--sample"),
         (["status"], "--workspace"),
         (["ui"], "--port"),
         (["manifests"], "query"),

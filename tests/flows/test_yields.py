@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from demucs_core import SOURCES
 from flows import cli, registry
@@ -16,7 +18,7 @@ from flows.commands import print_results
 from flows.configuration import UserError
 from flows.execution import dask_client
 from flows.extract import ExtractParameters, extract, silent_minutes
-from flows.forecast import ForecastParameters, draw_sample, forecast
+from flows.forecast import ForecastParameters, draw_sample, forecast, print_forecast
 from flows.parameters import StageParameters
 from flows.score import ScoreParameters, score, scores_fingerprint
 from flows.yields import YieldsParameters, yields
@@ -133,8 +135,13 @@ def test_a_forecast_scores_a_sample_and_the_rest_is_scored_later(
     assert made.hours == pytest.approx(5 * 7 / 3600, rel=0.02)
     for found in made.sources.values():
         assert 0 <= found.low_hours <= found.hours <= found.high_hours <= made.hours
+    printed = io.StringIO()
+    print_forecast(made, Console(file=printed, width=300))
+    assert "3 of 5 tracks sampled" in printed.getvalue()
+    assert "scoring the rest would take" in printed.getvalue()
     again = forecast(ForecastParameters(**given, sample=3, seed=1))
     assert again.scoring_hours is None
+    assert "was not measured" in again.summary()
     assert again.sources == made.sources
     assert manifests.items(scores) == drawn
     runs = manifests.rows(Partition("runs", "music", scores.fingerprint))
