@@ -28,6 +28,9 @@ class ExampleStream(Dataset[Example]):
     seed and on ``i`` only: a run that resumes at step k asks for ``k * batch_size`` and so on, and
     sees what it would have seen; loader processes may make examples in any order.
 
+    Weak examples are drawn evenly over the sources that they tell about, and for a source evenly
+    over the groups that they make: what is common in a corpus doesn't crowd out what is rare.
+
     The first examples of a batch are the weak ones. Where their share is no whole number, batches
     alternate between the numbers around it, so that the average keeps to the share.
 
@@ -94,7 +97,7 @@ class ExampleStream(Dataset[Example]):
         self.weak_weight = weak_weight
         self.masked = masked
         self.augmentation = augmentation or Augmentation()
-        self._pools = _pools_by_source(remixes, num_sources)
+        self._pools = _pools(remixes, num_sources)
 
     def __len__(self) -> int:
         return self.steps * self.batch_size
@@ -125,7 +128,8 @@ class ExampleStream(Dataset[Example]):
                 crop_samples=self.crop_samples,
                 augmentation=self.augmentation,
             )
-        pool = self._pools[rng.integers(len(self._pools))]
+        by_groups = self._pools[rng.integers(len(self._pools))]
+        pool = by_groups[rng.integers(len(by_groups))]
         example = weak_example(
             rng,
             self.remixes[pool[rng.integers(len(pool))]],
@@ -149,9 +153,12 @@ def taught_sources(remix: Remix, num_sources: int) -> tuple[int, ...]:
     return tuple([stem.source for stem in remix.added] + alone) or remix.silent
 
 
-def _pools_by_source(remixes: Sequence[Remix], num_sources: int) -> list[list[int]]:
-    """Return, for each source that any recipe tells about, the places of those recipes."""
-    pools: dict[int, list[int]] = {}
+def _pools(remixes: Sequence[Remix], num_sources: int) -> list[list[list[int]]]:
+    """Return the places of recipes: by source that they tell about, then by groups that they make.
+
+    The silent sources decide the groups of an example: each of them alone, and the others' sum.
+    """
+    pools: dict[int, dict[tuple[int, ...], list[int]]] = {}
     for place, remix in enumerate(remixes):
         sources = taught_sources(remix, num_sources)
         wrong = [source for source in remix.silent if not 0 <= source < num_sources]
@@ -161,5 +168,6 @@ def _pools_by_source(remixes: Sequence[Remix], num_sources: int) -> list[list[in
                 f"0 to {num_sources - 1}"
             )
         for source in sources:
-            pools.setdefault(source, []).append(place)
-    return [pools[source] for source in sorted(pools)]
+            by_groups = pools.setdefault(source, {})
+            by_groups.setdefault(tuple(sorted(remix.silent)), []).append(place)
+    return [[pools[source][groups] for groups in sorted(pools[source])] for source in sorted(pools)]

@@ -103,7 +103,7 @@ def extract_segments(
     is the length of the track, ``F * hop_samples`` if not given. Raises `ValueError` for shapes
     that do not fit, a threshold that is NaN and a probability that is NaN or outside [0, 1].
     """
-    log_odds = _checked_log_odds(probability, level_db)
+    log_odds = checked_log_odds(probability, level_db)
     if len(thresholds) != len(log_odds):
         raise ValueError(f"{len(thresholds)} thresholds for {len(log_odds)} sources")
     frame_rate = sample_rate / hop_samples
@@ -187,9 +187,14 @@ def to_log_odds(probability: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.clip(log_odds, -LOG_ODDS_LIMIT, LOG_ODDS_LIMIT)
 
 
-def _checked_log_odds(
+def checked_log_odds(
     probability: NDArray[np.float32], level_db: NDArray[np.float32]
 ) -> NDArray[np.float64]:
+    """Log-odds ``(S, F)`` of a track's probabilities ``(S, F)``, if they and its levels are sound.
+
+    Raises `ValueError` for shapes that do not fit, a probability that is NaN or outside [0, 1],
+    and a level that is NaN.
+    """
     if probability.ndim != 2 or level_db.shape != probability.shape[1:]:
         raise ValueError(
             f"probabilities have shape {probability.shape} and levels {level_db.shape}: "

@@ -16,9 +16,9 @@ from demucs_core.extraction import (
     ExtractionPolicy,
     Segment,
     audible_frames,
+    checked_log_odds,
     silent_frames,
     threshold_log_odds,
-    to_log_odds,
 )
 from demucs_core.runs import fill_runs, find_runs
 
@@ -37,11 +37,11 @@ def yield_table(
 
     For each threshold (probability, the same for all sources) and minimum length, everything else
     as `policy` has it. Writes nothing; sum over tracks for a corpus. `probability` is ``(S, F)``
-    and `level_db` ``(F,)``, as for `extract_segments`.
+    and `level_db` ``(F,)``, as for `extract_segments`, and are refused as there.
     """
     frame_rate = sample_rate / hop_samples
     gate = audible_frames(level_db, policy, frame_rate)
-    log_odds = to_log_odds(probability)
+    log_odds = checked_log_odds(probability, level_db)
     shortest = replace(policy, min_duration_s=min(min_durations_s))
     min_frames = np.array(
         [

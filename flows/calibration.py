@@ -87,17 +87,27 @@ def require_evidence(num_songs: int, corpus: str, options: PolicyOptions) -> Non
         )
 
 
-def calibrated(workspace: Workspace, detector: str, options: PolicyOptions) -> Calibration:
-    """The detector's thresholds for these options: computed once, then read back.
+def calibrated(
+    workspace: Workspace, detector: str, options: PolicyOptions, *, keep: bool = True
+) -> Calibration:
+    """The detector's thresholds for these options: computed once, kept, and read back from then on.
 
     Raises:
-        UserError: the songs held out are too few for the target; says how many more it takes.
+        UserError: the detector is a foreign one, or the songs held out are too few for the
+            target; says how many more it takes.
     """
+    registry.require_own_detector(workspace, detector)
     values = {name: getattr(options, name) for name in PolicyOptions.model_fields}
     name = fingerprint("calibrate", VERSION, detector=detector, **values)
     path = f"detectors/{detector}/calibrations/{name}.json"
     if workspace.exists(path):
-        return Calibration.from_json(workspace.read_json(path))
+        try:
+            return Calibration.from_json(workspace.read_json(path))
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{workspace.url(path)}: no calibration that this silentmix knows ({error}); "
+                "remove the file to calibrate anew"
+            ) from error
     description = registry.describe(workspace, "detectors", detector)
     try:
         calibration = calibrate(
@@ -114,7 +124,8 @@ def calibrated(workspace: Workspace, detector: str, options: PolicyOptions) -> C
             f"detector {detector}: {error} (add songs to valid/, lower target_precision, or set "
             "allow_insufficient_evidence)"
         ) from error
-    workspace.put_json(path, calibration.to_json())
+    if keep:
+        workspace.put_json(path, calibration.to_json())
     return calibration
 
 

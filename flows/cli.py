@@ -14,7 +14,10 @@ DEFAULT_WORKSPACE = "workspace"
 DEMO_WORKSPACE = "demo-workspace"
 CREATING = ("run", "demo", "ingest")
 FIRST_STAGE = "ingest"
-FLOWS = (*CREATING, "fit-detector", "score", "extract", "remix", "train", "evaluate")
+FLOWS = (
+    *CREATING, "fit-detector", "score", "extract", "remix", "train", "evaluate", "yields",
+    "forecast",
+)  # fmt: skip
 READING = ("status", "manifests", "ui")
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130

@@ -27,6 +27,7 @@ from flows.demo import DemoParameters, run_demo
 from flows.evaluate import EvaluateParameters, Evaluation, evaluate
 from flows.extract import ExtractParameters, extract
 from flows.fit_detector import FitDetectorParameters, fit_detector
+from flows.forecast import ForecastParameters, forecast, print_forecast
 from flows.ingest import IngestParameters, ingest
 from flows.parameters import describe
 from flows.pipeline import STAGES, PipelineParameters, Stage, pipeline
@@ -36,6 +37,7 @@ from flows.separate import SeparateParameters, separate_files
 from flows.server import DEFAULT_PORT, configure_prefect, serve_ui
 from flows.stage import StageResult
 from flows.train import TrainParameters, train
+from flows.yields import YieldsParameters, print_yields, yields
 from storage.discovery import DiscoveryError
 from storage.labelled import LabelledSetError
 from storage.listing import shown
@@ -56,6 +58,9 @@ STAGE_FLOWS: dict[str, tuple[Callable[[Any], Any], type[BaseModel]]] = {
     "train": (train, TrainParameters),
     "evaluate": (evaluate, EvaluateParameters),
 }
+
+POLICY_READERS = ("fit-detector", "yields", "forecast")
+"""Commands that take the extraction policy from the configuration of ``extract``."""
 
 app = cyclopts.App(
     name="silentmix",
@@ -111,6 +116,8 @@ def _from_config(path: str, command: str) -> dict[str, Any]:
     known = {name: set(model.model_fields) for name, (_, model) in STAGE_FLOWS.items()}
     known |= {"demo": set(DemoParameters.model_fields)}
     known |= {"separate": set(SeparateParameters.model_fields)}
+    known |= {"yields": set(YieldsParameters.model_fields)}
+    known |= {"forecast": set(ForecastParameters.model_fields)}
     known[""] = set(PipelineParameters.model_fields) - {name.replace("-", "_") for name in STAGES}
     if command == "run":
         stage_section(loaded, "", known)
@@ -118,7 +125,7 @@ def _from_config(path: str, command: str) -> dict[str, Any]:
     if command not in known:
         return {key: loaded[key] for key in stage_section(loaded, "", known) if key == "workspace"}
     fields = stage_section(loaded, command, known)
-    if command == "fit-detector":  # the policy that its thresholds are for, as in a `run`
+    if command in POLICY_READERS:  # the policy that thresholds are for, as in a `run`
         policy = stage_section(loaded, "extract", known)
         fields = {key: policy[key] for key in PolicyOptions.model_fields if key in policy} | fields
     return fields
@@ -162,6 +169,30 @@ def demo_command(
 ) -> None:
     """Make a corpus and run the whole pipeline on it: about ten minutes on two cores."""
     run_demo(parameters, console)
+
+
+@app.command(name="yields", group=results_group)
+def yields_command(
+    parameters: Annotated[YieldsParameters, Parameter(name="*")] = YieldsParameters(),  # noqa: B008
+) -> None:
+    """Show what other thresholds and minimum lengths would extract; writes nothing.
+
+    Minutes a source over a scored corpus, with the calibrated choice marked. Run it before
+    `extract`, to choose a policy by looking.
+    """
+    print_yields(yields(parameters), console)
+
+
+@app.command(name="forecast", group=results_group)
+def forecast_command(
+    parameters: Annotated[ForecastParameters, Parameter(name="*")] = ForecastParameters(),  # noqa: B008
+) -> None:
+    """Say from a small sample what a corpus would give, before all of it is scored.
+
+    Scores a random sample of its tracks, and tells the hours a source that the policy would
+    extract from the whole corpus, and how long scoring the rest would take. The scores are kept.
+    """
+    print_forecast(forecast(parameters), console)
 
 
 @app.command(name="separate", group=results_group)
@@ -236,3 +267,6 @@ def print_results(results: Sequence[StageResult]) -> None:
         made = f"{result.fingerprint}{' (was done)' if result.already_done else ''}"
         table.add_row(result.stage, result.corpus, made, counts)
     console.print(table)
+    for result in results:
+        for note in result.notes:
+            console.print(f"{result.stage} {result.corpus}: {note}", markup=False, highlight=False)

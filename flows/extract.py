@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from prefect import flow
+from prefect.logging import get_run_logger
 from pydantic import Field
 
 from demucs_core import SAMPLE_RATE, SOURCES
@@ -16,6 +17,7 @@ from demucs_core.extraction import ExtractionPolicy, Segment, extract_segments
 from flows import registry
 from flows.calibration import PolicyOptions, calibrated
 from flows.execution import dask_client, run_batches
+from flows.nearest_policy import why_nothing
 from flows.parameters import CorpusName, StageParameters
 from flows.plots import bars
 from flows.progress import progress
@@ -88,31 +90,60 @@ def extract(parameters: ExtractParameters) -> StageResult:
             with dask_client(parameters) as client, progress(STAGE, len(batches)) as bar:
                 for counts in run_batches(client, extract_batch, batches, bar):
                     run.count(**counts)
-        _summarise(run, segments)
+        minutes = silent_minutes(manifests, segments)
+        if missed := [source for source, found in minutes.items() if not found]:
+            run.notes += why_nothing(manifests, scores, detector, parameters, missed)
+            for note in run.notes:
+                get_run_logger().warning("%s", note)
+        _summarise(run, segments, minutes)
         return run.result()
 
 
 def extract_batch(batch: ExtractBatch) -> dict[str, float]:
-    """Extract from one row group of scores, and write its part of ``segments``."""
+    """Extract from one row group of scores, and write its part of ``segments``.
+
+    A track whose scores are no probabilities is rejected.
+
+    Returns:
+        How many tracks were read and rejected, and segments found.
+    """
     manifests = Manifests(batch.workspace)
     done = manifests.items(batch.target)
     tracks = [
         row for row in manifests.read_row_group(batch.row_group) if row["track_id"] not in done
     ]
-    rows = [
-        segment_row(track, segment, batch.scores.fingerprint, batch.policy_json)
-        for track in tracks
-        for segment in extract_segments(
-            np.array(track["silence_probability"], dtype=np.float32),
-            np.array(track["level_db"], dtype=np.float32),
-            batch.thresholds,
-            batch.policy,
-            num_samples=track["num_samples"],
-            hop_samples=track["hop_samples"],
-        )
-    ]
-    manifests.write(batch.target, [track["track_id"] for track in tracks], rows)
-    return {"tracks": len(tracks), "new_segments": len(rows)}
+    rows, rejects = [], []
+    for track in tracks:
+        try:
+            segments = extract_segments(
+                np.array(track["silence_probability"], dtype=np.float32),
+                np.array(track["level_db"], dtype=np.float32),
+                batch.thresholds,
+                batch.policy,
+                num_samples=track["num_samples"],
+                hop_samples=track["hop_samples"],
+            )
+        except ValueError as error:
+            rejects.append(
+                {
+                    "stage": STAGE,
+                    "item": track["track_id"],
+                    "source_bytes": 0,
+                    "reason": "bad_scores",
+                    "detail": str(error),
+                }
+            )
+            continue
+        rows += [
+            segment_row(track, segment, batch.scores.fingerprint, batch.policy_json)
+            for segment in segments
+        ]
+    items = [track["track_id"] for track in tracks]
+    if rejects:
+        corpus, name = batch.target.corpus, batch.target.fingerprint
+        manifests.write(Partition("rejects", corpus, name), items, rejects)
+    manifests.write(batch.target, items, rows)
+    return {"tracks": len(tracks), "rejected": len(rejects), "new_segments": len(rows)}
 
 
 def segment_row(
@@ -157,8 +188,7 @@ def silent_minutes(manifests: Manifests, segments: Partition) -> dict[str, float
     return minutes
 
 
-def _summarise(run: StageRun, segments: Partition) -> None:
-    minutes = silent_minutes(run.manifests, segments)
+def _summarise(run: StageRun, segments: Partition, minutes: dict[str, float]) -> None:
     run.counts.update({f"{source}_minutes": round(value, 2) for source, value in minutes.items()})
     run.counts["segments"] = run.manifests.count(segments)
     if run.already_done:
@@ -172,6 +202,8 @@ def _summarise(run: StageRun, segments: Partition) -> None:
         f"Minutes extracted from {segments.corpus}",
     )
     bars(run.report, "minutes", minutes, "minutes", "Minutes in which a source is silent")
+    for note in run.notes:
+        run.report.text(note)
     examples = _examples(run.manifests, segments)
     names = _file_names(run.manifests, segments.corpus, {row["track_id"] for row in examples})
     for row in examples:

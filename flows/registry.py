@@ -10,8 +10,13 @@ from typing import Any
 
 import torch
 
-from demucs_core import SAMPLE_RATE, SOURCES
-from demucs_core.detector import SilenceDetector, build_detector, parse_detector_config
+from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
+from demucs_core.detector import (
+    DetectorConfig,
+    SilenceDetector,
+    build_detector,
+    parse_detector_config,
+)
 from demucs_core.models import SeparationModel, build_model
 from flows.configuration import UserError
 from storage.weights import load_tensors, save_tensors
@@ -94,22 +99,47 @@ def resolve(workspace: Workspace, kind: str, name: str) -> str:
     raise UserError(f"{workspace.location}: several {kind}, name one of {', '.join(known)}")
 
 
+def require_own_detector(workspace: Workspace, name: str) -> DetectorConfig:
+    """The configuration of a detector whose scores mean something in this workspace.
+
+    Raises:
+        UserError: unknown, of a schema this version does not know, or made for other sources,
+            another sample rate or another frame than the workspace's.
+    """
+    description = describe(workspace, "detectors", name)
+    try:
+        config = parse_detector_config(description["detector"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"detector {name!r} is of a schema that this silentmix does not know ({error}): use "
+            "the version that fitted it, or fit a detector here"
+        ) from error
+    own = (SOURCES, SAMPLE_RATE, HOP_SAMPLES)
+    if (config.sources, config.sample_rate, config.hop_samples) != own:
+        raise UserError(
+            f"detector {name!r} hears {', '.join(config.sources)} at {config.sample_rate} Hz in "
+            f"frames of {config.hop_samples} samples; this workspace holds {', '.join(SOURCES)} at "
+            f"{SAMPLE_RATE} Hz in frames of {HOP_SAMPLES}: fit a detector here"
+        )
+    return config
+
+
 @lru_cache(maxsize=2)
 def load_detector(workspace: Workspace, name: str, device: str) -> SilenceDetector:
     """A detector in evaluation mode; kept, since a worker scores many batches with it.
 
     Raises:
-        UserError: unknown, or made for other sources or another sample rate than the workspace's.
+        UserError: as :func:`require_own_detector`, or its weights are those of something else.
     """
-    config = parse_detector_config(describe(workspace, "detectors", name)["detector"])
-    if tuple(config.sources) != SOURCES or config.sample_rate != SAMPLE_RATE:
-        raise UserError(
-            f"detector {name!r} hears {', '.join(config.sources)} at {config.sample_rate} Hz; this "
-            f"workspace holds {', '.join(SOURCES)} at {SAMPLE_RATE} Hz: fit a detector here"
-        )
-    detector = build_detector(config)
+    detector = build_detector(require_own_detector(workspace, name))
     tensors, _ = load_tensors(workspace, f"detectors/{name}/{WEIGHTS}")
-    detector.load_state_dict(to_torch(tensors))
+    try:
+        detector.load_state_dict(to_torch(tensors))
+    except RuntimeError as error:
+        raise UserError(
+            f"detector {name!r}: {WEIGHTS} does not hold the weights that {DESCRIPTION} speaks of; "
+            "restore the two files together, or fit a detector here"
+        ) from error
     return detector.eval().to(device)
 
 

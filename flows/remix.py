@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -13,26 +14,27 @@ from pydantic import Field
 
 from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.examples import AddedStem, Augmentation, Remix, weak_example
+from demucs_core.matching import Fit, Match, misfit
 from demucs_core.remixing import (
-    LabelledSong,
     Recipe,
     RemixConfig,
     SilentSegment,
-    StemPool,
     draw_recipes,
 )
+from demucs_core.stem_pool import LabelledSong, StemPool
 from flows.artifacts import PLAYER_S
 from flows.execution import dask_client, run_batches
-from flows.labelled import Song, load_activity, load_songs, require_songs
+from flows.labelled import MIXTURE, Song, load_activity, load_songs, require_songs
 from flows.parameters import CorpusName, Options, StageParameters
 from flows.progress import progress
 from flows.stage import StageResult, StageRun, stage_run
+from flows.tempos import Listening, find_tempos, load_tempos, require_librosa, tempos_of
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition, RowGroup
 from storage.reading import CropReader
 from storage.workspace import Workspace
 
-STAGE, VERSION = "remix", 1
+STAGE, VERSION = "remix", 2
 PLAYERS = 6
 PLAIN = Augmentation(gain_min=1.0, gain_max=1.0, swap_channels=False, flip_sign=False)
 _defaults = RemixConfig()
@@ -60,6 +62,23 @@ class RemixOptions(Options):
     max_gain_db: float = Field(
         _defaults.max_gain_db, gt=0, description="Largest change of a stem's level in dB."
     )
+    match: Match = Field(
+        _defaults.match,
+        description="What a stem shares with the segment: nothing, tempo, key or both; drums are "
+        "matched by tempo alone. Needs the extra `matching`.",
+    )
+    max_tempo_change: float = Field(
+        _defaults.max_tempo_change,
+        gt=0,
+        lt=0.4,
+        description="Tempos fit within this share of each other, or of half or double.",
+    )
+    max_key_steps: int = Field(
+        _defaults.max_key_steps,
+        ge=0,
+        le=6,
+        description="Keys fit up to this many steps apart on the circle of fifths.",
+    )
     seed: int = Field(0, ge=0, description="Decides what is drawn.")
 
 
@@ -80,6 +99,8 @@ class RemixBatch:
     workspace: Workspace
     target: Partition
     stems: Partition
+    tempos: tuple[Partition, Partition] | None
+    """Of the labelled songs and of the corpus, where they are matched."""
     row_group: RowGroup
     config: RemixConfig
     remixes_per_segment: int
@@ -93,8 +114,16 @@ def remix(parameters: RemixParameters) -> StageResult:
     manifests = Manifests(workspace)
     segments = manifests.latest("segments", parameters.corpus, parameters.segments or None)
     stems = manifests.latest("stems", parameters.labelled)
-    require_songs(load_songs(manifests, stems, "train"), stems.corpus, "train", "remixing")
-    content = {**parameters.content(), "segments": segments.fingerprint}
+    songs = require_songs(load_songs(manifests, stems, "train"), stems.corpus, "train", "remixing")
+    tempos = None
+    if parameters.match != "none":
+        require_librosa()
+        tempos = tempos_of(parameters.labelled), tempos_of(parameters.corpus)
+    content = {
+        **parameters.content(),
+        "segments": segments.fingerprint,
+        "tempos": tempos and tempos[0].fingerprint,
+    }
     # the digest knows which songs, the fingerprint their split and what counts as silent in them
     made_from = f"{stems.fingerprint}/{manifests.digest(stems)}"
     name = fingerprint(STAGE, VERSION, stems=made_from, **content)
@@ -108,7 +137,7 @@ def remix(parameters: RemixParameters) -> StageResult:
         done = manifests.items(target)
         batches = [
             RemixBatch(
-                workspace, target, stems, group, config, parameters.remixes_per_segment,
+                workspace, target, stems, tempos, group, config, parameters.remixes_per_segment,
                 parameters.seed,
             )
             for group in manifests.row_groups(segments)
@@ -116,19 +145,39 @@ def remix(parameters: RemixParameters) -> StageResult:
         ]  # fmt: skip
         run.already_done = not batches
         if batches:
-            with dask_client(parameters) as client, progress(STAGE, len(batches)) as bar:
-                for counts in run_batches(client, remix_batch, batches, bar):
-                    run.count(**counts)
+            with dask_client(parameters) as client:
+                if tempos:
+                    find_tempos(client, manifests, tempos[0], _mixtures(songs))
+                    find_tempos(client, manifests, tempos[1], _tracks(manifests, segments))
+                with progress(STAGE, len(batches)) as bar:
+                    for counts in run_batches(client, remix_batch, batches, bar):
+                        run.count(**counts)
             _report(run, target)
         run.counts["remixes"] = manifests.count(target)
         return run.result()
 
 
+def _mixtures(songs: list[Song]) -> set[Listening]:
+    return {Listening(song.track_id, song.paths[MIXTURE], song.num_samples) for song in songs}
+
+
+def _tracks(manifests: Manifests, segments: Partition) -> set[Listening]:
+    """The tracks that have segments."""
+    columns = ["track_id", "path", "track_num_samples"]
+    return {
+        Listening(row["track_id"], row["path"], row["track_num_samples"])
+        for row in manifests.rows(segments, columns)
+    }
+
+
 @lru_cache(maxsize=1)
-def _stem_pool(workspace: Workspace, stems: Partition) -> tuple[StemPool, dict[str, Song]]:
+def _stem_pool(
+    workspace: Workspace, stems: Partition, tempos: Partition | None
+) -> tuple[StemPool, dict[str, Song]]:
     """The stems to draw from; kept, since a worker draws for many batches."""
     manifests = Manifests(workspace)
     songs = load_songs(manifests, stems, "train")
+    tempo_keys = load_tempos(manifests, tempos, {song.track_id for song in songs}) if tempos else {}
     activity = load_activity(
         manifests, Partition("activity", stems.corpus, stems.fingerprint), "train"
     )
@@ -139,6 +188,7 @@ def _stem_pool(workspace: Workspace, stems: Partition) -> tuple[StemPool, dict[s
                 num_samples=song.num_samples,
                 active=activity[song.track_id].active,
                 level_db=activity[song.track_id].level_db,
+                tempo_key=tempo_keys.get(song.track_id),
             )
             for song in songs
         ],
@@ -147,14 +197,18 @@ def _stem_pool(workspace: Workspace, stems: Partition) -> tuple[StemPool, dict[s
     return pool, {song.track_id: song for song in songs}
 
 
-def remix_batch(batch: RemixBatch) -> dict[str, float]:
+def remix_batch(batch: RemixBatch) -> dict[str, int]:
     """Draw recipes for one row group of segments, and write its part of ``remixes``."""
     manifests = Manifests(batch.workspace)
-    pool, songs = _stem_pool(batch.workspace, batch.stems)
+    pool, songs = _stem_pool(batch.workspace, batch.stems, batch.tempos and batch.tempos[0])
     done = manifests.items(batch.target)
     segments = [
         row for row in manifests.read_row_group(batch.row_group) if row["segment_id"] not in done
     ]
+    tempo_keys = {}
+    if batch.tempos:
+        track_ids = {row["track_id"] for row in segments}
+        tempo_keys = load_tempos(manifests, batch.tempos[1], track_ids)
     recipes = draw_recipes(
         [
             SilentSegment(
@@ -162,6 +216,7 @@ def remix_batch(batch: RemixBatch) -> dict[str, float]:
                 num_samples=row["stop_sample"] - row["start_sample"],
                 silent=tuple(row["silent_sources"]),
                 level_db=row["level_db"],
+                tempo_key=tempo_keys.get(row["track_id"]),
             )
             for row in segments
         ],
@@ -173,7 +228,24 @@ def remix_batch(batch: RemixBatch) -> dict[str, float]:
     by_id = {row["segment_id"]: row for row in segments}
     rows = [remix_row(by_id[recipe.segment_id], recipe, songs) for recipe in recipes]
     manifests.write(batch.target, list(by_id), rows)
-    return {"segments": len(segments)}
+    counts = {"segments": len(segments)}
+    if batch.tempos:
+        counts |= _how_they_fit(recipes, batch.config)
+    return counts
+
+
+def _how_they_fit(recipes: list[Recipe], config: RemixConfig) -> dict[str, int]:
+    """How many stems fit, are merely the nearest there is, and were not matched at all."""
+    fits = [stem.fit for recipe in recipes for stem in recipe.added]
+    looked_at = [fit for fit in fits if fit != Fit()]
+    fitting = sum(
+        not misfit(fit, config.max_tempo_change, config.max_key_steps) for fit in looked_at
+    )
+    return {
+        "fitting_stems": fitting,
+        "nearest_stems": len(looked_at) - fitting,
+        "unmatched_stems": len(fits) - len(looked_at),
+    }
 
 
 def remix_row(segment: dict[str, Any], recipe: Recipe, songs: dict[str, Song]) -> dict[str, Any]:
@@ -185,7 +257,7 @@ def remix_row(segment: dict[str, Any], recipe: Recipe, songs: dict[str, Song]) -
     return {
         **{name: segment[name] for name in copied},
         "remix_id": f"{recipe.segment_id}-{recipe.index}",
-        "weight": 1.0,
+        "confidence": math.prod(segment["mean_probability"]),
         "added": [
             {
                 "source": stem.source,
@@ -195,6 +267,8 @@ def remix_row(segment: dict[str, Any], recipe: Recipe, songs: dict[str, Song]) -
                 "start_sample": stem.stem_start_sample,
                 "num_samples": stem.stem_num_samples,
                 "gain_db": stem.gain_db,
+                "tempo_ratio": stem.fit.tempo_ratio,
+                "key_steps": stem.fit.key_steps,
             }
             for stem in recipe.added
         ],
@@ -225,8 +299,16 @@ def _report(run: StageRun, remixes: Partition) -> None:
     run.report.publish(f"Remixes of {remixes.corpus}")
 
 
-def load_recipes(manifests: Manifests, remixes: Partition) -> Iterator[Remix]:
-    """The recipes of a partition as training wants them."""
+def load_recipes(
+    manifests: Manifests, remixes: Partition, confidence_weighting: float = 0.0
+) -> Iterator[Remix]:
+    """The recipes of a partition as training wants them.
+
+    Args:
+        manifests: of the workspace.
+        remixes: the partition.
+        confidence_weighting: a recipe's weight is the detector's confidence to this power.
+    """
     index = {source: position for position, source in enumerate(SOURCES)}
     for row in manifests.rows(remixes):
         yield Remix(
@@ -246,5 +328,5 @@ def load_recipes(manifests: Manifests, remixes: Partition) -> Iterator[Remix]:
                 )
                 for stem in row["added"]
             ),
-            weight=row["weight"],
+            weight=row["confidence"] ** confidence_weighting,
         )

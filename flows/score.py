@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,32 +73,48 @@ def score(parameters: ScoreParameters) -> StageResult:
     with stage_run(
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
-        manifests = run.manifests
-        tracks = _tracks(run)
-        partition = run.partition("scores")
-        done = manifests.items(partition)
-        batches = [
-            ScoreBatch(partition, workspace, detector, device, parameters.batch_chunks, batch)
-            for batch in pending_batches(
-                tracks, done, parameters.batch_tracks, lambda track: str(track["track_id"])
-            )
-        ]
-        run.already_done = not batches
-        if batches:
-            with (
-                dask_client(parameters, in_process=device != "cpu") as client,
-                progress(STAGE, sum(len(batch.tracks) for batch in batches)) as bar,
-            ):
-                for counts in run_batches(
-                    client, score_batch, batches, bar, lambda batch: len(batch.tracks)
-                ):
-                    run.count(**counts)
-            silence_histogram(run.report, manifests, partition)
+        num_new = score_tracks(run, scorable_tracks(run), parameters, detector, device)
+        run.already_done = not num_new
+        if num_new:
+            silence_histogram(run.report, run.manifests, run.partition("scores"))
             run.report.publish(f"Scores of {parameters.corpus}")
         return run.result()
 
 
-def _tracks(run: StageRun) -> list[dict[str, Any]]:
+def score_tracks(
+    run: StageRun,
+    tracks: Sequence[dict[str, Any]],
+    parameters: ScoreParameters,
+    detector: str,
+    device: str,
+) -> int:
+    """Score those of a corpus's tracks that are not scored yet; returns how many those were."""
+    partition = run.partition("scores")
+    batches = [
+        ScoreBatch(partition, run.workspace, detector, device, parameters.batch_chunks, batch)
+        for batch in pending_batches(
+            tracks,
+            run.manifests.items(partition),
+            parameters.batch_tracks,
+            lambda track: str(track["track_id"]),
+        )
+    ]
+    num_new = sum(len(batch.tracks) for batch in batches)
+    if batches:
+        with (
+            dask_client(parameters, in_process=device != "cpu") as client,
+            progress(run.stage, num_new) as bar,
+        ):
+            started = time.monotonic()
+            for counts in run_batches(
+                client, score_batch, batches, bar, lambda batch: len(batch.tracks)
+            ):
+                run.count(**counts)
+            run.count(scoring_s=round(time.monotonic() - started, 1))
+    return num_new
+
+
+def scorable_tracks(run: StageRun) -> list[dict[str, Any]]:
     """The tracks to score: all of the corpus, less the labelled test songs among them.
 
     Ingest refuses those, unless the labelled set came after them.

@@ -35,6 +35,8 @@ class StageResult(BaseModel):
     fingerprint: str
     counts: dict[str, float] = {}
     already_done: bool = False
+    notes: list[str] = []
+    """What a person should know of it, a sentence each."""
 
 
 @dataclass
@@ -49,6 +51,7 @@ class StageRun:
     report: Report
     counts: dict[str, float] = field(default_factory=dict)
     already_done: bool = False
+    notes: list[str] = field(default_factory=list)
 
     def partition(self, table: str) -> Partition:
         """The partition of ``table`` that this run writes."""
@@ -67,6 +70,7 @@ class StageRun:
             fingerprint=self.fingerprint,
             counts=self.counts,
             already_done=self.already_done,
+            notes=self.notes,
         )
 
 

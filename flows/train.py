@@ -29,7 +29,7 @@ from storage.reading import CropReader
 from storage.weights import load_tensors, save_tensors
 from storage.workspace import Workspace
 
-STAGE, VERSION = "train", 1
+STAGE, VERSION = "train", 2
 _defaults = TrainingConfig()
 
 
@@ -55,6 +55,13 @@ class TrainOptions(Options):
     )
     weak_weight: float = Field(
         _defaults.weak_weight, ge=0, description="Factor on the loss of remixes."
+    )
+    confidence_weighting: float = Field(
+        0.0,
+        ge=0,
+        le=1000,
+        description="A remix weighs the detector's confidence in its silences to this power; at 0 "
+        "all weigh alike.",
     )
     ramp_steps: int = Field(
         _defaults.ramp_steps, ge=0, description="Steps over which the share of remixes grows."
@@ -158,7 +165,11 @@ def _build(
     )
     held_out = load_songs(run.manifests, stems, "valid")
     recipes = sorted(
-        (recipe for partition in remixes for recipe in load_recipes(run.manifests, partition)),
+        (
+            recipe
+            for partition in remixes
+            for recipe in load_recipes(run.manifests, partition, parameters.confidence_weighting)
+        ),
         key=lambda recipe: recipe.remix_id,
     )
     if remixes and not recipes:

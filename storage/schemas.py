@@ -163,7 +163,7 @@ SEGMENTS = Table(
 
 REMIXES = Table(
     name="remixes",
-    version=1,
+    version=2,
     description="Recipes: a segment, and what is added where it is silent. Rendered on the fly.",
     key=("remix_id",),
     fields=(
@@ -175,7 +175,11 @@ REMIXES = Table(
         ("start_sample", _int, "First sample of the segment"),
         ("stop_sample", _int, "One past the last sample of the segment"),
         ("silent_sources", pa.list_(_text), "Every source that is silent in the segment"),
-        ("weight", _float, "Weight of the example in the loss"),
+        (
+            "confidence",
+            _float,
+            "How sure the detector is of them all: the product of their mean probabilities",
+        ),
         (
             "added",
             pa.list_(
@@ -188,11 +192,28 @@ REMIXES = Table(
                         ("start_sample", _int),
                         ("num_samples", _int),
                         ("gain_db", _float),
+                        ("tempo_ratio", _float),
+                        ("key_steps", pa.int32()),
                     ]
                 )
             ),
-            "Stem excerpts to add: source, song, where the excerpt starts, its length, its gain",
+            "Stem excerpts to add: source, song, where the excerpt starts, its length, its gain; "
+            "tempo over the segment's, halved or doubled to be nearest 1, and steps between their "
+            "keys on the circle of fifths, each null where it was not matched",
         ),
+    ),
+)
+
+TEMPOS = Table(
+    name="tempos",
+    version=1,
+    description="Tempo and key of unlabelled tracks and of labelled songs, a row a track.",
+    key=("track_id",),
+    fields=(
+        ("track_id", _text, "Track, as in tracks; or song, as in stems"),
+        ("tempo_bpm", _float, "Tempo in beats a minute"),
+        ("key_tonic", pa.int32(), "Pitch class of the key's tonic: 0 is C, 11 is B"),
+        ("key_mode", _text, "major or minor"),
     ),
 )
 
@@ -238,7 +259,7 @@ RUNS = Table(
 TABLES = {
     table.name: table
     for table in (
-        TRACKS, REJECTS, STEMS, ACTIVITY, SCORES, SEGMENTS, REMIXES, EVALUATIONS, RUNS
+        TRACKS, REJECTS, STEMS, ACTIVITY, SCORES, SEGMENTS, TEMPOS, REMIXES, EVALUATIONS, RUNS
     )
 }  # fmt: skip
 """All manifests by name."""

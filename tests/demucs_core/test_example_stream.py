@@ -112,6 +112,16 @@ def test_recipes_are_drawn_evenly_over_sources() -> None:
     assert all(70 < count < 130 for count in counts.values())
 
 
+def test_recipes_of_a_source_are_drawn_evenly_over_groups() -> None:
+    remixes = [recipe((1,), 1)] * 50 + [recipe((1, 3), 1)] * 5 + [recipe((0, 2, 3))]
+    dataset = stream(remixes=remixes, weak_share=1.0, tracks=[], steps=300, batch_size=1)
+    counts: Counter[str] = Counter()
+    for example in (dataset[index] for index in range(300)):
+        counts[str(example.membership.tolist())] += 1
+    assert len(counts) == 3
+    assert all(70 < count < 130 for count in counts.values())
+
+
 @pytest.mark.parametrize(
     ("remix", "sources"),
     [

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,13 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
 from demucs_core import SOURCES
-from demucs_core.remixing import (
-    LabelledSong,
-    RemixConfig,
-    SilentSegment,
-    StemPool,
-    draw_recipes,
-)
+from demucs_core.matching import Fit, TempoKey
+from demucs_core.remixing import RemixConfig, SilentSegment, draw_recipes
+from demucs_core.stem_pool import LabelledSong, StemPool
 
 HOP = 4096
 FRAMES = 600
@@ -129,6 +127,87 @@ def test_subsets_of_every_size_occur_and_pure_stems_too(pool):
     assert min(by_source.values()) > 0.8 * max(by_source.values())
 
 
+def with_tempo(song, tempo_bpm, tonic):
+    return replace(song, tempo_key=TempoKey(tempo_bpm=tempo_bpm, tonic=tonic, mode="major"))
+
+
+@pytest.fixture(scope="module")
+def tuned_pool(songs):
+    """Songs 0 to 5 at 100 to 150 bpm in keys a semitone apart; the others nobody has heard."""
+    tuned = [with_tempo(songs[f"song {n}"], 100.0 + 10 * n, n) for n in range(6)]
+    return StemPool([*tuned, *(songs[f"song {n}"] for n in range(6, 12))], SOURCES)
+
+
+def matched(pool, match, segment_tempo_key, silent=("bass",), **fields):
+    segments = [
+        replace(segment, tempo_key=segment_tempo_key) for segment in make_segments(60, silent)
+    ]
+    config = RemixConfig(match=match, **fields)
+    recipes = draw_recipes(segments, pool, remixes_per_segment=2, seed=0, config=config)
+    return [stem for recipe in recipes for stem in recipe.added]
+
+
+def names(stems):
+    return {stem.stem_track_id for stem in stems}
+
+
+IN_C = TempoKey(tempo_bpm=55.0, tonic=0, mode="major")
+
+
+def test_stems_are_drawn_among_the_songs_that_fit(tuned_pool):
+    by_tempo = matched(tuned_pool, "tempo", IN_C, max_tempo_change=0.1)
+    assert names(by_tempo) == {"song 0", "song 1", "song 2"}
+    for stem in by_tempo:
+        assert 1 / 1.1 <= stem.fit.tempo_ratio <= 1.1
+        assert stem.fit.key_steps is None
+    by_key = matched(tuned_pool, "key", IN_C)
+    assert names(by_key) == {"song 0", "song 5"}
+    assert {(stem.stem_track_id, stem.fit.key_steps) for stem in by_key} == {
+        ("song 0", 0), ("song 5", 1)
+    }  # fmt: skip
+    both = matched(tuned_pool, "tempo+key", IN_C, max_tempo_change=0.1)
+    assert names(both) == {"song 0"}
+
+
+def test_where_none_fits_the_nearest_is_taken_and_says_so(tuned_pool):
+    in_a_flat = TempoKey(tempo_bpm=117.0, tonic=8, mode="major")
+    (near,) = {stem.fit for stem in matched(tuned_pool, "tempo", in_a_flat, max_tempo_change=0.01)}
+    assert near.tempo_ratio == pytest.approx(120 / 117)
+    by_key = matched(tuned_pool, "key", in_a_flat, max_key_steps=0)
+    assert {(stem.stem_track_id, stem.fit.key_steps) for stem in by_key} == {
+        ("song 1", 1), ("song 3", 1)
+    }  # fmt: skip
+
+
+def test_drums_are_matched_by_tempo_only(tuned_pool):
+    drums = matched(tuned_pool, "tempo+key", IN_C, ("drums",), max_tempo_change=0.1)
+    assert names(drums) == {"song 0", "song 1", "song 2"}
+    assert {stem.fit.key_steps for stem in drums} == {None}
+    free = matched(tuned_pool, "key", IN_C, ("drums",))
+    assert {stem.fit.key_steps for stem in free} == {None}
+
+
+def test_without_a_known_tempo_nothing_is_matched(pool, tuned_pool):
+    plain = matched(tuned_pool, "none", IN_C)
+    for stems in (matched(tuned_pool, "tempo", None), matched(pool, "tempo", IN_C)):
+        assert stems == plain
+        assert {stem.fit for stem in stems} == {Fit()}
+    assert len(names(plain)) > 6
+
+
+def test_matched_excerpts_are_active_and_follow_their_song_alone(songs, tuned_pool):
+    stems = matched(tuned_pool, "tempo", IN_C, max_tempo_change=0.1)
+    for stem in stems:
+        frame = stem.stem_start_sample // HOP
+        assert songs[stem.stem_track_id].active[1, frame]
+    # as in the whole pool, every active frame is as likely as another
+    counts = {name: sum(stem.stem_track_id == name for stem in stems) for name in names(stems)}
+    active = {name: int(songs[name].active[1].sum()) for name in counts}
+    for name, count in counts.items():
+        expected = len(stems) * active[name] / sum(active.values())
+        assert abs(count - expected) < 4 * expected**0.5
+
+
 def test_a_source_without_stems_is_named():
     silent_bass = StemPool([make_song(number, silent=[1]) for number in range(3)], SOURCES)
     with pytest.raises(ValueError, match="bass"):
@@ -140,8 +219,9 @@ def test_a_source_without_stems_is_named():
 def test_bad_input_is_refused(pool):
     with pytest.raises(ValueError, match="remixes_per_segment"):
         draw_recipes(make_segments(1), pool, remixes_per_segment=0, seed=0)
-    with pytest.raises(ValueError, match="min_active_share"):
-        RemixConfig(min_active_share=2.0)
+    for field, value in (("min_active_share", 2.0), ("match", "mood"), ("max_key_steps", 7)):
+        with pytest.raises(ValueError, match=field):
+            RemixConfig(**{field: value})
     song = make_song(0)
     wrong = LabelledSong(
         track_id="wrong", num_samples=5, active=song.active, level_db=song.level_db

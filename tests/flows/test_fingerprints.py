@@ -99,6 +99,7 @@ OTHER: list[dict[str, Any]] = [
     {"seed": 3},
     {"weak_share": 0.0},
     {"validate_every": 3},
+    {"confidence_weighting": 2.0},
 ]
 
 

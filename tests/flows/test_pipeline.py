@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from demucs_core import SOURCES
 from flows import registry
 from flows.calibration import calibrated, require_evidence
 from flows.configuration import UserError
-from flows.extract import ExtractParameters, extract
+from flows.extract import ExtractBatch, ExtractParameters, extract, extract_batch
 from flows.ingest import IngestParameters, ingest
 from flows.pipeline import STAGES, PipelineParameters, pipeline
 from flows.score import ScoreBatch, ScoreParameters, score, score_batch
@@ -159,6 +160,31 @@ def test_a_detector_that_gives_nan_scores_nothing(finished: Finished, tmp_path: 
     assert (reject["reason"], reject["detail"]) == ("not_scored", "the detector gave NaN")
 
 
+def test_scores_that_are_no_probabilities_reject_their_track(
+    finished: Finished, tmp_path: Path
+) -> None:
+    workspace = Workspace(str(tmp_path / "w"), create=True)
+    manifests = Manifests(workspace)
+    rows = sorted(
+        finished.manifests.rows(finished.only("scores", "music")), key=lambda row: row["track_id"]
+    )
+    bad = rows[0]["track_id"]
+    rows[0]["silence_probability"][2][5] = float("nan")
+    scores, target = Partition("scores", "music", "f1"), Partition("segments", "music", "f2")
+    manifests.write(scores, [row["track_id"] for row in rows], rows)
+    [group] = manifests.row_groups(scores)
+    policy = finished.parameters.extract.policy
+    batch = ExtractBatch(workspace, target, scores, group, policy, (0.5,) * 4, "{}")
+    assert extract_batch(batch)["rejected"] == 1
+    assert manifests.items(target) == {row["track_id"] for row in rows}
+    found = {row["track_id"] for row in manifests.rows(target)}
+    assert found
+    assert bad not in found
+    [reject] = manifests.rows(Partition("rejects", "music", "f2"))
+    assert (reject["stage"], reject["item"], reject["reason"]) == ("extract", bad, "bad_scores")
+    assert "NaN" in reject["detail"]
+
+
 def test_new_files_are_added_and_lost_ones_stay(tmp_path: Path) -> None:
     folder = tmp_path / "music"
     write(folder / "b.wav", np.sum(list(play(301).values()), axis=0))
@@ -183,14 +209,36 @@ def test_too_little_evidence_is_refused_by_what_is_missing(finished: Finished) -
     require_evidence(36, "labelled", strict)
 
 
-def test_a_foreign_detector_is_refused(finished: Finished, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"sample_rate": 22_050}, "22050 Hz in frames of 4096 samples; this workspace holds"),
+        ({"sources": ["piano", "rest"]}, "hears piano, rest at 44100 Hz"),
+        ({"hop_samples": 2048, "features": {"hop_samples": 512}}, "frames of 2048 samples"),
+        ({"num_layers": 3}, "schema that this silentmix does not know .*num_layers"),
+        ({"architecture": "oracle"}, "schema that this silentmix does not know .*'oracle'"),
+        ({"hidden_channels": 8}, "does not hold the weights"),
+        (None, "schema that this silentmix does not know .*detector"),
+    ],
+)
+def test_a_foreign_detector_is_refused(
+    finished: Finished, tmp_path: Path, changes: dict[str, Any] | None, expected: str
+) -> None:
     workspace = Workspace(str(tmp_path / "w"), create=True)
-    name = registry.names(finished.workspace, "detectors")[0]
+    [name] = registry.names(finished.workspace, "detectors")
     description = registry.describe(finished.workspace, "detectors", name)
-    description["detector"]["sample_rate"] = 22_050
+    if changes is None:
+        del description["detector"]
+    else:
+        description["detector"].update(changes)
     workspace.put_json(f"detectors/{name}/{registry.DESCRIPTION}", description)
-    with pytest.raises(UserError, match="22050 Hz; this workspace holds"):
+    weights = f"detectors/{name}/{registry.WEIGHTS}"
+    workspace.put_bytes(weights, finished.workspace.read(weights))
+    with pytest.raises(UserError, match=f"detector '{name}'.*{expected}"):
         registry.load_detector(workspace, name, "cpu")
+    if changes != {"hidden_channels": 8}:
+        with pytest.raises(UserError, match=expected):
+            calibrated(workspace, name, finished.parameters.extract)
 
 
 def test_workers_batches_and_places_change_no_row(finished: Finished, tmp_path: Path) -> None:
