@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -37,10 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(error)
     from flows import commands  # while the server starts
 
+    # a server that went down is reported once, below, and not for every line of log
+    logging.raiseExceptions = False
     try:
         commands.run(arguments, before_flow=before_flow)
     except commands.USER_ERRORS as error:
         return _complain(error)
+    except commands.SERVER_ERRORS as error:
+        return _complain(
+            UserError(
+                f"the Prefect server does not answer ({error}); what was done is kept: see to the "
+                "server (`silentmix doctor` helps), then run the same command to continue"
+            )
+        )
     except KeyboardInterrupt:
         print("silentmix: interrupted; run the same command to continue", file=sys.stderr)
         return EXIT_INTERRUPTED

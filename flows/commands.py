@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import cyclopts
+import httpx
 from cyclopts import Parameter
 from prefect import tags
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.table import Table
@@ -46,6 +48,8 @@ from storage.workspace import WorkspaceError
 USER_ERRORS = (
     UserError, WorkspaceError, ManifestError, LabelledSetError, DiscoveryError, WeightsError
 )  # fmt: skip
+
+SERVER_ERRORS = (httpx.TransportError, ConcurrencySlotAcquisitionError)
 
 STAGE_FLOWS: dict[str, tuple[Callable[[Any], Any], type[BaseModel]]] = {
     "ingest": (ingest, IngestParameters),

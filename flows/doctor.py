@@ -118,12 +118,12 @@ def gpu(_: str) -> Finding:
 def workspace_rights(workspace: str) -> Finding:
     """Whether the workspace is one, of a format that is known, and can be written."""
     try:
-        Workspace.check(workspace)
+        Workspace.check(workspace, create=True)
     except WorkspaceError as error:
-        try:
-            Workspace.check(workspace, create=True)
-        except WorkspaceError:
-            return Finding(str(error), "name another --workspace")
+        return Finding(str(error), "name another --workspace")
+    try:
+        Workspace.check(workspace)
+    except WorkspaceError:
         return Finding(f"{workspace} is not there yet; `silentmix ingest` begins it")
     found = Workspace(workspace)
     probe = f"reports/.{uuid.uuid4().hex}"

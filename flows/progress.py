@@ -60,7 +60,7 @@ class StageProgress:
         elapsed = time.monotonic() - self._started
         rate = self.done / elapsed if elapsed else 0.0
         left = f", {(self.total - self.done) / rate:.0f} s left" if rate else ""
-        with telling("of the progress"):
+        with telling("of the progress", retries=0):
             update_progress_artifact(
                 artifact_id=self._artifact,
                 progress=min(100.0, 100.0 * self.done / self.total) if self.total else 100.0,

@@ -11,9 +11,6 @@ from typing import Annotated
 import cyclopts
 import httpx
 from cyclopts import Parameter
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from flows import service
 from flows.configuration import UserError
@@ -23,7 +20,6 @@ EXIT_WRONG = 1
 WorkspaceOption = Annotated[str, Parameter(help="Folder or URL that holds all results.")]
 
 app = cyclopts.App(name="silentmix", result_action="return_value")
-console = Console()
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -76,13 +72,11 @@ def down(*, workspace: WorkspaceOption = "workspace") -> None:
 def doctor(*, workspace: WorkspaceOption = "workspace") -> int:
     """Say what is wrong with the installation and the service, and how to mend it."""
     findings = examine(workspace)
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "check", "found", "how to mend it"):
-        table.add_column(heading, overflow="fold")
+    width = max(map(len, findings))
     for name, finding in findings.items():
-        mark = Text("wrong", "bold red") if finding.mend else Text("ok", "green")
-        table.add_row(mark, name, Text(finding.said), Text(finding.mend))
-    console.print(table)
+        print(f"{'wrong' if finding.mend else 'ok':<7}{name:<{width}}  {finding.said}")
+        if finding.mend:
+            print(f"{'mend':>{width + 7}}: {finding.mend}")
     return EXIT_WRONG if any(finding.mend for finding in findings.values()) else 0
 
 

@@ -92,7 +92,6 @@ MISSING = [
     *(["run", *first] for first in (["--only", "score"], ["--from=extract"])),
     *(["manifests", *what] for what in (["list"], ["show", "tracks"], ["query", "SELECT 1"])),
     ["status"],
-    ["ui"],
 ]
 
 
@@ -285,7 +284,9 @@ def test_help_names_every_field(
         (["demo"], "--unlabelled-songs"),
         (["separate"], "--model"),
         (["status"], "--workspace"),
-        (["ui"], "--port"),
+        (["up"], "--port"),
+        (["down"], "--workspace"),
+        (["doctor"], "--workspace"),
         (["manifests"], "query"),
         (["manifests", "query"], "SELECT"),
     ],
