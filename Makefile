@@ -3,14 +3,15 @@ PYTHON ?= python3
 WORKSPACE ?= demo-workspace
 BIN := .venv/bin
 
-.PHONY: help demo test lint format bench ui docs lock clean
+.PHONY: help demo test lint format bench ui down docs lock clean
 
 help:
 	@echo "make demo    set up, then run the whole pipeline on a corpus it generates"
 	@echo "make test    set up, then run the tests"
 	@echo "make lint    ruff, mypy --strict, import-linter"
 	@echo "make bench   the benchmarks, side by side with their peers"
-	@echo "make ui      open the Prefect UI on what the demo ran"
+	@echo "make ui      start the Prefect UI, workers and deployments; WORKSPACE=… on another workspace"
+	@echo "make down    stop them"
 	@echo "make docs    write the reference pages anew from the code"
 	@echo "make lock    resolve pyproject.toml anew into the lock files"
 
@@ -46,7 +47,10 @@ bench: .venv/installed
 		echo "== $$name" && $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 ui: .venv/installed
-	$(BIN)/silentmix ui --workspace $(WORKSPACE)
+	$(BIN)/silentmix up --workspace $(WORKSPACE)
+
+down: .venv/installed
+	$(BIN)/silentmix down --workspace $(WORKSPACE)
 
 docs: .venv/installed
 	$(BIN)/python docs/generate.py

@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.telling import telling
 from storage.workspace import Workspace
 
 MAX_ARTIFACT_BYTES = 2_000_000
@@ -33,9 +34,12 @@ class Report:
 
     def table(self, key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
         """A table artifact of its own, for rows a person reads."""
-        create_table_artifact(
-            table=[dict(row) for row in rows], key=f"{self.stage}-{key}", description=description
-        )
+        with telling("of a table"):
+            create_table_artifact(
+                table=[dict(row) for row in rows],
+                key=f"{self.stage}-{key}",
+                description=description,
+            )
         self.workspace.put_json(f"{self.folder}/{key}.json", [dict(row) for row in rows])
 
     def text(self, markdown: str) -> None:
@@ -77,7 +81,8 @@ class Report:
     def publish(self, title: str) -> None:
         """Show the report in the UI, and keep it as markdown."""
         markdown = f"# {title}\n\n" + "\n\n".join(self._sections)
-        create_markdown_artifact(markdown, key=f"{self.stage}-report", description=title)
+        with telling("of the report"):
+            create_markdown_artifact(markdown, key=f"{self.stage}-report", description=title)
         self.workspace.put_bytes(f"{self.folder}/report.md", markdown.encode())
 
 

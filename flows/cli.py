@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 
 from flows.configuration import UserError, load_config
 from flows.server import WorkspaceServer, configure_prefect
+from flows.service_state import service_home, standing_server
 from storage.workspace import Workspace, WorkspaceError
 
 DEFAULT_WORKSPACE = "workspace"
@@ -18,7 +20,8 @@ FLOWS = (
     *CREATING, "fit-detector", "score", "extract", "remix", "train", "evaluate", "yields",
     "forecast",
 )  # fmt: skip
-READING = ("status", "manifests", "ui")
+READING = ("status", "manifests")
+SERVICE = ("up", "down", "doctor")
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
@@ -30,16 +33,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     its settings when it is imported, so they are put in place before the commands are.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] and arguments[0] in SERVICE and not {"--help", "-h"} & set(arguments):
+        return _run_service(arguments)
     try:
         before_flow = _prepare(arguments)
     except (UserError, WorkspaceError) as error:
         return _complain(error)
     from flows import commands  # while the server starts
 
+    # a server that went down is reported once, below, and not for every line of log
+    logging.raiseExceptions = False
     try:
         commands.run(arguments, before_flow=before_flow)
     except commands.USER_ERRORS as error:
         return _complain(error)
+    except commands.SERVER_ERRORS as error:
+        return _complain(
+            UserError(
+                f"the Prefect server does not answer ({error}); what was done is kept: see to the "
+                "server (`silentmix doctor` helps), then run the same command to continue"
+            )
+        )
     except KeyboardInterrupt:
         print("silentmix: interrupted; run the same command to continue", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -63,8 +77,23 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
         begins = first in ("", FIRST_STAGE)
     Workspace.check(workspace, create=begins)  # refuse it before anything starts
     if command in FLOWS and configure_prefect(workspace, os.environ):
+        if address := standing_server(service_home(workspace, os.environ)):
+            os.environ["PREFECT_API_URL"] = f"{address}/api"
+            return None
         return WorkspaceServer(os.environ).wait
     return None
+
+
+def _run_service(arguments: list[str]) -> int:
+    from flows import service_commands
+
+    try:
+        return service_commands.run(arguments)
+    except (UserError, WorkspaceError) as error:
+        return _complain(error)
+    except KeyboardInterrupt:
+        print("silentmix: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 def _complain(error: Exception) -> int:

@@ -7,18 +7,21 @@ YAML, and flags win over the file.
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import cyclopts
+import httpx
 from cyclopts import Parameter
+from prefect import tags
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from flows import overview
+from flows import overview, service_commands
+from flows.announcements import TAG
 from flows.calibration import PolicyOptions
 from flows.cli import option
 from flows.comparison_summary import print_comparison
@@ -34,7 +37,6 @@ from flows.pipeline import STAGES, PipelineParameters, Stage, pipeline
 from flows.remix import RemixParameters, remix
 from flows.score import ScoreParameters, score
 from flows.separate import SeparateParameters, separate_files
-from flows.server import DEFAULT_PORT, configure_prefect, serve_ui
 from flows.stage import StageResult
 from flows.train import TrainParameters, train
 from flows.yields import YieldsParameters, print_yields, yields
@@ -43,11 +45,13 @@ from storage.labelled import LabelledSetError
 from storage.listing import shown
 from storage.manifests import ManifestError
 from storage.weights import WeightsError
-from storage.workspace import Workspace, WorkspaceError
+from storage.workspace import WorkspaceError
 
 USER_ERRORS = (
     UserError, WorkspaceError, ManifestError, LabelledSetError, DiscoveryError, WeightsError
 )  # fmt: skip
+
+SERVER_ERRORS = (httpx.TransportError, ConcurrencySlotAcquisitionError)
 
 STAGE_FLOWS: dict[str, tuple[Callable[[Any], Any], type[BaseModel]]] = {
     "ingest": (ingest, IngestParameters),
@@ -76,6 +80,7 @@ app = cyclopts.App(
 stages_group = cyclopts.Group("Stages, one by one", sort_key=2)
 main_group = cyclopts.Group("The whole pipeline", sort_key=1)
 results_group = cyclopts.Group("Results", sort_key=3)
+service_group = cyclopts.Group("Schedules, automations and the Prefect UI", sort_key=4)
 console = Console()
 
 
@@ -107,7 +112,8 @@ def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = No
         raise UserError(f"{error} See --help.") from error
     if before_flow is not None:
         before_flow()
-    command(*bound.args, **bound.kwargs)
+    with tags(TAG):
+        command(*bound.args, **bound.kwargs)
 
 
 def _from_config(path: str, command: str) -> dict[str, Any]:
@@ -249,12 +255,8 @@ def query_manifests(sql: str, *, workspace: str = "workspace") -> None:
     overview.print_query(workspace, sql, console)
 
 
-@app.command(group=results_group)
-def ui(*, workspace: str = "workspace", port: int = DEFAULT_PORT) -> None:
-    """Open the Prefect UI on the runs of a workspace."""
-    Workspace(workspace)
-    configure_prefect(workspace, os.environ)
-    raise SystemExit(serve_ui(port, os.environ))
+for _name, _service_command in service_commands.COMMANDS.items():
+    app.command(_service_command, name=_name, group=service_group)
 
 
 def print_results(results: Sequence[StageResult]) -> None:

@@ -53,7 +53,7 @@ class EvaluateOptions(Options):
     segment_s: float = Field(10.0, gt=0, description="Length of the pieces a song is separated in.")
     overlap: float = Field(0.25, ge=0, lt=1, description="Share of a piece that two pieces share.")
     shifts: int = Field(0, ge=0, le=100, description="Random shifts to average over.")
-    device: Device = Field("auto", description="cpu, cuda, cuda:1, or auto: a GPU if there is one.")
+    device: Device = Field("auto", description="auto takes a GPU if there is one.")
 
 
 class EvaluateParameters(EvaluateOptions, StageParameters):

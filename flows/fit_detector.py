@@ -47,7 +47,7 @@ class FitDetectorOptions(Options):
         description="Weight in the loss of a frame that sounds against one that is silent.",
     )
     seed: int = Field(_defaults.seed, ge=0, description="Decides weights and examples.")
-    device: Device = Field("auto", description="cpu, cuda, cuda:1, or auto: a GPU if there is one.")
+    device: Device = Field("auto", description="auto takes a GPU if there is one.")
 
 
 class FitDetectorParameters(FitDetectorOptions, PolicyOptions, StageParameters):

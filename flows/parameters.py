@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import ComputedFieldInfo, FieldInfo
 
 
 class NotInFingerprint:
@@ -15,10 +16,34 @@ class NotInFingerprint:
 RUNTIME = NotInFingerprint()
 
 
+UNITS = {"s": "s", "db": "dB"}
+
+
+def _title(name: str, _: FieldInfo | ComputedFieldInfo) -> str:
+    """A field's name in the run form, with its unit."""
+    words = name.split("_")
+    unit = f" [{UNITS[words.pop()]}]" if len(words) > 1 and words[-1] in UNITS else ""
+    return " ".join(words).capitalize() + unit
+
+
+def _lead_with_own_fields(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Order the run form: what to work on, then how, then where and on how many processes."""
+    fields = schema.get("properties", {})
+    own = [name for name in fields if name in model.__annotations__]
+    last = [name for name in fields if name in StageParameters.model_fields and name not in own]
+    order = [*own, *(name for name in fields if name not in {*own, *last}), *last]
+    schema["properties"] = {name: fields[name] for name in order}
+
+
 class Options(BaseModel):
     """How a stage works: what the chain of all stages passes on as it is."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        field_title_generator=_title,
+        json_schema_extra=_lead_with_own_fields,
+    )
 
 
 class StageParameters(Options):
@@ -54,7 +79,13 @@ CorpusName = Annotated[str, Field(pattern=CORPUS_PATTERN, max_length=100), RUNTI
 """Name of a corpus: it is part of the partition's path, so not of its fingerprint."""
 
 BatchSize = Annotated[int, Field(ge=1, le=4096), RUNTIME]
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$"), RUNTIME]
+Device = Annotated[
+    Literal[
+        "auto", "cpu", "cuda", "cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:4", "cuda:5", "cuda:6",
+        "cuda:7",
+    ],
+    RUNTIME,
+]  # fmt: skip
 
 
 def describe(error: ValidationError) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
-from prefect import flow
+from prefect import flow, tags
 from pydantic import Field
 
 from flows import registry
+from flows.announcements import TAG
 from flows.calibration import PolicyOptions
 from flows.configuration import UserError
 from flows.evaluate import EvaluateOptions, EvaluateParameters, evaluate
@@ -90,7 +91,7 @@ def pipeline(parameters: PipelineParameters) -> list[StageResult]:
         "dask_address": parameters.dask_address,
     }
     results: list[StageResult] = []
-    with dask_client(parameters):
+    with tags(TAG), dask_client(parameters):
         if "ingest" in stages:
             results += _ingest_both(parameters, common)
         workspace = Workspace(parameters.workspace)

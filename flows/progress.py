@@ -19,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from flows.telling import telling
+
 ARTIFACT_INTERVAL_S = 2.0
 
 
@@ -31,11 +33,13 @@ class StageProgress:
         self._bar_task = bar.add_task(label, total=total)
         self._lock = threading.Lock()
         self._started = self._published = time.monotonic()
-        artifact = create_progress_artifact(
-            progress=0.0, key=f"{label}-progress", description=f"{label}: 0 of {total:g}"
-        )
-        assert isinstance(artifact, UUID)  # a coroutine in an asynchronous flow alone
-        self._artifact = artifact
+        self._artifact: UUID | None = None
+        with telling("of the progress"):
+            artifact = create_progress_artifact(
+                progress=0.0, key=f"{label}-progress", description=f"{label}: 0 of {total:g}"
+            )
+            assert isinstance(artifact, UUID)  # a coroutine in an asynchronous flow alone
+            self._artifact = artifact
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
         """Count ``amount`` more as done, and show it at most every two seconds."""
@@ -51,15 +55,18 @@ class StageProgress:
             self._publish(note)
 
     def _publish(self, note: str = "") -> None:
+        if self._artifact is None:
+            return
         elapsed = time.monotonic() - self._started
         rate = self.done / elapsed if elapsed else 0.0
         left = f", {(self.total - self.done) / rate:.0f} s left" if rate else ""
-        update_progress_artifact(
-            artifact_id=self._artifact,
-            progress=min(100.0, 100.0 * self.done / self.total) if self.total else 100.0,
-            description=f"{self.label}: {self.done:g} of {self.total:g}, {rate:.3g} a second{left}"
-            + (f"; {note}" if note else ""),
-        )
+        with telling("of the progress", retries=0):
+            update_progress_artifact(
+                artifact_id=self._artifact,
+                progress=min(100.0, 100.0 * self.done / self.total) if self.total else 100.0,
+                description=f"{self.label}: {self.done:g} of {self.total:g}, {rate:.3g} a second"
+                f"{left}{f'; {note}' if note else ''}",
+            )
 
     def finish(self) -> None:
         """Publish the final state."""

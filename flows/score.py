@@ -33,7 +33,7 @@ STAGE, VERSION = "score", 1
 class ScoreOptions(Options):
     """On what to score, and how much at once."""
 
-    device: Device = Field("auto", description="cpu, cuda, cuda:1, or auto: a GPU if there is one.")
+    device: Device = Field("auto", description="auto takes a GPU if there is one.")
     batch_tracks: BatchSize = Field(16, description="Tracks a Dask task scores and writes at once.")
     batch_chunks: BatchSize = Field(8, description="Chunks scored at once on a GPU.")
 

@@ -58,7 +58,7 @@ class SeparateParameters(Options):
         0, ge=0, le=100, description="Random shifts to average over: slower by as much, and better."
     )
     seed: int = Field(0, ge=0, description="Decides the shifts.")
-    device: Device = Field("auto", description="cpu, cuda, cuda:1, or auto: a GPU if there is one.")
+    device: Device = Field("auto", description="auto takes a GPU if there is one.")
 
 
 def separate_files(

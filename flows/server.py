@@ -1,14 +1,15 @@
 """The Prefect server that shows what ran: yours if you have one, else one of the workspace's own.
 
 Whoever sets ``PREFECT_API_URL``, ``PREFECT_PROFILE`` or ``PREFECT_HOME`` has chosen a server.
-Otherwise runs are recorded in ``<workspace>/.prefect`` by a server that lives as long as the
-command does, and ``silentmix ui`` shows them later. Nothing here imports Prefect into the command's
-process: its settings must be in place before anyone does.
+Otherwise runs are recorded in ``<workspace>/.prefect``: by the server that ``silentmix up`` started
+there (:mod:`flows.service`), or else by one that lives as long as the command does. Nothing here
+imports Prefect into the command's process: its settings must be in place before anyone does.
 """
 
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import signal
 import socket
@@ -18,16 +19,18 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
-from typing import BinaryIO
 
 from flows.configuration import UserError
 
 CHOSEN_BY_USER = ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_HOME")
-DEFAULT_PORT = 4200
+PRIVATE = "SILENTMIX_PRIVATE_SERVER"
+"""Set where runs go to a command's own server, which no other run uses."""
+
 STARTUP_TIMEOUT_S = 180.0
 POLL_S = 0.1
+DAY_S = 86400
 LOG_TAIL_BYTES = 500
 
 SETTINGS = {
@@ -36,6 +39,18 @@ SETTINGS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     # the terminal has progress bars and one line for an error; the UI has the logs
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
+    # how soon a run that was lost with its machine is noticed; the most often that Prefect allows
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    # the database stays bounded; what ran, and what came of it, is in the manifest runs for good
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(30 * DAY_S),
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES": json.dumps(
+        {"prefect.flow-run.heartbeat": DAY_S}
+    ),
+    # the slots of runs that were lost are freed, even if the server was started anew meanwhile
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage."
+    "filesystem",
 }
 
 
@@ -72,13 +87,22 @@ class WorkspaceServer:
     """
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
-        home = _make_home(environ)
+        home = make_home(environ)
         self._log = home / "server.log"
         port = _free_port()
         self.address = f"http://127.0.0.1:{port}"
         with self._log.open("wb") as log:
-            self._process = _start(port, environ, log)
+            self._process = subprocess.Popen(
+                server_command(port, lasting=False),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=server_environment(port, environ),
+                # Ctrl-C is for the command, which still has things to tell the server
+                start_new_session=True,
+            )
         environ["PREFECT_API_URL"] = f"{self.address}/api"
+        environ[PRIVATE] = "1"
         atexit.register(self._stop)
 
     def wait(self) -> None:
@@ -88,7 +112,7 @@ class WorkspaceServer:
             UserError: it ended, or takes too long; with the end of its log.
         """
         deadline = time.monotonic() + STARTUP_TIMEOUT_S
-        while not _healthy(self.address):
+        while not healthy(self.address):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 tail = self._log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
                 raise UserError(f"the Prefect server did not start; its log {self._log}: {tail}")
@@ -100,28 +124,12 @@ class WorkspaceServer:
         self._process.wait()
 
 
-def serve_ui(port: int, environ: MutableMapping[str, str]) -> int:
-    """Run the server and its UI until interrupted; returns its exit status.
+def make_home(environ: Mapping[str, str]) -> Path:
+    """Make the folder of the server's database and logs.
 
     Raises:
-        UserError: the port is taken, or the folder for its database can't be made.
+        UserError: it can't be made.
     """
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise UserError(f"port {port} is taken by another program; choose one with --port")
-    _make_home(environ)
-    print(f"Prefect UI: http://127.0.0.1:{port} (stop it with Ctrl-C)", flush=True)
-    process = _start(port, environ, sys.stderr.buffer)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _make_home(environ: MutableMapping[str, str]) -> Path:
     home = Path(environ.get("PREFECT_HOME", Path.home() / ".prefect"))
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -133,17 +141,15 @@ def _make_home(environ: MutableMapping[str, str]) -> Path:
     return home
 
 
-def _start(port: int, environ: MutableMapping[str, str], log: BinaryIO) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "flows.server", str(port)],
-        stdin=subprocess.PIPE,
-        stdout=log,
-        stderr=log,
-        # the pages would talk to port 4200, whatever the port they came from
-        env={**environ, "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api"},
-        # Ctrl-C is for the command, which still has things to tell the server
-        start_new_session=True,
-    )
+def server_command(port: int, *, lasting: bool) -> list[str]:
+    """How to start a server; one that does not last ends when its standard input does."""
+    return [sys.executable, "-m", "flows.server", str(port), *(["--lasting"] if lasting else [])]
+
+
+def server_environment(port: int, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a server."""
+    # the pages would talk to port 4200, whatever the port they came from
+    return {**environ, "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api"}
 
 
 def _free_port() -> int:
@@ -153,7 +159,8 @@ def _free_port() -> int:
         return port
 
 
-def _healthy(address: str) -> bool:
+def healthy(address: str) -> bool:
+    """Whether a Prefect server answers at an address."""
     try:
         with urllib.request.urlopen(f"{address}/api/health", timeout=5) as answer:
             healthy: bool = answer.status == 200
@@ -162,9 +169,10 @@ def _healthy(address: str) -> bool:
         return False
 
 
-def _serve(port: int) -> None:
-    """Be the server, until the process that started it closes its end of the pipe, or dies."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _serve(port: int, *, lasting: bool) -> None:
+    """Be the server; unless it lasts, until the process that started it ends, however it does."""
+    if not lasting:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     import uvicorn
 
     uvicorn.run(
@@ -183,4 +191,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
+    _serve(int(sys.argv[1]), lasting="--lasting" in sys.argv[2:])

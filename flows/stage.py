@@ -18,8 +18,10 @@ from typing import Any
 import prefect.runtime
 from pydantic import BaseModel
 
+from flows.announcements import announce
 from flows.artifacts import Report
 from flows.parameters import StageParameters
+from flows.turn import turn
 from storage.manifests import Manifests, Partition
 from storage.schemas import RUNS
 from storage.workspace import Workspace
@@ -91,7 +93,8 @@ def stage_run(
     started_at, started = datetime.now(UTC), time.monotonic()
     outcome, message = "failed", ""
     try:
-        yield run
+        with turn(stage, corpus, workspace.location):
+            yield run
         outcome = "completed"
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
@@ -114,6 +117,9 @@ def stage_run(
             "message": message,
         }
         run.manifests.write(run.partition(RUNS.name), [run_id], [row])
+    if prefect.runtime.flow_run.parent_flow_run_id is None:  # the chain goes on by itself
+        fields = {**parameters.model_dump(mode="json"), "workspace": workspace.location}
+        announce(stage, corpus, fields, {"fingerprint": fingerprint, "counts": run.counts})
 
 
 def _versions() -> dict[str, str]:

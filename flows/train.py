@@ -88,7 +88,7 @@ class TrainOptions(Options):
         _defaults.precision, description="Of the forward pass; bfloat16 needs a GPU."
     )
     seed: int = Field(_defaults.seed, ge=0, description="Decides weights and examples.")
-    device: Device = Field("auto", description="cpu, cuda, cuda:1, or auto: a GPU if there is one.")
+    device: Device = Field("auto", description="auto takes a GPU if there is one.")
     loader_workers: Annotated[int, RUNTIME] = Field(
         0, ge=0, le=256, description="Processes that make examples; 0 makes them in training's own."
     )

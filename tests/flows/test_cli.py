@@ -93,7 +93,6 @@ MISSING = [
     *(["run", *first] for first in (["--only", "score"], ["--from=extract"])),
     *(["manifests", *what] for what in (["list"], ["show", "tracks"], ["query", "SELECT 1"])),
     ["status"],
-    ["ui"],
 ]
 
 
@@ -290,7 +289,9 @@ def test_help_names_every_field(
         (["yields"], "--thresholds"),
         (["forecast"], "--sample"),
         (["status"], "--workspace"),
-        (["ui"], "--port"),
+        (["up"], "--port"),
+        (["down"], "--workspace"),
+        (["doctor"], "--workspace"),
         (["manifests"], "query"),
         (["manifests", "query"], "SELECT"),
     ],

@@ -1,64 +1,72 @@
-"""What ``prefect.yaml`` deploys is what the code has."""
+"""What ``prefect.yaml`` deploys is what the code has, and its run form explains itself."""
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
+import re
 from typing import Any
 
 import pytest
-import yaml
-from prefect import Flow
+from pydantic import TypeAdapter
 
-import flows
+from flows.announcements import TAG
 from flows.commands import STAGE_FLOWS
+from flows.deployments import FORM, POOLS, definitions, load_flow
+from flows.parameters import UNITS, StageParameters
 from flows.pipeline import PipelineParameters, pipeline
 
-ROOT = Path(flows.__file__).parent.parent
-DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())[
-    "deployments"
-]
+DEFINITIONS = definitions()
 MODELS = {
     **{flow.name: model for flow, model in STAGE_FLOWS.values()},
     pipeline.name: PipelineParameters,
 }
 
 
-def flow_of(deployment: dict[str, Any]) -> Flow[Any, Any]:
-    path, _, name = deployment["entrypoint"].partition(":")
-    assert (ROOT / path).is_file()
-    found = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
-    assert isinstance(found, Flow)
-    return found
-
-
-@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
-def test_a_deployment_names_a_flow_and_gives_it_what_it_takes(deployment: dict[str, Any]) -> None:
-    found = flow_of(deployment)
-    MODELS[found.name].model_validate(deployment["parameters"]["parameters"])
-    assert found.validate_parameters(deployment["parameters"])
-    assert deployment["description"]
-    assert "silentmix" in deployment["tags"]
-    assert deployment["work_pool"]["name"] in ("cpu", "gpu")
+@pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda definition: definition["name"])
+def test_a_deployment_names_a_flow_and_gives_it_what_it_takes(definition: dict[str, Any]) -> None:
+    found = load_flow(definition)
+    assert definition["name"] == found.name
+    fields = MODELS[found.name].model_fields
+    for name, value in definition["parameters"][FORM].items():
+        TypeAdapter(fields[name].annotation).validate_python(value)
+    assert definition["description"]
+    assert definition["tags"] == [TAG, found.name]
+    assert definition["work_pool"]["name"] in POOLS
 
 
 def test_every_stage_and_the_chain_are_deployed() -> None:
-    assert {flow_of(deployment).name for deployment in DEPLOYMENTS} == set(MODELS)
+    assert {load_flow(definition).name for definition in DEFINITIONS} == set(MODELS)
 
 
-def test_no_schedule_is_on_from_the_start() -> None:
-    schedules = [found for each in DEPLOYMENTS for found in each.get("schedules", [])]
-    assert schedules
-    assert not any(schedule["active"] for schedule in schedules)
+def test_ingest_has_a_schedule_that_is_off() -> None:
+    scheduled = {each["name"]: each["schedules"] for each in DEFINITIONS if "schedules" in each}
+    assert list(scheduled) == ["ingest"]
+    assert [schedule["active"] for schedule in scheduled["ingest"]] == [False]
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_the_form_in_the_ui_explains_every_field(name: str) -> None:
+@pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda definition: definition["name"])
+def test_the_form_in_the_ui_explains_every_field(definition: dict[str, Any]) -> None:
     """The run form is made from the JSON schema of the flow's parameters."""
-    flow = next(flow_of(each) for each in DEPLOYMENTS if flow_of(each).name == name)
-    definitions = flow.parameters.model_dump()["definitions"]
-    fields = definitions[MODELS[name].__name__]["properties"]
-    assert fields.keys() == MODELS[name].model_fields.keys()
+    flow = load_flow(definition)
+    model = MODELS[flow.name]
+    schemas = flow.parameters.model_dump_for_openapi()["definitions"]
+    fields = schemas[model.__name__]["properties"]
+    assert fields.keys() == model.model_fields.keys()
     for field, schema in fields.items():
         reference = schema.get("$ref", "").removeprefix("#/definitions/")
-        assert schema.get("description") or definitions[reference]["description"], field
+        assert schema.get("description") or schemas[reference]["description"], field
+        last = field.rpartition("_")[2]
+        if schema.get("type") == "number" and last in UNITS:
+            assert schema["title"].endswith(f"[{UNITS[last]}]")
+    # what to work on first, on how many processes last
+    own = set(model.__annotations__)
+    assert set(list(fields)[: len(own)]) == own
+    assert set(list(fields)[-len(StageParameters.model_fields) :]) == set(
+        StageParameters.model_fields
+    )
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.__name__)
+def test_choices_are_lists(model: type[StageParameters]) -> None:
+    """A pattern of alternatives would be a free text field in the form."""
+    for schema in model.model_json_schema()["properties"].values():
+        assert not re.search(r"\(.*\|.*\)", schema.get("pattern", "")), schema

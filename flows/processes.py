@@ -1,0 +1,117 @@
+"""Processes that outlive the command that started them, and are found again by their identity.
+
+A process id alone is reused. A process is ours only if its start time and its command line are
+still those that were noted when it was started; whatever else has the id is left alone.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from pydantic import BaseModel, ConfigDict
+
+CLOCK_TOLERANCE_S = 2.0
+"""Start times are counted from a boot time that shifts as the clock is set."""
+
+LOG_LIMIT_BYTES = 10 * 2**20
+LOG_TAIL_BYTES = 500
+
+
+class OwnProcess(BaseModel):
+    """A process that was started here, and how to tell it from another with the same id."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pid: int
+    started_at: float
+    command: tuple[str, ...]
+    log: str
+
+    def find(self) -> psutil.Process | None:
+        """The process, or None if it has ended."""
+        try:
+            found = psutil.Process(self.pid)
+            same = (
+                abs(found.create_time() - self.started_at) <= CLOCK_TOLERANCE_S
+                and tuple(found.cmdline()) == self.command
+                and found.status() != psutil.STATUS_ZOMBIE
+            )
+        except psutil.Error:
+            return None
+        return found if same else None
+
+    def log_tail(self) -> str:
+        """The end of what it logged, on one line."""
+        try:
+            text = Path(self.log).read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
+        except OSError:
+            return ""
+        return " ".join(text.split())
+
+
+def start(command: Sequence[str], environ: Mapping[str, str], log: Path, cwd: Path) -> OwnProcess:
+    """Start a process in a session of its own, so that neither Ctrl-C nor a logout ends it.
+
+    Args:
+        command: program and arguments.
+        environ: its environment.
+        log: file that what it prints is appended to; one that has grown large begins anew, beside
+            the last one.
+        cwd: its working directory.
+    """
+    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
+        log.replace(log.with_suffix(".log.1"))
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            env=environ,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    found = psutil.Process(process.pid)
+    with suppress(psutil.Error):  # it may have ended already
+        while not found.cmdline():  # it is about to have one
+            time.sleep(0.001)
+    return OwnProcess(
+        pid=process.pid, started_at=found.create_time(), command=tuple(command), log=str(log)
+    )
+
+
+def stop(processes: Iterable[OwnProcess], patience_s: float) -> None:
+    """End processes and all that they started.
+
+    What a process started is asked to end before it is: a run tells the server how it ended, and
+    its worker is there to see it. What has not ended after ``patience_s`` is killed.
+    """
+    found = [process for own in processes if (process := own.find()) is not None]
+    family = {child for process in found for child in _children(process, recursive=True)}
+    started = [child for process in found for child in _children(process)]
+    _terminate(started, patience_s)
+    _terminate(found, patience_s)
+    alive = [process for process in (*found, *family) if process.is_running()]
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=patience_s)
+
+
+def _terminate(processes: Sequence[psutil.Process], patience_s: float) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    psutil.wait_procs(processes, timeout=patience_s)
+
+
+def _children(process: psutil.Process, *, recursive: bool = False) -> list[psutil.Process]:
+    try:
+        return list(process.children(recursive=recursive))
+    except psutil.NoSuchProcess:
+        return []

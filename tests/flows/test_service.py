@@ -1,0 +1,250 @@
+"""The standing service: what ``up`` starts, what happens by itself on it, what ``down`` leaves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import AutomationSort, FlowRunSort
+
+from flows import deployments, registration
+from flows.cli import EXIT_USER_ERROR
+from flows.service_commands import EXIT_WRONG
+from flows.service_state import ServiceState
+from storage.manifests import Manifests
+from storage.workspace import Workspace
+from tests.flows.conftest import Finished, play, write
+from tests.flows.standing_service import Service, standing, wait_for
+
+
+@pytest.fixture(scope="module")
+def service(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service on a copy of the finished workspace."""
+    root = tmp_path_factory.mktemp("service") / "workspace"
+    shutil.copytree(finished.workspace.location, root)
+    with standing(root) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> Iterator[SyncPrefectClient]:
+    with registration.server(service.address) as client:
+        yield client
+
+
+def registered(client: SyncPrefectClient) -> dict[str, Any]:
+    """Everything that ``up`` registers, as the server has it."""
+    changing = {"last_polled", "status"}  # by themselves
+    found = [
+        client.read_deployment_by_name(f"{deployments.load_flow(each).name}/{each['name']}")
+        for each in deployments.definitions()
+    ]
+    automations = client.read_automations(sort=AutomationSort.NAME_ASC, limit=200)
+    pools = [client.read_work_pool(name) for name in deployments.POOLS]
+    return {
+        "deployments": {each.name: each.model_dump(exclude=changing) for each in found},
+        "pools": {each.name: each.model_dump(exclude=changing) for each in pools},
+        "automations": {each.name: each.model_dump() for each in automations},
+    }
+
+
+def test_a_second_up_changes_nothing(service: Service, client: SyncPrefectClient) -> None:
+    before = registered(client)
+    running = {process.pid for process in service.processes()}
+    done = service.command("up")
+    assert done.stdout == f"Prefect UI: {service.address}\n", done.stderr
+    assert registered(client) == before
+    assert {process.pid for process in service.processes()} == running
+    assert before["pools"]["gpu"]["concurrency_limit"] == 1
+    assert set(before["automations"]) == {
+        "silentmix: ingest, then score",
+        "silentmix: score, then extract",
+        "silentmix: mark lost runs as crashed",
+        "silentmix: mark runs that never began as crashed",
+    }
+    for each in before["deployments"].values():
+        assert each["parameters"]["parameters"]["workspace"] == str(service.root)
+        assert not any(schedule["active"] for schedule in each["schedules"])
+
+
+def test_the_pages_talk_to_their_own_server(service: Service) -> None:
+    assert service.get("/ui-settings")["api_url"] == f"{service.address}/api"
+
+
+def test_the_database_stays_bounded(service: Service) -> None:
+    settings = service.get("/api/admin/settings")["server"]
+    vacuum = settings["services"]["db_vacuum"]
+    assert set(vacuum["enabled"]) == {"events", "flow_runs"}
+    assert "lease_storage.filesystem" in settings["concurrency"]["lease_storage"]
+
+
+def test_what_a_user_chose_outlives_a_new_version(
+    service: Service, client: SyncPrefectClient
+) -> None:
+    name = "ingest/ingest"
+    found = client.read_deployment_by_name(name)
+    [schedule] = found.schedules
+    client.update_deployment_schedule(found.id, schedule.id, active=True)
+    chosen = {"workspace": "elsewhere", "source": "/music", "gone": 1}
+    client._client.patch(
+        f"/deployments/{found.id}",
+        json={
+            "version": "0.0.1", "parameters": {"parameters": chosen},
+            "enforce_parameter_schema": False,
+        },
+    )  # fmt: skip
+    switched_off = client.read_automations_by_name("silentmix: score, then extract")[0]
+    client.pause_automation(switched_off.id)
+    try:
+        assert f"registered: deployment {name}" in service.command("up").stdout.splitlines()
+        again = client.read_deployment_by_name(name)
+        assert again.id == found.id
+        assert again.version == found.version
+        assert again.parameters["parameters"] == {
+            "workspace": str(service.root),
+            "source": "/music",
+        }
+        assert [each.active for each in again.schedules] == [True]
+        assert not client.read_automation(switched_off.id).enabled
+    finally:
+        [schedule] = client.read_deployment_by_name(name).schedules
+        client.update_deployment_schedule(found.id, schedule.id, active=False)
+        client.resume_automation(switched_off.id)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"source": "/x", "batch_files": 0}, "parameters.batch_files"),
+        ({"source": "/x", "corpus": "../up"}, "parameters.corpus"),
+        ({"source": "/x", "colour": "red"}, "colour"),
+        ({}, "'source' is a required property"),
+    ],
+)
+def test_the_run_form_refuses_at_submission(
+    client: SyncPrefectClient, fields: dict[str, object], said: str
+) -> None:
+    deployment = client.read_deployment_by_name("ingest/ingest")
+    with pytest.raises(Exception, match="409") as refused:
+        client.create_flow_run_from_deployment(deployment.id, parameters={"parameters": fields})
+    assert said in str(refused.value)
+
+
+def runs(client: SyncPrefectClient) -> list[FlowRun]:
+    return client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=200)
+
+
+def ended(client: SyncPrefectClient, name: str) -> FlowRun | None:
+    for run in runs(client):
+        if run.name == name and run.state is not None and run.state.is_final():
+            return run
+    return None
+
+
+@pytest.mark.slow
+def test_a_corpus_that_is_ingested_is_scored_by_itself(
+    service: Service, client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    write(tmp_path / "music" / "a.wav", np.sum(list(play(300).values()), axis=0))
+    # from the command line, on the same server
+    done = service.command(
+        "ingest", "--source", str(tmp_path / "music"), "--corpus", "late", "--workers", "1"
+    )
+    assert done.returncode == 0, done.stderr
+    run = wait_for(
+        lambda: ended(client, "score late"),
+        lambda: [(each.name, each.state) for each in runs(client)],
+    )
+    assert run.state.is_completed(), run.state
+    assert run.deployment_id == client.read_deployment_by_name("score/score").id
+    manifests = Manifests(Workspace(str(service.root)))
+    assert manifests.partitions("scores", "late")
+    # one at a time, and the turn is over
+    limits = client.read_global_concurrency_limits(limit=200)
+    assert {f"silentmix:{stage}:late" for stage in ("ingest", "score")} <= {
+        limit.name.rpartition(":")[0] for limit in limits
+    }
+    assert not ended(client, "score labelled")
+
+
+def test_doctor_finds_nothing_wrong(service: Service) -> None:
+    done = service.command("doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "wrong" not in done.stdout
+    assert service.address in done.stdout
+
+
+def test_a_port_that_is_taken(service: Service, tmp_path: Path) -> None:
+    other = Service(tmp_path / "other", service.port)
+    done = other.command("up", "--port", str(service.port))
+    assert done.returncode == EXIT_USER_ERROR
+    [line] = done.stderr.splitlines()
+    assert f"port {service.port} is taken by a Prefect server of version" in line
+    assert f"PREFECT_API_URL={service.address}/api" in line
+    assert not ServiceState.read(other.home).processes
+
+
+def test_a_service_of_another_version(service: Service) -> None:
+    state = ServiceState.read(service.home)
+    try:
+        state.model_copy(update={"versions": {"silentmix": "0.0.1", "prefect": "3.0"}}).write(
+            service.home
+        )
+        done = service.command("up")
+    finally:
+        state.write(service.home)
+    assert done.returncode == EXIT_USER_ERROR
+    assert "started by silentmix 0.0.1, prefect 3.0" in done.stderr
+    assert "silentmix down" in done.stderr
+
+
+def test_a_worker_of_another_version(service: Service, client: SyncPrefectClient) -> None:
+    client.send_worker_heartbeat("gpu", "far-silentmix-0.0.1-prefect-3.0", 30.0)
+    done = service.command("doctor")
+    assert done.returncode == EXIT_WRONG
+    assert "far-silentmix-0.0.1-prefect-3.0" in " ".join(done.stdout.split())
+    [line] = service.command("up").stdout.splitlines()[:-1]
+    assert "runs silentmix 0.0.1, prefect 3.0" in line
+
+
+def test_a_failure_is_told_to_the_webhook(service: Service, client: SyncPrefectClient) -> None:
+    done = service.command("up", SILENTMIX_NOTIFY_URL="http://127.0.0.1:9/hook")
+    assert "registered: automation silentmix: tell of failures" in done.stdout.splitlines()
+    [found] = client.read_automations_by_name("silentmix: tell of failures")
+    assert found.enabled
+    [block] = client._client.post("/block_documents/filter", json={"include_secrets": True}).json()
+    assert block["data"]["url"] == "http://127.0.0.1:9/hook"
+    assert block["id"] == str(found.actions[0].block_document_id)  # type: ignore[union-attr]
+
+
+def test_down_where_nothing_was_started(tmp_path: Path) -> None:
+    done = Service(tmp_path / "w", 0).command("down")
+    assert done.returncode == 0
+    assert done.stdout == "nothing was started here\n"
+
+
+def test_down_leaves_a_process_that_is_not_ours(tmp_path: Path) -> None:
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        service = Service(tmp_path / "w", 0)
+        service.home.mkdir(parents=True)
+        own = {
+            "pid": other.pid, "started_at": psutil.Process(other.pid).create_time(),
+            "command": ["python", "-m", "flows.server"], "log": "",
+        }  # fmt: skip
+        (service.home / "service.json").write_text(json.dumps({"processes": {"server": own}}))
+        done = service.command("down")
+        assert done.stdout == "everything had stopped already\n"
+        assert other.poll() is None
+    finally:
+        other.communicate()
