@@ -15,12 +15,7 @@ from pydantic import Field
 from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.examples import AddedStem, Augmentation, Remix, weak_example
 from demucs_core.matching import Fit, Match, misfit
-from demucs_core.remixing import (
-    Recipe,
-    RemixConfig,
-    SilentSegment,
-    draw_recipes,
-)
+from demucs_core.remixing import Recipe, RemixConfig, SilentSegment, draw_recipes
 from demucs_core.stem_pool import LabelledSong, StemPool
 from flows.artifacts import PLAYER_S
 from flows.execution import dask_client, run_batches
