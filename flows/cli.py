@@ -47,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.run(arguments, before_flow=before_flow)
     except commands.USER_ERRORS as error:
         return _complain(error)
-    except commands.SERVER_ERRORS as error:
+    except Exception as error:
+        if not commands.is_server_gone(error):
+            raise
         return _complain(
             UserError(
                 f"the Prefect server does not answer ({error}); what was done is kept: see to the "

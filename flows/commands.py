@@ -51,8 +51,6 @@ USER_ERRORS = (
     UserError, WorkspaceError, ManifestError, LabelledSetError, DiscoveryError, WeightsError
 )  # fmt: skip
 
-SERVER_ERRORS = (httpx.TransportError, ConcurrencySlotAcquisitionError)
-
 STAGE_FLOWS: dict[str, tuple[Callable[[Any], Any], type[BaseModel]]] = {
     "ingest": (ingest, IngestParameters),
     "fit-detector": (fit_detector, FitDetectorParameters),
@@ -114,6 +112,14 @@ def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = No
         before_flow()
     with tags(TAG):
         command(*bound.args, **bound.kwargs)
+
+
+def is_server_gone(error: Exception) -> bool:
+    """Whether an error says that the Prefect server does not answer."""
+    return isinstance(error, httpx.TransportError | ConcurrencySlotAcquisitionError) or (
+        # what Prefect says where it had not reached it before
+        isinstance(error, RuntimeError) and str(error).startswith("Failed to reach API")
+    )
 
 
 def _from_config(path: str, command: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TypeVar
 import distributed
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.context import TagsContext
 
 from flows.configuration import UserError
 from flows.parameters import StageParameters
@@ -141,7 +142,9 @@ def run_batches(
         if failure is not None:
             raise failure
 
-    runs = [run_group.submit(index) for index in range(len(groups))]
+    # a task run with a tag would ask the server for a place before each of its tries
+    with TagsContext(current_tags=set()):
+        runs = [run_group.submit(index) for index in range(len(groups))]
     failure: BaseException | None = None
     for run, done in zip(runs, results, strict=True):
         try:

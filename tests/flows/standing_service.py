@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 
+from flows.service import up
 from flows.service_state import ServiceState
 
 POLL_S = 0.2
@@ -62,6 +64,15 @@ class Service:
             env={**kept, **environ},
             capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
         )  # fmt: skip
+
+    def up_again(self, notify_url: str = "") -> list[str]:
+        """What another ``up`` says, in this process, which has the flows imported already."""
+        said: list[str] = []
+        with mock.patch.dict(os.environ):
+            for name in [name for name in os.environ if name.startswith("PREFECT")]:
+                del os.environ[name]
+            assert up(str(self.root), None, notify_url, said.append) == self.address
+        return said
 
     def processes(self) -> list[psutil.Process]:
         running = ServiceState.read(self.home).running().values()

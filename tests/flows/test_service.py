@@ -61,8 +61,7 @@ def registered(client: SyncPrefectClient) -> dict[str, Any]:
 def test_a_second_up_changes_nothing(service: Service, client: SyncPrefectClient) -> None:
     before = registered(client)
     running = {process.pid for process in service.processes()}
-    done = service.command("up")
-    assert done.stdout == f"Prefect UI: {service.address}\n", done.stderr
+    assert service.up_again() == []
     assert registered(client) == before
     assert {process.pid for process in service.processes()} == running
     assert before["pools"]["gpu"]["concurrency_limit"] == 1
@@ -106,7 +105,7 @@ def test_what_a_user_chose_outlives_a_new_version(
     switched_off = client.read_automations_by_name("silentmix: score, then extract")[0]
     client.pause_automation(switched_off.id)
     try:
-        assert f"registered: deployment {name}" in service.command("up").stdout.splitlines()
+        assert service.up_again() == [f"registered: deployment {name}"]
         again = client.read_deployment_by_name(name)
         assert again.id == found.id
         assert again.version == found.version
@@ -213,13 +212,13 @@ def test_a_worker_of_another_version(service: Service, client: SyncPrefectClient
     done = service.command("doctor")
     assert done.returncode == EXIT_WRONG
     assert "far-silentmix-0.0.1-prefect-3.0" in " ".join(done.stdout.split())
-    [line] = service.command("up").stdout.splitlines()[:-1]
+    [line] = service.up_again()
     assert "runs silentmix 0.0.1, prefect 3.0" in line
 
 
 def test_a_failure_is_told_to_the_webhook(service: Service, client: SyncPrefectClient) -> None:
-    done = service.command("up", SILENTMIX_NOTIFY_URL="http://127.0.0.1:9/hook")
-    assert "registered: automation silentmix: tell of failures" in done.stdout.splitlines()
+    said = service.up_again("http://127.0.0.1:9/hook")
+    assert "registered: automation silentmix: tell of failures" in said
     [found] = client.read_automations_by_name("silentmix: tell of failures")
     assert found.enabled
     [block] = client._client.post("/block_documents/filter", json={"include_secrets": True}).json()
