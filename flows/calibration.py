@@ -87,8 +87,22 @@ def require_evidence(num_songs: int, corpus: str, options: PolicyOptions) -> Non
         )
 
 
-def calibrated(workspace: Workspace, detector: str, options: PolicyOptions) -> Calibration:
+def calibrated(
+    workspace: Workspace,
+    detector: str,
+    options: PolicyOptions,
+    *,
+    anew: bool = False,
+    keep: bool = True,
+) -> Calibration:
     """The detector's thresholds for these options: computed once, then read back.
+
+    Args:
+        workspace: where the detector and its songs are.
+        detector: its id.
+        options: the policy, and how sure one must be.
+        anew: compute them though they are there.
+        keep: write what was computed.
 
     Raises:
         UserError: the songs held out are too few for the target; says how many more it takes.
@@ -96,7 +110,7 @@ def calibrated(workspace: Workspace, detector: str, options: PolicyOptions) -> C
     values = {name: getattr(options, name) for name in PolicyOptions.model_fields}
     name = fingerprint("calibrate", VERSION, detector=detector, **values)
     path = f"detectors/{detector}/calibrations/{name}.json"
-    if workspace.exists(path):
+    if workspace.exists(path) and not anew:
         return Calibration.from_json(workspace.read_json(path))
     description = registry.describe(workspace, "detectors", detector)
     try:
@@ -114,7 +128,8 @@ def calibrated(workspace: Workspace, detector: str, options: PolicyOptions) -> C
             f"detector {detector}: {error} (add songs to valid/, lower target_precision, or set "
             "allow_insufficient_evidence)"
         ) from error
-    workspace.put_json(path, calibration.to_json())
+    if keep:
+        workspace.put_json(path, calibration.to_json())
     return calibration
 
 

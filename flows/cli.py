@@ -15,7 +15,7 @@ DEMO_WORKSPACE = "demo-workspace"
 CREATING = ("run", "demo", "ingest")
 FIRST_STAGE = "ingest"
 FLOWS = (*CREATING, "fit-detector", "score", "extract", "remix", "train", "evaluate")
-READING = ("status", "manifests", "ui")
+READING = ("status", "manifests", "lineage", "forget", "audit", "ui")
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
@@ -59,6 +59,8 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
         first = asked("only") or asked("from") or asked("from-stage")
         begins = first in ("", FIRST_STAGE)
     Workspace.check(workspace, create=begins)  # refuse it before anything starts
+    if "--dry-run" in arguments or asked("dry-run") == "True":
+        return None
     if command in FLOWS and configure_prefect(workspace, os.environ):
         return WorkspaceServer(os.environ).wait
     return None

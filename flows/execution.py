@@ -6,6 +6,7 @@ batch holds tens of tracks. So a hundred thousand tracks cost a hundred task run
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -107,7 +108,12 @@ def run_batches(
     A batch that fails is tried again twice; if it fails still, the other batches go on, and the
     error is raised at the end. Such a batch has no result: tell results apart by what is in them,
     not by their places.
+
+    When the flow run is cancelled, or nobody wants more results, no other batch begins: what runs
+    on local processes ends with them, what runs on somebody's cluster ends its batch.
     """
+    stopped = threading.Event()
+    submitted: list[distributed.Future[Result]] = []
     groups = _groups(batches, MAX_TASK_RUNS)
     # what is done stays done when its group is tried again
     results: list[dict[int, Result]] = [{} for _ in groups]
@@ -121,9 +127,12 @@ def run_batches(
         persist_result=False,
     )
     def run_group(index: int) -> None:
+        if stopped.is_set():
+            return
         group, done = groups[index], results[index]
         places = [place for place in range(len(group)) if place not in done]
         futures = client.map(work, [group[place] for place in places], pure=False)
+        submitted.extend(futures)
         place_of = dict(zip((future.key for future in futures), places, strict=True))
         failure: Exception | None = None
         try:
@@ -138,17 +147,22 @@ def run_batches(
         finally:
             if unfinished := [future for future in futures if not future.done()]:
                 client.cancel(unfinished)
-        if failure is not None:
+        if failure is not None and not stopped.is_set():
             raise failure
 
     runs = [run_group.submit(index) for index in range(len(groups))]
     failure: BaseException | None = None
-    for run, done in zip(runs, results, strict=True):
-        try:
-            run.result()
-        except Exception as error:  # noqa: BLE001  raised below, after the others had their turn
-            failure = failure or error
-        yield from (done.pop(place) for place in sorted(done))
+    try:
+        for run, done in zip(runs, results, strict=True):
+            try:
+                run.result()
+            except Exception as error:  # noqa: BLE001  raised below, after the others' turn
+                failure = failure or error
+            yield from (done.pop(place) for place in sorted(done))
+    except BaseException:  # a cancelled flow run, an interrupt, a consumer that gives up
+        stopped.set()
+        client.cancel(submitted, force=True)
+        raise
     if failure is not None:
         raise failure
 

@@ -34,6 +34,13 @@ class StageParameters(Options):
         "", description="Address of a running Dask scheduler to use instead of local processes."
     )
 
+    dry_run: Annotated[bool, RUNTIME] = Field(
+        False, description="Only say what would run, on how much and from what; write nothing."
+    )
+    force: Annotated[bool, RUNTIME] = Field(
+        False, description="Do again what is done already. What was made from it stays as it is."
+    )
+
     def content(self) -> dict[str, Any]:
         """The fields that change the content of what the stage writes, JSON-able."""
         kept = {

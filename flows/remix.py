@@ -80,6 +80,7 @@ class RemixBatch:
     workspace: Workspace
     target: Partition
     stems: Partition
+    segments: Partition
     row_group: RowGroup
     config: RemixConfig
     remixes_per_segment: int
@@ -105,23 +106,28 @@ def remix(parameters: RemixParameters) -> StageResult:
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
         target = run.partition("remixes")
-        done = manifests.items(target)
+        ids_of = {
+            group: {row["segment_id"] for row in manifests.read_row_group(group, ["segment_id"])}
+            for group in manifests.row_groups(segments)
+        }
+        everything = set().union(*ids_of.values())
+        done = run.done(target, everything)
         batches = [
             RemixBatch(
-                workspace, target, stems, group, config, parameters.remixes_per_segment,
+                workspace, target, stems, segments, group, config, parameters.remixes_per_segment,
                 parameters.seed,
             )
-            for group in manifests.row_groups(segments)
-            if {row["segment_id"] for row in manifests.read_row_group(group, ["segment_id"])} - done
+            for group, ids in ids_of.items()
+            if ids - done
         ]  # fmt: skip
-        run.already_done = not batches
+        run.plan("segments", len(everything - done), len(everything), segments, stems)
         if batches:
             with dask_client(parameters) as client, progress(STAGE, len(batches)) as bar:
                 for counts in run_batches(client, remix_batch, batches, bar):
                     run.count(**counts)
             _report(run, target)
         run.counts["remixes"] = manifests.count(target)
-        return run.result()
+    return run.result()
 
 
 @lru_cache(maxsize=1)
@@ -171,12 +177,17 @@ def remix_batch(batch: RemixBatch) -> dict[str, float]:
         config=batch.config,
     )
     by_id = {row["segment_id"]: row for row in segments}
-    rows = [remix_row(by_id[recipe.segment_id], recipe, songs) for recipe in recipes]
+    rows = [
+        remix_row(by_id[recipe.segment_id], recipe, songs, batch.segments.fingerprint)
+        for recipe in recipes
+    ]
     manifests.write(batch.target, list(by_id), rows)
     return {"segments": len(segments)}
 
 
-def remix_row(segment: dict[str, Any], recipe: Recipe, songs: dict[str, Song]) -> dict[str, Any]:
+def remix_row(
+    segment: dict[str, Any], recipe: Recipe, songs: dict[str, Song], segments_fingerprint: str
+) -> dict[str, Any]:
     """A recipe as its row in ``remixes``."""
     copied = (
         "segment_id", "track_id", "path", "track_num_samples", "start_sample", "stop_sample",
@@ -185,6 +196,7 @@ def remix_row(segment: dict[str, Any], recipe: Recipe, songs: dict[str, Song]) -
     return {
         **{name: segment[name] for name in copied},
         "remix_id": f"{recipe.segment_id}-{recipe.index}",
+        "segments_fingerprint": segments_fingerprint,
         "weight": 1.0,
         "added": [
             {

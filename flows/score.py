@@ -73,20 +73,23 @@ def score(parameters: ScoreParameters) -> StageResult:
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
         manifests = run.manifests
-        tracks = _tracks(run)
+        source = manifests.latest("tracks", parameters.corpus)
+        tracks, leaked = _tracks(manifests, source)
         partition = run.partition("scores")
-        done = manifests.items(partition)
+        done = run.done(partition, {track["track_id"] for track in tracks}, "rejects")
         batches = [
             ScoreBatch(partition, workspace, detector, device, parameters.batch_chunks, batch)
             for batch in pending_batches(
                 tracks, done, parameters.batch_tracks, lambda track: str(track["track_id"])
             )
         ]
-        run.already_done = not batches
+        pending = sum(len(batch.tracks) for batch in batches)
+        run.plan("tracks", pending, len(tracks), source, f"detector {detector}")
+        _reject_leaked(run, leaked)
         if batches:
             with (
                 dask_client(parameters, in_process=device != "cpu") as client,
-                progress(STAGE, sum(len(batch.tracks) for batch in batches)) as bar,
+                progress(STAGE, pending) as bar,
             ):
                 for counts in run_batches(
                     client, score_batch, batches, bar, lambda batch: len(batch.tracks)
@@ -94,35 +97,43 @@ def score(parameters: ScoreParameters) -> StageResult:
                     run.count(**counts)
             silence_histogram(run.report, manifests, partition)
             run.report.publish(f"Scores of {parameters.corpus}")
-        return run.result()
+    return run.result()
 
 
-def _tracks(run: StageRun) -> list[dict[str, Any]]:
+def _tracks(manifests: Manifests, source: Partition) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The tracks to score: all of the corpus, less the labelled test songs among them.
 
     Ingest refuses those, unless the labelled set came after them.
+
+    Returns:
+        The tracks, and for each that is a test song the song's name.
     """
     columns = ["track_id", "path", "num_samples", "content_hash"]
-    tracks = run.manifests.rows(run.manifests.latest("tracks", run.corpus), columns)
-    tests = songs_kept_for_test(run.manifests)
+    tests = songs_kept_for_test(manifests)
     kept: list[dict[str, Any]] = []
-    leaked: list[dict[str, Any]] = []
-    for track in sorted(tracks, key=lambda track: str(track["track_id"])):
+    leaked: dict[str, str] = {}
+    for track in sorted(manifests.rows(source, columns), key=lambda row: str(row["track_id"])):
         song = tests.get(track.pop("content_hash"))
-        (kept if song is None else leaked).append(track)
-        if song is not None:
-            reject = {
-                "stage": STAGE,
-                "item": track["track_id"],
-                "source_bytes": 0,
-                "reason": "labelled_test",
-                "detail": f"same audio as the labelled test song {song}",
-            }
-            run.manifests.write(run.partition("rejects"), [track["track_id"]], [reject])
+        if song is None:
+            kept.append(track)
+        else:
+            leaked[track["track_id"]] = song
+    return kept, leaked
+
+
+def _reject_leaked(run: StageRun, leaked: dict[str, str]) -> None:
+    for track_id, song in leaked.items():
+        reject = {
+            "stage": STAGE,
+            "item": track_id,
+            "source_bytes": 0,
+            "reason": "labelled_test",
+            "detail": f"same audio as the labelled test song {song}",
+        }
+        run.manifests.write(run.partition("rejects"), [track_id], [reject])
     if leaked:
         run.count(labelled_test=len(leaked))
         get_run_logger().warning("%d tracks are labelled test songs: left out", len(leaked))
-    return kept
 
 
 def score_batch(batch: ScoreBatch) -> dict[str, float]:

@@ -49,11 +49,12 @@ class Workspace:
                 ) from error
 
     @classmethod
-    def check(cls, url: str, *, create: bool = False) -> None:
-        """Raise what opening it would raise, without making anything."""
+    def check(cls, url: str, *, create: bool = False) -> Workspace:
+        """Raise what opening it would raise, without making anything; returns it to look into."""
         workspace = cls.__new__(cls)
         workspace._locate(url)
         workspace._is_new(create)
+        return workspace
 
     def _locate(self, url: str) -> None:
         try:

@@ -11,6 +11,7 @@ import yaml
 from prefect import Flow
 
 import flows
+from flows.audit import AuditParameters, audit
 from flows.commands import STAGE_FLOWS
 from flows.pipeline import PipelineParameters, pipeline
 
@@ -21,6 +22,7 @@ DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_
 MODELS = {
     **{flow.name: model for flow, model in STAGE_FLOWS.values()},
     pipeline.name: PipelineParameters,
+    audit.name: AuditParameters,
 }
 
 
