@@ -34,7 +34,8 @@ from flows.fit_detector import FitDetectorParameters, fit_detector
 from flows.forget import forget
 from flows.forget_summary import print_forgotten
 from flows.ingest import IngestParameters, ingest
-from flows.lineage import lineage, print_lineage
+from flows.lineage import lineage
+from flows.lineage_summary import print_lineage
 from flows.parameters import StageParameters, describe
 from flows.pipeline import STAGES, PipelineParameters, Stage, pipeline
 from flows.remix import RemixParameters, remix

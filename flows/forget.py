@@ -2,7 +2,8 @@
 
 The order lets a run that was killed be repaired by running it again: first ``rejects`` says what is
 to be forgotten, which ingest obeys from then on, and models are marked; then go the sounds in
-reports, the rows, from what was made last to ``tracks`` and ``stems``, and at the end the audio.
+reports, the rows of what was made of it, the audio, and last ``stems`` and ``tracks``, which tell
+the next run where all this was.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from flows.forgotten import FORGOTTEN, RECORDS, STAGE, forgotten
 from flows.ingest_tracks import track_path
 from flows.sql import connect
 from storage.manifests import Manifests, Partition
-from storage.schemas import EVALUATIONS, HEARD, REJECTS, TABLES
+from storage.schemas import EVALUATIONS, HEARD, REJECTS, STEMS, TABLES
 from storage.workspace import Workspace
 
 
@@ -80,24 +81,29 @@ def forget(
         result = Forgotten(
             dry_run=dry_run,
             names={found.track_id: found.name for found in music},
-            models=_hearers(workspace, database, "models", ids),
-            detectors=_hearers(workspace, database, "detectors", ids),
         )
+        heard = {kind: _hearers(workspace, database, kind, ids) for kind in ("models", "detectors")}
+        result.models, result.detectors = sorted(heard["models"]), sorted(heard["detectors"])
         items, sounds, scored = _derived(database, ids)
-    doomed = [path for found in music for path in _audio(workspace, found)] + scored
+    audio = [path for found in music for path in _audio(workspace, found)]
     reports = sounds_in_reports(workspace, sounds, {found.name for found in music})
-    result.files = sum(workspace.exists(path) for path in doomed) + len(reports)
+    result.files = sum(workspace.exists(path) for path in audio + scored) + len(reports)
     if not dry_run:
         _record(manifests, music)
-        for kind, hearers in (("models", result.models), ("detectors", result.detectors)):
-            for name in hearers:
-                marked = sorted(ids.union(registry.forgotten(workspace, kind, name)))
+        for kind, hearers in heard.items():
+            for name, heard_ids in hearers.items():
+                marked = sorted(heard_ids.union(registry.forgotten(workspace, kind, name)))
                 path = f"{kind}/{name}/{registry.FORGOTTEN}"
                 workspace.put_json(path, {"track_ids": marked})
         for path in reports:
             remove_sound(workspace, path)
+        for path in scored:
+            workspace.remove(path)
     # what was made last goes first
     for table in reversed(TABLES.values()):
+        if table is STEMS and not dry_run:
+            for path in audio:
+                workspace.remove(path)
         columns = [name for name in ("track_id", "added") if name in table.schema.names]
         if not columns or table is HEARD:
             continue
@@ -107,9 +113,6 @@ def forget(
             )
             if gone:
                 result.rows[table.name] = result.rows.get(table.name, 0) + gone
-    if not dry_run:
-        for path in doomed:
-            workspace.remove(path)
     return result
 
 
@@ -143,13 +146,14 @@ def _matching(
 
 def _hearers(
     workspace: Workspace, database: duckdb.DuckDBPyConnection, kind: str, ids: Set[str]
-) -> list[str]:
+) -> dict[str, set[str]]:
+    """The finished detectors or models that heard some of it, and what each heard."""
     rows = database.execute(
-        "SELECT DISTINCT fingerprint FROM heard WHERE heard_by = $kind AND "
-        "list_contains($ids, track_id) ORDER BY ALL",
+        "SELECT fingerprint, list(track_id) FROM heard WHERE heard_by = $kind AND "
+        "list_contains($ids, track_id) GROUP BY ALL",
         {"kind": kind, "ids": sorted(ids)},
     ).fetchall()
-    return [name for [name] in rows if registry.finished(workspace, kind, name)]
+    return {name: set(found) for name, found in rows if registry.finished(workspace, kind, name)}
 
 
 def _derived(
@@ -209,6 +213,6 @@ def _record(manifests: Manifests, music: Iterable[_Music]) -> None:
 
 
 def _audio(workspace: Workspace, music: _Music) -> list[str]:
-    """The canonical audio of a track or a song, whose rows may be gone already."""
+    """The canonical audio of a track or a song."""
     song = workspace.find(f"audio/{music.corpus}/{music.track_id}")
     return [track_path(music.corpus, music.track_id), *song]

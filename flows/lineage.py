@@ -12,13 +12,11 @@ from typing import Literal
 
 import duckdb
 from pydantic import BaseModel
-from rich.console import Console
 
 from flows import registry
 from flows.configuration import UserError
 from flows.forgotten import RECORDS
 from flows.heard import any_of
-from flows.overview import print_table
 from flows.sql import connect, quoted
 from storage.manifests import Partition
 from storage.workspace import Workspace
@@ -289,33 +287,3 @@ class _Walk:
         """The detectors whose scores the segments came from."""
         query = f"SELECT DISTINCT detector_id FROM segments WHERE {self._way.segments} ORDER BY ALL"
         return [name for [name] in self._database.sql(query).fetchall()]
-
-
-def print_lineage(found: Lineage, console: Console) -> None:
-    """What it came from and what came of it, for the terminal."""
-    forgotten = ", forgotten" if found.forgotten else ""
-    console.print(f"{found.kind} {found.id}{forgotten}", highlight=False, markup=False)
-    rows: list[tuple[str, int, str, str]] = []
-    for name in ("files", "songs", "tracks", "segments", "remixes"):
-        listing: Listing = getattr(found, name)
-        if listing.count:
-            more = ", …" if listing.count > len(listing.first) else ""
-            named = ", ".join(listing.first) + more
-            rows.append((name, listing.count, ", ".join(listing.partitions), named))
-    if found.found_by:
-        rows.append(("found by detectors", len(found.found_by), "", ", ".join(found.found_by)))
-    for kind in ("detectors", "models"):
-        hearers: list[Hearer] = getattr(found, kind)
-        if hearers:
-            named = ", ".join(_told(hearer) for hearer in hearers)
-            rows.append((f"heard by {kind}", len(hearers), "", named))
-    print_table(console, ["what", "how many", "where", "which"], rows)
-
-
-def _told(hearer: Hearer) -> str:
-    notes = []
-    if hearer.num_remixes:
-        notes.append(f"{hearer.num_remixes} remixes")
-    if hearer.num_forgotten:
-        notes.append(f"{hearer.num_forgotten} forgotten since: retrain")
-    return f"{hearer.id} ({', '.join(notes)})" if notes else hearer.id

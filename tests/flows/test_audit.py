@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.flow_runs import resume_flow_run
 from prefect.states import StateType
 
@@ -33,6 +34,7 @@ from tests.flows.conftest import SETTINGS, Finished, play
 NAMES = ("a b.wav", "é.flac", "c.mp3", "d.ogg", "e.wav")
 QUIET = 1e-4
 POLL_S = 0.2
+ANY_ORDER = FlowRunSort.ID_DESC
 
 
 @pytest.fixture
@@ -189,7 +191,7 @@ def answer(pages: list[dict[str, str]]) -> None:
     seen = set()
     with get_client(sync_client=True) as client:
         while pages:
-            for run in client.read_flow_runs(flow_run_filter=paused):
+            for run in client.read_flow_runs(flow_run_filter=paused, sort=ANY_ORDER, limit=9):
                 assert run.state is not None
                 if run.state.id not in seen:
                     seen.add(run.state.id)
