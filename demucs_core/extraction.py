@@ -13,7 +13,7 @@ groups can use both.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,3 +205,31 @@ def checked_log_odds(
     if np.isnan(level_db).any():
         raise ValueError("a level of the mixture is NaN")
     return to_log_odds(probability)
+
+
+def keep_sure(segment: Segment, least_scores: Sequence[float | None]) -> Segment | None:
+    """Keep a segment's silent sources whose mean probability is high enough.
+
+    Args:
+        segment: as it was extracted.
+        least_scores: for every source, the least mean probability, compared in single precision as
+            it is stored; None keeps none.
+
+    Returns:
+        The segment with the sources that are left, or None if none is.
+    """
+    kept = [
+        place
+        for place, (source, mean) in enumerate(
+            zip(segment.silent, segment.mean_probability, strict=True)
+        )
+        if (least := least_scores[source]) is not None and np.float32(mean) >= np.float32(least)
+    ]
+    if not kept:
+        return None
+    return replace(
+        segment,
+        silent=tuple(segment.silent[place] for place in kept),
+        mean_probability=tuple(segment.mean_probability[place] for place in kept),
+        min_probability=tuple(segment.min_probability[place] for place in kept),
+    )

@@ -52,7 +52,7 @@ class Report:
         figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
         png = buffer.getvalue()
         self.workspace.put_bytes(f"{self.folder}/{name}.png", png)
-        self._append(f"**{caption}**\n\n![{caption}]({_data_uri('image/png', png)})")
+        self._append(f"**{caption}**\n\n![{caption}]({data_uri('image/png', png)})")
 
     def player(self, name: str, audio_ct: np.ndarray, sample_rate: int, caption: str) -> None:
         """A player of the report: at most :data:`PLAYER_S` seconds, as MP3.
@@ -69,7 +69,7 @@ class Report:
         soundfile.write(buffer, clipped, sample_rate, format="MP3", compression_level=0.5)
         mp3 = buffer.getvalue()
         self.workspace.put_bytes(f"{self.folder}/{name}.mp3", mp3)
-        source = _data_uri("audio/mpeg", mp3)
+        source = data_uri("audio/mpeg", mp3)
         self._append(f'{caption}\n\n<audio controls src="{source}"></audio>')
 
     def _append(self, section: str) -> None:
@@ -86,5 +86,6 @@ class Report:
         self.workspace.put_bytes(f"{self.folder}/report.md", markdown.encode())
 
 
-def _data_uri(kind: str, content: bytes) -> str:
+def data_uri(kind: str, content: bytes) -> str:
+    """Bytes as the address of themselves, for a page that holds all it shows."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

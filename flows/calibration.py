@@ -88,9 +88,21 @@ def require_evidence(num_songs: int, corpus: str, options: PolicyOptions) -> Non
 
 
 def calibrated(
-    workspace: Workspace, detector: str, options: PolicyOptions, *, keep: bool = True
+    workspace: Workspace,
+    detector: str,
+    options: PolicyOptions,
+    *,
+    anew: bool = False,
+    keep: bool = True,
 ) -> Calibration:
     """The detector's thresholds for these options: computed once, kept, and read back from then on.
+
+    Args:
+        workspace: where the detector and its songs are.
+        detector: its id.
+        options: the policy, and how sure one must be.
+        anew: compute them though they are there.
+        keep: write what was computed.
 
     Raises:
         UserError: the detector is a foreign one, or the songs held out are too few for the
@@ -100,7 +112,7 @@ def calibrated(
     values = {name: getattr(options, name) for name in PolicyOptions.model_fields}
     name = fingerprint("calibrate", VERSION, detector=detector, **values)
     path = f"detectors/{detector}/calibrations/{name}.json"
-    if workspace.exists(path):
+    if workspace.exists(path) and not anew:
         try:
             return Calibration.from_json(workspace.read_json(path))
         except (TypeError, ValueError) as error:

@@ -20,7 +20,7 @@ FLOWS = (
     *CREATING, "fit-detector", "score", "extract", "remix", "train", "evaluate", "yields",
     "forecast",
 )  # fmt: skip
-READING = ("status", "manifests")
+READING = ("status", "manifests", "lineage", "forget", "audit")
 SERVICE = ("up", "down", "doctor")
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -78,6 +78,8 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
         first = asked("only") or asked("from") or asked("from-stage")
         begins = first in ("", FIRST_STAGE)
     Workspace.check(workspace, create=begins)  # refuse it before anything starts
+    if "--dry-run" in arguments or asked("dry-run") == "True":
+        return None
     if command in FLOWS and configure_prefect(workspace, os.environ):
         if address := standing_server(service_home(workspace, os.environ)):
             os.environ["PREFECT_API_URL"] = f"{address}/api"

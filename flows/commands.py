@@ -9,19 +9,22 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import cyclopts
 import httpx
 from cyclopts import Parameter
-from prefect import tags
+from prefect import Flow, tags
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from flows import overview, service_commands
 from flows.announcements import TAG
+from flows.audit import AuditParameters
+from flows.audit_files import export_audit, import_answers, print_audit
 from flows.calibration import PolicyOptions
 from flows.cli import option
 from flows.comparison_summary import print_comparison
@@ -31,13 +34,17 @@ from flows.evaluate import EvaluateParameters, Evaluation, evaluate
 from flows.extract import ExtractParameters, extract
 from flows.fit_detector import FitDetectorParameters, fit_detector
 from flows.forecast import ForecastParameters, forecast, print_forecast
+from flows.forget import forget
+from flows.forget_summary import print_forgotten
 from flows.ingest import IngestParameters, ingest
-from flows.parameters import describe
+from flows.lineage import lineage
+from flows.lineage_summary import print_lineage
+from flows.parameters import StageParameters, describe
 from flows.pipeline import STAGES, PipelineParameters, Stage, pipeline
 from flows.remix import RemixParameters, remix
 from flows.score import ScoreParameters, score
 from flows.separate import SeparateParameters, separate_files
-from flows.stage import StageResult
+from flows.stage import StageResult, run_stage
 from flows.train import TrainParameters, train
 from flows.yields import YieldsParameters, print_yields, yields
 from storage.discovery import DiscoveryError
@@ -45,13 +52,13 @@ from storage.labelled import LabelledSetError
 from storage.listing import shown
 from storage.manifests import ManifestError
 from storage.weights import WeightsError
-from storage.workspace import WorkspaceError
+from storage.workspace import Workspace, WorkspaceError
 
 USER_ERRORS = (
     UserError, WorkspaceError, ManifestError, LabelledSetError, DiscoveryError, WeightsError
 )  # fmt: skip
 
-STAGE_FLOWS: dict[str, tuple[Callable[[Any], Any], type[BaseModel]]] = {
+STAGE_FLOWS: dict[str, tuple[Flow[..., Any], type[StageParameters]]] = {
     "ingest": (ingest, IngestParameters),
     "fit-detector": (fit_detector, FitDetectorParameters),
     "score": (score, ScoreParameters),
@@ -143,14 +150,16 @@ def _from_config(path: str, command: str) -> dict[str, Any]:
     return fields
 
 
-def _add_stage(name: str, stage_flow: Callable[[Any], Any], model: type[BaseModel]) -> None:
-    def command(parameters: BaseModel) -> None:
-        made = stage_flow(parameters)
-        if isinstance(made, Evaluation):
-            print_results(made.results)
+def _add_stage(name: str, stage_flow: Flow[..., Any], model: type[StageParameters]) -> None:
+    def command(parameters: StageParameters) -> None:
+        made = run_stage(stage_flow, parameters)
+        results = made.results if isinstance(made, Evaluation) else [made]
+        if parameters.dry_run:
+            print_plans(results)
+            return
+        print_results(results)
+        if isinstance(made, Evaluation) and made.comparison is not None:
             print_comparison(made.comparison, made.location, console)
-        else:
-            print_results([made])
 
     command.__annotations__["parameters"] = Annotated[model, Parameter(name="*")]
     if not any(field.is_required() for field in model.model_fields.values()):
@@ -172,7 +181,11 @@ def run_command(
     """Run the pipeline on your labelled set and your unlabelled music."""
     if only is not None:
         parameters = parameters.model_copy(update={"from_stage": only, "until_stage": only})
-    print_results(pipeline(parameters))
+    results = run_stage(pipeline, parameters)
+    if parameters.dry_run:
+        print_plans(results)
+    else:
+        print_results(results)
 
 
 @app.command(name="demo", group=main_group)
@@ -204,7 +217,11 @@ def forecast_command(
     Scores a random sample of its tracks, and tells the hours a source that the policy would
     extract from the whole corpus, and how long scoring the rest would take. The scores are kept.
     """
-    print_forecast(forecast(parameters), console)
+    made = run_stage(forecast, parameters)
+    if isinstance(made, StageResult):
+        print_plans([made])
+    else:
+        print_forecast(made, console)
 
 
 @app.command(name="separate", group=results_group)
@@ -261,8 +278,78 @@ def query_manifests(sql: str, *, workspace: str = "workspace") -> None:
     overview.print_query(workspace, sql, console)
 
 
+@app.command(name="lineage", group=results_group)
+def lineage_command(
+    name: str,
+    *,
+    workspace: str = "workspace",
+    most: Annotated[int, Parameter(help="Names to list of each manifest; 0 lists all.")] = 20,
+    json: Annotated[bool, Parameter(help="Print JSON.")] = False,
+) -> None:
+    """Show what something came from, and what came of it.
+
+    NAME is the id of a model, detector, track, song, segment or remix, or the path, URL or name of
+    a source file. From a model it leads to its remixes, segments, tracks and files; from a file to
+    every model that heard it.
+    """
+    found = lineage(Workspace(workspace), name, most=most)
+    if json:
+        print(found.model_dump_json(indent=1))
+    else:
+        print_lineage(found, console)
+
+
+@app.command(name="audit", group=results_group)
+def audit_command(
+    parameters: Annotated[AuditParameters, Parameter(name="*")] = AuditParameters(),  # noqa: B008
+    *,
+    export: Annotated[str, Parameter(help="Folder to write sounds and answers.csv to.")] = "",
+    answers: Annotated[str, Parameter(help="The answers.csv, filled in.")] = "",
+) -> None:
+    """Listen to a sample of what was extracted, to learn how precise it is on your own music.
+
+    `--export FOLDER` writes the sounds and a table; write yes, no or ? into its column `silent` and
+    give it back with `--answers FOLDER/answers.csv`. Or run the deployment `audit` in the Prefect
+    UI, which plays them and asks. `silentmix extract --audit ID` then uses what was heard.
+    """
+    if bool(export) == bool(answers):
+        raise UserError("give --export FOLDER or --answers FILE; in the UI, run the flow `audit`")
+    if export:
+        count = export_audit(parameters, Path(export))
+        console.print(f"{count} clips to answer in {export}/answers.csv", highlight=False)
+    else:
+        print_audit(*import_answers(Path(answers), parameters.workspace), console)
+
+
+@app.command(name="forget", group=results_group)
+def forget_command(
+    *names: str,
+    source: Annotated[str, Parameter(help="Glob of source files, such as '*/Artist/*'.")] = "",
+    workspace: str = "workspace",
+    dry_run: Annotated[bool, Parameter(help="Only show what would go.")] = False,
+) -> None:
+    """Remove tracks or labelled songs and all that was made of them; can't be undone.
+
+    NAMES are ids of tracks or songs, or paths, URLs or names of source files. Models and detectors
+    that heard them stay, and are listed: train them again.
+    """
+    print_forgotten(forget(Workspace(workspace), names, source, dry_run=dry_run), console)
+
+
 for _name, _service_command in service_commands.COMMANDS.items():
     app.command(_service_command, name=_name, group=service_group)
+
+
+def print_plans(results: Sequence[StageResult]) -> None:
+    """A line a stage of a dry run: what it would make, how much is left to do, from what."""
+    rows = []
+    for result in results:
+        todo, reads = f"known once {result.waits_for} has run", ""
+        if (plan := result.plan) is not None:
+            todo = f"{plan.pending} of {plan.total} {plan.unit}"
+            reads = ", ".join(plan.reads)
+        rows.append([result.stage, result.corpus, result.fingerprint, todo, reads])
+    overview.print_table(console, ["stage", "corpus", "makes", "to do", "from"], rows)
 
 
 def print_results(results: Sequence[StageResult]) -> None:

@@ -82,12 +82,12 @@ class Evaluation(BaseModel):
     Attributes:
         location: the workspace.
         results: in the order of the models.
-        comparison: of all methods.
+        comparison: of all methods; None of a dry run.
     """
 
     location: str
     results: list[StageResult]
-    comparison: ComparisonSummary
+    comparison: ComparisonSummary | None
 
 
 @dataclass(frozen=True)
@@ -131,34 +131,37 @@ def evaluate(parameters: EvaluateParameters) -> Evaluation:
     options = EvaluateOptions(
         **{key: getattr(parameters, key) for key in EvaluateOptions.model_fields}
     )
-    batches = {}
-    for model in models:
-        name = fingerprint(STAGE, VERSION, **{**parameters.content(), "model": model})
-        partition = Partition("evaluations", parameters.labelled, name)
-        done = manifests.items(partition)
-        batches[partition] = [
-            EvaluateBatch(partition, workspace, model, options, device, song)
-            for [song] in pending_batches(songs, done, 1, lambda song: song.track_id)
-        ]
-    results = []
+    partitions, results = [], []
     with ExitStack() as stack:
         client = None
-        if any(batches.values()):
-            client = stack.enter_context(dask_client(parameters, in_process=device != "cpu"))
-        for model, partition in zip(models, batches, strict=True):
+        for model in models:
+            name = fingerprint(STAGE, VERSION, **{**parameters.content(), "model": model})
             with stage_run(
                 STAGE,
                 parameters.model_copy(update={"models": [model]}),
                 corpus=parameters.labelled,
-                fingerprint=partition.fingerprint,
+                fingerprint=name,
                 workspace=workspace,
             ) as run:
-                _evaluate_model(run, client, batches[partition])
-                results.append(run.result())
+                partition = run.partition("evaluations")
+                partitions.append(partition)
+                done = run.done(partition, {song.track_id for song in songs}, "rejects")
+                batches = [
+                    EvaluateBatch(partition, workspace, model, options, device, song)
+                    for [song] in pending_batches(songs, done, 1, lambda song: song.track_id)
+                ]
+                run.plan("songs", len(batches), len(songs), stems, f"model {model}")
+                if batches and client is None:
+                    in_process = device != "cpu"
+                    client = stack.enter_context(dask_client(parameters, in_process=in_process))
+                _evaluate_model(run, client, batches)
+            results.append(run.result())
+    if parameters.dry_run:
+        return Evaluation(location=workspace.location, results=results, comparison=None)
     methods = [
         *(
             evaluated_model(manifests, partition, model)
-            for model, partition in zip(models, batches, strict=True)
+            for model, partition in zip(models, partitions, strict=True)
         ),
         *published,
     ]
@@ -171,7 +174,6 @@ def evaluate(parameters: EvaluateParameters) -> Evaluation:
 def _evaluate_model(
     run: StageRun, client: distributed.Client | None, batches: list[EvaluateBatch]
 ) -> None:
-    run.already_done = not batches
     if batches:
         assert client is not None
         with progress(STAGE, len(batches)) as bar:

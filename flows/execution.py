@@ -6,6 +6,7 @@ batch holds tens of tracks. So a hundred thousand tracks cost a hundred task run
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,7 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import TagsContext
 
 from flows.configuration import UserError
-from flows.parameters import StageParameters
+from flows.parameters import WorkParameters
 from flows.progress import StageProgress
 
 MAX_TASK_RUNS = 100
@@ -31,7 +32,7 @@ _shared: ContextVar[distributed.Client | None] = ContextVar("silentmix_dask", de
 
 @contextmanager
 def dask_client(
-    parameters: StageParameters, *, in_process: bool = False
+    parameters: WorkParameters, *, in_process: bool = False
 ) -> Iterator[distributed.Client]:
     """A Dask client: the chain's, that of ``dask_address``, or one on local processes.
 
@@ -108,7 +109,12 @@ def run_batches(
     A batch that fails is tried again twice; if it fails still, the other batches go on, and the
     error is raised at the end. Such a batch has no result: tell results apart by what is in them,
     not by their places.
+
+    When the flow run is cancelled, or nobody wants more results, no other batch begins: what runs
+    on local processes ends with them, what runs on somebody's cluster ends its batch.
     """
+    stopped = threading.Event()
+    submitted: list[distributed.Future[Result]] = []
     groups = _groups(batches, MAX_TASK_RUNS)
     # what is done stays done when its group is tried again
     results: list[dict[int, Result]] = [{} for _ in groups]
@@ -122,9 +128,12 @@ def run_batches(
         persist_result=False,
     )
     def run_group(index: int) -> None:
+        if stopped.is_set():
+            return
         group, done = groups[index], results[index]
         places = [place for place in range(len(group)) if place not in done]
         futures = client.map(work, [group[place] for place in places], pure=False)
+        submitted.extend(futures)
         place_of = dict(zip((future.key for future in futures), places, strict=True))
         failure: Exception | None = None
         try:
@@ -139,19 +148,24 @@ def run_batches(
         finally:
             if unfinished := [future for future in futures if not future.done()]:
                 client.cancel(unfinished)
-        if failure is not None:
+        if failure is not None and not stopped.is_set():
             raise failure
 
     # a task run with a tag would ask the server for a place before each of its tries
     with TagsContext(current_tags=set()):
         runs = [run_group.submit(index) for index in range(len(groups))]
     failure: BaseException | None = None
-    for run, done in zip(runs, results, strict=True):
-        try:
-            run.result()
-        except Exception as error:  # noqa: BLE001  raised below, after the others had their turn
-            failure = failure or error
-        yield from (done.pop(place) for place in sorted(done))
+    try:
+        for run, done in zip(runs, results, strict=True):
+            try:
+                run.result()
+            except Exception as error:  # noqa: BLE001  raised below, after the others' turn
+                failure = failure or error
+            yield from (done.pop(place) for place in sorted(done))
+    except BaseException:  # a cancelled flow run, an interrupt, a consumer that gives up
+        stopped.set()
+        client.cancel(submitted, force=True)
+        raise
     if failure is not None:
         raise failure
 

@@ -13,8 +13,9 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from demucs_core import SAMPLE_RATE, SOURCES
-from demucs_core.extraction import ExtractionPolicy, Segment, extract_segments
+from demucs_core.extraction import ExtractionPolicy, Segment, extract_segments, keep_sure
 from flows import registry
+from flows.audit_result import least_scores
 from flows.calibration import PolicyOptions, calibrated
 from flows.execution import dask_client, run_batches
 from flows.nearest_policy import why_nothing
@@ -39,6 +40,9 @@ class ExtractParameters(PolicyOptions, StageParameters):
     detector: str = Field(
         "", description="Detector that scored; empty takes the only one there is."
     )
+    audit: str = Field(
+        "", description="Audit of these segments: keep those that its answers are sure enough of."
+    )
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class ExtractBatch:
     policy: ExtractionPolicy
     thresholds: tuple[float, ...]
     policy_json: str
+    least_scores: dict[str, float | None]
 
 
 @flow(name="extract", flow_run_name="extract {parameters.corpus}")
@@ -61,31 +66,42 @@ def extract(parameters: ExtractParameters) -> StageResult:
     manifests = Manifests(workspace)
     detector = registry.resolve(workspace, "detectors", parameters.detector)
     scores = manifests.latest("scores", parameters.corpus, scores_fingerprint(detector))
-    calibration = calibrated(workspace, detector, parameters)
-    policy_json = json.dumps(
-        {
-            **asdict(parameters.policy),
-            "thresholds": dict(zip(SOURCES, calibration.thresholds, strict=True)),
-            "target_precision": parameters.target_precision,
-            "overridden": calibration.overridden,
-        },
-        sort_keys=True,
-    )
+    calibration = calibrated(workspace, detector, parameters, keep=not parameters.dry_run)
+    policy = {
+        **asdict(parameters.policy),
+        "thresholds": dict(zip(SOURCES, calibration.thresholds, strict=True)),
+        "target_precision": parameters.target_precision,
+        "overridden": calibration.overridden,
+    }
+    policy_json = json.dumps(policy, sort_keys=True)
     name = fingerprint(STAGE, VERSION, scores=scores.fingerprint, policy=policy_json)
+    sure: dict[str, float | None] = dict.fromkeys(SOURCES, 0.0)
+    if parameters.audit:
+        sure = least_scores(
+            manifests, parameters.corpus, parameters.audit, name,
+            parameters.target_precision, parameters.confidence,
+        )  # fmt: skip
+        policy_json = json.dumps({**policy, "least_scores": sure}, sort_keys=True)
+        name = fingerprint(STAGE, VERSION, scores=scores.fingerprint, policy=policy_json)
     with stage_run(
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
         segments = run.partition("segments")
-        done = manifests.items(segments)
+        tracks = {
+            group: {row["track_id"] for row in manifests.read_row_group(group, ["track_id"])}
+            for group in manifests.row_groups(scores)
+        }
+        everything = set().union(*tracks.values())
+        done = run.done(segments, everything)
         batches = [
             ExtractBatch(
                 workspace, segments, scores, group, parameters.policy, calibration.thresholds,
-                policy_json,
+                policy_json, sure,
             )
-            for group in manifests.row_groups(scores)
-            if {row["track_id"] for row in manifests.read_row_group(group, ["track_id"])} - done
+            for group, ids in tracks.items()
+            if ids - done
         ]  # fmt: skip
-        run.already_done = not batches
+        run.plan("tracks", len(everything - done), len(everything), scores)
         if batches:
             with dask_client(parameters) as client, progress(STAGE, len(batches)) as bar:
                 for counts in run_batches(client, extract_batch, batches, bar):
@@ -96,7 +112,7 @@ def extract(parameters: ExtractParameters) -> StageResult:
             for note in run.notes:
                 get_run_logger().warning("%s", note)
         _summarise(run, segments, minutes)
-        return run.result()
+    return run.result()
 
 
 def extract_batch(batch: ExtractBatch) -> dict[str, float]:
@@ -112,6 +128,7 @@ def extract_batch(batch: ExtractBatch) -> dict[str, float]:
     tracks = [
         row for row in manifests.read_row_group(batch.row_group) if row["track_id"] not in done
     ]
+    least = [batch.least_scores[source] for source in SOURCES]
     rows, rejects = [], []
     for track in tracks:
         try:
@@ -135,8 +152,9 @@ def extract_batch(batch: ExtractBatch) -> dict[str, float]:
             )
             continue
         rows += [
-            segment_row(track, segment, batch.scores.fingerprint, batch.policy_json)
+            segment_row(track, sure, batch.scores.fingerprint, batch.policy_json)
             for segment in segments
+            if (sure := keep_sure(segment, least)) is not None
         ]
     items = [track["track_id"] for track in tracks]
     if rejects:

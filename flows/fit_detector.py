@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +18,8 @@ from demucs_core.detector_training import DetectorStep, DetectorTrainer, Detecto
 from flows import registry
 from flows.calibration import PolicyOptions, calibrated, require_evidence
 from flows.execution import dask_client, pending_batches, run_batches
+from flows.heard import write_heard
+from flows.interruption import interruptible
 from flows.labelled import MIXTURE, Song, load_activity, load_songs, require_songs
 from flows.parameters import CorpusName, Device, Options, StageParameters
 from flows.plots import precision_recall
@@ -77,8 +80,9 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
     ) as run:
         held_out = load_songs(manifests, stems, "valid")
         require_evidence(len(held_out), stems.corpus, parameters)
-        run.already_done = registry.finished(workspace, "detectors", name)
-        if not run.already_done:
+        finished = registry.finished(workspace, "detectors", name) and not parameters.force
+        run.plan("steps", 0 if finished else parameters.steps, parameters.steps, stems)
+        if not finished:
             trainer = _trainer(parameters, run, stems, activity, device)
             _run(trainer, run, f"detectors/{name}/{registry.CHECKPOINT}")
             description = {
@@ -92,12 +96,13 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
                 },
                 "counts": run.counts,
             }
+            write_heard(run, "detectors", stems)
             registry.store(workspace, "detectors", name, trainer.detector, description)
             workspace.remove(f"detectors/{name}/{registry.CHECKPOINT}")
         _score_held_out(parameters, run, held_out, name, device)
-        calibration = calibrated(workspace, name, parameters)
+        calibration = calibrated(workspace, name, parameters, anew=parameters.force)
         _report(run, calibration)
-        return run.result()
+    return run.result()
 
 
 def _trainer(
@@ -158,7 +163,11 @@ def _run(trainer: DetectorTrainer, run: StageRun, checkpoint: str) -> None:
             if report.step % CHECKPOINT_EVERY == 0 and report.step < report.num_steps:
                 save()
 
-        trainer.run(on_step=show)
+        def steps(stop: Callable[[], bool]) -> None:
+            if not trainer.run(stop=stop, on_step=show):
+                save()
+
+        interruptible(steps)
     run.count(steps=trainer.step)
 
 
@@ -171,7 +180,7 @@ def _score_held_out(
 ) -> None:
     """Score the mixtures of the validation songs, as any corpus is scored."""
     target = Partition("scores", run.corpus, scores_fingerprint(detector))
-    done = run.manifests.items(target)
+    done = run.done(target, {song.track_id for song in songs}, "rejects")
     batches = [
         ScoreBatch(
             target,

@@ -23,7 +23,7 @@ from flows import registry
 from flows.calibration import PolicyOptions, calibrated
 from flows.configuration import UserError
 from flows.score import ScoreParameters, scorable_tracks, score_tracks, scores_fingerprint
-from flows.stage import StageRun, stage_run
+from flows.stage import StageResult, StageRun, stage_run
 from flows.yields import Yields, track_yield
 from storage.fingerprint import short_hash
 from storage.manifests import Manifests, Partition
@@ -80,19 +80,23 @@ class CorpusForecast:
 
 
 @flow(name="forecast", flow_run_name="forecast {parameters.corpus}")
-def forecast(parameters: ForecastParameters) -> CorpusForecast:
-    """Forecast what a corpus would give, by scoring a random sample of it; the scores are kept."""
+def forecast(parameters: ForecastParameters) -> CorpusForecast | StageResult:
+    """Forecast what a corpus would give, by scoring a random sample of it; the scores are kept.
+
+    A dry run gives the plan.
+    """
     workspace = Workspace(parameters.workspace)
     detector = registry.resolve(workspace, "detectors", parameters.detector)
     device = registry.pick_device(parameters.device)
-    calibration = calibrated(workspace, detector, parameters)
+    calibration = calibrated(workspace, detector, parameters, keep=not parameters.dry_run)
     name = scores_fingerprint(detector)
     with stage_run(
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
-        tracks = scorable_tracks(run)
+        source = run.manifests.latest("tracks", parameters.corpus)
+        tracks, _ = scorable_tracks(run.manifests, source)
         sample = draw_sample(tracks, parameters.sample, parameters.seed)
-        num_new = score_tracks(run, sample, parameters, detector, device)
+        num_new = score_tracks(run, sample, source, parameters, detector, device)
         extracted, duration = _extractable(
             run, {str(track["track_id"]) for track in sample}, parameters.policy, calibration
         )
@@ -117,7 +121,7 @@ def forecast(parameters: ForecastParameters) -> CorpusForecast:
             scoring_hours=scoring_hours,
         )
         create_table_artifact(table=made.rows(), key=STAGE, description=made.summary())
-        return made
+    return run.result() if parameters.dry_run else made
 
 
 def draw_sample(

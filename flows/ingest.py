@@ -77,7 +77,7 @@ def ingest(parameters: IngestParameters) -> StageResult:
 
 def _ingest_tracks(parameters: IngestParameters) -> StageResult:
     fs, files = find_audio(parameters.source)
-    workspace = Workspace(parameters.workspace, create=True)
+    workspace = _workspace(parameters)
     content = {
         "min_duration_s": parameters.min_duration_s,
         "silence_db": parameters.silence_db,
@@ -87,27 +87,29 @@ def _ingest_tracks(parameters: IngestParameters) -> StageResult:
     with stage_run(
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
-        done = run.manifests.items(run.partition("tracks"))
+        items = {file_item(file) for file in files}
+        done = run.done(run.partition("tracks"), items, "rejects")
         batches = [
             TrackBatch(
                 workspace, parameters.corpus, fs, batch, parameters.min_duration_s,
-                parameters.silence_db,
+                parameters.silence_db, parameters.force,
             )
             for batch in pending_batches(files, done, parameters.batch_files, file_item)
         ]  # fmt: skip
-        run.already_done = not batches
+        pending = sum(len(batch.files) for batch in batches)
+        run.plan("files", pending, len(files), parameters.source)
         if batches:
             committer = TrackCommitter(run)
             with (
                 dask_client(parameters) as client,
-                progress(STAGE, sum(len(batch.files) for batch in batches)) as bar,
+                progress(STAGE, pending) as bar,
             ):
                 for outcome in run_batches(
                     client, ingest_files, batches, bar, lambda batch: len(batch.files)
                 ):
                     committer.commit(outcome)
         _summarise(run, "tracks")
-        return run.result()
+    return run.result()
 
 
 def _ingest_stems(parameters: IngestParameters) -> StageResult:
@@ -117,7 +119,7 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
         valid_share=parameters.valid_share,
         require_test=parameters.require_test,
     )
-    workspace = Workspace(parameters.workspace, create=True)
+    workspace = _workspace(parameters)
     activity = ActivityConfig(
         relative_db=parameters.relative_db,
         absolute_db=parameters.absolute_db,
@@ -135,23 +137,35 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
     with stage_run(
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
-        done = run.manifests.items(run.partition("stems"))
+        items = {song_item(song) for song in songs}
+        done = run.done(run.partition("stems"), items, "activity", "rejects")
         batches = [
-            StemBatch(workspace, parameters.corpus, fs, batch, parameters.min_duration_s, activity)
+            StemBatch(
+                workspace, parameters.corpus, fs, batch, parameters.min_duration_s, activity,
+                parameters.force,
+            )
             for batch in pending_batches(songs, done, 2, song_item)
-        ]
-        run.already_done = not batches
+        ]  # fmt: skip
+        pending = sum(len(batch.songs) for batch in batches)
+        run.plan("songs", pending, len(songs), parameters.source)
         if batches:
             with (
                 dask_client(parameters) as client,
-                progress(STAGE, sum(len(batch.songs) for batch in batches)) as bar,
+                progress(STAGE, pending) as bar,
             ):
                 for outcome in run_batches(
                     client, ingest_songs, batches, bar, lambda batch: len(batch.songs)
                 ):
                     commit_songs(run, outcome)
         _summarise(run, "stems")
-        return run.result()
+    return run.result()
+
+
+def _workspace(parameters: IngestParameters) -> Workspace:
+    """The workspace, made if need be, but not by a dry run."""
+    if parameters.dry_run:
+        return Workspace.check(parameters.workspace, create=True)
+    return Workspace(parameters.workspace, create=True)
 
 
 def _summarise(run: StageRun, table: str) -> None:

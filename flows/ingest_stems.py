@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
 from demucs_core.activity import FLOOR_DB, ActivityConfig, active_frames, stream_level_db
+from flows.forgotten import FORGOTTEN, forgotten
 from flows.ingest_tracks import ID_DIGITS, reject_row
 from flows.labelled import MIXTURE
 from flows.stage import StageRun
@@ -28,7 +29,7 @@ MAX_LENGTH_DIFFERENCE_S = 0.5
 
 @dataclass(frozen=True)
 class StemBatch:
-    """Songs that one Dask task decodes."""
+    """Songs that one Dask task decodes; `rewrite` writes audio that is there already too."""
 
     workspace: Workspace
     corpus: str
@@ -36,6 +37,7 @@ class StemBatch:
     songs: Sequence[LabelledSong]
     min_duration_s: float
     activity: ActivityConfig
+    rewrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,21 @@ def ingest_songs(batch: StemBatch) -> SongOutcome:
 
 def commit_songs(run: StageRun, outcome: SongOutcome) -> None:
     """Write what became of a batch; ``stems`` last, since they make the batch count as done."""
-    if outcome.rejects:
-        run.manifests.write(run.partition("rejects"), outcome.items, outcome.rejects)
-    run.manifests.write(run.partition("activity"), outcome.items, outcome.activity)
-    run.manifests.write(run.partition("stems"), outcome.items, outcome.stems)
-    run.count(new_songs=len(outcome.items) - len(outcome.rejects))
+    gone = forgotten(run.manifests)
+    stems, rejects, refused = [], list(outcome.rejects), set()
+    for row in outcome.stems:
+        if row["track_id"] in gone:
+            refused.add(f"{row['split']}/{row['song']}")
+            run.workspace.remove(row["path"])
+        else:
+            stems.append(row)
+    rejects += [reject_row(item, 0, *FORGOTTEN) for item in sorted(refused)]
+    activity = [row for row in outcome.activity if row["track_id"] not in gone]
+    if rejects:
+        run.manifests.write(run.partition("rejects"), outcome.items, rejects)
+    run.manifests.write(run.partition("activity"), outcome.items, activity)
+    run.manifests.write(run.partition("stems"), outcome.items, stems)
+    run.count(new_songs=len(outcome.items) - len(rejects))
 
 
 def _ingest_song(
@@ -134,7 +146,7 @@ def _write_song(
     for source in names:
         stem = audio[source]
         path = f"audio/{batch.corpus}/{track_id}/{source}.wav"
-        if not batch.workspace.exists(path):
+        if batch.rewrite or not batch.workspace.exists(path):
             batch.workspace.put(path, partial(stem.write_wav, gain_db=gain_db))
         found = song.mixture if source == MIXTURE else song.stems[source]
         stems.append(

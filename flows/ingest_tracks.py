@@ -9,6 +9,7 @@ from typing import Any
 from fsspec import AbstractFileSystem
 
 from demucs_core import SAMPLE_RATE
+from flows.forgotten import FORGOTTEN, forgotten
 from flows.stage import StageRun
 from storage.canonical import PreparedAudio, Unusable, prepare
 from storage.discovery import SourceFile
@@ -21,7 +22,7 @@ ID_DIGITS = 20
 
 @dataclass(frozen=True)
 class TrackBatch:
-    """Files that one Dask task decodes."""
+    """Files that one Dask task decodes; `rewrite` writes audio that is there already too."""
 
     workspace: Workspace
     corpus: str
@@ -29,6 +30,7 @@ class TrackBatch:
     files: Sequence[SourceFile]
     min_duration_s: float
     silence_db: float
+    rewrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,17 @@ def ingest_files(batch: TrackBatch) -> Outcome:
     return outcome
 
 
+def track_path(corpus: str, track_id: str) -> str:
+    """Where a track's canonical audio lies, relative to the workspace."""
+    # two levels of folders, since a corpus may hold a hundred thousand tracks
+    return f"audio/{corpus}/{track_id[:2]}/{track_id}.wav"
+
+
 def _write_track(batch: TrackBatch, file: SourceFile, audio: PreparedAudio) -> dict[str, Any]:
     content_hash = audio.content_hash()
     track_id = content_hash[:ID_DIGITS]
-    # two levels of folders, since a corpus may hold a hundred thousand tracks
-    path = f"audio/{batch.corpus}/{track_id[:2]}/{track_id}.wav"
-    if not batch.workspace.exists(path):
+    path = track_path(batch.corpus, track_id)
+    if batch.rewrite or not batch.workspace.exists(path):
         batch.workspace.put(path, audio.write_wav)
     return {
         "track_id": track_id,
@@ -105,6 +112,7 @@ class TrackCommitter:
     def __init__(self, run: StageRun) -> None:
         self._run = run
         self._owner = audio_elsewhere(run)
+        self._forgotten = forgotten(run.manifests)
         # what another run made of this corpus, with other parameters, is no duplicate but kept
         self._kept: set[str] = set()
         self._urls: dict[str, str] = {}
@@ -120,7 +128,10 @@ class TrackCommitter:
         for row in outcome.rows:
             owner, url = self._owner.get(row["content_hash"]), row["source_url"]
             known = self._urls.get(row["content_hash"])
-            if owner is not None:
+            if row["track_id"] in self._forgotten:
+                rejects.append(reject_row(url, row["source_bytes"], *FORGOTTEN))
+                self._run.workspace.remove(row["path"])
+            elif owner is not None:
                 reason = "labelled_test" if owner.startswith("labelled test") else "duplicate"
                 rejects.append(_same_audio(row, reason, owner))
                 if row["path"] not in self._kept:

@@ -14,6 +14,7 @@ from flows import registry
 from flows.configuration import UserError
 from flows.evaluate import paper_table
 from flows.extract import silent_minutes
+from flows.sql import connect
 from storage.manifests import Manifests
 from storage.schemas import TABLES
 from storage.workspace import Workspace
@@ -36,13 +37,15 @@ def print_status(location: str, console: Console) -> None:
     if not counts:
         console.print("nothing yet; begin with `silentmix run` or `silentmix ingest`")
         return
-    _print(console, ["corpus", *shown], ([name, *row.values()] for name, row in counts.items()))
+    print_table(
+        console, ["corpus", *shown], ([name, *row.values()] for name, row in counts.items())
+    )
     for partition in manifests.partitions("segments"):
         minutes = silent_minutes(manifests, partition)
         found = ", ".join(f"{source} {value:.1f}" for source, value in minutes.items())
         console.print(f"{partition.corpus}, segments {partition.fingerprint}: minutes {found}")
     for name in registry.names(workspace, "detectors"):
-        console.print(f"detector {name}")
+        console.print(f"detector {name}{_forgotten(workspace, 'detectors', name)}")
     scores: dict[str, dict[str, float]] = {}
     for partition in manifests.partitions("evaluations"):
         evaluated = next(manifests.rows(partition, ["model_id"]), None)
@@ -52,7 +55,13 @@ def print_status(location: str, console: Console) -> None:
         share = registry.describe(workspace, "models", name)["training"]["weak_share"]
         kind = f"{share:.0%} remixes" if share else "labelled songs alone"
         sdr = ", ".join(f"{source} {value:.2f}" for source, value in scores.get(name, {}).items())
-        console.print(f"model {name} ({kind}): SDR {sdr or 'not evaluated'}")
+        note = _forgotten(workspace, "models", name)
+        console.print(f"model {name} ({kind}): SDR {sdr or 'not evaluated'}{note}")
+
+
+def _forgotten(workspace: Workspace, kind: str, name: str) -> str:
+    count = len(registry.forgotten(workspace, kind, name))
+    return f", heard {count} forgotten since: retrain" if count else ""
 
 
 def print_manifests(location: str, console: Console) -> None:
@@ -64,7 +73,7 @@ def print_manifests(location: str, console: Console) -> None:
         for name in TABLES
         for partition in manifests.partitions(name)
     ]  # fmt: skip
-    _print(console, ["manifest", "corpus", "fingerprint", "rows", "parts"], rows)
+    print_table(console, ["manifest", "corpus", "fingerprint", "rows", "parts"], rows)
 
 
 def print_rows(location: str, table: str, corpus: str, num_rows: int, console: Console) -> None:
@@ -72,7 +81,7 @@ def print_rows(location: str, table: str, corpus: str, num_rows: int, console: C
     manifests = Manifests(Workspace(location))
     partitions = manifests.partitions(table, corpus or None)
     fields = [[name, str(kind), text] for name, kind, text in TABLES[table].fields]
-    _print(console, ["field", "type", "meaning"], fields)
+    print_table(console, ["field", "type", "meaning"], fields)
     names = TABLES[table].schema.names
     rows: list[list[Any]] = []
     for partition in partitions:
@@ -80,7 +89,7 @@ def print_rows(location: str, table: str, corpus: str, num_rows: int, console: C
             if len(rows) == num_rows:
                 break
             rows.append([row[name] for name in names])
-    _print(console, names, rows)
+    print_table(console, names, rows)
 
 
 def print_query(location: str, sql: str, console: Console) -> None:
@@ -89,36 +98,17 @@ def print_query(location: str, sql: str, console: Console) -> None:
     Raises:
         UserError: the SQL is wrong; says how.
     """
-    workspace = Workspace(location)
-    manifests = Manifests(workspace)
-    connection = duckdb.connect(config={"enable_external_access": "true"})
-    if not workspace.is_local:
-        connection.register_filesystem(workspace.fs)
-    for name in TABLES:
-        paths = [
-            workspace.url(part)
-            for partition in manifests.partitions(name)
-            for part in manifests.parts(partition)
-        ]
-        if paths:
-            _create_view(connection, name, paths)
+    connection = connect(Workspace(location))
     try:
         result = connection.sql(sql)
         if result is not None:
-            _print(console, result.columns, result.fetchall())
+            print_table(console, result.columns, result.fetchall())
     except duckdb.Error as error:
         known = ", ".join(TABLES)
         raise UserError(f"SQL: {' '.join(str(error).split())} (tables: {known})") from error
 
 
-def _create_view(connection: duckdb.DuckDBPyConnection, name: str, paths: list[str]) -> None:
-    files = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-    connection.execute(
-        f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], hive_partitioning = true)"
-    )
-
-
-def _print(console: Console, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def print_table(console: Console, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table that fits the terminal; whole where there is none, since a program may read it."""
     cut = console.is_terminal
     if not cut:

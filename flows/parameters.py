@@ -46,8 +46,8 @@ class Options(BaseModel):
     )
 
 
-class StageParameters(Options):
-    """Where a stage works, and on how many processes."""
+class WorkParameters(Options):
+    """Where something works, and on how many processes."""
 
     workspace: Annotated[str, RUNTIME] = Field(
         "workspace", description="Folder or URL (s3://…, gs://…) that holds all results."
@@ -72,6 +72,17 @@ class StageParameters(Options):
     def num_workers(self) -> int:
         """Local worker processes to start."""
         return self.workers or os.cpu_count() or 1
+
+
+class StageParameters(WorkParameters):
+    """Where a stage works, and whether it only plans, or does again what is done."""
+
+    dry_run: Annotated[bool, RUNTIME] = Field(
+        False, description="Only say what would run, on how much and from what; write nothing."
+    )
+    force: Annotated[bool, RUNTIME] = Field(
+        False, description="Do again what is done already. What was made from it stays as it is."
+    )
 
 
 CORPUS_PATTERN = r"^[A-Za-z][A-Za-z0-9._-]*$"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -20,9 +22,10 @@ from flows.ingest import IngestOptions, IngestParameters, ingest
 from flows.parameters import CorpusName, StageParameters
 from flows.remix import RemixOptions, RemixParameters, remix
 from flows.score import ScoreOptions, ScoreParameters, score
-from flows.stage import StageResult
+from flows.stage import StageResult, run_stage
 from flows.train import TrainOptions, TrainParameters, train
-from storage.workspace import Workspace
+from storage.manifests import ManifestError
+from storage.workspace import Workspace, WorkspaceError
 
 Stage = Literal["ingest", "fit-detector", "score", "extract", "remix", "train", "evaluate"]
 STAGES: tuple[Stage, ...] = (
@@ -84,117 +87,145 @@ class PipelineParameters(StageParameters):
 @flow(name="pipeline", flow_run_name="pipeline {parameters.corpus}")
 def pipeline(parameters: PipelineParameters) -> list[StageResult]:
     """Run the stages in turn; what is done already is not done again."""
-    stages = parameters.stages
-    common: dict[str, Any] = {
-        "workspace": parameters.workspace,
-        "workers": parameters.workers,
-        "dask_address": parameters.dask_address,
-    }
-    results: list[StageResult] = []
-    with tags(TAG), dask_client(parameters):
-        if "ingest" in stages:
-            results += _ingest_both(parameters, common)
-        workspace = Workspace(parameters.workspace)
-        detector = parameters.detector
-        if "fit-detector" in stages:
-            fitted = fit_detector(
-                FitDetectorParameters(
-                    **common,
-                    **_fields(parameters.fit_detector),
-                    **_fields(parameters.extract),
+    with tags(TAG), nullcontext() if parameters.dry_run else dask_client(parameters):
+        chain = _Chain(parameters)
+        chain.run()
+    return chain.results
+
+
+class _Chain:
+    """The stages in turn: what each made is what the next one takes."""
+
+    def __init__(self, parameters: PipelineParameters) -> None:
+        self.parameters = parameters
+        self.results: list[StageResult] = []
+        self._common: dict[str, Any] = {
+            name: getattr(parameters, name) for name in StageParameters.model_fields
+        }
+
+    def run(self) -> None:
+        """Run the stages that were asked for."""
+        steps: dict[Stage, Callable[[], Sequence[StageResult]]] = {
+            "ingest": self._ingest,
+            "fit-detector": self._fit_detector,
+            "score": self._score,
+            "extract": self._extract,
+            "remix": self._remix,
+            "train": self._train,
+            "evaluate": self._evaluate,
+        }
+        waits_for = ""
+        for stage in self.parameters.stages:
+            try:
+                if not waits_for:
+                    self.results += steps[stage]()
+                    continue
+            except (UserError, ManifestError, WorkspaceError):
+                pending = [found.stage for found in self.results if not found.already_done]
+                if not (self.parameters.dry_run and pending):
+                    raise
+                waits_for = pending[-1]  # this one reads what nobody made yet
+            self.results.append(
+                StageResult(stage=stage, corpus="", fingerprint="", waits_for=waits_for)
+            )
+
+    def _made(self, stage: Stage) -> list[str]:
+        """The fingerprints of what a stage of this chain made."""
+        return [result.fingerprint for result in self.results if result.stage == stage]
+
+    def _detector(self) -> str:
+        if fitted := self._made("fit-detector"):
+            return fitted[0]
+        workspace = Workspace(self.parameters.workspace)
+        return registry.resolve(workspace, "detectors", self.parameters.detector)
+
+    def _ingest(self) -> Sequence[StageResult]:
+        parameters = self.parameters
+        for name in ("labelled", "unlabelled"):
+            if not getattr(parameters, name):
+                raise UserError(f"{name} is required for the stage ingest; name the {name} music")
+        needs_test = "evaluate" in parameters.stages
+        return [
+            run_stage(
+                ingest,
+                IngestParameters(
+                    **self._common,
+                    **_fields(parameters.ingest),
+                    source=source,
+                    corpus=corpus,
+                    labelled=labelled,
+                    require_test=labelled and needs_test,
+                ),
+            )
+            for source, corpus, labelled in (
+                (parameters.labelled, parameters.labelled_corpus, True),
+                (parameters.unlabelled, parameters.corpus, False),
+            )
+        ]
+
+    def _fit_detector(self) -> Sequence[StageResult]:
+        parameters = FitDetectorParameters(
+            **self._common,
+            **_fields(self.parameters.fit_detector),
+            **_fields(self.parameters.extract),
+            labelled=self.parameters.labelled_corpus,
+        )
+        return [run_stage(fit_detector, parameters)]
+
+    def _score(self) -> Sequence[StageResult]:
+        parameters = ScoreParameters(
+            **self._common,
+            **_fields(self.parameters.score),
+            corpus=self.parameters.corpus,
+            detector=self._detector(),
+        )
+        return [run_stage(score, parameters)]
+
+    def _extract(self) -> Sequence[StageResult]:
+        parameters = ExtractParameters(
+            **self._common,
+            **_fields(self.parameters.extract),
+            corpus=self.parameters.corpus,
+            detector=self._detector(),
+        )
+        return [run_stage(extract, parameters)]
+
+    def _remix(self) -> Sequence[StageResult]:
+        parameters = RemixParameters(
+            **self._common,
+            **_fields(self.parameters.remix),
+            corpus=self.parameters.corpus,
+            labelled=self.parameters.labelled_corpus,
+            segments="".join(self._made("extract")),
+        )
+        return [run_stage(remix, parameters)]
+
+    def _train(self) -> Sequence[StageResult]:
+        parameters = self.parameters
+        arms = [parameters.train]
+        if parameters.baseline and parameters.train.weak_share > 0:
+            arms = [parameters.train.model_copy(update={"weak_share": 0.0}), parameters.train]
+        return [
+            run_stage(
+                train,
+                TrainParameters(
+                    **self._common,
+                    **_fields(arm),
                     labelled=parameters.labelled_corpus,
-                )
+                    corpora=[parameters.corpus],
+                ),
             )
-            results.append(fitted)
-            detector = fitted.fingerprint
-        elif {"score", "extract"} & set(stages):
-            detector = registry.resolve(workspace, "detectors", detector)
-        segments = ""
-        if "score" in stages:
-            options = _fields(parameters.score)
-            results.append(
-                score(
-                    ScoreParameters(
-                        **common, **options, corpus=parameters.corpus, detector=detector
-                    )
-                )
-            )
-        if "extract" in stages:
-            options = _fields(parameters.extract)
-            extracted = extract(
-                ExtractParameters(**common, **options, corpus=parameters.corpus, detector=detector)
-            )
-            results.append(extracted)
-            segments = extracted.fingerprint
-        if "remix" in stages:
-            results.append(
-                remix(
-                    RemixParameters(
-                        **common,
-                        **_fields(parameters.remix),
-                        corpus=parameters.corpus,
-                        labelled=parameters.labelled_corpus,
-                        segments=segments,
-                    )
-                )
-            )
-        models = []
-        if "train" in stages:
-            trained = _train_all(parameters, common)
-            results += trained
-            models = [result.fingerprint for result in trained]
-        if "evaluate" in stages:
-            evaluation = evaluate(
-                EvaluateParameters(
-                    **common,
-                    **_fields(parameters.evaluate),
-                    labelled=parameters.labelled_corpus,
-                    models=models,
-                )
-            )
-            results += evaluation.results
-    return results
+            for arm in arms
+        ]
 
-
-def _ingest_both(parameters: PipelineParameters, common: dict[str, Any]) -> list[StageResult]:
-    for name in ("labelled", "unlabelled"):
-        if not getattr(parameters, name):
-            raise UserError(f"{name} is required for the stage ingest; name the {name} music")
-    options = _fields(parameters.ingest)
-    needs_test = "evaluate" in parameters.stages
-    return [
-        ingest(
-            IngestParameters(
-                **common,
-                **options,
-                source=source,
-                corpus=corpus,
-                labelled=labelled,
-                require_test=labelled and needs_test,
-            )
+    def _evaluate(self) -> Sequence[StageResult]:
+        parameters = EvaluateParameters(
+            **self._common,
+            **_fields(self.parameters.evaluate),
+            labelled=self.parameters.labelled_corpus,
+            models=self._made("train"),
         )
-        for source, corpus, labelled in (
-            (parameters.labelled, parameters.labelled_corpus, True),
-            (parameters.unlabelled, parameters.corpus, False),
-        )
-    ]
-
-
-def _train_all(parameters: PipelineParameters, common: dict[str, Any]) -> list[StageResult]:
-    arms = [parameters.train]
-    if parameters.baseline and parameters.train.weak_share > 0:
-        arms = [parameters.train.model_copy(update={"weak_share": 0.0}), parameters.train]
-    return [
-        train(
-            TrainParameters(
-                **common,
-                **_fields(arm),
-                labelled=parameters.labelled_corpus,
-                corpora=[parameters.corpus],
-            )
-        )
-        for arm in arms
-    ]
+        return run_stage(evaluate, parameters).results
 
 
 def _fields(options: Any) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from storage.workspace import Workspace
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "config.json"
 CHECKPOINT = "checkpoint.safetensors"
+FORGOTTEN = "forgotten.json"
 
 
 def finished(workspace: Workspace, kind: str, name: str) -> bool:
@@ -62,6 +63,13 @@ def store(
     """Write the weights, then the description that makes them count."""
     save_tensors(workspace, f"{kind}/{name}/{WEIGHTS}", to_numpy(module.state_dict()))
     workspace.put_json(f"{kind}/{name}/{DESCRIPTION}", description)
+
+
+def forgotten(workspace: Workspace, kind: str, name: str) -> list[str]:
+    """The tracks and songs that a detector or model heard, and that were forgotten since."""
+    path = f"{kind}/{name}/{FORGOTTEN}"
+    found: list[str] = workspace.read_json(path)["track_ids"] if workspace.exists(path) else []
+    return found
 
 
 def to_numpy(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:

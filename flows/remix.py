@@ -96,6 +96,7 @@ class RemixBatch:
     stems: Partition
     tempos: tuple[Partition, Partition] | None
     """Of the labelled songs and of the corpus, where they are matched."""
+    segments: Partition
     row_group: RowGroup
     config: RemixConfig
     remixes_per_segment: int
@@ -129,16 +130,22 @@ def remix(parameters: RemixParameters) -> StageResult:
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
         target = run.partition("remixes")
-        done = manifests.items(target)
+        ids_of = {
+            group: {row["segment_id"] for row in manifests.read_row_group(group, ["segment_id"])}
+            for group in manifests.row_groups(segments)
+        }
+        everything = set().union(*ids_of.values())
+        done = run.done(target, everything)
         batches = [
             RemixBatch(
-                workspace, target, stems, tempos, group, config, parameters.remixes_per_segment,
+                workspace, target, stems, tempos, segments, group, config,
+                parameters.remixes_per_segment,
                 parameters.seed,
             )
-            for group in manifests.row_groups(segments)
-            if {row["segment_id"] for row in manifests.read_row_group(group, ["segment_id"])} - done
+            for group, ids in ids_of.items()
+            if ids - done
         ]  # fmt: skip
-        run.already_done = not batches
+        run.plan("segments", len(everything - done), len(everything), segments, stems)
         if batches:
             with dask_client(parameters) as client:
                 if tempos:
@@ -149,7 +156,7 @@ def remix(parameters: RemixParameters) -> StageResult:
                         run.count(**counts)
             _report(run, target)
         run.counts["remixes"] = manifests.count(target)
-        return run.result()
+    return run.result()
 
 
 def _mixtures(songs: list[Song]) -> set[Listening]:
@@ -221,7 +228,10 @@ def remix_batch(batch: RemixBatch) -> dict[str, int]:
         config=batch.config,
     )
     by_id = {row["segment_id"]: row for row in segments}
-    rows = [remix_row(by_id[recipe.segment_id], recipe, songs) for recipe in recipes]
+    rows = [
+        remix_row(by_id[recipe.segment_id], recipe, songs, batch.segments.fingerprint)
+        for recipe in recipes
+    ]
     manifests.write(batch.target, list(by_id), rows)
     counts = {"segments": len(segments)}
     if batch.tempos:
@@ -243,7 +253,9 @@ def _how_they_fit(recipes: list[Recipe], config: RemixConfig) -> dict[str, int]:
     }
 
 
-def remix_row(segment: dict[str, Any], recipe: Recipe, songs: dict[str, Song]) -> dict[str, Any]:
+def remix_row(
+    segment: dict[str, Any], recipe: Recipe, songs: dict[str, Song], segments_fingerprint: str
+) -> dict[str, Any]:
     """A recipe as its row in ``remixes``."""
     copied = (
         "segment_id", "track_id", "path", "track_num_samples", "start_sample", "stop_sample",
@@ -253,6 +265,7 @@ def remix_row(segment: dict[str, Any], recipe: Recipe, songs: dict[str, Song]) -
         **{name: segment[name] for name in copied},
         "remix_id": f"{recipe.segment_id}-{recipe.index}",
         "confidence": math.prod(segment["mean_probability"]),
+        "segments_fingerprint": segments_fingerprint,
         "added": [
             {
                 "source": stem.source,

@@ -73,33 +73,35 @@ def score(parameters: ScoreParameters) -> StageResult:
     with stage_run(
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
-        num_new = score_tracks(run, scorable_tracks(run), parameters, detector, device)
-        run.already_done = not num_new
+        source = run.manifests.latest("tracks", parameters.corpus)
+        tracks, leaked = scorable_tracks(run.manifests, source)
+        num_new = score_tracks(run, tracks, source, parameters, detector, device)
+        _reject_leaked(run, leaked)
         if num_new:
             silence_histogram(run.report, run.manifests, run.partition("scores"))
             run.report.publish(f"Scores of {parameters.corpus}")
-        return run.result()
+    return run.result()
 
 
 def score_tracks(
     run: StageRun,
     tracks: Sequence[dict[str, Any]],
+    source: Partition,
     parameters: ScoreParameters,
     detector: str,
     device: str,
 ) -> int:
     """Score those of a corpus's tracks that are not scored yet; returns how many those were."""
     partition = run.partition("scores")
+    done = run.done(partition, {track["track_id"] for track in tracks}, "rejects")
     batches = [
         ScoreBatch(partition, run.workspace, detector, device, parameters.batch_chunks, batch)
         for batch in pending_batches(
-            tracks,
-            run.manifests.items(partition),
-            parameters.batch_tracks,
-            lambda track: str(track["track_id"]),
+            tracks, done, parameters.batch_tracks, lambda track: str(track["track_id"])
         )
     ]
     num_new = sum(len(batch.tracks) for batch in batches)
+    run.plan("tracks", num_new, len(tracks), source, f"detector {detector}")
     if batches:
         with (
             dask_client(parameters, in_process=device != "cpu") as client,
@@ -114,32 +116,42 @@ def score_tracks(
     return num_new
 
 
-def scorable_tracks(run: StageRun) -> list[dict[str, Any]]:
+def scorable_tracks(
+    manifests: Manifests, source: Partition
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The tracks to score: all of the corpus, less the labelled test songs among them.
 
     Ingest refuses those, unless the labelled set came after them.
+
+    Returns:
+        The tracks, and for each that is a test song the song's name.
     """
     columns = ["track_id", "path", "num_samples", "content_hash"]
-    tracks = run.manifests.rows(run.manifests.latest("tracks", run.corpus), columns)
-    tests = songs_kept_for_test(run.manifests)
+    tests = songs_kept_for_test(manifests)
     kept: list[dict[str, Any]] = []
-    leaked: list[dict[str, Any]] = []
-    for track in sorted(tracks, key=lambda track: str(track["track_id"])):
+    leaked: dict[str, str] = {}
+    for track in sorted(manifests.rows(source, columns), key=lambda row: str(row["track_id"])):
         song = tests.get(track.pop("content_hash"))
-        (kept if song is None else leaked).append(track)
-        if song is not None:
-            reject = {
-                "stage": STAGE,
-                "item": track["track_id"],
-                "source_bytes": 0,
-                "reason": "labelled_test",
-                "detail": f"same audio as the labelled test song {song}",
-            }
-            run.manifests.write(run.partition("rejects"), [track["track_id"]], [reject])
+        if song is None:
+            kept.append(track)
+        else:
+            leaked[track["track_id"]] = song
+    return kept, leaked
+
+
+def _reject_leaked(run: StageRun, leaked: dict[str, str]) -> None:
+    for track_id, song in leaked.items():
+        reject = {
+            "stage": STAGE,
+            "item": track_id,
+            "source_bytes": 0,
+            "reason": "labelled_test",
+            "detail": f"same audio as the labelled test song {song}",
+        }
+        run.manifests.write(run.partition("rejects"), [track_id], [reject])
     if leaked:
         run.count(labelled_test=len(leaked))
         get_run_logger().warning("%d tracks are labelled test songs: left out", len(leaked))
-    return kept
 
 
 def score_batch(batch: ScoreBatch) -> dict[str, float]:

@@ -63,7 +63,7 @@ def up(workspace: str, port: int | None, notify_url: str, say: Say) -> str:
         UserError: the port is taken, a server or a worker is of another version or does not start.
         WorkspaceError: the workspace is something else.
     """
-    location = Workspace.check(workspace, create=True)
+    location = Workspace.check(workspace, create=True).location
     configure_prefect(workspace, os.environ)
     home = make_home({"PREFECT_HOME": str(service_home(workspace, os.environ))})
     with locked(home):

@@ -8,14 +8,16 @@ import platform
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Set
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import prefect.runtime
+from prefect import Flow
+from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
 from flows.announcements import announce
@@ -26,11 +28,46 @@ from storage.manifests import Manifests, Partition
 from storage.schemas import RUNS
 from storage.workspace import Workspace
 
+Result = TypeVar("Result")
 VERSIONED = ("silentmix", "torch", "numpy", "pyarrow", "prefect", "dask", "soxr", "av")
 
 
+class Plan(BaseModel):
+    """What a stage has to do.
+
+    Attributes:
+        unit: what it counts.
+        pending: how many are left to do.
+        total: how many there are.
+        reads: the partitions, files or detectors it reads.
+    """
+
+    unit: str
+    pending: int
+    total: int
+    reads: list[str]
+
+    def __str__(self) -> str:
+        return f"{self.pending} of {self.total} {self.unit}, from {', '.join(self.reads)}"
+
+
+class DryRunEnded(Exception):  # noqa: N818  it ends a dry run, and is no error
+    """A dry run knows all it wants to know."""
+
+
 class StageResult(BaseModel):
-    """What a stage made: enough to find it, and to print a line about it."""
+    """What a stage made: enough to find it, and to print a line about it.
+
+    Attributes:
+        stage: its name.
+        corpus: on which it worked.
+        fingerprint: of what it made.
+        counts: what went in and what came out.
+        already_done: whether there was nothing left to do.
+        notes: what a person should know of it, a sentence each.
+        plan: what there was to do.
+        waits_for: in a dry run of the chain, the stage that has to run before more can be told.
+    """
 
     stage: str
     corpus: str
@@ -38,7 +75,8 @@ class StageResult(BaseModel):
     counts: dict[str, float] = {}
     already_done: bool = False
     notes: list[str] = []
-    """What a person should know of it, a sentence each."""
+    plan: Plan | None = None
+    waits_for: str = ""
 
 
 @dataclass
@@ -51,6 +89,9 @@ class StageRun:
     workspace: Workspace
     manifests: Manifests
     report: Report
+    dry_run: bool = False
+    force: bool = False
+    planned: Plan | None = None
     counts: dict[str, float] = field(default_factory=dict)
     already_done: bool = False
     notes: list[str] = field(default_factory=list)
@@ -58,6 +99,43 @@ class StageRun:
     def partition(self, table: str) -> Partition:
         """The partition of ``table`` that this run writes."""
         return Partition(table, self.corpus, self.fingerprint)
+
+    def done(self, partition: Partition, items: Set[str], *beside: str) -> set[str]:
+        """The items of a partition that need not be done.
+
+        Where the run was forced, the parts that cover none but ``items`` are taken away first, to
+        be made again: the same rows, since they have the same fingerprint. A part that covers
+        something else too, such as a file that is no longer there, stays as it is.
+
+        Args:
+            partition: whose items; if this run is interrupted, the next one makes what is missing.
+            items: all there are to do.
+            beside: other manifests of the same corpus and fingerprint that the same work writes.
+        """
+        done = self.manifests.items(partition)
+        if not self.force:
+            return done
+        again = self.manifests.within(partition, items)
+        if not self.dry_run:
+            for table in (partition.table, *beside):
+                target = replace(partition, table=table)
+                self.manifests.tidy(target)
+                for path in self.manifests.within(target, items):
+                    self.workspace.remove(path)
+        return done.difference(*again.values())
+
+    def plan(self, unit: str, pending: int, total: int, *reads: Partition | str) -> None:
+        """Say what there is to do, before doing it: where a dry run ends."""
+        names = [
+            read if isinstance(read, str) else f"{read.table}/{read.corpus}/{read.fingerprint}"
+            for read in reads
+        ]
+        self.planned = Plan(unit=unit, pending=pending, total=total, reads=names)
+        self.already_done = not pending
+        if self.dry_run:
+            if prefect.runtime.flow_run.id:
+                get_run_logger().info("%s %s: %s", self.stage, self.fingerprint, self.planned)
+            raise DryRunEnded
 
     def count(self, **counts: float) -> None:
         """Add to the run's counts."""
@@ -73,6 +151,7 @@ class StageRun:
             counts=self.counts,
             already_done=self.already_done,
             notes=self.notes,
+            plan=self.planned,
         )
 
 
@@ -80,7 +159,10 @@ class StageRun:
 def stage_run(
     stage: str, parameters: StageParameters, *, corpus: str, fingerprint: str, workspace: Workspace
 ) -> Iterator[StageRun]:
-    """Record a stage run in ``runs``, whatever comes of it."""
+    """Record a stage run in ``runs``, whatever comes of it.
+
+    A dry run leaves the block where it calls :meth:`StageRun.plan`, and records nothing.
+    """
     run_id = f"{stage}-{uuid.uuid4().hex[:12]}"
     run = StageRun(
         stage=stage,
@@ -89,7 +171,13 @@ def stage_run(
         workspace=workspace,
         manifests=Manifests(workspace),
         report=Report(workspace, stage, run_id),
+        dry_run=parameters.dry_run,
+        force=parameters.force,
     )
+    if parameters.dry_run:
+        with suppress(DryRunEnded):
+            yield run
+        return
     started_at, started = datetime.now(UTC), time.monotonic()
     outcome, message = "failed", ""
     try:
@@ -120,6 +208,11 @@ def stage_run(
     if prefect.runtime.flow_run.parent_flow_run_id is None:  # the chain goes on by itself
         fields = {**parameters.model_dump(mode="json"), "workspace": workspace.location}
         announce(stage, corpus, fields, {"fingerprint": fingerprint, "counts": run.counts})
+
+
+def run_stage(stage_flow: Flow[..., Result], parameters: StageParameters) -> Result:
+    """Run a stage as a flow run; a dry run needs no Prefect server and leaves no trace there."""
+    return stage_flow.fn(parameters) if parameters.dry_run else stage_flow(parameters)
 
 
 def _versions() -> dict[str, str]:

@@ -17,6 +17,8 @@ from demucs_core.models import SeparationModel, build_model, config_of
 from demucs_core.training import StepReport, Trainer, TrainingConfig
 from flows import registry
 from flows.configuration import UserError
+from flows.heard import write_heard
+from flows.interruption import interruptible
 from flows.labelled import load_songs, require_songs
 from flows.parameters import RUNTIME, CorpusName, Device, Options, StageParameters
 from flows.plots import loss_curves
@@ -122,8 +124,9 @@ def train(parameters: TrainParameters) -> StageResult:
     with stage_run(
         STAGE, parameters, corpus=parameters.labelled, fingerprint=name, workspace=workspace
     ) as run:
-        if registry.finished(workspace, "models", name):
-            run.already_done = True
+        finished = registry.finished(workspace, "models", name) and not parameters.force
+        run.plan("steps", 0 if finished else parameters.steps, parameters.steps, stems, *remixes)
+        if finished:
             run.counts.update(registry.describe(workspace, "models", name)["counts"])
             return run.result()
         trainer = _build(parameters, run, stems, remixes, device)
@@ -146,11 +149,12 @@ def train(parameters: TrainParameters) -> StageResult:
             "history": [entry.to_json() for entry in trainer.history],
             "counts": run.counts,
         }
+        write_heard(run, "models", stems, remixes)
         registry.store(workspace, "models", name, best, description)
         workspace.remove(checkpoint)
         loss_curves(run.report, trainer.history, SOURCES)
         run.report.publish(f"Training of {name}")
-        return run.result()
+    return run.result()
 
 
 def _build(
@@ -241,4 +245,4 @@ def _run(trainer: Trainer, run: StageRun, checkpoint: str) -> None:
                 get_run_logger().info("step %d: %s", report.step, note)
             bar.advance(1, note)
 
-        trainer.run(on_step=show, on_checkpoint=save)
+        interruptible(lambda stop: trainer.run(stop=stop, on_step=show, on_checkpoint=save))

@@ -22,7 +22,7 @@ from flows import registry
 from flows.calibration import PolicyOptions, calibrated
 from flows.configuration import UserError
 from flows.execution import dask_client, run_batches
-from flows.parameters import CorpusName, StageParameters
+from flows.parameters import CorpusName, WorkParameters
 from flows.progress import progress
 from flows.score import scores_fingerprint
 from storage.manifests import Manifests, RowGroup
@@ -31,7 +31,7 @@ from storage.workspace import Workspace
 CHOSEN = " *"
 
 
-class YieldsParameters(PolicyOptions, StageParameters):
+class YieldsParameters(PolicyOptions, WorkParameters):
     """Which scored corpus to look at, and what to try on it."""
 
     corpus: CorpusName = Field("music", description="Corpus whose scores are read.")

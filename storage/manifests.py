@@ -7,14 +7,16 @@ named after the items it covers. Nothing is overwritten: a part that exists is d
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.fingerprint import digest, short_hash
@@ -108,6 +110,68 @@ class Manifests:
             self.workspace.remove(part)
         return len(parts)
 
+    def tidy(self, partition: Partition) -> None:
+        """Remove what a compaction that was killed has left: parts that another one replaces."""
+        parts = set(self.parts(partition))
+        for path in self.workspace.find(partition.folder):
+            if path.endswith(".parquet") and path not in parts:
+                self.workspace.remove(path)
+
+    def forget(
+        self,
+        partition: Partition,
+        matches: Callable[[pa.RecordBatch], pa.BooleanArray],
+        items: Set[str],
+        *,
+        columns: Sequence[str],
+        dry_run: bool = False,
+    ) -> int:
+        """Take rows and items out of a partition; returns how many rows.
+
+        The one thing that changes a part: each that holds such a row or covers such an item is
+        replaced by itself without them, under its own name, so that it is whole at any time.
+
+        Args:
+            partition: where to look.
+            matches: which rows of a batch go, as a mask.
+            items: names that the partition shall not cover any more.
+            columns: all that ``matches`` looks at.
+            dry_run: only count.
+        """
+        table, total = _known(partition.table), 0
+        if not dry_run:
+            self.tidy(partition)
+        for path in self.parts(partition):
+            with self._open(path) as file:
+                schema = file.schema_arrow
+                _check_schema(schema, table, self.workspace.url(path))
+                batches = file.iter_batches(table.rows_a_group, columns=list(columns))
+                gone = sum(_count(matches(batch)) for batch in batches)
+            covered: list[str] = json.loads((schema.metadata or {}).get(ITEMS, b"[]"))
+            total += gone
+            if dry_run or not (gone or any(item in items for item in covered)):
+                continue
+            kept = json.dumps([item for item in covered if item not in items])
+            schema = schema.with_metadata({**schema.metadata, ITEMS: kept.encode()})
+            self._rewrite(path, table, schema, matches)
+        return total
+
+    def _rewrite(
+        self,
+        path: str,
+        table: Table,
+        schema: pa.Schema,
+        matches: Callable[[pa.RecordBatch], pa.BooleanArray],
+    ) -> None:
+        with self._open(path) as file:
+            batches = (
+                batch.filter(pc.invert(matches(batch)))
+                for batch in file.iter_batches(table.rows_a_group)
+            )
+            kept = (pa.Table.from_batches([batch]).cast(schema) for batch in batches)
+            tables = itertools.chain([schema.empty_table()], kept)
+            self.workspace.put(path, lambda out: _write_parquet(table.name, tables, out))
+
     # Finding
 
     def partitions(self, table: str, corpus: str | None = None) -> list[Partition]:
@@ -175,6 +239,11 @@ class Manifests:
     def items(self, partition: Partition) -> set[str]:
         """Names of everything a partition covers, whether it left rows there or not."""
         return {item for path in self.parts(partition) for item in self._metadata(path, ITEMS)}
+
+    def within(self, partition: Partition, items: Set[str]) -> dict[str, set[str]]:
+        """The parts that cover none but ``items``, and what each covers."""
+        covered = {path: set(self._metadata(path, ITEMS)) for path in self.parts(partition)}
+        return {path: found for path, found in covered.items() if found <= items}
 
     def row_groups(self, partition: Partition) -> list[RowGroup]:
         """The pieces in which a partition can be read and worked on in parallel."""
@@ -266,6 +335,11 @@ def _write_parquet(name: str, tables: Iterable[pa.Table], file: Any) -> None:
         writer.write_table(table, row_group_size=_known(name).rows_a_group)
     if writer is not None:
         writer.close()
+
+
+def _count(mask: pa.BooleanArray) -> int:
+    count: int = mask.true_count
+    return count
 
 
 def _known(name: str) -> Table:

@@ -169,6 +169,7 @@ REMIXES = Table(
     fields=(
         ("remix_id", _text, "Name of the recipe"),
         ("segment_id", _text, "Segment, as in segments"),
+        ("segments_fingerprint", _text, "Partition of segments it came from"),
         ("track_id", _text, "Track of the segment"),
         ("path", _text, "Canonical audio of the track, relative to the workspace"),
         ("track_num_samples", _int, "Length of the track in samples"),
@@ -217,6 +218,19 @@ TEMPOS = Table(
     ),
 )
 
+HEARD = Table(
+    name="heard",
+    version=1,
+    description="What a detector or a model was trained on: its id is the fingerprint. Kept when "
+    "music is forgotten.",
+    key=("track_id",),
+    fields=(
+        ("heard_by", _text, "detectors or models"),
+        ("track_id", _text, "Track, as in tracks, or labelled song, as in stems"),
+        ("labelled", _flag, "Whether it is a labelled song, from the splits train and valid"),
+    ),
+)
+
 EVALUATIONS = Table(
     name="evaluations",
     version=1,
@@ -233,6 +247,26 @@ EVALUATIONS = Table(
         ("sar_db", pa.float64(), "Median over frames of the signal-to-artifacts ratio"),
         ("song_sdr_db", pa.float64(), "Whole-song ratio of the Music Demixing Challenge"),
         ("museval_path", _text, "Frame-by-frame scores as museval JSON, relative to the workspace"),
+    ),
+)
+
+AUDITS = Table(
+    name="audits",
+    version=1,
+    description="What a person heard in extracted segments, a row a segment and source.",
+    key=("segment_id", "source"),
+    fields=(
+        ("segment_id", _text, "Segment, as in segments"),
+        ("track_id", _text, "Track of the segment"),
+        ("source", _text, "Source that should be silent"),
+        ("segments_fingerprint", _text, "Partition of segments that was audited"),
+        ("score", _float, "Mean probability of silence in the segment"),
+        ("duration_s", pa.float64(), "Length of the segment in seconds"),
+        ("draws", _int, "How often the segment was drawn, with replacement"),
+        ("stratum", pa.int32(), "Class of score that it was drawn from, from the least on"),
+        ("stratum_least_score", _float, "Least score in the stratum"),
+        ("stratum_s", pa.float64(), "Seconds of all segments in the stratum"),
+        ("answer", _text, "silent, heard, or can't tell"),
     ),
 )
 
@@ -259,7 +293,8 @@ RUNS = Table(
 TABLES = {
     table.name: table
     for table in (
-        TRACKS, REJECTS, STEMS, ACTIVITY, SCORES, SEGMENTS, TEMPOS, REMIXES, EVALUATIONS, RUNS
+        TRACKS, REJECTS, STEMS, ACTIVITY, SCORES, SEGMENTS, TEMPOS, REMIXES, HEARD, AUDITS,
+        EVALUATIONS, RUNS,
     )
 }  # fmt: skip
 """All manifests by name."""

@@ -49,12 +49,12 @@ class Workspace:
                 ) from error
 
     @classmethod
-    def check(cls, url: str, *, create: bool = False) -> str:
-        """Raise what opening it would raise, without making anything; returns its location."""
+    def check(cls, url: str, *, create: bool = False) -> Workspace:
+        """Raise what opening it would raise, without making anything; returns it to look into."""
         workspace = cls.__new__(cls)
         workspace._locate(url)
         workspace._is_new(create)
-        return str(workspace.location)
+        return workspace
 
     def _locate(self, url: str) -> None:
         try:

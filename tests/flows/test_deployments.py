@@ -9,6 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from flows.announcements import TAG
+from flows.audit import AuditParameters, audit
 from flows.commands import STAGE_FLOWS
 from flows.deployments import FORM, POOLS, definitions, load_flow
 from flows.parameters import UNITS, StageParameters
@@ -18,6 +19,7 @@ DEFINITIONS = definitions()
 MODELS = {
     **{flow.name: model for flow, model in STAGE_FLOWS.values()},
     pipeline.name: PipelineParameters,
+    audit.name: AuditParameters,
 }
 
 

@@ -68,7 +68,7 @@ def test_killed_in_score_and_in_train(corpus: Corpus, finished: Finished, tmp_pa
 
     continued = Workspace(str(root))
     mine = content(continued)
-    assert {partition.table for partition in mine} == set(TABLES) - {"runs", "tempos"}
+    assert {partition.table for partition in mine} == set(TABLES) - {"audits", "runs", "tempos"}
     assert_same(mine, content(finished.workspace))
     for kind in ("detectors", "models"):
         assert registry.names(continued, kind) == registry.names(finished.workspace, kind)

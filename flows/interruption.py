@@ -1,0 +1,46 @@
+"""Long work that a cancelled flow run stops between two steps, never in the middle of one."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+def interruptible(work: Callable[[Callable[[], bool]], Result]) -> Result:
+    """Run ``work`` in a thread, so that a signal meets this one and not the middle of a step.
+
+    Cancelling a flow run, and Ctrl-C, raise in the main thread at whatever point it is. Inside a
+    training step that would leave weights and optimiser half updated, with nothing to save. So the
+    step is in a thread; when this thread is interrupted, ``work`` learns of it, ends its step,
+    saves what it has, and returns; then the interruption goes its way.
+
+    Args:
+        work: gets a function to ask, before each step, whether to stop.
+
+    Returns:
+        What ``work`` returned, if it was not interrupted.
+    """
+    stop = threading.Event()
+    outcome: Future[Result] = Future()
+    context = contextvars.copy_context()  # Prefect finds its run in it
+
+    def run() -> None:
+        try:
+            outcome.set_result(context.run(work, stop.is_set))
+        except BaseException as error:  # noqa: BLE001  raised where the result is asked for
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=run, name="steps")
+    try:
+        thread.start()
+        thread.join()
+    finally:
+        stop.set()
+        if thread.ident is not None:  # else the interruption came before it began
+            thread.join()
+    return outcome.result()

@@ -1,0 +1,76 @@
+"""Taking rows out of parts: whole before and after, and nothing else is touched."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from storage.manifests import Manifests
+from storage.workspace import Workspace
+from tests.storage.test_manifests import REJECTS, reject
+
+
+def is_b(batch: pa.RecordBatch) -> pa.BooleanArray:
+    return pc.equal(batch["item"], "b")
+
+
+def forget_b(manifests: Manifests, *, dry_run: bool = False) -> int:
+    return manifests.forget(REJECTS, is_b, {"b"}, columns=["item"], dry_run=dry_run)
+
+
+def test_rows_and_items_go_and_the_rest_stays(workspace: Workspace) -> None:
+    manifests = Manifests(workspace)
+    mixed = manifests.write(REJECTS, ["a", "b"], [reject("a"), reject("b")])
+    other = manifests.write(REJECTS, ["c"], [reject("c")])
+    empty = manifests.write(REJECTS, ["d", "e"], [])
+    untouched = {path: workspace.read(path) for path in (other, empty)}
+    before = workspace.read(mixed)
+    assert forget_b(manifests, dry_run=True) == 1
+    assert workspace.read(mixed) == before
+    assert forget_b(manifests) == 1
+    assert list(manifests.rows(REJECTS)) == [
+        row for path in manifests.parts(REJECTS) for row in ([reject("a")] if path == mixed else
+        [reject("c")] if path == other else [])
+    ]  # fmt: skip
+    assert manifests.items(REJECTS) == {"a", "c", "d", "e"}
+    assert manifests.parts(REJECTS) == sorted([mixed, other, empty])
+    assert {path: workspace.read(path) for path in untouched} == untouched
+    assert forget_b(manifests) == 0
+
+
+def test_a_part_of_which_nothing_is_left_can_still_be_read(workspace: Workspace) -> None:
+    manifests = Manifests(workspace)
+    manifests.write(REJECTS, ["b"], [reject("b")])
+    assert forget_b(manifests) == 1
+    assert (list(manifests.rows(REJECTS)), manifests.items(REJECTS)) == ([], set())
+    assert manifests.count(REJECTS) == 0
+
+
+def test_joined_parts_and_what_a_killed_compaction_left(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifests = Manifests(workspace)
+    for item in "abc":
+        manifests.write(REJECTS, [item], [reject(item)])
+
+    def killed(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workspace, "remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            manifests.compact(REJECTS)
+    assert len(workspace.find(REJECTS.folder)) == 4
+    assert forget_b(manifests) == 1
+    [part] = workspace.find(REJECTS.folder)
+    assert b"b is broken" not in workspace.read(part)
+    assert sorted(row["item"] for row in manifests.rows(REJECTS)) == ["a", "c"]
+
+
+def test_parts_within_some_items(workspace: Workspace) -> None:
+    manifests = Manifests(workspace)
+    ab = manifests.write(REJECTS, ["a", "b"], [reject("a")])
+    c = manifests.write(REJECTS, ["c"], [reject("c")])
+    assert manifests.within(REJECTS, {"a", "c"}) == {c: {"c"}}
+    assert manifests.within(REJECTS, {"a", "b", "c"}) == {ab: {"a", "b"}, c: {"c"}}
