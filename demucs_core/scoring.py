@@ -1,26 +1,45 @@
-"""Scores of a track of any length: overlapping chunks, stitched, equal to those of one piece.
+"""Scores of a track of any length, in overlapping chunks, stitched.
 
 Shapes: B batch, C channels, n samples of a chunk, S sources, F frames of the track.
 
 Every chunk carries, on each side where the track goes on, as many frames as the detector can
 hear (`context_frames`); their scores are thrown away. What is left depends on the same samples
-as it would in one piece.
+as it would in one piece, so that it is equal to the scores of one piece for a detector whose
+receptive field is finite. A recurrent one has none: its scores differ by what the frames beyond
+`context_frames` would have told it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from demucs_core.detector import FrameScorer
+from demucs_core.detector_config import DetectorConfig
 
 DEFAULT_CHUNK_FRAMES = 320
 """Frames scored at a time: half a minute. Longer chunks leave a CPU's cache, and shorter ones are
 mostly context."""
+
+
+class FrameScorer(Protocol):
+    """What scores audio frame by frame, and needs to hear only so far around a frame."""
+
+    @property
+    def config(self) -> DetectorConfig:
+        """Its configuration: sources and time grid."""
+
+    @property
+    def context_frames(self) -> int:
+        """Frames on each side of a frame that its score is taken to depend on."""
+
+    def __call__(self, audio: Tensor, /) -> Tensor:
+        """Audio ``(B, C, T)`` to log-odds of silence ``(B, S, F)``."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +72,9 @@ def score_chunks(
 
     `read` takes a first sample and a number of samples and gives audio ``(C, n)``; it is asked
     for stretches in order, each once, and memory holds one batch of them. `detector` must be in
-    evaluation mode and on `device`. The result is the same for any `chunk_frames` and
-    `batch_size`, within rounding. Where a batch does not fit in the memory of the device, it is
-    halved, and the smaller size is kept for the rest of the track.
+    evaluation mode and on `device`. The result is the same for any `batch_size` and, but for
+    recurrent detectors, for any `chunk_frames`, within rounding. Where a batch does not fit in
+    the memory of the device, it is halved, and the smaller size is kept for the rest of the track.
 
     Raises `ValueError` for an empty track and where `read` gives another number of samples than
     it was asked for.

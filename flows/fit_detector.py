@@ -11,7 +11,8 @@ from pydantic import Field
 
 from demucs_core.activity import ActivityConfig
 from demucs_core.calibration_result import Calibration
-from demucs_core.detector import DetectorConfig, build_detector, detector_config
+from demucs_core.detector import build_detector, detector_config
+from demucs_core.detector_config import Architecture, DetectorConfig
 from demucs_core.detector_examples import TrainingSong
 from demucs_core.detector_training import DetectorStep, DetectorTrainer, DetectorTrainingConfig
 from flows import registry
@@ -37,6 +38,9 @@ _defaults = DetectorTrainingConfig()
 class FitDetectorOptions(Options):
     """How to train the detector."""
 
+    architecture: Architecture = Field(
+        DetectorConfig().architecture, description="Kind of network; demucs-blstm is the paper's."
+    )
     steps: int = Field(_defaults.steps, ge=1, description="Optimiser steps.")
     batch_size: int = Field(_defaults.batch_size, ge=1, description="Examples a step.")
     crop_s: float = Field(_defaults.crop_s, gt=0, description="Length of an example in seconds.")
@@ -123,7 +127,7 @@ def _trainer(
     )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(parameters.seed)
-        detector = build_detector(DetectorConfig())
+        detector = build_detector(DetectorConfig(architecture=parameters.architecture))
     return DetectorTrainer(
         detector,
         config,

@@ -5,12 +5,8 @@ import json
 import pytest
 import torch
 
-from demucs_core.detector import (
-    DetectorConfig,
-    build_detector,
-    detector_config,
-    parse_detector_config,
-)
+from demucs_core.detector import build_detector, detector_config
+from demucs_core.detector_config import DetectorConfig, parse_detector_config
 from demucs_core.log_mel import LogMelConfig
 
 SMALL = DetectorConfig(

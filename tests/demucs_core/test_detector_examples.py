@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from demucs_core.detector import DetectorConfig
+from demucs_core.detector_config import DetectorConfig
 from demucs_core.detector_examples import (
     AugmentationConfig,
     ExampleSource,

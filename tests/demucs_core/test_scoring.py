@@ -6,12 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demucs_core.detector import SilenceDetector, build_detector
+from demucs_core.detector import build_detector
+from demucs_core.log_mel_detector import LogMelDetector
 from demucs_core.scoring import score_chunks
 from tests.demucs_core.test_detector import SMALL
 
 
-class Crowded(SilenceDetector):
+class Crowded(LogMelDetector):
     """Has memory for so many pieces at a time."""
 
     room = 2
