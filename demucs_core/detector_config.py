@@ -15,10 +15,6 @@ Architecture = Literal["logmel-tcn", "logmel-crnn", "demucs-blstm"]
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 """Every name that :func:`demucs_core.detector.build_detector` knows."""
 
-RECURRENT_CONTEXT_FRAMES = 64
-"""Frames on each side that a recurrent detector is given around what it scores: 6 seconds. What
-lies further off moves its scores too, but hardly: ``docs/studies/detector.md`` has the error."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorConfig:

@@ -58,8 +58,8 @@ class AugmentationConfig:
     """Of each source: a random tilt of its spectrum."""
     speed_probability: float = 0.4
     """Played faster or slower, so lower or higher (in a remix each source by itself)."""
-    max_speed: float = 1.2
-    """Largest factor of that, and its inverse: three semitones."""
+    max_speed: float = 1.35
+    """Largest factor of that, and its inverse: five semitones."""
     quieter_db: float = 15.0
     """How far below full scale the loudest sample may be put."""
     lowpass_probability: float = 0.3

@@ -4,9 +4,9 @@ Shapes: B batch, C channels, T samples, F frames, S sources, M mel bands, D hidd
 
 Mid and side log-mel bands, a small convolutional stack down to the frame grid, and over time
 either a dilated stack (``logmel-tcn``, as in Bai et al., arXiv 1803.01271, but centred, not
-causal) or a bidirectional GRU (``logmel-crnn``). The receptive field of the first is *finite*: a
-recording of any length can be scored in chunks with exactly the scores of one piece, which a
-recurrent net or any statistic of the whole file rules out.
+causal) or a bidirectional GRU in blocks (``logmel-crnn``, `recurrence`). Either way the receptive
+field is *finite*: a recording of any length can be scored in chunks with exactly the scores of
+one piece, which a recurrent net over all of it or any statistic of the whole file rules out.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from demucs_core.detector_config import RECURRENT_CONTEXT_FRAMES, DetectorConfig
+from demucs_core.detector_config import DetectorConfig
 from demucs_core.log_mel import LogMel
+from demucs_core.recurrence import BLOCK_FRAMES, CONTEXT_FRAMES, in_blocks
 
 
 def pad_to_frames(audio: Tensor, hop_samples: int) -> Tensor:
@@ -31,8 +32,8 @@ def pad_to_frames(audio: Tensor, hop_samples: int) -> Tensor:
 class LogMelDetector(nn.Module):
     """Stereo audio ``(B, 2, T)`` to log-odds of silence ``(B, S, F)``, ``F = ceil(T / hop)``.
 
-    Audio is padded with zeros to whole frames. With dilated convolutions, output (s, f) depends
-    on samples of the frames within `context_frames` of f, and on nothing else of the recording.
+    Audio is padded with zeros to whole frames. Output (s, f) depends on samples of the frames
+    within `context_frames` of the block of f, and on nothing else of the recording.
     """
 
     def __init__(self, config: DetectorConfig) -> None:
@@ -63,17 +64,22 @@ class LogMelDetector(nn.Module):
         self.heads = nn.Conv1d(config.hidden_channels, len(config.sources), 1)
 
     @property
-    def context_frames(self) -> int:
-        """Frames on each side of a frame that its score can depend on.
+    def block_frames(self) -> int:
+        """Frames that a block of the recurrent net has; the convolutions know none."""
+        return BLOCK_FRAMES if self.config.architecture == "logmel-crnn" else 1
 
-        The dilated stack sees the sum of its dilations. Below it, one frame (third convolution),
-        half a frame (second), a quarter (first) and the overhang of the window. A recurrent net
-        has no such limit, but hardly hears further.
+    @property
+    def context_frames(self) -> int:
+        """Frames on each side of a block that its scores can depend on.
+
+        The dilated stack sees the sum of its dilations, the recurrent net `CONTEXT_FRAMES`. Below
+        it, one frame (third convolution), half a frame (second), a quarter (first) and the
+        overhang of the window.
         """
-        if self.config.architecture == "logmel-crnn":
-            return RECURRENT_CONTEXT_FRAMES
+        recurrent = self.config.architecture == "logmel-crnn"
+        reach = CONTEXT_FRAMES if recurrent else sum(self.config.dilations)
         window = self.features.margin_samples / self.config.hop_samples
-        return sum(self.config.dilations) + math.ceil(1.75 + window)
+        return reach + math.ceil(1.75 + window)
 
     def score_inputs(self, features: Tensor) -> Tensor:
         """Log-mel ``(B, 2, M, 4F)``, as `features` gives them, to log-odds ``(B, S, F)``."""
@@ -112,7 +118,10 @@ class _Recurrent(nn.Module):
         self.gru = nn.GRU(channels, channels // 2, num_layers, batch_first=True, bidirectional=True)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """``(B, D, F)`` to ``(B, D, F)``."""
+        """``(B, D, F)`` to ``(B, D, F)``: over all frames in training, else in blocks."""
+        return self._run(hidden) if self.training else in_blocks(self._run, hidden)
+
+    def _run(self, hidden: Tensor) -> Tensor:
         steps: Tensor = self.gru(hidden.transpose(1, 2))[0]
         return steps.transpose(1, 2)
 

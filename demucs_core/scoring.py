@@ -1,12 +1,10 @@
-"""Scores of a track of any length, in overlapping chunks, stitched.
+"""Scores of a track of any length: overlapping chunks, stitched, equal to those of one piece.
 
 Shapes: B batch, C channels, n samples of a chunk, S sources, F frames of the track.
 
-Every chunk carries, on each side where the track goes on, as many frames as the detector can
-hear (`context_frames`); their scores are thrown away. What is left depends on the same samples
-as it would in one piece, so that it is equal to the scores of one piece for a detector whose
-receptive field is finite. A recurrent one has none: its scores differ by what the frames beyond
-`context_frames` would have told it.
+Every chunk begins and ends with a block of the detector (`block_frames`), and carries, on each side
+where the track goes on, as many frames as the detector can hear (`context_frames`); their scores
+are thrown away. What is left depends on the same samples as it would in one piece.
 """
 
 from __future__ import annotations
@@ -28,15 +26,19 @@ mostly context."""
 
 
 class FrameScorer(Protocol):
-    """What scores audio frame by frame, and needs to hear only so far around a frame."""
+    """What scores audio frame by frame with a finite receptive field."""
 
     @property
     def config(self) -> DetectorConfig:
         """Its configuration: sources and time grid."""
 
     @property
+    def block_frames(self) -> int:
+        """Frames, from the first it is given, that it scores as one."""
+
+    @property
     def context_frames(self) -> int:
-        """Frames on each side of a frame that its score is taken to depend on."""
+        """Frames on each side of a block that its scores can depend on."""
 
     def __call__(self, audio: Tensor, /) -> Tensor:
         """Audio ``(B, C, T)`` to log-odds of silence ``(B, S, F)``."""
@@ -72,9 +74,9 @@ def score_chunks(
 
     `read` takes a first sample and a number of samples and gives audio ``(C, n)``; it is asked
     for stretches in order, each once, and memory holds one batch of them. `detector` must be in
-    evaluation mode and on `device`. The result is the same for any `batch_size` and, but for
-    recurrent detectors, for any `chunk_frames`, within rounding. Where a batch does not fit in
-    the memory of the device, it is halved, and the smaller size is kept for the rest of the track.
+    evaluation mode and on `device`. The result is the same for any `chunk_frames` and
+    `batch_size`, within rounding. Where a batch does not fit in the memory of the device, it is
+    halved, and the smaller size is kept for the rest of the track.
 
     Raises `ValueError` for an empty track and where `read` gives another number of samples than
     it was asked for.
@@ -113,15 +115,17 @@ def score_chunks(
 
 
 def _plan(num_samples: int, chunk_frames: int, detector: FrameScorer) -> Iterator[_Chunk]:
-    hop = detector.config.hop_samples
+    hop, block = detector.config.hop_samples, detector.block_frames
     num_frames = -(-num_samples // hop)
     for start in range(0, num_frames, chunk_frames):
         stop = min(start + chunk_frames, num_frames)
+        first_heard = start // block * block - detector.context_frames
+        last_heard = -(-stop // block) * block + detector.context_frames
         yield _Chunk(
             start_frame=start,
             stop_frame=stop,
-            read_start=max(start - detector.context_frames, 0) * hop,
-            read_stop=min((stop + detector.context_frames) * hop, num_samples),
+            read_start=max(first_heard // block * block, 0) * hop,
+            read_stop=min(last_heard * hop, num_samples),
             hop_samples=hop,
         )
 

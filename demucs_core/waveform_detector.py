@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from demucs_core import NUM_CHANNELS
 from demucs_core.demucs import BiLSTM, rescale_weights
-from demucs_core.detector_config import RECURRENT_CONTEXT_FRAMES, DetectorConfig
+from demucs_core.detector_config import DetectorConfig
 from demucs_core.log_mel_detector import pad_to_frames
+from demucs_core.recurrence import BLOCK_FRAMES, CONTEXT_FRAMES, in_blocks
 
 KERNEL, STRIDE, RESCALE = 8, 4, 0.1
 """Of the encoder's convolutions, and the reference deviation of its initial weights."""
@@ -24,8 +25,7 @@ KERNEL, STRIDE, RESCALE = 8, 4, 0.1
 class WaveformDetector(nn.Module):
     """Stereo audio ``(B, 2, T)`` to log-odds of silence ``(B, S, F)``, ``F = ceil(T / hop)``.
 
-    Its BiLSTM hears the whole of what it is given: scores of a chunk equal those of one piece
-    but for what the piece beyond `context_frames` would have told it.
+    In training the BiLSTM runs over the whole of what it is given, else in blocks.
     """
 
     def __init__(self, config: DetectorConfig) -> None:
@@ -47,13 +47,20 @@ class WaveformDetector(nn.Module):
         self.heads = nn.Conv1d(width_in, len(config.sources), 1)
 
     @property
+    def block_frames(self) -> int:
+        """Frames that a block of the BiLSTM has."""
+        return BLOCK_FRAMES
+
+    @property
     def context_frames(self) -> int:
-        """Frames on each side of a frame to give it, beyond which its score hardly changes."""
-        return RECURRENT_CONTEXT_FRAMES
+        """Frames on each side of a block that its scores can depend on: an encoder's overhang."""
+        return CONTEXT_FRAMES + 1
 
     def score_inputs(self, audio: Tensor) -> Tensor:
         """Audio ``(B, 2, T)`` of whole frames to log-odds ``(B, S, F)``."""
-        scores: Tensor = self.heads(self.lstm(self.encoder(audio)))
+        steps = self.encoder(audio)
+        heard = self.lstm(steps) if self.training else in_blocks(self.lstm, steps)
+        scores: Tensor = self.heads(heard)
         return scores
 
     def forward(self, audio: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from flows.calibration import PolicyOptions, calibrated, require_evidence
 from flows.execution import dask_client, pending_batches, run_batches
 from flows.labelled import MIXTURE, Song, load_activity, load_songs, require_songs
 from flows.parameters import CorpusName, Device, Options, StageParameters
-from flows.plots import precision_recall
+from flows.plots import precision_recall, reliability
 from flows.progress import progress
 from flows.score import ScoreBatch, score_batch, scores_fingerprint
 from flows.stage import StageResult, StageRun, stage_run
@@ -206,7 +206,6 @@ def _score_held_out(
 
 def _report(run: StageRun, calibration: Calibration) -> None:
     rows: list[dict[str, Any]] = []
-    curves = {}
     for source in calibration.sources:
         rows.append(
             {
@@ -220,15 +219,12 @@ def _report(run: StageRun, calibration: Calibration) -> None:
                 "note": source.problem or "",
             }
         )
-        curve = source.curve
-        precision = [float("nan") if value is None else value for value in curve.precision]
-        chosen = source.recall if source.threshold is not None else float("nan")
-        curves[source.source] = (curve.recall, precision, chosen)
         if source.precision is not None:
             run.counts[f"{source.source}_precision"] = round(source.precision, 4)
             run.counts[f"{source.source}_recall"] = round(source.recall, 4)
     if run.already_done:
         return
     run.report.table("calibration", rows, f"Thresholds from {calibration.num_songs} held-out songs")
-    precision_recall(run.report, curves)
+    precision_recall(run.report, calibration)
+    reliability(run.report, calibration)
     run.report.publish(f"Detector {run.fingerprint}")
