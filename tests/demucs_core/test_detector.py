@@ -12,6 +12,7 @@ from demucs_core.log_mel import LogMelConfig
 from demucs_core.waveform_detector import WaveformDetector
 
 SMALL = DetectorConfig(
+    architecture="logmel-tcn",
     conv_channels=(4, 6, 8),
     hidden_channels=12,
     dilations=(1, 2, 3),

@@ -42,9 +42,7 @@ def track(samples, seed=0):
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    samples=st.integers(1, 150 * 4096), chunk_frames=st.integers(1, 90), batch=st.integers(1, 4)
-)
+@given(samples=st.integers(1, 150 * 4096), chunk_frames=st.integers(1, 90), batch=st.integers(1, 4))
 def test_any_chunks_give_the_scores_of_one_piece(detector, samples, chunk_frames, batch):
     audio, read = track(samples)
     with torch.inference_mode():
