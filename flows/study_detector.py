@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from prefect import flow
 from pydantic import Field
 
 from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
@@ -27,11 +28,12 @@ from demucs_core.scoring import score_chunks
 from flows import registry
 from flows.calibration import PolicyOptions, calibrated
 from flows.configuration import UserError
+from flows.execution import dask_client
 from flows.extract import ExtractParameters, extract
 from flows.fit_detector import FitDetectorOptions, FitDetectorParameters, fit_detector
 from flows.ingest import IngestParameters, ingest
 from flows.labelled import MIXTURE, load_activity, load_songs
-from flows.parameters import RUNTIME, Options
+from flows.parameters import RUNTIME, Options, StageParameters
 from flows.score import ScoreParameters, score, scores_fingerprint
 from flows.study_songs import StudySongs, write_study_songs
 from flows.truth import SourceQuality, extraction_quality, true_activity
@@ -41,6 +43,8 @@ from storage.workspace import Workspace
 
 STUDY_WORKSPACE = "study-workspace"
 LABELLED, TEST, REAL = "study-labelled", "study-unseen", "study-real"
+SONGS_NOTE = "study-detector.json"
+SONG_FIELDS = ("songs", "calibration_songs", "test_songs", "song_s", "seed")
 SPEED_S, SPEED_ROUNDS = 60.0, 3
 STITCH_FRAMES, STITCHED_SONGS = 80, 5
 _fit = FitDetectorOptions()
@@ -108,15 +112,17 @@ class DetectorFindings:
     real: Mapping[str, SourceQuality] | None
 
 
+@flow(name="study-detector", flow_run_name="study detector")
 def study_detector(parameters: StudyDetectorParameters) -> list[DetectorFindings]:
     """Compare the architectures; what an earlier run did in the same workspace is not done again.
 
     Raises:
-        UserError: the workspace is not a local folder.
+        UserError: the workspace is not a local folder, or holds a study of other songs.
     """
     if "://" in parameters.workspace:
         raise UserError(f"--workspace {parameters.workspace}: the study wants a local folder")
     root = Path(parameters.workspace).resolve()
+    _refuse_other_songs(Workspace(str(root), create=True), parameters)
     songs = write_study_songs(
         root.with_name(f"{root.name}-songs"),
         seed=parameters.seed,
@@ -127,17 +133,35 @@ def study_detector(parameters: StudyDetectorParameters) -> list[DetectorFindings
         workers=parameters.workers,
     )
     place = {"workspace": str(root), "workers": parameters.workers}
-    for corpus, source, labelled in (
-        (LABELLED, songs.labelled, True),
-        (TEST, songs.unlabelled, False),
-        (REAL, parameters.labelled_real, True),
-    ):
-        if source:
-            given = {**place, "corpus": corpus, "source": str(source), "labelled": labelled}
-            ingest(IngestParameters.model_validate(given))
-    return [
-        _study(parameters, place, songs, architecture) for architecture in parameters.architectures
-    ]
+    with dask_client(StageParameters.model_validate(place)):
+        for corpus, source, labelled in (
+            (LABELLED, songs.labelled, True),
+            (TEST, songs.unlabelled, False),
+            (REAL, parameters.labelled_real, True),
+        ):
+            if source:
+                given = {**place, "corpus": corpus, "source": str(source), "labelled": labelled}
+                ingest(IngestParameters.model_validate(given))
+        return [
+            _study(parameters, place, songs, architecture)
+            for architecture in parameters.architectures
+        ]
+
+
+def _refuse_other_songs(workspace: Workspace, parameters: StudyDetectorParameters) -> None:
+    """A corpus never loses songs, so a workspace is for one set of them."""
+    wanted = {name: getattr(parameters, name) for name in SONG_FIELDS}
+    if not workspace.exists(SONGS_NOTE):
+        workspace.put_json(SONGS_NOTE, wanted)
+        return
+    known = workspace.read_json(SONGS_NOTE)
+    changed = [name for name in SONG_FIELDS if known[name] != wanted[name]]
+    if changed:
+        raise UserError(
+            f"--workspace {parameters.workspace}: the study in it has "
+            + ", ".join(f"{name} {known[name]}" for name in changed)
+            + "; choose another workspace for other songs"
+        )
 
 
 def _study(

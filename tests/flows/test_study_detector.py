@@ -59,6 +59,9 @@ def test_a_study_tells_what_it_found_and_how_and_a_second_one_costs_nothing(
     assert again.quality == found.quality
     assert partitions == [p for t in ("scores", "segments") for p in manifests.partitions(t)]
 
+    with pytest.raises(UserError, match=r"the study in it has songs 2; choose another workspace"):
+        study_detector(parameters.model_copy(update={"songs": 3}))
+
 
 def test_a_study_on_a_bucket_is_refused() -> None:
     with pytest.raises(UserError, match="s3://bucket: the study wants a local folder"):
