@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from demo_corpus.composition import compose
 from demo_corpus.palette import ALL
 from demo_corpus.rendering import render
-from demucs_core import NUM_CHANNELS, SAMPLE_RATE
+from demucs_core import SAMPLE_RATE
 from demucs_core.detector import SilenceDetector, build_detector, detector_config
 from demucs_core.detector_config import ARCHITECTURES, Architecture, DetectorConfig
 from demucs_core.scoring import score_chunks
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     factor = count * TRACK_S / seconds
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    piece = songs[:NUM_CHANNELS, : round(args.forward_s * SAMPLE_RATE)]
+    piece = songs[:, : round(args.forward_s * SAMPLE_RATE)]
     print(f"{count} tracks of {TRACK_S:g} s, {args.workers or os.cpu_count()} workers, {device}")
     print(f"stage, from files to manifest: {seconds:.1f} s, {factor:.0f} x real time")
     forward = {}
