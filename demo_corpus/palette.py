@@ -4,6 +4,12 @@ The pools `SEEN` and `UNSEEN` share no program in any role, and within a role no
 the default bank, but for two things the bank itself shares: cymbals and hi-hats of the drum kits,
 and a quiet layer of its voice patches. A detector fitted on songs of one pool can be tested on
 songs of the other.
+
+`WIDE`, `HELD_OUT` and `UNSEEN` are for a stricter test: three pools that share, but for the same
+two things, no recorded sample in any role. Fit on the first, calibrate on the second, test on the
+third: then the songs held out are to the detector what unlabelled music will be. `WIDE` has all
+that the other two leave. The bank has five voices, so its other voices are instruments that sing:
+what makes a voice of them are the vowels, slides and consonants that they are given.
 """
 
 from __future__ import annotations
@@ -16,7 +22,8 @@ class InstrumentPool:
     """Programs (0 to 127) a role; `kits` are programs of the drum bank.
 
     `voice_scale` bounds how much longer or shorter a singer's vocal tract is than the average,
-    as a factor on the formants.
+    as a factor on the formants. `drum_tune_cents` is how far (standard deviation) the kits of
+    songs are tuned from each other.
     """
 
     name: str
@@ -29,6 +36,7 @@ class InstrumentPool:
     leads: tuple[int, ...]
     voices: tuple[int, ...]
     voice_scale: tuple[float, float] = (0.85, 1.2)
+    drum_tune_cents: float = 90.0
 
 
 SEEN = InstrumentPool(
@@ -67,7 +75,32 @@ ALL = InstrumentPool(
     voices=SEEN.voices + UNSEEN.voices,
     voice_scale=(0.8, 1.3),
 )
-POOLS = (SEEN, UNSEEN, ALL)
+WIDE = InstrumentPool(
+    name="wide",
+    kits=(0, 8, 32, 40, 48),
+    bass=(4, 17, 33, 38, 80, 87),
+    keys=(0, 1, 2, 3, 4, 17, 18, 81),
+    guitars=(15, 24, 25, 45, 46),
+    pads=(44, 48, 49, 61, 62, 63),
+    plucks=(9, 10, 13, 14, 45, 46, 114),
+    leads=(40, 41, 110, 56, 71, 73, 77, 78, 80, 81, 111),
+    voices=(52, 41, 48, 56, 71, 80, 81, 111),
+    voice_scale=(0.75, 1.4),
+    drum_tune_cents=300.0,
+)
+HELD_OUT = InstrumentPool(
+    name="held-out",
+    kits=(16,),
+    bass=(34, 36),
+    keys=(16, 22),
+    guitars=(29, 30),
+    pads=(19, 96),
+    plucks=(11, 31),
+    leads=(65, 67, 70, 79),
+    voices=(53, 22, 79),
+    voice_scale=(0.8, 1.3),
+)
+POOLS = (SEEN, UNSEEN, ALL, WIDE, HELD_OUT)
 
 
 def pool(name: str) -> InstrumentPool:

@@ -51,7 +51,7 @@ def render(
     sampler = Sampler(_soundfont(soundfont_path or default_soundfont_path()))
     num_samples = round(song.duration_s * SAMPLE_RATE)
     singer = Singer(rng, pool.voice_scale)
-    drum_tune = float(rng.normal(0, 90))
+    drum_tune = float(rng.normal(0, pool.drum_tune_cents))
     stems = np.zeros((len(SOURCES), 2, num_samples), np.float32)
     for index, source in enumerate(SOURCES):
         chain = _draw_chain(rng, source)

@@ -20,7 +20,7 @@ from scipy.signal import lfilter
 from torch import Tensor
 
 from demucs_core.activity import ActivityConfig, active_frames, frame_level_db
-from demucs_core.detector import DetectorConfig
+from demucs_core.detector_config import DetectorConfig
 from demucs_core.log_mel import LogMel
 
 ReadAudio = Callable[[str, int, int], NDArray[np.float32]]
@@ -58,8 +58,8 @@ class AugmentationConfig:
     """Of each source: a random tilt of its spectrum."""
     speed_probability: float = 0.4
     """Played faster or slower, so lower or higher (in a remix each source by itself)."""
-    max_speed: float = 1.2
-    """Largest factor of that, and its inverse: three semitones."""
+    max_speed: float = 1.35
+    """Largest factor of that, and its inverse: five semitones."""
     quieter_db: float = 15.0
     """How far below full scale the loudest sample may be put."""
     lowpass_probability: float = 0.3
@@ -113,29 +113,35 @@ class ExampleSource:
                 )
 
     def batch(self, size: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """Examples of one step: log-mel ``(B, 2, M, 4F)`` and silence ``(B, S, F)`` bool."""
+        """Examples of one step: what the detector takes, and silence ``(B, S, F)`` bool.
+
+        It takes log-mel bands ``(B, 2, M, 4F)`` or audio ``(B, 2, T)``.
+        """
         log_mel = LogMel(self.detector.features, self.detector.sample_rate)
         examples = [
             self.example(np.random.default_rng([seed, step, place]), log_mel)
             for place in range(size)
         ]
-        features, silent = zip(*examples, strict=True)
-        return torch.stack(features), torch.stack(silent)
+        inputs, silent = zip(*examples, strict=True)
+        return torch.stack(inputs), torch.stack(silent)
 
     def example(self, rng: np.random.Generator, log_mel: LogMel) -> tuple[Tensor, Tensor]:
-        """One example: log-mel ``(2, M, 4F)`` and silence ``(S, F)`` bool."""
+        """One example: log-mel ``(2, M, 4F)`` or audio ``(2, T)``, and silence ``(S, F)`` bool."""
         stems = self._draw_stems(rng)
         mixture = _sum(stems, self.crop_frames * self.detector.hop_samples)
         peak = float(np.abs(mixture).max())
         gain = 10.0 ** (-rng.uniform(0.0, self.augmentation.quieter_db) / 20.0)
         gain = gain / peak if peak > 1.0 else gain
         silent = self._measure_silence(stems, mixture, gain)
+        audio = torch.from_numpy(mixture * np.float32(gain))
+
+        def disturb(spectrum: Tensor) -> Tensor:
+            return disturb_spectrum(spectrum, self.detector.sample_rate, self.augmentation, rng)
+
+        if self.detector.hears_waveform:
+            return _filter(audio, disturb, self.detector.features.fft_samples), silent
         with torch.no_grad():
-            spectrum = log_mel.spectrum(torch.from_numpy(mixture * np.float32(gain))[None])
-            spectrum = disturb_spectrum(
-                spectrum[0], self.detector.sample_rate, self.augmentation, rng
-            )
-            features = log_mel.compress(spectrum)
+            features = log_mel.compress(disturb(log_mel.spectrum(audio[None])[0]))
         if rng.random() < self.augmentation.band_mask_probability:
             num_mels = features.shape[1]
             width = int(rng.integers(1, max(2, num_mels // 6)))
@@ -257,6 +263,18 @@ def disturb_spectrum(
     if rng.random() < config.lowpass_probability:
         spectrum = spectrum * (hz < float(rng.uniform(10_000.0, 16_000.0)))[:, None]
     return spectrum
+
+
+def _filter(audio: Tensor, disturb: Callable[[Tensor], Tensor], fft_samples: int) -> Tensor:
+    """Audio ``(2, T)`` whose mid and side have the power spectrum changed, and their phases."""
+    window = torch.hann_window(fft_samples)
+    mid_side = torch.stack([audio[0] + audio[1], audio[0] - audio[1]]) / 2.0
+    hop = fft_samples // 2
+    bins = torch.stft(mid_side, fft_samples, hop, window=window, return_complex=True)
+    spectrum = (bins.abs() / window.sum()).square()
+    gain = (disturb(spectrum) / spectrum.clamp(min=1e-12)).sqrt()
+    mid, side = torch.istft(bins * gain, fft_samples, hop, window=window, length=audio.shape[1])
+    return torch.stack([mid + side, mid - side])
 
 
 def _sum(stems: list[NDArray[np.float32] | None], num_samples: int) -> NDArray[np.float32]:

@@ -150,12 +150,12 @@ class DetectorTrainer:
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         return self._examples.batch(self.config.batch_size, self.config.seed, step)
 
-    def _train_step(self, features: Tensor, silent: Tensor) -> float:
+    def _train_step(self, inputs: Tensor, silent: Tensor) -> float:
         for group in self._optimizer.param_groups:
             group["lr"] = self.config.learning_rate * rate_factor(self.step, self.config.steps)
         self.detector.train()
         self._optimizer.zero_grad(set_to_none=True)
-        logits = self.detector.score_features(features.to(self._device))
+        logits = self.detector.score_inputs(inputs.to(self._device))
         loss = silence_loss(logits, silent.to(self._device), self.config.false_silent_weight)
         value = float(loss.detach())
         if not math.isfinite(value):

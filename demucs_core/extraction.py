@@ -103,16 +103,13 @@ def extract_segments(
     is the length of the track, ``F * hop_samples`` if not given. Raises `ValueError` for shapes
     that do not fit, a threshold that is NaN and a probability that is NaN or outside [0, 1].
     """
-    log_odds = checked_log_odds(probability, level_db)
-    if len(thresholds) != len(log_odds):
-        raise ValueError(f"{len(thresholds)} thresholds for {len(log_odds)} sources")
-    frame_rate = sample_rate / hop_samples
-    gate = audible_frames(level_db, policy, frame_rate)
-    masks = np.stack(
-        [
-            silent_frames(row, threshold_log_odds(float(threshold)), gate, policy, frame_rate)
-            for row, threshold in zip(log_odds, thresholds, strict=True)
-        ]
+    masks = extracted_frames(
+        probability,
+        level_db,
+        thresholds,
+        policy,
+        hop_samples=hop_samples,
+        sample_rate=sample_rate,
     )
     intervals = {
         (int(start), int(stop))
@@ -138,6 +135,29 @@ def extract_segments(
             )
         )
     return segments
+
+
+def extracted_frames(
+    probability: NDArray[np.float32],
+    level_db: NDArray[np.float32],
+    thresholds: Sequence[float] | NDArray[np.floating],
+    policy: ExtractionPolicy,
+    *,
+    hop_samples: int = HOP_SAMPLES,
+    sample_rate: int = SAMPLE_RATE,
+) -> NDArray[np.bool_]:
+    """Frames of each source ``(S, F)`` that lie in a segment; arguments of `extract_segments`."""
+    log_odds = checked_log_odds(probability, level_db)
+    if len(thresholds) != len(log_odds):
+        raise ValueError(f"{len(thresholds)} thresholds for {len(log_odds)} sources")
+    frame_rate = sample_rate / hop_samples
+    gate = audible_frames(level_db, policy, frame_rate)
+    return np.stack(
+        [
+            silent_frames(row, threshold_log_odds(float(threshold)), gate, policy, frame_rate)
+            for row, threshold in zip(log_odds, thresholds, strict=True)
+        ]
+    )
 
 
 def silent_frames(

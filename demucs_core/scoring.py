@@ -2,25 +2,46 @@
 
 Shapes: B batch, C channels, n samples of a chunk, S sources, F frames of the track.
 
-Every chunk carries, on each side where the track goes on, as many frames as the detector can
-hear (`context_frames`); their scores are thrown away. What is left depends on the same samples
-as it would in one piece.
+Every chunk begins and ends with a block of the detector (`block_frames`), and carries, on each side
+where the track goes on, as many frames as the detector can hear (`context_frames`); their scores
+are thrown away. What is left depends on the same samples as it would in one piece.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from demucs_core.detector import FrameScorer
+from demucs_core.detector_config import DetectorConfig
 
 DEFAULT_CHUNK_FRAMES = 320
 """Frames scored at a time: half a minute. Longer chunks leave a CPU's cache, and shorter ones are
 mostly context."""
+
+
+class FrameScorer(Protocol):
+    """What scores audio frame by frame with a finite receptive field."""
+
+    @property
+    def config(self) -> DetectorConfig:
+        """Its configuration: sources and time grid."""
+
+    @property
+    def block_frames(self) -> int:
+        """Frames, from the first it is given, that it scores as one."""
+
+    @property
+    def context_frames(self) -> int:
+        """Frames on each side of a block that its scores can depend on."""
+
+    def __call__(self, audio: Tensor, /) -> Tensor:
+        """Audio ``(B, C, T)`` to log-odds of silence ``(B, S, F)``."""
 
 
 @dataclass(frozen=True)
@@ -94,15 +115,17 @@ def score_chunks(
 
 
 def _plan(num_samples: int, chunk_frames: int, detector: FrameScorer) -> Iterator[_Chunk]:
-    hop = detector.config.hop_samples
+    hop, block = detector.config.hop_samples, detector.block_frames
     num_frames = -(-num_samples // hop)
     for start in range(0, num_frames, chunk_frames):
         stop = min(start + chunk_frames, num_frames)
+        first_heard = start // block * block - detector.context_frames
+        last_heard = -(-stop // block) * block + detector.context_frames
         yield _Chunk(
             start_frame=start,
             stop_frame=stop,
-            read_start=max(start - detector.context_frames, 0) * hop,
-            read_stop=min((stop + detector.context_frames) * hop, num_samples),
+            read_start=max(first_heard // block * block, 0) * hop,
+            read_stop=min(last_heard * hop, num_samples),
             hop_samples=hop,
         )
 

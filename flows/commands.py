@@ -45,6 +45,8 @@ from flows.remix import RemixParameters, remix
 from flows.score import ScoreParameters, score
 from flows.separate import SeparateParameters, separate_files
 from flows.stage import StageResult, run_stage
+from flows.study_detector import StudyDetectorParameters, study_detector
+from flows.study_detector_report import write_detector_study
 from flows.train import TrainParameters, train
 from flows.yields import YieldsParameters, print_yields, yields
 from storage.discovery import DiscoveryError
@@ -103,7 +105,7 @@ def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = No
     app.config = []
     if config and tokens:
         fields = _from_config(config, tokens[0])
-        if tokens[0] == manifests_app.name[0]:
+        if tokens[0] in (*manifests_app.name, *study_app.name):
             fields = dict.fromkeys(tokens[1:2], fields)
         app.config = [cyclopts.config.Dict({tokens[0]: fields})]
     try:
@@ -247,6 +249,21 @@ def _complain(problem: str) -> None:
 def status(*, workspace: str = "workspace") -> None:
     """Show what a workspace holds, corpus by corpus, stage by stage."""
     overview.print_status(workspace, console)
+
+
+study_app = cyclopts.App(
+    name="study", help="Measure what silentmix claims, and write tables and plots."
+)
+app.command(study_app)
+
+
+@study_app.command(name="detector")
+def study_detector_command(
+    parameters: Annotated[StudyDetectorParameters, Parameter(name="*")] = StudyDetectorParameters(),  # noqa: B008
+) -> None:
+    """Measure the detectors on songs whose instruments they never heard, against the truth."""
+    for path in write_detector_study(parameters, study_detector(parameters)):
+        console.print(str(path), soft_wrap=True, markup=False, highlight=False)
 
 
 manifests_app = cyclopts.App(

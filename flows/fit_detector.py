@@ -12,7 +12,8 @@ from pydantic import Field
 
 from demucs_core.activity import ActivityConfig
 from demucs_core.calibration_result import Calibration
-from demucs_core.detector import DetectorConfig, build_detector, detector_config
+from demucs_core.detector import build_detector, detector_config
+from demucs_core.detector_config import Architecture, DetectorConfig
 from demucs_core.detector_examples import TrainingSong
 from demucs_core.detector_training import DetectorStep, DetectorTrainer, DetectorTrainingConfig
 from flows import registry
@@ -22,7 +23,7 @@ from flows.heard import write_heard
 from flows.interruption import interruptible
 from flows.labelled import MIXTURE, Song, load_activity, load_songs, require_songs
 from flows.parameters import CorpusName, Device, Options, StageParameters
-from flows.plots import precision_recall
+from flows.plots import precision_recall, reliability
 from flows.progress import progress
 from flows.score import ScoreBatch, score_batch, scores_fingerprint
 from flows.stage import StageResult, StageRun, stage_run
@@ -40,6 +41,9 @@ _defaults = DetectorTrainingConfig()
 class FitDetectorOptions(Options):
     """How to train the detector."""
 
+    architecture: Architecture = Field(
+        DetectorConfig().architecture, description="Kind of network; demucs-blstm is the paper's."
+    )
     steps: int = Field(_defaults.steps, ge=1, description="Optimiser steps.")
     batch_size: int = Field(_defaults.batch_size, ge=1, description="Examples a step.")
     crop_s: float = Field(_defaults.crop_s, gt=0, description="Length of an example in seconds.")
@@ -128,7 +132,7 @@ def _trainer(
     )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(parameters.seed)
-        detector = build_detector(DetectorConfig())
+        detector = build_detector(DetectorConfig(architecture=parameters.architecture))
     return DetectorTrainer(
         detector,
         config,
@@ -211,7 +215,6 @@ def _score_held_out(
 
 def _report(run: StageRun, calibration: Calibration) -> None:
     rows: list[dict[str, Any]] = []
-    curves = {}
     for source in calibration.sources:
         rows.append(
             {
@@ -225,15 +228,12 @@ def _report(run: StageRun, calibration: Calibration) -> None:
                 "note": source.problem or "",
             }
         )
-        curve = source.curve
-        precision = [float("nan") if value is None else value for value in curve.precision]
-        chosen = source.recall if source.threshold is not None else float("nan")
-        curves[source.source] = (curve.recall, precision, chosen)
         if source.precision is not None:
             run.counts[f"{source.source}_precision"] = round(source.precision, 4)
             run.counts[f"{source.source}_recall"] = round(source.recall, 4)
     if run.already_done:
         return
     run.report.table("calibration", rows, f"Thresholds from {calibration.num_songs} held-out songs")
-    precision_recall(run.report, curves)
+    precision_recall(run.report, calibration)
+    reliability(run.report, calibration)
     run.report.publish(f"Detector {run.fingerprint}")

@@ -45,6 +45,15 @@ class Options(BaseModel):
         json_schema_extra=_lead_with_own_fields,
     )
 
+    def content(self) -> dict[str, Any]:
+        """The fields that change the content of what the stage writes, JSON-able."""
+        kept = {
+            name
+            for name, field in type(self).model_fields.items()
+            if not any(isinstance(mark, NotInFingerprint) for mark in field.metadata)
+        }
+        return self.model_dump(mode="json", include=kept)
+
 
 class WorkParameters(Options):
     """Where something works, and on how many processes."""
@@ -58,15 +67,6 @@ class WorkParameters(Options):
     dask_address: Annotated[str, RUNTIME] = Field(
         "", description="Address of a running Dask scheduler to use instead of local processes."
     )
-
-    def content(self) -> dict[str, Any]:
-        """The fields that change the content of what the stage writes, JSON-able."""
-        kept = {
-            name
-            for name, field in type(self).model_fields.items()
-            if not any(isinstance(mark, NotInFingerprint) for mark in field.metadata)
-        }
-        return self.model_dump(mode="json", include=kept)
 
     @property
     def num_workers(self) -> int:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from demucs_core import SOURCES
+from demucs_core.calibration_result import Calibration
 from demucs_core.comparison import Comparison
 from demucs_core.validation import Validation
 from flows.artifacts import Report
@@ -140,24 +141,74 @@ def _finish_groups(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
     )  # fmt: skip
 
 
-def precision_recall(
-    report: Report, curves: Mapping[str, tuple[Sequence[float], Sequence[float], float]]
-) -> None:
-    """Precision over recall of extracted seconds on held-out songs.
+def precision_recall(report: Report, calibration: Calibration) -> None:
+    """Precision over recall of extracted seconds on held-out songs, and the thresholds chosen."""
+    chosen = {
+        source.source: (source.recall, source.precision)
+        for source in calibration.sources
+        if source.precision is not None
+    }
+    figure = precision_recall_figure({"": (calibration, chosen)})
+    report.plot("precision-recall", figure, "Held-out songs; dots: the thresholds chosen")
+
+
+def reliability(report: Report, calibration: Calibration) -> None:
+    """How often a source is silent, over how likely the detector held it to be."""
+    figure = reliability_figure({"": calibration})
+    report.plot("reliability", figure, "Held-out songs; dashed: probabilities that mean it")
+
+
+def precision_recall_figure(
+    panels: Mapping[str, tuple[Calibration, Mapping[str, tuple[float, float]]]],
+) -> Figure:
+    """Precision over recall of the extracted seconds at every threshold, a line a source.
 
     Args:
-        report: where it goes.
-        curves: a source's name to recalls, precisions, and the recall at its threshold (NaN if it
-            has none).
+        panels: by title, the curves, and the recall and precision of a source to put a dot at.
     """
-    figure, axes = _axes("recall of silent seconds", "precision of extracted seconds")
-    for source, (recall, precision, chosen) in curves.items():
-        axes.plot(recall, precision, label=source, color=COLORS[source])
-        if np.isfinite(chosen):
-            axes.axvline(chosen, color=COLORS[source], linestyle=":", linewidth=1)
-    axes.set_ylim(0.5, 1.01)
-    axes.legend(frameon=False)
-    report.plot("precision-recall", figure, "Held-out songs; dotted: the threshold chosen")
+    figure, axes_of = _panels(len(panels))
+    for axes, (title, (calibration, dots)) in zip(axes_of, panels.items(), strict=True):
+        for source in calibration.sources:
+            curve, color = source.curve, COLORS[source.source]
+            axes.plot(curve.recall, _values(curve.precision), label=source.source, color=color)
+            if source.source in dots:
+                axes.plot(*dots[source.source], "o", color=color)
+        axes.set(title=title, xlabel="recall of silent seconds", xlim=(0, 1), ylim=(0.5, 1.01))
+    axes_of[0].set_ylabel("precision of extracted seconds")
+    axes_of[-1].legend(frameon=False)
+    figure.tight_layout()
+    return figure
+
+
+def reliability_figure(calibrations: Mapping[str, Calibration]) -> Figure:
+    """Share of frames silent in truth over the probability given: a panel a title."""
+    figure, panels = _panels(len(calibrations))
+    for axes, (title, calibration) in zip(panels, calibrations.items(), strict=True):
+        axes.plot([0, 1], [0, 1], linestyle="--", linewidth=1, color="#888888")
+        for source in calibration.sources:
+            bins = source.reliability
+            predicted, observed = _values(bins.predicted), _values(bins.observed)
+            color = COLORS[source.source]
+            axes.plot(predicted, observed, "o-", label=source.source, color=color, markersize=4)
+        axes.set(title=title, xlabel="probability of silence given", xlim=(0, 1), ylim=(0, 1.01))
+    panels[0].set_ylabel("share of frames silent in truth")
+    panels[-1].legend(frameon=False)
+    figure.tight_layout()
+    return figure
+
+
+def _values(values: Sequence[float | None]) -> list[float]:
+    """As matplotlib takes them: NaN where there is none."""
+    return [np.nan if value is None else value for value in values]
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    width, height = SIZE_IN
+    figure = Figure(figsize=(width if count == 1 else count * 0.55 * width, height))
+    panels = list(figure.subplots(1, count, squeeze=False)[0])
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, panels
 
 
 def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:

@@ -11,12 +11,8 @@ from typing import Any
 import torch
 
 from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
-from demucs_core.detector import (
-    DetectorConfig,
-    SilenceDetector,
-    build_detector,
-    parse_detector_config,
-)
+from demucs_core.detector import SilenceDetector, build_detector
+from demucs_core.detector_config import DetectorConfig, parse_detector_config
 from demucs_core.models import SeparationModel, build_model
 from flows.configuration import UserError
 from storage.weights import load_tensors, save_tensors

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
 from demucs_core.activity import ActivityConfig, active_frames
@@ -25,6 +26,20 @@ class SourceQuality:
     correct_s: float = 0.0
     wanted_s: float = 0.0
     found_s: float = 0.0
+
+    def judge(
+        self,
+        found: NDArray[np.bool_],
+        active: NDArray[np.bool_],
+        mixture_level_db: NDArray[np.float32],
+        policy: ExtractionPolicy,
+    ) -> None:
+        """Add a track: the frames extracted of it and those in which the source is active."""
+        wanted = wanted_frames(active, mixture_level_db, policy)
+        self.extracted_s += float(found.sum()) * FRAME_S
+        self.correct_s += float((found & ~active).sum()) * FRAME_S
+        self.wanted_s += float(wanted.sum()) * FRAME_S
+        self.found_s += float((found & wanted).sum()) * FRAME_S
 
     @property
     def precision(self) -> float:
@@ -48,33 +63,56 @@ def extraction_quality(
         truth: a row a file and source, with ``path`` (how the file's URL ends), ``source``,
             ``level_db`` and ``mixture_level_db`` a frame.
     """
-    tracks = {
-        row["track_id"]: row["source_url"]
-        for row in manifests.rows(
-            manifests.latest("tracks", segments.corpus), ["track_id", "source_url"]
-        )
-    }
     extracted: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for row in manifests.rows(segments):
         for source in row["silent_sources"]:
             span = (row["start_sample"] // HOP_SAMPLES, -(-row["stop_sample"] // HOP_SAMPLES))
-            extracted.setdefault((tracks[row["track_id"]], source), []).append(span)
-    urls = set(tracks.values())
+            extracted.setdefault((row["track_id"], source), []).append(span)
     quality = {source: SourceQuality() for source in SOURCES}
-    for true in truth:
-        url = next((url for url in urls if url.endswith("/" + true["path"])), None)
-        if url is None:
-            continue
-        mixture = np.array(true["mixture_level_db"], dtype=np.float32)
-        level = np.array(true["level_db"], dtype=np.float32)
-        active = active_frames(level, mixture, ActivityConfig())
-        wanted = wanted_frames(active, mixture, ExtractionPolicy())
+    for track_id, true in _of_tracks(manifests, segments.corpus, truth):
+        active = _active(true)
         found = np.zeros(len(active), dtype=np.bool_)
-        for start, stop in extracted.get((url, true["source"]), []):
+        for start, stop in extracted.get((track_id, true["source"]), []):
             found[start:stop] = True
-        judged = quality[true["source"]]
-        judged.extracted_s += float(found.sum()) * FRAME_S
-        judged.correct_s += float((found & ~active).sum()) * FRAME_S
-        judged.wanted_s += float(wanted.sum()) * FRAME_S
-        judged.found_s += float((found & wanted).sum()) * FRAME_S
+        mixture_level_db = np.array(true["mixture_level_db"], dtype=np.float32)
+        quality[true["source"]].judge(found, active, mixture_level_db, ExtractionPolicy())
     return quality
+
+
+def true_activity(
+    manifests: Manifests, corpus: str, truth: Iterable[Mapping[str, Any]]
+) -> dict[str, NDArray[np.bool_]]:
+    """Where the sources of a corpus's tracks are active, ``(S, F)`` by ``track_id``.
+
+    Args:
+        manifests: of the workspace.
+        corpus: name of the corpus.
+        truth: as `extraction_quality` takes it.
+    """
+    rows: dict[str, dict[str, NDArray[np.bool_]]] = {}
+    for track_id, true in _of_tracks(manifests, corpus, truth):
+        rows.setdefault(track_id, {})[true["source"]] = _active(true)
+    return {
+        track_id: np.stack([sources[source] for source in SOURCES])
+        for track_id, sources in rows.items()
+    }
+
+
+def _of_tracks(
+    manifests: Manifests, corpus: str, truth: Iterable[Mapping[str, Any]]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The rows of the truth that are about a track of the corpus, with its ``track_id``."""
+    tracks = {
+        row["source_url"]: row["track_id"]
+        for row in manifests.rows(manifests.latest("tracks", corpus), ["track_id", "source_url"])
+    }
+    for true in truth:
+        url = next((url for url in tracks if url.endswith("/" + true["path"])), None)
+        if url is not None:
+            yield tracks[url], true
+
+
+def _active(true: Mapping[str, Any]) -> NDArray[np.bool_]:
+    level_db = np.array(true["level_db"], dtype=np.float32)
+    mixture_level_db = np.array(true["mixture_level_db"], dtype=np.float32)
+    return active_frames(level_db, mixture_level_db, ActivityConfig())

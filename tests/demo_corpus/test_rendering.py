@@ -1,8 +1,10 @@
+from itertools import product
+
 import numpy as np
 import pytest
 
 from demo_corpus.composition import compose
-from demo_corpus.palette import ALL, SEEN, UNSEEN
+from demo_corpus.palette import ALL, HELD_OUT, POOLS, SEEN, UNSEEN, WIDE
 from demo_corpus.rendering import render
 from demo_corpus.sampler import SAMPLE_RATE, Sampler, matching_regions
 from demo_corpus.score import SOURCES, Note
@@ -77,8 +79,8 @@ def test_louder_velocity_is_louder_and_release_ends(soundfont: SoundFont):
 
 
 def test_every_instrument_sounds_over_the_range_it_is_asked_for(soundfont: SoundFont):
-    for role in MELODIC:
-        for program in getattr(ALL, role):
+    for instruments, role in product(POOLS, MELODIC):
+        for program in getattr(instruments, role):
             regions = soundfont.regions(program, is_drum=False)
             for pitch in range(26, 90):
                 assert matching_regions(regions, pitch, 90, is_drum=False), (program, pitch)
@@ -95,6 +97,24 @@ def test_seen_and_unseen_instruments_share_no_recording(soundfont: SoundFont):
     for role in MELODIC:
         if role != "voices":
             assert not samples(SEEN, role) & samples(UNSEEN, role), role
+
+
+def test_the_pools_of_the_study_share_no_recording_in_any_role(soundfont: SoundFont):
+    def samples(instruments, roles=MELODIC):
+        return {
+            region.sample
+            for role in roles
+            for program in getattr(instruments, role)
+            for region in soundfont.regions(program, is_drum=False)
+        }
+
+    assert not samples(WIDE) & samples(HELD_OUT)
+    assert not samples(WIDE) & samples(UNSEEN)
+    instruments = [role for role in MELODIC if role != "voices"]
+    assert not samples(HELD_OUT, instruments) & samples(UNSEEN)
+    assert not samples(HELD_OUT) & samples(UNSEEN, instruments)
+    kits = [set(instruments.kits) for instruments in (WIDE, HELD_OUT, UNSEEN)]
+    assert sum(map(len, kits)) == len(set().union(*kits))
 
 
 def test_unknown_program_and_foreign_file_are_refused(soundfont: SoundFont, tmp_path):

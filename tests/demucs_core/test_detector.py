@@ -1,19 +1,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
-from demucs_core.detector import (
-    DetectorConfig,
-    build_detector,
-    detector_config,
-    parse_detector_config,
-)
+from demucs_core.detector import build_detector, detector_config
+from demucs_core.detector_config import ARCHITECTURES, DetectorConfig, parse_detector_config
 from demucs_core.log_mel import LogMelConfig
+from demucs_core.waveform_detector import WaveformDetector
 
 SMALL = DetectorConfig(
+    architecture="logmel-tcn",
     conv_channels=(4, 6, 8),
     hidden_channels=12,
     dilations=(1, 2, 3),
@@ -31,10 +30,26 @@ def detector():
     return built
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("samples", [1, 4096, 4097, 20_000])
-def test_there_is_a_score_for_every_frame_begun(detector, samples):
+def test_there_is_a_score_for_every_frame_begun(architecture, samples):
+    config = replace(SMALL, architecture=architecture, encoder_channels=2)
     frames = -(-samples // 4096)
-    assert detector(torch.zeros(2, 2, samples)).shape == (2, 4, frames)
+    scores = build_detector(config).eval()(torch.zeros(2, 2, samples))
+    assert scores.shape == (2, 4, frames)
+
+
+def test_the_encoder_of_the_waveform_detector_is_centred_on_each_frame():
+    torch.manual_seed(0)
+    config = replace(SMALL, architecture="demucs-blstm", encoder_channels=2)
+    detector = WaveformDetector(config).eval()
+    audio = (0.1 * torch.randn(1, 2, 9 * 4096)).requires_grad_()
+    detector.encoder(audio)[0, :, 4].sum().backward()
+    heard = torch.nonzero(audio.grad.abs().sum(dim=(0, 1)))
+    first, last = int(heard.min()), int(heard.max())
+    # its middle is that of the audio, but for samples that a ReLU kept out
+    assert first + last + 1 == pytest.approx(9 * 4096, abs=512)
+    assert 4096 < last - first < 3 * 4096
 
 
 def test_no_audio_is_refused(detector):
@@ -75,8 +90,12 @@ def test_unknown_fields_are_refused_by_name():
         {"hop_samples": 1000},
         {"dilations": (0,)},
         {"hidden_channels": 0},
+        {"hidden_channels": 7},
+        {"encoder_channels": 0},
+        {"recurrent_layers": 0},
+        {"architecture": "demucs-blstm", "hop_samples": 2048},
     ],
 )
 def test_what_cannot_be_built_is_refused_by_name(field):
-    with pytest.raises(ValueError, match=next(iter(field))):
+    with pytest.raises(ValueError, match=list(field)[-1]):
         DetectorConfig(**field)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from demucs_core.detector import DetectorConfig
+from demucs_core.detector_config import DetectorConfig
 from demucs_core.detector_examples import (
     AugmentationConfig,
     ExampleSource,
@@ -68,6 +70,22 @@ def test_an_example_is_log_mel_and_silence_of_the_crop():
     assert silent.shape == (3, 4, 20)
     assert silent.dtype == torch.bool
     assert torch.isfinite(features).all()
+
+
+def test_an_example_for_a_waveform_detector_is_the_audio_itself():
+    """Disturbed through its spectrum and back, which changes nothing where nothing is disturbed."""
+    wave = replace(SMALL, architecture="demucs-blstm")
+    plain = replace(source_of(PLAIN), detector=wave)
+    audio, silent = plain.batch(2, 0, 0)
+    assert audio.shape == (2, 2, 20 * HOP)
+    assert torch.equal(silent, source_of(PLAIN).batch(2, 0, 0)[1])
+    log_mel = LogMel(SMALL.features, SMALL.sample_rate)
+    features, _ = source_of(PLAIN).batch(2, 0, 0)
+    assert log_mel(audio) == pytest.approx(features, abs=1e-3)
+    loud = AugmentationConfig(**vars(PLAIN) | {"tone_probability": 1.0})
+    disturbed, _ = replace(plain, augmentation=loud).batch(2, 0, 0)
+    assert torch.isfinite(disturbed).all()
+    assert (disturbed - audio).abs().max() > 1e-3
 
 
 def test_batches_depend_on_seed_and_step_alone():

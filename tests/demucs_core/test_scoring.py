@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demucs_core.detector import SilenceDetector, build_detector
+from demucs_core.detector import build_detector
+from demucs_core.detector_config import ARCHITECTURES
+from demucs_core.log_mel_detector import LogMelDetector
 from demucs_core.scoring import score_chunks
 from tests.demucs_core.test_detector import SMALL
 
 
-class Crowded(SilenceDetector):
+class Crowded(LogMelDetector):
     """Has memory for so many pieces at a time."""
 
     room = 2
@@ -22,9 +26,11 @@ class Crowded(SilenceDetector):
         return super().forward(audio)
 
 
-@pytest.fixture(scope="module")
-def detector():
-    built = build_detector(SMALL).eval()
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def detector(request):
+    torch.manual_seed(0)
+    config = replace(SMALL, architecture=request.param, encoder_channels=2)
+    built = build_detector(config).eval()
     with torch.no_grad():
         built.heads.weight.normal_(generator=torch.Generator().manual_seed(0))
     return built
@@ -36,7 +42,7 @@ def track(samples, seed=0):
 
 
 @settings(max_examples=25, deadline=None)
-@given(samples=st.integers(1, 45 * 4096), chunk_frames=st.integers(1, 50), batch=st.integers(1, 4))
+@given(samples=st.integers(1, 150 * 4096), chunk_frames=st.integers(1, 90), batch=st.integers(1, 4))
 def test_any_chunks_give_the_scores_of_one_piece(detector, samples, chunk_frames, batch):
     audio, read = track(samples)
     with torch.inference_mode():
@@ -58,7 +64,8 @@ def test_reads_go_forward_and_stay_small(detector):
     score_chunks(detector, recording, audio.shape[1], chunk_frames=10)
     assert asked == sorted(asked)
     assert len(asked) == 11
-    assert max(count for _, count in asked) == (10 + 2 * detector.context_frames) * 4096
+    around = detector.context_frames + detector.block_frames
+    assert max(count for _, count in asked) <= (10 + 2 * around + detector.block_frames) * 4096
 
 
 def test_a_batch_too_large_is_halved_and_the_scores_stay():
