@@ -40,7 +40,7 @@ NOTIFICATION = (
 def register(client: SyncPrefectClient, webhook: str = "") -> list[str]:
     """Register the automations that are missing, or that another version registered.
 
-    What somebody switched off stays off.
+    What somebody switched off stays off, and a run that starts keeps the fields it was given.
 
     Args:
         client: of a server that has the deployments.
@@ -50,7 +50,7 @@ def register(client: SyncPrefectClient, webhook: str = "") -> list[str]:
         Names of those that were registered.
     """
     wanted = [_chain(client, *pair) for pair in NEXT_STAGE.items()]
-    wanted += [_lost(), _not_begun()]
+    wanted += [lost(), _not_begun()]
     if webhook:
         wanted.append(_notify(_webhook_block(webhook)))
     changed = []
@@ -61,12 +61,21 @@ def register(client: SyncPrefectClient, webhook: str = "") -> list[str]:
         if not existing:
             client.create_automation(automation)
         elif not existing[0].description.endswith(mark):
-            enabled = {"enabled": existing[0].enabled}
-            client.update_automation(existing[0].id, automation.model_copy(update=enabled))
+            client.update_automation(existing[0].id, _with_choices(automation, existing[0]))
         else:
             continue
         changed.append(automation.name)
     return changed
+
+
+def _with_choices(automation: AutomationCore, existing: AutomationCore) -> AutomationCore:
+    """A new version of an automation, with what somebody chose in the UI for the last one."""
+    actions = list(automation.actions)
+    for index, (mine, theirs) in enumerate(zip(actions, existing.actions, strict=False)):
+        if isinstance(mine, RunDeployment) and isinstance(theirs, RunDeployment):
+            fields = {**(theirs.parameters or {}).get(FORM, {}), **(mine.parameters or {})[FORM]}
+            actions[index] = mine.model_copy(update={"parameters": {FORM: fields}})
+    return automation.model_copy(update={"actions": actions, "enabled": existing.enabled})
 
 
 def _digest(automation: AutomationCore) -> str:
@@ -106,7 +115,8 @@ def _chain(client: SyncPrefectClient, stage: str, following: str) -> AutomationC
     )
 
 
-def _lost() -> AutomationCore:
+def lost() -> AutomationCore:
+    """Marks the runs that no longer tell that they are alive."""
     return _crash(
         "silentmix: mark lost runs as crashed",
         "A run that no longer tells that it is alive was lost with its machine. Run it again: it "

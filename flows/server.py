@@ -40,6 +40,8 @@ SETTINGS = {
     # the terminal has progress bars and one line for an error; the UI has the logs
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
+    # half a minute of trying again outlasts a server that is started anew
+    "PREFECT_CLIENT_MAX_RETRIES": "4",
     # how soon a run that was lost with its machine is noticed; the most often that Prefect allows
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     # the database stays bounded; what ran, and what came of it, is in the manifest runs for good

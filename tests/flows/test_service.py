@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,15 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import AutomationSort, FlowRunSort
+from prefect.events import Event, RelatedResource, Resource
+from prefect.events.actions import RunDeployment
+from prefect.events.schemas.automations import AutomationCore
+from prefect.states import Running
 
-from flows import deployments, registration
+from flows import automations, deployments, registration
+from flows.announcements import TAG
 from flows.cli import EXIT_USER_ERROR
+from flows.extract import extract
 from flows.service_commands import EXIT_WRONG
 from flows.service_state import ServiceState
 from storage.manifests import Manifests
@@ -102,10 +109,20 @@ def test_what_a_user_chose_outlives_a_new_version(
             "enforce_parameter_schema": False,
         },
     )  # fmt: skip
-    switched_off = client.read_automations_by_name("silentmix: score, then extract")[0]
-    client.pause_automation(switched_off.id)
+    [switched_off] = client.read_automations_by_name("silentmix: score, then extract")
+    [action] = switched_off.actions
+    assert isinstance(action, RunDeployment)
+    fields = {**(action.parameters or {})["parameters"], "target_precision": 0.9}
+    action = action.model_copy(update={"parameters": {"parameters": fields}})
+    older = {"description": "older", "enabled": False, "actions": [action]}
+    client.update_automation(
+        switched_off.id,
+        AutomationCore(**{**switched_off.model_dump(exclude={"id", "owner_resource"}), **older}),
+    )
     try:
-        assert service.up_again() == [f"registered: deployment {name}"]
+        assert service.up_again() == [
+            f"registered: deployment {name}", f"registered: automation {switched_off.name}"
+        ]  # fmt: skip
         again = client.read_deployment_by_name(name)
         assert again.id == found.id
         assert again.version == found.version
@@ -114,7 +131,11 @@ def test_what_a_user_chose_outlives_a_new_version(
             "source": "/music",
         }
         assert [each.active for each in again.schedules] == [True]
-        assert not client.read_automation(switched_off.id).enabled
+        again_off = client.read_automation(switched_off.id)
+        assert again_off is not None
+        assert not again_off.enabled
+        assert again_off.description == switched_off.description
+        assert again_off.actions == [action]
     finally:
         [schedule] = client.read_deployment_by_name(name).schedules
         client.update_deployment_schedule(found.id, schedule.id, active=False)
@@ -174,6 +195,41 @@ def test_a_corpus_that_is_ingested_is_scored_by_itself(
         limit.name.rpartition(":")[0] for limit in limits
     }
     assert not ended(client, "score labelled")
+
+
+def test_a_run_that_is_lost_is_marked_crashed(
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody but its process tells that it is alive, and here there is none."""
+    monkeypatch.setattr(automations, "LOST_AFTER", timedelta(seconds=10))  # the least there is
+    client.create_automation(automations.lost().model_copy(update={"name": "sooner"}))
+    ours, others = (
+        client.create_flow_run(extract, state=Running(), tags=tags) for tags in ([TAG], ["others"])
+    )
+    heartbeats = [
+        Event(
+            event="prefect.flow-run.heartbeat",
+            resource=Resource({"prefect.resource.id": f"prefect.flow-run.{run.id}"}),
+            related=[
+                RelatedResource(
+                    {
+                        "prefect.resource.id": f"prefect.tag.{tag}",
+                        "prefect.resource.role": "tag",
+                    }
+                )
+                for tag in run.tags
+            ],
+        ).model_dump(mode="json")
+        for run in (ours, others)
+    ]
+    client._client.post("/events", json=heartbeats).raise_for_status()
+
+    def crashed(run: FlowRun) -> bool:
+        state = client.read_flow_run(run.id).state
+        return state is not None and state.is_crashed()
+
+    wait_for(lambda: crashed(ours))
+    assert not crashed(others)
 
 
 def test_doctor_finds_nothing_wrong(service: Service) -> None:
