@@ -4,7 +4,7 @@ Shapes: B batch, C channels, T samples, F frames, S sources.
 
 The paper (arXiv 1909.01174, section 4) detects silences with the encoder and BiLSTM of Demucs
 and a head a source: ``demucs-blstm``. The others hear log-mel bands. Which is the default, and
-why: ``docs/studies/detector.md``.
+why: ``docs/design.md``.
 """
 
 from __future__ import annotations
