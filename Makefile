@@ -1,9 +1,10 @@
 # Everything a developer or a user runs. Needs Python 3.11 to 3.13, make, and a C library.
 PYTHON ?= python3
 WORKSPACE ?= demo-workspace
+UI ?= http://127.0.0.1:4200
 BIN := .venv/bin
 
-.PHONY: help demo test lint format bench ui down docs lock clean
+.PHONY: help demo test lint format bench ui down docs screenshots lock clean
 
 help:
 	@echo "make demo    set up, then run the whole pipeline on a corpus it generates"
@@ -13,6 +14,7 @@ help:
 	@echo "make ui      start the Prefect UI, workers and deployments; WORKSPACE=… on another workspace"
 	@echo "make down    stop them"
 	@echo "make docs    write the reference pages anew from the code"
+	@echo "make screenshots  photograph the UI that runs at UI=… for docs/images"
 	@echo "make lock    resolve pyproject.toml anew into the lock files"
 
 # The environment: locked versions, checked hashes. The CUDA libraries follow only where the build
@@ -54,6 +56,9 @@ down: .venv/installed
 
 docs: .venv/installed
 	$(BIN)/python docs/generate.py
+
+screenshots: .venv/installed
+	$(BIN)/python docs/screenshots.py $(UI)
 
 lock:
 	$(BIN)/pip install --quiet uv
