@@ -20,6 +20,15 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def content(self) -> dict[str, Any]:
+        """The fields that change the content of what the stage writes, JSON-able."""
+        kept = {
+            name
+            for name, field in type(self).model_fields.items()
+            if not any(isinstance(mark, NotInFingerprint) for mark in field.metadata)
+        }
+        return self.model_dump(mode="json", include=kept)
+
 
 class StageParameters(Options):
     """Where a stage works, and on how many processes."""
@@ -33,15 +42,6 @@ class StageParameters(Options):
     dask_address: Annotated[str, RUNTIME] = Field(
         "", description="Address of a running Dask scheduler to use instead of local processes."
     )
-
-    def content(self) -> dict[str, Any]:
-        """The fields that change the content of what the stage writes, JSON-able."""
-        kept = {
-            name
-            for name, field in type(self).model_fields.items()
-            if not any(isinstance(mark, NotInFingerprint) for mark in field.metadata)
-        }
-        return self.model_dump(mode="json", include=kept)
 
     @property
     def num_workers(self) -> int:
