@@ -12,7 +12,9 @@ from storage.workspace import Workspace, WorkspaceError
 
 DEFAULT_WORKSPACE = "workspace"
 DEMO_WORKSPACE = "demo-workspace"
-CREATING = ("run", "demo", "ingest")
+STUDY_WORKSPACE = "study-workspace"
+OWN_WORKSPACES = {"demo": DEMO_WORKSPACE, "study": STUDY_WORKSPACE}
+CREATING = ("run", "demo", "study", "ingest")
 FIRST_STAGE = "ingest"
 FLOWS = (*CREATING, "fit-detector", "score", "extract", "remix", "train", "evaluate")
 READING = ("status", "manifests", "ui")
@@ -53,7 +55,7 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
     if command not in (*FLOWS, *READING) or {"--help", "-h"} & set(arguments):
         return None
     asked = _asked(arguments)
-    workspace = asked("workspace") or (DEMO_WORKSPACE if command == "demo" else DEFAULT_WORKSPACE)
+    workspace = asked("workspace") or OWN_WORKSPACES.get(command, DEFAULT_WORKSPACE)
     begins = command in CREATING
     if command == "run":
         first = asked("only") or asked("from") or asked("from-stage")

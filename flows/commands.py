@@ -35,6 +35,8 @@ from flows.score import ScoreParameters, score
 from flows.separate import SeparateParameters, separate_files
 from flows.server import DEFAULT_PORT, configure_prefect, serve_ui
 from flows.stage import StageResult
+from flows.study_weak_length import WeakLengthParameters, study_weak_length
+from flows.study_weak_length_report import write_weak_length_study
 from flows.train import TrainParameters, train
 from storage.discovery import DiscoveryError
 from storage.labelled import LabelledSetError
@@ -88,7 +90,7 @@ def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = No
     app.config = []
     if config and tokens:
         fields = _from_config(config, tokens[0])
-        if tokens[0] == manifests_app.name[0]:
+        if tokens[0] in (*manifests_app.name, *study_app.name):
             fields = dict.fromkeys(tokens[1:2], fields)
         app.config = [cyclopts.config.Dict({tokens[0]: fields})]
     try:
@@ -187,6 +189,21 @@ def _complain(problem: str) -> None:
 def status(*, workspace: str = "workspace") -> None:
     """Show what a workspace holds, corpus by corpus, stage by stage."""
     overview.print_status(workspace, console)
+
+
+study_app = cyclopts.App(
+    name="study", help="Measure what silentmix claims, and write tables and plots."
+)
+app.command(study_app)
+
+
+@study_app.command(name="weak-length")
+def study_weak_length_command(
+    parameters: Annotated[WeakLengthParameters, Parameter(name="*")] = WeakLengthParameters(),  # noqa: B008
+) -> None:
+    """Measure what masks give: minutes of music for crops of any length, and validation SDR."""
+    for path in write_weak_length_study(parameters, study_weak_length(parameters)):
+        console.print(str(path), soft_wrap=True, markup=False, highlight=False)
 
 
 manifests_app = cyclopts.App(

@@ -60,6 +60,17 @@ class RemixOptions(Options):
     max_gain_db: float = Field(
         _defaults.max_gain_db, gt=0, description="Largest change of a stem's level in dB."
     )
+    min_segment_s: float = Field(
+        _defaults.min_segment_s,
+        ge=0,
+        description="Shorter segments are left out; training without masks needs the crop's "
+        "length here.",
+    )
+    one_source: bool = Field(
+        _defaults.one_source,
+        description="Use one silent source of a segment alone, as the paper does: what else is "
+        "silent in it counts as part of the others' sum.",
+    )
     seed: int = Field(0, ge=0, description="Decides what is drawn.")
 
 
@@ -180,11 +191,11 @@ def remix_row(segment: dict[str, Any], recipe: Recipe, songs: dict[str, Song]) -
     """A recipe as its row in ``remixes``."""
     copied = (
         "segment_id", "track_id", "path", "track_num_samples", "start_sample", "stop_sample",
-        "silent_sources",
     )  # fmt: skip
     return {
         **{name: segment[name] for name in copied},
         "remix_id": f"{recipe.segment_id}-{recipe.index}",
+        "silent_sources": list(recipe.silent),
         "weight": 1.0,
         "added": [
             {

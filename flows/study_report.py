@@ -50,10 +50,11 @@ class StudyReport:
     def table(self, key: str, rows: Sequence[Row]) -> None:
         """Add a table, whose rows have the same columns; the JSON has them under ``key``.
 
-        Numbers are shown with two decimals, and NaN as a dash; the JSON has every digit, and null.
+        Numbers are shown with two decimals; NaN and infinity are a dash, and null in the JSON.
         """
         self._figures[key] = [
-            {name: None if _is_nan(value) else value for name, value in row.items()} for row in rows
+            {name: value if _is_there(value) else None for name, value in row.items()}
+            for row in rows
         ]
         self._paragraphs.append(markdown_table(rows))
 
@@ -103,10 +104,10 @@ def markdown_table(rows: Sequence[Row]) -> str:
 
 
 def _shown(value: str | int | float | None) -> str:
-    if value is None or _is_nan(value):
+    if not _is_there(value):
         return NONE_SHOWN
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def _is_nan(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+def _is_there(value: str | int | float | None) -> bool:
+    return value is not None and (isinstance(value, str) or math.isfinite(value))
