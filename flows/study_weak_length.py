@@ -66,7 +66,7 @@ class WeakLengthParameters(Options):
     )
     crop_s: float = Field(10.0, gt=0, description="Length of a training crop in seconds.")
     batch_size: int = Field(2, ge=1, description="Crops a step.")
-    steps: int = Field(200, ge=1, description="Optimiser steps of each training.")
+    steps: int = Field(600, ge=1, description="Optimiser steps of each training.")
     weak_share: float = Field(0.5, gt=0, le=1, description="Share of remixes in a batch.")
     channels: int = Field(8, ge=1, description="Channels of the model's first encoder block.")
     depth: int = Field(5, ge=1, le=12, description="Encoder blocks of the model.")
