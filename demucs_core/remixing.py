@@ -36,12 +36,19 @@ class RemixConfig:
     """Tempos fit within this share of each other, or of half or double."""
     max_key_steps: int = 1
     """Keys fit up to this many steps apart on the circle of fifths."""
+    min_segment_s: float = 0.0
+    """Shorter segments (seconds) get no recipe: training without masks needs whole crops."""
+    one_source: bool = False
+    """Use one silent source of a segment alone, as the paper does: what else is known to be
+    silent in it counts as part of the others' sum."""
 
     def __post_init__(self) -> None:
         """Refuse shares outside [0, 1] and lengths that are not positive."""
         for name in ("min_active_share", "empty_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be in [0, 1]")
+        if not self.min_segment_s >= 0:
+            raise ValueError(f"min_segment_s is {self.min_segment_s}: it must be 0 or more")
         if self.match not in MATCHES:
             raise ValueError(f"match is {self.match!r}: it is one of {', '.join(MATCHES)}")
         if not 0 <= self.max_key_steps <= 6:
@@ -93,6 +100,8 @@ class Recipe:
     """The segment."""
     index: int
     """Number of this recipe among those of the segment."""
+    silent: tuple[str, ...]
+    """The silent sources of the segment that the remix makes use of."""
     added: tuple[AddedStem, ...]
     """One stem at most for each silent source; a silent source without one stays silent."""
 
@@ -109,7 +118,8 @@ def draw_recipes(
 
     Of a segment's silent sources a random subset, at least one, gets a stem each; where all
     sources but one are silent, now and then none does, and the segment is a pure stem. The level
-    of the stem relative to the segment is drawn from those of the labelled set.
+    of the stem relative to the segment is drawn from those of the labelled set. Segments shorter
+    than the configuration wants are passed over.
     """
     if remixes_per_segment < 1:
         raise ValueError(f"remixes_per_segment is {remixes_per_segment}: it must be 1 or more")
@@ -117,6 +127,7 @@ def draw_recipes(
     return [
         _draw_recipe(segment, index, pool, seed, config)
         for segment in segments
+        if segment.num_samples >= config.min_segment_s * pool.sample_rate
         for index in range(remixes_per_segment)
     ]
 
@@ -127,12 +138,13 @@ def _draw_recipe(
     if not segment.silent or segment.num_samples < 1:
         raise ValueError(f"segment {segment.segment_id} has no silent source or no samples")
     rng = _generator(seed, segment.segment_id, index)
-    num_silent = len(segment.silent)
+    silent = (str(rng.choice(segment.silent)),) if config.one_source else segment.silent
+    num_silent = len(silent)
     is_pure = num_silent >= 3 and rng.random() < config.empty_share
     num_added = 0 if is_pure else int(rng.integers(1, num_silent + 1))
     chosen = sorted(rng.choice(num_silent, size=num_added, replace=False).tolist())
-    added = tuple(_add_stem(segment, segment.silent[i], pool, rng, config) for i in chosen)
-    return Recipe(segment_id=segment.segment_id, index=index, added=added)
+    added = tuple(_add_stem(segment, silent[i], pool, rng, config) for i in chosen)
+    return Recipe(segment_id=segment.segment_id, index=index, silent=silent, added=added)
 
 
 def _add_stem(

@@ -47,6 +47,8 @@ from flows.separate import SeparateParameters, separate_files
 from flows.stage import StageResult, run_stage
 from flows.study_detector import StudyDetectorParameters, study_detector
 from flows.study_detector_report import write_detector_study
+from flows.study_weak_length import WeakLengthParameters, study_weak_length
+from flows.study_weak_length_report import write_weak_length_study
 from flows.train import TrainParameters, train
 from flows.yields import YieldsParameters, print_yields, yields
 from storage.discovery import DiscoveryError
@@ -263,6 +265,15 @@ def study_detector_command(
 ) -> None:
     """Measure the detectors on songs whose instruments they never heard, against the truth."""
     for path in write_detector_study(parameters, study_detector(parameters)):
+        console.print(str(path), soft_wrap=True, markup=False, highlight=False)
+
+
+@study_app.command(name="weak-length")
+def study_weak_length_command(
+    parameters: Annotated[WeakLengthParameters, Parameter(name="*")] = WeakLengthParameters(),  # noqa: B008
+) -> None:
+    """Measure what masks give: minutes of music for crops of any length, and validation SDR."""
+    for path in write_weak_length_study(parameters, study_weak_length(parameters)):
         console.print(str(path), soft_wrap=True, markup=False, highlight=False)
 
 

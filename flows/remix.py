@@ -74,6 +74,17 @@ class RemixOptions(Options):
         le=6,
         description="Keys fit up to this many steps apart on the circle of fifths.",
     )
+    min_segment_s: float = Field(
+        _defaults.min_segment_s,
+        ge=0,
+        description="Shorter segments are left out; training without masks needs the crop's "
+        "length here.",
+    )
+    one_source: bool = Field(
+        _defaults.one_source,
+        description="Use one silent source of a segment alone, as the paper does: what else is "
+        "silent in it counts as part of the others' sum.",
+    )
     seed: int = Field(0, ge=0, description="Decides what is drawn.")
 
 
@@ -259,12 +270,18 @@ def remix_row(
     """A recipe as its row in ``remixes``."""
     copied = (
         "segment_id", "track_id", "path", "track_num_samples", "start_sample", "stop_sample",
-        "silent_sources",
     )  # fmt: skip
     return {
         **{name: segment[name] for name in copied},
         "remix_id": f"{recipe.segment_id}-{recipe.index}",
-        "confidence": math.prod(segment["mean_probability"]),
+        "silent_sources": list(recipe.silent),
+        "confidence": math.prod(
+            probability
+            for source, probability in zip(
+                segment["silent_sources"], segment["mean_probability"], strict=True
+            )
+            if source in recipe.silent
+        ),
         "segments_fingerprint": segments_fingerprint,
         "added": [
             {

@@ -175,7 +175,7 @@ REMIXES = Table(
         ("track_num_samples", _int, "Length of the track in samples"),
         ("start_sample", _int, "First sample of the segment"),
         ("stop_sample", _int, "One past the last sample of the segment"),
-        ("silent_sources", pa.list_(_text), "Every source that is silent in the segment"),
+        ("silent_sources", pa.list_(_text), "The silent sources that the remix makes use of"),
         (
             "confidence",
             _float,

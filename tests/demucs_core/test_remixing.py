@@ -228,3 +228,36 @@ def test_bad_input_is_refused(pool):
     )
     with pytest.raises(ValueError, match="wrong"):
         StemPool([wrong], SOURCES)
+
+
+def test_one_source_alone_is_silent_where_one_is_asked_for(pool):
+    config = RemixConfig(one_source=True)
+    found = draw_recipes(
+        make_segments(200, silent=("bass", "other", "vocals")),
+        pool,
+        remixes_per_segment=1,
+        seed=3,
+        config=config,
+    )
+    for recipe in found:
+        assert recipe.silent == tuple(stem.source for stem in recipe.added)
+    counts = [sum(recipe.silent == (source,) for recipe in found) for source in SOURCES]
+    assert sum(counts) == 200
+    assert counts[0] == 0
+    assert min(counts[1:]) > 40
+
+
+def test_else_all_silent_sources_are_made_use_of(pool):
+    [recipe] = draw_recipes(
+        make_segments(1, silent=("bass", "vocals")), pool, remixes_per_segment=1, seed=3
+    )
+    assert recipe.silent == ("bass", "vocals")
+
+
+def test_segments_shorter_than_asked_for_are_passed_over(pool):
+    short, long = make_segments(2, seconds=9), make_segments(3, seconds=10)
+    config = RemixConfig(min_segment_s=10)
+    found = draw_recipes([*short, *long], pool, remixes_per_segment=2, seed=0, config=config)
+    assert found == draw_recipes(long, pool, remixes_per_segment=2, seed=0)
+    with pytest.raises(ValueError, match="min_segment_s is -1"):
+        RemixConfig(min_segment_s=-1)
