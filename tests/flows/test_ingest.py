@@ -17,7 +17,7 @@ from flows.execution import dask_client
 from flows.ingest import IngestParameters, ingest
 from flows.ingest_tracks import Outcome, TrackBatch, ingest_files
 from flows.parameters import StageParameters
-from flows.score import _reject_leaked, _tracks
+from flows.score import _reject_leaked, scorable_tracks
 from flows.stage import StageResult, stage_run
 from storage.manifests import Manifests, Partition
 from storage.workspace import Workspace
@@ -109,7 +109,7 @@ def test_a_test_song_found_out_later_is_not_scored(
             "score", parameters, corpus="music", fingerprint="f1", workspace=workspace
         ) as run:
             source = run.manifests.latest("tracks", run.corpus)
-            tracks, leaked = _tracks(run.manifests, source)
+            tracks, leaked = scorable_tracks(run.manifests, source)
             _reject_leaked(run, leaked)
             return tracks
 

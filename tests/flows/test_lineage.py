@@ -10,6 +10,7 @@ import pytest
 from flows import registry
 from flows.configuration import UserError
 from flows.lineage import Lineage, lineage
+from storage.manifests import Partition
 from tests.flows.conftest import Finished
 
 
@@ -116,7 +117,9 @@ def test_a_model_draws_from_its_own_partition_alone(finished: Finished) -> None:
 
 def test_names_are_listed_up_to_a_limit(finished: Finished) -> None:
     found = lineage(finished.workspace, models(finished)[1], most=2)
-    assert found.segments.count == len(finished.rows("segments"))
+    [extracted] = [result for result in finished.results if result.stage == "extract"]
+    segments = Partition("segments", extracted.corpus, extracted.fingerprint)
+    assert found.segments.count == finished.manifests.count(segments)
     assert len(found.segments.first) == 2
     assert json.loads(found.model_dump_json())["segments"]["first"] == found.segments.first
 

@@ -81,9 +81,9 @@ def test_a_dry_run_on_the_command_line(
 
 @pytest.fixture
 def copy(finished: Finished, tmp_path: Path) -> Iterator[Workspace]:
-    """A copy of the finished workspace, and Dask in this process."""
+    """A copy of the finished workspace, and a Dask worker as its rows were made by."""
     shutil.copytree(finished.workspace.root, tmp_path / "workspace")
-    with dask_client(StageParameters(), in_process=True):
+    with dask_client(StageParameters(workers=1)):
         yield Workspace(str(tmp_path / "workspace"))
 
 
