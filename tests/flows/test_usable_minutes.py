@@ -92,7 +92,7 @@ def test_the_truth_gives_the_silences_less_their_guards() -> None:
 
 
 def test_the_manifest_gives_the_minutes_that_extract_tells(finished: Finished) -> None:
-    segments = finished.only("segments", "music")
+    segments = finished.manifests.latest("segments", "music")
     minutes = usable_minutes(extracted_segments(finished.manifests, segments), 1.0).masked
     told = silent_minutes(finished.manifests, segments)
     assert sum(told.values()) > 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from demucs_core import SOURCES
@@ -29,8 +30,12 @@ from tests.flows.conftest import Finished
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
+    """As many threads of torch as a worker process has: the number decides how sums are rounded."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     with dask_client(StageParameters(), in_process=True):
         yield
+    torch.set_num_threads(num_threads)
 
 
 def policy(finished: Finished, **changes: Any) -> dict[str, Any]:
