@@ -79,10 +79,11 @@ def _markdown(parameters: StudyDetectorParameters, findings: Sequence[DetectorFi
         f"{parameters.songs} generated songs to fit on, {parameters.calibration_songs} to "
         f"calibrate on, {parameters.test_songs} to test on, of {parameters.song_s:g} s each. The "
         "three sets share no song seed, no General MIDI program and no recorded sample, but for "
-        "cymbals, hi-hats and some toms of the drum kits and a quiet layer of two voices, which the "
-        "soundfont shares. So the songs that the thresholds stand on are as strange to the detector as those "
-        "it is tested on, and a user's unlabelled music is no stranger than that. The test songs "
-        "are in the formats of a music folder: WAV, FLAC, MP3, Ogg and others.",
+        "cymbals, hi-hats and some toms of the drum kits and a quiet layer of two voices, which "
+        "the soundfont shares. So the songs that the thresholds stand on are as strange to the "
+        "detector as those it is tested on, and a user's unlabelled music is no stranger than "
+        "that. The test songs are in the formats of a music folder: WAV, FLAC, MP3, Ogg and "
+        "others.",
         "",
         f"The thresholds are chosen for a precision of {target:g} of the extracted seconds, with "
         f"{parameters.confidence:.0%} confidence. Promised is the lower bound on the calibration "
