@@ -87,7 +87,7 @@ def run_demo(parameters: DemoParameters, console: Console) -> None:
     _print_summary(Workspace(str(root)), corpus, truth, console)
     console.print(
         f"corpus {generated - started:.0f} s, pipeline {time.monotonic() - generated:.0f} s\n"
-        f"look at every run: silentmix ui --workspace {parameters.workspace}   (or make ui)\n"
+        f"look at every run: silentmix up --workspace {parameters.workspace}   (or make ui)\n"
         f"what is where:     silentmix status --workspace {parameters.workspace}"
     )
 
