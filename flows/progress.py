@@ -73,6 +73,14 @@ class StageProgress:
         self._publish()
 
 
+class _Terminal(Console):
+    """Shows the bar, or nothing once nobody reads it: a worker that dies takes its pipe along."""
+
+    def on_broken_pipe(self) -> None:
+        """Fall silent, where rich would end the process."""
+        self.quiet = True
+
+
 @contextmanager
 def progress(label: str, total: float) -> Iterator[StageProgress]:
     """Show progress while the block runs; call ``advance`` on what it yields."""
@@ -83,7 +91,7 @@ def progress(label: str, total: float) -> Iterator[StageProgress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=_Terminal(stderr=True)) as bar:
         state = StageProgress(label, total, bar)
         try:
             yield state

@@ -40,6 +40,7 @@ from flows.service_state import (
 from storage.workspace import Workspace
 
 DEFAULT_PORT = 4200
+LOCAL = "http://127.0.0.1:"
 PATIENCE_S = 30.0
 """How long a worker may take to end its runs."""
 
@@ -52,7 +53,8 @@ def up(workspace: str, port: int | None, notify_url: str, say: Say) -> str:
 
     Args:
         workspace: folder or URL that runs work in, unless their parameters say otherwise.
-        port: for the server; None takes that of a server that runs, or else :data:`DEFAULT_PORT`.
+        port: for the server; None takes that of the server that runs, or ran last, or else
+            :data:`DEFAULT_PORT`.
         notify_url: webhook that is told of runs that fail, or empty.
         say: told in a line what was done.
 
@@ -73,9 +75,9 @@ def up(workspace: str, port: int | None, notify_url: str, say: Say) -> str:
         state.versions = installed_versions()
         chosen = chosen_server()
         if chosen:
-            state.address = chosen
+            _settle(state, chosen)
         elif SERVER not in state.processes:
-            _start_server(state, home, port or DEFAULT_PORT)
+            _start_server(state, home, port or _last_port(state) or DEFAULT_PORT)
         elif port is not None and state.address != _address(port):
             raise UserError(
                 f"the server runs at {state.address} already; `silentmix down`, then "
@@ -136,7 +138,21 @@ def who_listens(port: int) -> str:
 
 
 def _address(port: int) -> str:
-    return f"http://127.0.0.1:{port}"
+    return f"{LOCAL}{port}"
+
+
+def _last_port(state: ServiceState) -> int | None:
+    """The port of a server that was started here and was lost; the workers still look for it."""
+    port = state.address.removeprefix(LOCAL)
+    return int(port) if port.isdecimal() else None
+
+
+def _settle(state: ServiceState, address: str) -> None:
+    """Note where the server is; workers that talk to another address are stopped."""
+    if address != state.address:
+        workers = [name for name in state.processes if name != SERVER]
+        processes.stop([state.processes.pop(name) for name in workers], PATIENCE_S)
+    state.address = address
 
 
 def _refuse_other_versions(state: ServiceState) -> None:
@@ -158,7 +174,7 @@ def _start_server(state: ServiceState, home: Path, port: int) -> None:
         if "Prefect" in listener:
             use = f"to use that one set PREFECT_API_URL={_address(port)}/api; or "
         raise UserError(f"port {port} is taken by {listener}; {use}choose one with --port")
-    state.address = _address(port)
+    _settle(state, _address(port))
     state.processes[SERVER] = processes.start(
         server_command(port, lasting=True),
         server_environment(port, os.environ),
@@ -202,6 +218,8 @@ def _start_worker(state: ServiceState, home: Path, pool: str, location: str) -> 
         "SILENTMIX_WORKSPACE": location,
         # its log is for what goes wrong; the UI has the logs of the runs
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+        # after a crash Prefect runs a script of its own, whose folder would hide our `storage`
+        "PYTHONSAFEPATH": "1",
     }
     command = [
         sys.executable, "-m", "prefect", "worker", "start",

@@ -1,0 +1,1 @@
+"""The parts of the soak, :mod:`benchmarks.soak`."""

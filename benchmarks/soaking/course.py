@@ -1,0 +1,89 @@
+"""The course of a soak: files arrive, runs are scheduled, the saboteur strikes; then quiet."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from uuid import UUID
+
+from prefect.client.schemas.objects import FlowRun
+
+from benchmarks.soaking.music import Music
+from benchmarks.soaking.saboteur import Saboteur
+from benchmarks.soaking.stack import POLL_S, Stack, states, unfinished
+from benchmarks.soaking.stages import FIELDS
+
+AT_ONCE = 4
+"""Runs that have not ended, the waiting ones among them, before no corpus gets its turn."""
+
+PAUSE_S = (8.0, 24.0)
+LATEST_S = 3.0
+ENDING_S = 600.0
+
+
+class Soak:
+    """What happens to a standing service while the saboteur is about.
+
+    Args:
+        stack: the service.
+        music: whose corpora are worked on.
+        seed: decides when what happens.
+    """
+
+    def __init__(self, stack: Stack, music: Music, seed: int) -> None:
+        self.stack, self.music = stack, music
+        self.saboteur = Saboteur(stack.workspace / ".prefect", stack.up, seed, PAUSE_S)
+        self._random = random.Random(seed)
+        self._visits: list[str] = []
+        self._seen_ending: set[UUID] = set()
+        self._begun = time.monotonic()
+
+    def disturbed(self, num_runs: int) -> int:
+        """Go on until so many runs were scheduled and every corpus has had its turn."""
+        while True:
+            runs = self.stack.runs()
+            self._schedule_again(runs)
+            if len(runs) >= num_runs and not self._visits:
+                return len(runs)
+            if len(unfinished(runs)) < AT_ONCE:
+                self._visit()
+            if killed := self.saboteur.strike():
+                self.say(f"killed: {killed}; runs {states(self.stack.runs())}")
+            time.sleep(POLL_S)
+
+    def quiet(self) -> list[FlowRun]:
+        """Wait for the runs under way, then let every corpus be worked on undisturbed.
+
+        Returns:
+            The runs that are stuck.
+        """
+        stuck = self.stack.wait_until_idle(ENDING_S)
+        self.say(f"the last run of the disturbed ones has ended: {states(self.stack.runs())}")
+        for corpus in self.music.corpora:
+            self._ingest(corpus)
+        return stuck + self.stack.wait_until_idle(ENDING_S)
+
+    def _visit(self) -> None:
+        if not self._visits:
+            self._visits = self._random.sample(self.music.corpora, len(self.music.corpora))
+        corpus = self._visits.pop()
+        self.music.arrive(corpus)
+        self._ingest(corpus)
+
+    def _ingest(self, corpus: str) -> None:
+        fields = {"corpus": corpus, "source": str(self.music.folder(corpus)), **FIELDS["ingest"]}
+        self.stack.schedule("ingest", fields, self._random.uniform(0, LATEST_S))
+
+    def _schedule_again(self, runs: Sequence[FlowRun]) -> None:
+        for run in runs:
+            if run.id in self._seen_ending or run.state is None or not run.state.is_final():
+                continue
+            self._seen_ending.add(run.id)
+            if not run.state.is_completed():
+                self.say(f"{run.name}: {run.state.name}; {(run.state.message or '')[:100]}")
+                self.stack.schedule_again(run)
+
+    def say(self, text: str) -> None:
+        """Print a line, and when it is."""
+        print(f"{time.monotonic() - self._begun:6.0f} s  {text}", flush=True)

@@ -1,0 +1,82 @@
+"""What the stages of a soak are given, and the stages run in one go, where nothing is killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.soaking.music import Music
+
+_FIT = {"steps": 12, "batch_size": 4, "crop_s": 3.0}
+_EVIDENCE = {"target_precision": 0.5, "min_songs": 2, "allow_insufficient_evidence": True}
+FIELDS: dict[str, dict[str, Any]] = {
+    "ingest": {"workers": 1, "batch_files": 2},
+    "score": {"workers": 1, "batch_tracks": 2},
+    "extract": {"workers": 1, "min_duration_s": 1.0, **_EVIDENCE},
+}
+"""Small batches, so that a run has several to be killed between."""
+
+
+def fit_detector(root: Path, music: Music) -> None:
+    """Make a workspace with a detector."""
+    _in_process(_fit_detector, root, music)
+
+
+def run_undisturbed(root: Path, music: Music) -> None:
+    """Ingest, score and extract every corpus in a workspace that has a detector."""
+    _in_process(_run_undisturbed, root, music)
+
+
+def forget_settings() -> None:
+    """Take Prefect's settings out of the environment: a soak has servers of its own."""
+    for name in [name for name in os.environ if name.startswith("PREFECT")]:
+        del os.environ[name]
+
+
+def _in_process(work: Callable[[Path, Music], None], root: Path, music: Music) -> None:
+    """Work in a process of its own, since Prefect takes its settings once."""
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_with_own_server, args=(work, root, music))
+    process.start()
+    process.join()
+    if process.exitcode != 0:
+        raise RuntimeError(f"{work.__name__} failed")
+
+
+def _with_own_server(work: Callable[[Path, Music], None], root: Path, music: Music) -> None:
+    from flows.server import WorkspaceServer, configure_prefect
+
+    forget_settings()
+    configure_prefect(str(root), os.environ)
+    WorkspaceServer(os.environ).wait()
+    work(root, music)
+
+
+def _fit_detector(root: Path, music: Music) -> None:
+    from flows.fit_detector import FitDetectorParameters, fit_detector
+    from flows.ingest import IngestParameters, ingest
+
+    place = {"workspace": str(root), "workers": 1}
+    source = {"source": str(music.labelled), "corpus": "labelled", "labelled": True}
+    music.write_labelled()
+    ingest(IngestParameters.model_validate({**place, **source}))
+    fit_detector(FitDetectorParameters.model_validate({**place, **_FIT, **_EVIDENCE}))
+
+
+def _run_undisturbed(root: Path, music: Music) -> None:
+    from flows.execution import dask_client
+    from flows.extract import ExtractParameters, extract
+    from flows.ingest import IngestParameters, ingest
+    from flows.parameters import WorkParameters
+    from flows.score import ScoreParameters, score
+
+    with dask_client(WorkParameters(workspace=str(root), workers=1)):
+        for corpus in music.corpora:
+            place = {"workspace": str(root), "corpus": corpus}
+            source = {"source": str(music.folder(corpus))}
+            ingest(IngestParameters.model_validate({**place, **source, **FIELDS["ingest"]}))
+            score(ScoreParameters.model_validate({**place, **FIELDS["score"]}))
+            extract(ExtractParameters.model_validate({**place, **FIELDS["extract"]}))
