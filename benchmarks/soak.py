@@ -4,7 +4,7 @@ A service that `silentmix up` stands up on a temporary workspace runs ingests th
 and what its automations start after them: a scoring, then an extraction. Meanwhile files arrive in
 the corpora, and processes are killed outright: Dask workers, runs, Prefect workers, the server, and
 all of a machine. Whoever finds the service down says `silentmix up` again; a run that ended badly
-is scheduled again. Then a last round in quiet.
+is scheduled again. Then every stage once more in quiet, from the command line as it were.
 
 After it, every file of every corpus must be in ``tracks`` or ``rejects`` once, every track in
 ``scores`` once, and every row of these and of ``segments`` as in a workspace that was made of the
@@ -30,7 +30,7 @@ from pathlib import Path
 
 from benchmarks.soaking.checks import COMPARED, Findings, check_corpus, read_corpus
 from benchmarks.soaking.music import Music
-from benchmarks.soaking.stages import FIELDS, fit_detector, forget_settings, run_undisturbed
+from benchmarks.soaking.stages import FIELDS, fit_detector, forget_settings, run_stages
 from flows.server import configure_prefect
 from storage.manifests import Manifests
 from storage.workspace import Workspace
@@ -80,13 +80,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             soak = Soak(stack, music, args.seed)
             soak.say(f"the service is up at {stack.address}")
             num_runs = soak.disturbed(args.runs)
-            stuck = soak.quiet()
+            stuck = soak.end()
             ended = states(stack.runs())
+            stack.switch_automations_off()
+            run_stages(root / DISTURBED, music, stack.address)
         left = [f"process {process.cmdline()}" for process, _ in soak.saboteur.processes()]
         left += [f"file {path}" for path in (root / DISTURBED).rglob("*.tmp")]
         database_mib = (root / DISTURBED / ".prefect" / "prefect.db").stat().st_size / 2**20
         soak.say("the service is down; the same again in one go")
-        run_undisturbed(root / UNDISTURBED, music)
+        run_stages(root / UNDISTURBED, music)
         found = _check(root, music)
     lines = {
         "missing": found.missing,

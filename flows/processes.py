@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -85,25 +85,43 @@ def start(command: Sequence[str], environ: Mapping[str, str], log: Path, cwd: Pa
     )
 
 
-def stop(processes: Iterable[OwnProcess], patience_s: float) -> None:
+def stop(
+    processes: Iterable[OwnProcess], patience_s: float, lost: Sequence[psutil.Process] = ()
+) -> None:
     """End processes and all that they started.
 
     What a process started is asked to end before it is: a run tells the server how it ended, and
     its worker is there to see it. What has not ended after ``patience_s`` is killed.
+
+    Args:
+        processes: what to end.
+        patience_s: how long each may take.
+        lost: what such processes had started when they were killed themselves.
     """
     found = [process for own in processes if (process := own.find()) is not None]
     family = {child for process in found for child in _children(process, recursive=True)}
-    started = [child for process in found for child in _children(process)]
+    started = {child for process in found for child in _children(process)}
+    started.update(process for process in lost if process not in {*family, *found})
     _terminate(started, patience_s)
     _terminate(found, patience_s)
-    alive = [process for process in (*found, *family) if process.is_running()]
+    alive = [process for process in {*found, *family, *lost} if process.is_running()]
     for process in alive:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(alive, timeout=patience_s)
 
 
-def _terminate(processes: Sequence[psutil.Process], patience_s: float) -> None:
+def with_variable(name: str, value: str) -> list[psutil.Process]:
+    """The processes of this user that began with a variable in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(name) == value:
+                found.append(process)
+    return found
+
+
+def _terminate(processes: Collection[psutil.Process], patience_s: float) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.terminate()

@@ -20,6 +20,7 @@ from rich.progress import (
 )
 
 from flows.telling import telling
+from flows.terminal import outliving
 
 ARTIFACT_INTERVAL_S = 2.0
 
@@ -73,14 +74,6 @@ class StageProgress:
         self._publish()
 
 
-class _Terminal(Console):
-    """Shows the bar, or nothing once nobody reads it: a worker that dies takes its pipe along."""
-
-    def on_broken_pipe(self) -> None:
-        """Fall silent, where rich would end the process."""
-        self.quiet = True
-
-
 @contextmanager
 def progress(label: str, total: float) -> Iterator[StageProgress]:
     """Show progress while the block runs; call ``advance`` on what it yields."""
@@ -91,7 +84,7 @@ def progress(label: str, total: float) -> Iterator[StageProgress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=_Terminal(stderr=True)) as bar:
+    with Progress(*columns, console=outliving(Console(stderr=True))) as bar:
         state = StageProgress(label, total, bar)
         try:
             yield state

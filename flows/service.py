@@ -45,6 +45,9 @@ PATIENCE_S = 30.0
 """How long a worker may take to end its runs."""
 
 NOTIFY_VARIABLE = "SILENTMIX_NOTIFY_URL"
+HOME_VARIABLE = "SILENTMIX_SERVICE"
+"""In the environment of workers and their runs: the folder of the service that they are of."""
+
 Say = Callable[[str], None]
 
 
@@ -110,10 +113,13 @@ def down(workspace: str, say: Say) -> None:
     with locked(home):
         running = ServiceState.read(home).running()
         workers = [own for name, own in running.items() if name != SERVER]
-        processes.stop(workers, PATIENCE_S)
+        # the runs of a worker that was killed go on without it
+        runs = processes.with_variable(HOME_VARIABLE, str(home))
+        processes.stop(workers, PATIENCE_S, runs)
         processes.stop([own for name, own in running.items() if name == SERVER], PATIENCE_S)
         (home / STATE_FILE).unlink()
-    say(f"stopped: {', '.join(running)}" if running else "everything had stopped already")
+    stopped = [*running, *(["runs of a lost worker"] if runs and not workers else [])]
+    say(f"stopped: {', '.join(stopped)}" if stopped else "everything had stopped already")
 
 
 def chosen_server() -> str:
@@ -216,6 +222,7 @@ def _start_worker(state: ServiceState, home: Path, pool: str, location: str) -> 
         **os.environ,
         "PREFECT_API_URL": f"{state.address}/api",
         "SILENTMIX_WORKSPACE": location,
+        HOME_VARIABLE: str(home),
         # its log is for what goes wrong; the UI has the logs of the runs
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
         # after a crash Prefect runs a script of its own, whose folder would hide our `storage`

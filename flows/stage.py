@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from flows.announcements import announce
 from flows.artifacts import Report
 from flows.parameters import StageParameters
+from flows.terminal import outlive_log
 from flows.turn import turn
 from storage.manifests import Manifests, Partition
 from storage.schemas import RUNS
@@ -178,6 +179,7 @@ def stage_run(
         with suppress(DryRunEnded):
             yield run
         return
+    outlive_log()
     started_at, started = datetime.now(UTC), time.monotonic()
     outcome, message = "failed", ""
     try:

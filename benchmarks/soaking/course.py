@@ -17,7 +17,6 @@ from benchmarks.soaking.stages import FIELDS
 AT_ONCE = 4
 """Runs that have not ended, the waiting ones among them, before no corpus gets its turn."""
 
-PAUSE_S = (8.0, 24.0)
 LATEST_S = 3.0
 ENDING_S = 600.0
 
@@ -33,7 +32,7 @@ class Soak:
 
     def __init__(self, stack: Stack, music: Music, seed: int) -> None:
         self.stack, self.music = stack, music
-        self.saboteur = Saboteur(stack.workspace / ".prefect", stack.up, seed, PAUSE_S)
+        self.saboteur = Saboteur(stack.workspace / ".prefect", stack.up, seed)
         self._random = random.Random(seed)
         self._visits: list[str] = []
         self._seen_ending: set[UUID] = set()
@@ -46,32 +45,25 @@ class Soak:
             self._schedule_again(runs)
             if len(runs) >= num_runs and not self._visits:
                 return len(runs)
-            if len(unfinished(runs)) < AT_ONCE:
+            left = unfinished(runs)
+            if len(left) < AT_ONCE:
                 self._visit()
-            if killed := self.saboteur.strike():
+            if killed := self.saboteur.strike(len(runs) - len(left)):
                 self.say(f"killed: {killed}; runs {states(self.stack.runs())}")
             time.sleep(POLL_S)
 
-    def quiet(self) -> list[FlowRun]:
-        """Wait for the runs under way, then let every corpus be worked on undisturbed.
-
-        Returns:
-            The runs that are stuck.
-        """
+    def end(self) -> list[FlowRun]:
+        """Wait for the runs under way and for those that follow them; returns what is stuck."""
         stuck = self.stack.wait_until_idle(ENDING_S)
-        self.say(f"the last run of the disturbed ones has ended: {states(self.stack.runs())}")
-        for corpus in self.music.corpora:
-            self._ingest(corpus)
-        return stuck + self.stack.wait_until_idle(ENDING_S)
+        self.say(f"the last run has ended: {states(self.stack.runs())}")
+        return stuck
 
     def _visit(self) -> None:
+        """Let files arrive in the corpus whose turn it is, and schedule its ingest."""
         if not self._visits:
             self._visits = self._random.sample(self.music.corpora, len(self.music.corpora))
         corpus = self._visits.pop()
         self.music.arrive(corpus)
-        self._ingest(corpus)
-
-    def _ingest(self, corpus: str) -> None:
         fields = {"corpus": corpus, "source": str(self.music.folder(corpus)), **FIELDS["ingest"]}
         self.stack.schedule("ingest", fields, self._random.uniform(0, LATEST_S))
 

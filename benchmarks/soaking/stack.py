@@ -23,7 +23,7 @@ from flows import automations, registration, service
 from flows.deployments import FORM
 
 PAGE = 200  # what the server lists at once
-POLL_S = 1.0
+POLL_S = 0.5
 SETTLED_S = 15.0
 """What follows a run by an automation is there after a second or two."""
 
@@ -57,6 +57,12 @@ class Stack:
             self.client.update_automation(
                 found.id, AutomationCore(**{**kept, "actions": [changed]})
             )
+
+    def switch_automations_off(self) -> None:
+        """So that a run that ends starts no other."""
+        for stage, following in automations.NEXT_STAGE.items():
+            [found] = self.client.read_automations_by_name(f"silentmix: {stage}, then {following}")
+            self.client.pause_automation(found.id)
 
     def schedule(self, stage: str, fields: dict[str, Any], in_s: float) -> None:
         """Schedule a run of a stage's deployment."""

@@ -1,4 +1,4 @@
-"""What the stages of a soak are given, and the stages run in one go, where nothing is killed."""
+"""What the stages of a soak are given, and the stages run one by one, where nothing is killed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from benchmarks.soaking.music import Music
 _FIT = {"steps": 12, "batch_size": 4, "crop_s": 3.0}
 _EVIDENCE = {"target_precision": 0.5, "min_songs": 2, "allow_insufficient_evidence": True}
 FIELDS: dict[str, dict[str, Any]] = {
-    "ingest": {"workers": 1, "batch_files": 2},
-    "score": {"workers": 1, "batch_tracks": 2},
+    "ingest": {"workers": 1, "batch_files": 1},
+    "score": {"workers": 1, "batch_tracks": 1},
     "extract": {"workers": 1, "min_duration_s": 1.0, **_EVIDENCE},
 }
 """Small batches, so that a run has several to be killed between."""
@@ -22,12 +22,18 @@ FIELDS: dict[str, dict[str, Any]] = {
 
 def fit_detector(root: Path, music: Music) -> None:
     """Make a workspace with a detector."""
-    _in_process(_fit_detector, root, music)
+    _in_process(_fit_detector, root, music, "")
 
 
-def run_undisturbed(root: Path, music: Music) -> None:
-    """Ingest, score and extract every corpus in a workspace that has a detector."""
-    _in_process(_run_undisturbed, root, music)
+def run_stages(root: Path, music: Music, address: str = "") -> None:
+    """Ingest, score and extract every corpus in a workspace that has a detector.
+
+    Args:
+        root: the workspace.
+        music: the corpora.
+        address: of the Prefect server to do it on; empty takes one for the purpose.
+    """
+    _in_process(_run_stages, root, music, address)
 
 
 def forget_settings() -> None:
@@ -36,22 +42,29 @@ def forget_settings() -> None:
         del os.environ[name]
 
 
-def _in_process(work: Callable[[Path, Music], None], root: Path, music: Music) -> None:
+def _in_process(
+    work: Callable[[Path, Music], None], root: Path, music: Music, address: str
+) -> None:
     """Work in a process of its own, since Prefect takes its settings once."""
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_with_own_server, args=(work, root, music))
+    process = context.Process(target=_with_server, args=(work, root, music, address))
     process.start()
     process.join()
     if process.exitcode != 0:
-        raise RuntimeError(f"{work.__name__} failed")
+        raise RuntimeError(f"{work.__name__.strip('_')} failed")
 
 
-def _with_own_server(work: Callable[[Path, Music], None], root: Path, music: Music) -> None:
+def _with_server(
+    work: Callable[[Path, Music], None], root: Path, music: Music, address: str
+) -> None:
     from flows.server import WorkspaceServer, configure_prefect
 
     forget_settings()
     configure_prefect(str(root), os.environ)
-    WorkspaceServer(os.environ).wait()
+    if address:
+        os.environ["PREFECT_API_URL"] = f"{address}/api"
+    else:
+        WorkspaceServer(os.environ).wait()
     work(root, music)
 
 
@@ -66,7 +79,7 @@ def _fit_detector(root: Path, music: Music) -> None:
     fit_detector(FitDetectorParameters.model_validate({**place, **_FIT, **_EVIDENCE}))
 
 
-def _run_undisturbed(root: Path, music: Music) -> None:
+def _run_stages(root: Path, music: Music) -> None:
     from flows.execution import dask_client
     from flows.extract import ExtractParameters, extract
     from flows.ingest import IngestParameters, ingest

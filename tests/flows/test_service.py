@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from flows import automations, deployments, registration
 from flows.announcements import TAG
 from flows.cli import EXIT_USER_ERROR
 from flows.extract import extract
+from flows.service import HOME_VARIABLE
 from flows.service_commands import EXIT_WRONG
 from flows.service_state import ServiceState
 from storage.manifests import Manifests
@@ -286,6 +288,26 @@ def test_down_where_nothing_was_started(tmp_path: Path) -> None:
     done = Service(tmp_path / "w", 0).command("down")
     assert done.returncode == 0
     assert done.stdout == "nothing was started here\n"
+
+
+def test_down_ends_the_runs_of_a_worker_that_was_killed(tmp_path: Path) -> None:
+    """They go on without it: there is nobody above them whom `down` could find them by."""
+    service = Service(tmp_path / "w", 0)
+    service.home.mkdir(parents=True)
+    (service.home / "service.json").write_text(json.dumps({"processes": {}}))
+    waits = [sys.executable, "-c", "input()"]
+    ours, others = (
+        subprocess.Popen(waits, stdin=subprocess.PIPE, env={**os.environ, HOME_VARIABLE: str(home)})
+        for home in (service.home, tmp_path / "other" / ".prefect")
+    )
+    try:
+        done = service.command("down")
+        assert done.stdout == "stopped: runs of a lost worker\n"
+        assert ours.wait(timeout=30) != 0
+        assert others.poll() is None
+    finally:
+        others.communicate()
+        ours.kill()
 
 
 def test_down_leaves_a_process_that_is_not_ours(tmp_path: Path) -> None:
