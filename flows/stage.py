@@ -30,6 +30,7 @@ from storage.schemas import RUNS
 from storage.workspace import Workspace
 
 Result = TypeVar("Result")
+WRITTEN = ("manifests", "detectors", "models", "reports")
 VERSIONED = ("silentmix", "torch", "numpy", "pyarrow", "prefect", "dask", "soxr", "av")
 
 
@@ -184,6 +185,8 @@ def stage_run(
     outcome, message = "failed", ""
     try:
         with turn(stage, corpus, workspace.location):
+            for folder in (*WRITTEN, f"audio/{corpus}"):
+                workspace.sweep(folder)
             yield run
         outcome = "completed"
     except Exception as error:

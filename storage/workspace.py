@@ -6,12 +6,14 @@ fsspec filesystem. Files appear whole or not at all, and no path can lead outsid
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -21,6 +23,7 @@ FORMAT = 1
 """Version of the workspace layout; a workspace of a newer one is refused."""
 
 MARKER = "workspace.json"
+TEMPORARY = ".tmp"
 SINGLE_PUT_BYTES = 64 * 2**20
 """Objects up to this size are stored with one PUT; larger ones as one multipart upload."""
 
@@ -186,6 +189,16 @@ class Workspace:
         if self.exists(relative):
             self.fs.rm_file(self.resolve(relative))
 
+    def sweep(self, relative: str) -> int:
+        """Remove the temporary files below a folder that killed writers left; returns how many.
+
+        Those of writers that live stay. An object store keeps none.
+        """
+        if not self.is_local:
+            return 0
+        found = Path(self.resolve(relative)).rglob(f".*{TEMPORARY}")
+        return sum(_remove_if_left(path) for path in found)
+
     def folders(self, relative: str) -> Iterator[str]:
         """Names of the folders right below ``relative``, sorted."""
         self.fs.invalidate_cache()
@@ -204,14 +217,14 @@ def _protocols(fs: Any) -> tuple[str, ...]:
 
 def _put_local(target: Path, write: Callable[[BinaryIO], object]) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
+    temporary, file = _new_file(target.parent)
     try:
-        with temporary.open("wb") as file:
+        with file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
             size = os.fstat(file.fileno()).st_size
-        temporary.replace(target)
+            temporary.replace(target)  # while it is locked, lest it be swept away
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -221,6 +234,29 @@ def _put_local(target: Path, write: Callable[[BinaryIO], object]) -> int:
     finally:
         os.close(folder)
     return size
+
+
+def _new_file(folder: Path) -> tuple[Path, BinaryIO]:
+    """A temporary file in a folder, locked for as long as it is open: its writer lives."""
+    while True:
+        path = folder / f".{uuid.uuid4().hex}{TEMPORARY}"
+        file = path.open("wb")
+        with suppress(OSError):  # a file system without locks; nothing is swept there
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return path, file
+        file.close()  # it was swept away before it was locked
+
+
+def _remove_if_left(temporary: Path) -> bool:
+    """Remove a temporary file whose writer is gone, and its lock with it."""
+    try:
+        with temporary.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            temporary.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def free_bytes(workspace: Workspace) -> int | None:

@@ -234,6 +234,37 @@ def test_a_run_that_is_lost_is_marked_crashed(
     assert not crashed(others)
 
 
+@pytest.mark.slow
+def test_a_run_that_is_killed_is_marked_crashed(
+    service: Service, client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    deployment = client.read_deployment_by_name("ingest/ingest")
+    fields = {"workspace": str(service.root), "source": str(tmp_path), "corpus": "killed"}
+    run = client.create_flow_run_from_deployment(deployment.id, parameters={"parameters": fields})
+
+    def of_prefect(script: str) -> psutil.Process | None:
+        commands = {process: " ".join(process.cmdline()) for process in service.processes()}
+        return next((process for process, command in commands.items() if script in command), None)
+
+    wait_for(lambda: of_prefect("_workspace_supervisor") or of_prefect("prefect.engine")).kill()
+    wait_for(lambda: client.read_flow_run(run.id).state.is_crashed())  # type: ignore[union-attr]
+    wait_for(lambda: not of_prefect("_workspace_runtime_bootstrap"))  # what it does after a crash
+    assert "Traceback" not in (service.home / "worker-cpu.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_server_that_was_killed_is_started_where_it_was(
+    service: Service, client: SyncPrefectClient
+) -> None:
+    """Its workers and runs still look for it there."""
+    server = ServiceState.read(service.home).running()["server"].find()
+    assert server is not None
+    server.kill()
+    psutil.wait_procs([server], timeout=30)
+    service.up_again()
+    assert client.api_healthcheck() is None
+
+
 def test_doctor_finds_nothing_wrong(service: Service) -> None:
     done = service.command("doctor")
     assert done.returncode == 0, done.stdout + done.stderr

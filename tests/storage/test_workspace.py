@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +28,30 @@ def test_put_gives_a_seekable_file_and_returns_its_size(workspace: Workspace) ->
 
     assert workspace.put("audio/x.bin", write) == 8
     assert workspace.read("audio/x.bin") == b"headtail"
+
+
+def test_what_a_killed_writer_left_is_swept_away(tmp_path: Path) -> None:
+    root = tmp_path / "workspace"
+    workspace = Workspace(str(root), create=True)
+    killed = f"""
+import os, signal
+from storage.workspace import Workspace
+Workspace({str(root)!r}).put("audio/a/b.wav", lambda _: os.kill(os.getpid(), signal.SIGKILL))
+"""
+    assert subprocess.run([sys.executable, "-c", killed], check=False).returncode < 0
+    assert len(list(root.rglob("*.tmp"))) == 1
+
+    def write(file: BinaryIO) -> None:
+        file.write(b"alive")
+        assert workspace.sweep("audio") == 1  # and not this one
+
+    workspace.put("audio/a/c.wav", write)
+    assert workspace.find("audio") == ["audio/a/c.wav"]
+    assert not list(root.rglob("*.tmp"))
+
+
+def test_sweeping_where_there_is_nothing(workspace: Workspace) -> None:
+    assert workspace.sweep("nowhere") == 0
 
 
 def test_a_failed_put_leaves_nothing_and_keeps_the_old_content(workspace: Workspace) -> None:
