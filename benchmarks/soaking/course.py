@@ -35,6 +35,7 @@ class Soak:
         self.saboteur = Saboteur(stack.workspace / ".prefect", stack.up, seed)
         self._random = random.Random(seed)
         self._visits: list[str] = []
+        self._num_visits = 0
         self._seen_ending: set[UUID] = set()
         self._begun = time.monotonic()
 
@@ -43,7 +44,7 @@ class Soak:
         while True:
             runs = self.stack.runs()
             self._schedule_again(runs)
-            if len(runs) >= num_runs and not self._visits:
+            if len(runs) >= num_runs and self._num_visits >= len(self.music.corpora):
                 return len(runs)
             left = unfinished(runs)
             if len(left) < AT_ONCE:
@@ -63,6 +64,7 @@ class Soak:
         if not self._visits:
             self._visits = self._random.sample(self.music.corpora, len(self.music.corpora))
         corpus = self._visits.pop()
+        self._num_visits += 1
         self.music.arrive(corpus)
         fields = {"corpus": corpus, "source": str(self.music.folder(corpus)), **FIELDS["ingest"]}
         self.stack.schedule("ingest", fields, self._random.uniform(0, LATEST_S))
