@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +36,7 @@ from flows.service_state import ServiceState
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished, play, write
-from tests.flows.standing_service import Service, standing, wait_for
+from tests.flows.standing_service import TIMEOUT_S, Service, standing, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -305,14 +308,67 @@ def test_a_worker_of_another_version(service: Service, client: SyncPrefectClient
     assert "runs silentmix 0.0.1, prefect 3.0" in line
 
 
+class Listener(BaseHTTPRequestHandler):
+    """Somebody's chat."""
+
+    heard: queue.Queue[Any] = queue.Queue()
+
+    def do_POST(self) -> None:
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        self.heard.put((self.path, json.loads(content)))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.slow
 def test_a_failure_is_told_to_the_webhook(service: Service, client: SyncPrefectClient) -> None:
-    said = service.up_again("http://127.0.0.1:9/hook")
-    assert "registered: automation silentmix: tell of failures" in said
-    [found] = client.read_automations_by_name("silentmix: tell of failures")
-    assert found.enabled
-    [block] = client._client.post("/block_documents/filter", json={"include_secrets": True}).json()
-    assert block["data"]["url"] == "http://127.0.0.1:9/hook"
-    assert block["id"] == str(found.actions[0].block_document_id)  # type: ignore[union-attr]
+    with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as listener:
+        threading.Thread(target=listener.serve_forever, daemon=True).start()
+        said = service.up_again(f"http://127.0.0.1:{listener.server_port}/hook")
+        assert "registered: automation silentmix: tell of failures" in said
+        deployment = client.read_deployment_by_name("extract/extract")
+        fields = {"workspace": str(service.root), "corpus": "nobodys"}
+        run = client.create_flow_run_from_deployment(
+            deployment.id, parameters={"parameters": fields}
+        )
+        path, message = Listener.heard.get(timeout=TIMEOUT_S)
+        listener.shutdown()
+    assert path == "/hook"
+    assert list(message) == ["text"]
+    assert message["text"].startswith("silentmix: extract nobodys failed: ")
+    assert "no scores of corpus 'nobodys'" in message["text"]
+    assert f"{service.address}/runs/flow-run/{run.id}" in message["text"]
+
+
+@pytest.mark.slow
+def test_prefect_itself_deploys_the_same(service: Service, client: SyncPrefectClient) -> None:
+    """What `prefect.yaml` says: `prefect deploy --all` reads it without us."""
+
+    def told(each: dict[str, Any]) -> dict[str, Any]:
+        same = ("name", "flow_id", "description", "entrypoint", "parameters", "work_pool_name")
+        schedules = [(found["slug"], found["active"]) for found in each["schedules"]]
+        return {**{name: each[name] for name in same}, "tags": set(each["tags"]), "at": schedules}
+
+    ours = {name: told(each) for name, each in registered(client)["deployments"].items()}
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        env={
+            **os.environ,
+            "PREFECT_API_URL": f"{service.address}/api",
+            "SILENTMIX_WORKSPACE": str(service.root),
+        },
+        cwd=deployments.DEFINITIONS.parent,
+        capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    theirs = {name: told(each) for name, each in registered(client)["deployments"].items()}
+    assert theirs == ours
+    listed = {each["name"] for each in client._client.post("/deployments/filter", json={}).json()}
+    assert listed == set(ours)
+    service.up_again()
 
 
 def test_down_where_nothing_was_started(tmp_path: Path) -> None:
