@@ -58,7 +58,7 @@ def _check(root: Path, music: Music) -> Findings:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="the whole stack, while its processes are killed")
-    parser.add_argument("--runs", type=int, default=50, help="of stages, while there are kills")
+    parser.add_argument("--runs", type=int, default=50, help="of stages, before the kills end")
     parser.add_argument("--corpora", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stack.choose(FIELDS)
             soak = Soak(stack, music, args.seed)
             soak.say(f"the service is up at {stack.address}")
-            num_runs = soak.disturbed(args.runs)
+            soak.disturbed(args.runs)
             stuck = soak.end()
             ended = states(stack.runs())
             stack.switch_automations_off()
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"rows: {dict(found.counts)}; the server's database has {database_mib:.1f} MiB")
     result = {
         "name": "soak",
-        "runs": num_runs,
+        "runs": sum(ended.values()),
         "corpora": args.corpora,
         "tracks": found.counts["tracks"],
         "kills": dict(soak.saboteur.kills),

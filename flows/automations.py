@@ -31,7 +31,7 @@ NOT_BEGUN_AFTER = timedelta(minutes=30)
 NOTIFY_BLOCK = "silentmix-notify"
 NOTIFICATION = (
     '{"text": {{ ("silentmix: " ~ flow_run.name ~ " " ~ flow_run.state.name | lower ~ ": " '
-    "~ (flow_run.state.message or 'no message') | truncate(500) ~ \" \" ~ flow_run | ui_url) "
+    "~ (flow_run.state.message or 'no message') | truncate(500) ~ ' ' ~ (flow_run | ui_url or '')) "
     "| tojson }}}"
 )
 """What Slack, Mattermost, Teams and others take as a message."""

@@ -150,8 +150,14 @@ def server_command(port: int, *, lasting: bool) -> list[str]:
 
 def server_environment(port: int, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of a server."""
-    # the pages would talk to port 4200, whatever the port they came from
-    return {**environ, "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api"}
+    address = f"http://127.0.0.1:{port}"
+    return {
+        # where a notification says that the run is to be seen
+        "PREFECT_UI_URL": address,
+        **environ,
+        # the pages would talk to port 4200, whatever the port they came from
+        "PREFECT_SERVER_UI_API_URL": f"{address}/api",
+    }
 
 
 def _free_port() -> int:

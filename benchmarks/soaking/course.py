@@ -39,13 +39,13 @@ class Soak:
         self._seen_ending: set[UUID] = set()
         self._begun = time.monotonic()
 
-    def disturbed(self, num_runs: int) -> int:
+    def disturbed(self, num_runs: int) -> None:
         """Go on until so many runs were scheduled and every corpus has had its turn."""
         while True:
             runs = self.stack.runs()
             self._schedule_again(runs)
             if len(runs) >= num_runs and self._num_visits >= len(self.music.corpora):
-                return len(runs)
+                return
             left = unfinished(runs)
             if len(left) < AT_ONCE:
                 self._visit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import queue
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from packaging.version import Version
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import AutomationSort, FlowRunSort
@@ -246,10 +249,13 @@ def test_a_run_that_is_killed_is_marked_crashed(
     run = client.create_flow_run_from_deployment(deployment.id, parameters={"parameters": fields})
 
     def of_prefect(script: str) -> psutil.Process | None:
-        commands = {process: " ".join(process.cmdline()) for process in service.processes()}
-        return next((process for process, command in commands.items() if script in command), None)
+        for process in service.processes():
+            with suppress(psutil.NoSuchProcess):
+                if script in " ".join(process.cmdline()):
+                    return process
+        return None
 
-    wait_for(lambda: of_prefect("_workspace_supervisor") or of_prefect("prefect.engine")).kill()
+    wait_for(lambda: of_prefect("prefect.engine")).kill()
     wait_for(lambda: client.read_flow_run(run.id).state.is_crashed())  # type: ignore[union-attr]
     wait_for(lambda: not of_prefect("_workspace_runtime_bootstrap"))  # what it does after a crash
     assert "Traceback" not in (service.home / "worker-cpu.log").read_text()
@@ -264,7 +270,8 @@ def test_a_server_that_was_killed_is_started_where_it_was(
     assert server is not None
     server.kill()
     psutil.wait_procs([server], timeout=30)
-    service.up_again()
+    done = service.command("up")
+    assert done.stdout.splitlines()[-1] == f"Prefect UI: {service.address}", done.stderr
     assert client.api_healthcheck() is None
 
 
@@ -343,6 +350,10 @@ def test_a_failure_is_told_to_the_webhook(service: Service, client: SyncPrefectC
     assert f"{service.address}/runs/flow-run/{run.id}" in message["text"]
 
 
+@pytest.mark.skipif(
+    Version(importlib.metadata.version("fastapi")) >= Version("0.151"),
+    reason="it refuses null where Prefect's client means the default",
+)
 @pytest.mark.slow
 def test_prefect_itself_deploys_the_same(service: Service, client: SyncPrefectClient) -> None:
     """What `prefect.yaml` says: `prefect deploy --all` reads it without us."""
