@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 
 import numpy as np
@@ -16,6 +17,7 @@ from flows import registry
 from flows.configuration import UserError
 from flows.labelled import load_activity
 from flows.parameters import Options
+from flows.runs import maker
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
 from storage.workspace import Workspace
@@ -109,9 +111,7 @@ def calibrated(
             target; says how many more it takes.
     """
     registry.require_own_detector(workspace, detector)
-    values = {name: getattr(options, name) for name in PolicyOptions.model_fields}
-    name = fingerprint("calibrate", VERSION, detector=detector, **values)
-    path = f"detectors/{detector}/calibrations/{name}.json"
+    path = calibration_path(detector, options)
     if workspace.exists(path) and not anew:
         try:
             return Calibration.from_json(workspace.read_json(path))
@@ -141,6 +141,13 @@ def calibrated(
     return calibration
 
 
+def calibration_path(detector: str, options: PolicyOptions) -> str:
+    """Where the thresholds of a detector for some options are kept, relative to the workspace."""
+    values = {name: getattr(options, name) for name in PolicyOptions.model_fields}
+    name = fingerprint("calibrate", VERSION, detector=detector, **values)
+    return f"detectors/{detector}/calibrations/{name}.json"
+
+
 def _held_out_songs(manifests: Manifests, held_out: dict[str, str]) -> list[ScoredSong]:
     corpus = held_out["corpus"]
     activity = load_activity(
@@ -157,3 +164,20 @@ def _held_out_songs(manifests: Manifests, held_out: dict[str, str]) -> list[Scor
         for row in manifests.rows(scores)
         if row["track_id"] in activity
     ]
+
+
+def fitted_calibration(manifests: Manifests, detector: str) -> Calibration | None:
+    """The thresholds that a detector was fitted with: those of the run that made it."""
+    fitted = maker(manifests, detector)
+    if fitted is None:
+        return None
+    options = PolicyOptions.model_validate(
+        {
+            name: value
+            for name, value in json.loads(fitted.parameters).items()
+            if name in PolicyOptions.model_fields
+        }
+    )
+    path = calibration_path(detector, options)
+    workspace = manifests.workspace
+    return Calibration.from_json(workspace.read_json(path)) if workspace.exists(path) else None

@@ -22,6 +22,8 @@ from flows.execution import dask_client, pending_batches, run_batches
 from flows.heard import write_heard
 from flows.interruption import interruptible
 from flows.labelled import MIXTURE, Song, load_activity, load_songs, require_songs
+from flows.live_plot import live_plot
+from flows.loss_plots import detector_figure
 from flows.parameters import CorpusName, Device, Options, StageParameters
 from flows.plots import precision_recall, reliability
 from flows.progress import progress
@@ -35,6 +37,7 @@ from storage.workspace import Workspace
 
 STAGE, VERSION = "fit-detector", 1
 CHECKPOINT_EVERY = 200
+LOSS = "Training loss over the steps"
 _defaults = DetectorTrainingConfig()
 
 
@@ -89,6 +92,7 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
         if not finished:
             trainer = _trainer(parameters, run, stems, activity, device)
             _run(trainer, run, f"detectors/{name}/{registry.CHECKPOINT}")
+            run.report.plot("loss", detector_figure(trainer.losses), LOSS)
             description = {
                 "detector": detector_config(trainer.detector),
                 "training": asdict(trainer.config),
@@ -159,11 +163,14 @@ def _run(trainer: DetectorTrainer, run: StageRun, checkpoint: str) -> None:
     if run.workspace.exists(checkpoint):
         tensors, metadata = load_tensors(run.workspace, checkpoint)
         trainer.load_state(registry.to_torch(tensors), registry.trainer_state(metadata))
-    with progress(STAGE, trainer.config.steps) as bar:
-        bar.advance(trainer.step)
+    with (
+        progress(STAGE, trainer.config.steps, "steps", done=trainer.step) as bar,
+        live_plot(f"{STAGE}-loss", LOSS, lambda: detector_figure(trainer.losses)) as plot,
+    ):
 
         def show(report: DetectorStep) -> None:
             bar.advance(1, f"loss {report.loss:.3f}")
+            plot.update()
             if report.step % CHECKPOINT_EVERY == 0 and report.step < report.num_steps:
                 save()
 
@@ -206,7 +213,7 @@ def _score_held_out(
     if batches:
         with (
             dask_client(parameters, in_process=device != "cpu") as client,
-            progress("score-held-out", len(batches)) as bar,
+            progress("score-held-out", len(batches), "batches") as bar,
         ):
             for _ in run_batches(client, score_batch, batches, bar):
                 pass
@@ -236,4 +243,3 @@ def _report(run: StageRun, calibration: Calibration) -> None:
     run.report.table("calibration", rows, f"Thresholds from {calibration.num_songs} held-out songs")
     precision_recall(run.report, calibration)
     reliability(run.report, calibration)
-    run.report.publish(f"Detector {run.fingerprint}")

@@ -162,7 +162,7 @@ def remix(parameters: RemixParameters) -> StageResult:
                 if tempos:
                     find_tempos(client, manifests, tempos[0], _mixtures(songs))
                     find_tempos(client, manifests, tempos[1], _tracks(manifests, segments))
-                with progress(STAGE, len(batches)) as bar:
+                with progress(STAGE, len(batches), "batches") as bar:
                     for counts in run_batches(client, remix_batch, batches, bar):
                         run.count(**counts)
             _report(run, target)
@@ -321,7 +321,6 @@ def _report(run: StageRun, remixes: Partition) -> None:
             SAMPLE_RATE,
             f"{recipe.remix_id}: **{added}** added",
         )
-    run.report.publish(f"Remixes of {remixes.corpus}")
 
 
 def load_recipes(
