@@ -93,6 +93,10 @@ class Report:
         """
         markdown = "\n\n".join([head, *self._sections] if head else self._sections)
         self.workspace.put_bytes(f"{self.folder}/report.md", f"# {title}\n\n{markdown}".encode())
+        return self.show(title, markdown)
+
+    def show(self, title: str, markdown: str) -> UUID | None:
+        """Show other markdown in the UI in place of the report; see :meth:`publish`."""
         made: object = None
         with telling("of the report"):
             made = create_markdown_artifact(markdown, key=report_key(self.stage), description=title)

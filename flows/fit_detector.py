@@ -17,7 +17,7 @@ from demucs_core.detector_config import Architecture, DetectorConfig
 from demucs_core.detector_examples import TrainingSong
 from demucs_core.detector_training import DetectorStep, DetectorTrainer, DetectorTrainingConfig
 from flows import registry
-from flows.calibration import PolicyOptions, calibrated, require_evidence
+from flows.calibration import PolicyOptions, calibrated, calibration_path, require_evidence
 from flows.execution import dask_client, pending_batches, run_batches
 from flows.heard import write_heard
 from flows.interruption import interruptible
@@ -108,6 +108,8 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
             registry.store(workspace, "detectors", name, trainer.detector, description)
             workspace.remove(f"detectors/{name}/{registry.CHECKPOINT}")
         _score_held_out(parameters, run, held_out, name, device)
+        if not workspace.exists(calibration_path(name, parameters)):
+            run.already_done = False  # another policy has its own thresholds
         calibration = calibrated(workspace, name, parameters, anew=parameters.force)
         _report(run, calibration)
     return run.result()

@@ -110,14 +110,14 @@ def look_at(tracks: Iterator[Track], thresholds: dict[str, float]) -> Look:
             threshold = threshold_log_odds(thresholds.get(source, 0.5))
             look.counts[index] += np.histogram(clipped[index], EDGES)[0]
             look.above[index] += (log_odds[index] >= threshold).sum()
-            _choose(look.surest, source, track, index, log_odds[index])
+            _choose(look.surest, source, track, index, track.probability[index])
             if np.isfinite(threshold):
                 _choose(look.doubtful, source, track, index, -abs(log_odds[index] - threshold))
     return look
 
 
 def _choose(
-    chosen: dict[str, Excerpt], source: str, track: Track, index: int, values: NDArray[np.float64]
+    chosen: dict[str, Excerpt], source: str, track: Track, index: int, values: NDArray[np.floating]
 ) -> None:
     """Keep a track's best stretch if none before it was as good."""
     num_frames = round(EXCERPT_S * SAMPLE_RATE / HOP_SAMPLES)

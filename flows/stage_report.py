@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from flows.artifacts import Report
 from flows.durations import spell
@@ -23,7 +24,7 @@ from flows.pages import (
     report_of,
     run_path,
 )
-from flows.runs import PastRun, maker
+from flows.runs import maker
 from flows.stage_result import StageResult
 from storage.manifests import Manifests, Partition
 from storage.schemas import REJECTS, RUNS, TABLES
@@ -45,33 +46,31 @@ def publish_report(
         manifests: of the workspace.
         duration_s: how long it took.
     """
-    reads = result.plan.reads if result.plan else []
-    makers = {read: made for read in reads if (made := _maker(manifests, read))}
-    pages = {read: page for read, made in makers.items() if (page := report_of(made))}
-    links = {
-        read: f"[{plain(read)}]({artifact_path(pages[read])})" if read in pages else plain(read)
-        for read in reads
-    }
     title = f"{result.stage} {result.corpus}"
+    workspace = f"[The workspace as a whole]({key_path(OVERVIEW)})"
     if result.already_done:
-        head = _nothing_to_do(result, manifests)
-        summary = f"{title}: nothing was left to do"
-    else:
-        head = _head(result, manifests, links.values())
-        summary = f"{title}: {_amount(result)} in {spell(duration_s)}"
-    report.text(
-        f"The [workspace]({key_path(OVERVIEW)}) as a whole. These plots and sounds are files too, "
-        f"in `{report.folder}/`."
-    )
-    page = report.publish(summary, head)
-    if page is not None and not result.already_done:
-        for upstream in dict.fromkeys(pages.values()):
-            leave_link(upstream, f"[{plain(title)}]({artifact_path(page)})")
+        words = f"{_nothing_to_do(result, manifests)}\n\n{workspace}"
+        report.show(f"{title}: nothing was left to do", words)
+        return
+    reads = result.plan.reads if result.plan else []
+    pages = {read: page for read in reads if (page := _report_on(manifests, read))}
+    links = [
+        f"[{plain(read)}]({artifact_path(pages[read])})" if read in pages else plain(read)
+        for read in reads
+    ]
+    report.text(f"{workspace} · this report as files: `{report.folder}/`")
+    summary = f"{title}: {_amount(result)} in {spell(duration_s)}"
+    shown = report.publish(summary, _head(result, manifests, links))
+    if shown is not None:
+        for page in dict.fromkeys(pages.values()):
+            leave_link(page, f"[{plain(summary)}]({artifact_path(shown)})")
 
 
-def _maker(manifests: Manifests, read: str) -> PastRun | None:
+def _report_on(manifests: Manifests, read: str) -> UUID | None:
+    """The report of the run that made something that a plan names."""
     named = MADE.fullmatch(read)
-    return maker(manifests, named[1]) if named else None
+    made = maker(manifests, named[1]) if named else None
+    return report_of(made) if made else None
 
 
 def _amount(result: StageResult) -> str:

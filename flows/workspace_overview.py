@@ -1,7 +1,7 @@
 """The page of a workspace in the Prefect UI: what there is of each corpus, detector and model.
 
-It is written after every stage run, so it costs little: what it says is what the runs counted, in
-the manifest ``runs``; no other manifest is read.
+It is written after every stage run, so it costs little: what it says is what the runs counted. Of
+the manifest ``runs`` it reads the last part of each partition, and no other manifest at all.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from flows import registry
 from flows.markdown import number, plain, table
 from flows.methods import trained_on
 from flows.pages import OVERVIEW, run_path
-from flows.runs import PastRun, completed_runs
+from flows.runs import PastRun, last_runs
 from flows.telling import telling
 from storage.manifests import Manifests
 
+STAGES = ("ingest", "score", "extract", "remix", "fit-detector", "train", "evaluate")
 MAX_ROWS = 100
 NONE = "-"
 
@@ -35,7 +36,7 @@ def publish_overview(manifests: Manifests) -> None:
 
 def overview_markdown(manifests: Manifests) -> str:
     """Corpora by stages, minutes found a source, detectors, and models with their scores."""
-    runs = completed_runs(manifests)
+    runs = last_runs(manifests, STAGES)
     last: dict[tuple[str, str], PastRun] = {(run.stage, run.corpus): run for run in runs}
     corpora = sorted({corpus for stage, corpus in last if stage == "ingest"})
     extracted = [run for (stage, _), run in sorted(last.items()) if stage == "extract"]
@@ -49,7 +50,7 @@ def overview_markdown(manifests: Manifests) -> str:
                 for run in extracted
             ],
         ),
-        ("Detectors", _detector_rows(manifests, runs)),
+        ("Detectors: precision / recall on the songs held out", _detector_rows(manifests, runs)),
         ("Models: SDR on the test songs, in dB", _model_rows(manifests, runs)),
     ]
     return "\n\n".join(
@@ -101,7 +102,7 @@ def _precision_and_recall(run: PastRun, source: str) -> str:
     if f"{source}_precision" not in run.counts:
         return NONE
     precision, recall = run.counts[f"{source}_precision"], run.counts[f"{source}_recall"]
-    return f"{precision:.1%} precise, finds {recall:.0%}"
+    return f"{precision:.1%} / {recall:.0%}"
 
 
 def _model_rows(manifests: Manifests, runs: Sequence[PastRun]) -> list[dict[str, str]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +27,17 @@ def test_put_gives_a_seekable_file_and_returns_its_size(workspace: Workspace) ->
 
     assert workspace.put("audio/x.bin", write) == 8
     assert workspace.read("audio/x.bin") == b"headtail"
+
+
+def test_the_files_written_last_come_first(workspace: Workspace) -> None:
+    names = ["m/b", "m/x/a", "m/c"]
+    for age, name in enumerate(reversed(names)):
+        workspace.put_bytes(name, b"")
+        if workspace.is_local:  # whose clock may not tick between two writes
+            os.utime(workspace.resolve(name), (age, age))
+    assert workspace.find_newest_first("m") == names
+    assert sorted(names) == workspace.find("m")
+    assert workspace.find_newest_first("nothing") == []
 
 
 def test_a_failed_put_leaves_nothing_and_keeps_the_old_content(workspace: Workspace) -> None:
