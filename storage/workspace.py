@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -159,13 +159,14 @@ class Workspace:
         """As :meth:`find`, by when the files were last written; one listing tells it of all."""
         self.fs.invalidate_cache()
         details = self.fs.find(self.resolve(relative), detail=True)
-        written = {
-            self.relative(path): next((info[name] for name in WRITTEN if info.get(name)), None)
-            or self.fs.modified(path)
-            for path, info in details.items()
-        }
+        written = {self.relative(path): self._written(path, info) for path, info in details.items()}
         files = (path for path in written if not PurePosixPath(path).name.startswith("."))
         return sorted(files, key=lambda path: (written[path], path), reverse=True)
+
+    def _written(self, path: str, info: Mapping[str, Any]) -> Any:
+        known = (info[name] for name in WRITTEN if info.get(name) is not None)
+        found = next(known, None)
+        return self.fs.modified(path) if found is None else found
 
     def put(self, relative: str, write: Callable[[BinaryIO], object]) -> int:
         """Store what ``write`` writes to a seekable binary file; returns its size in bytes.
