@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import fields
 
 import numpy as np
@@ -167,17 +168,17 @@ def _held_out_songs(manifests: Manifests, held_out: dict[str, str]) -> list[Scor
 
 
 def fitted_calibration(manifests: Manifests, detector: str) -> Calibration | None:
-    """The thresholds that a detector was fitted with: those of the run that made it."""
-    fitted = maker(manifests, detector)
+    """The thresholds that a detector was fitted with: those of the run that made it.
+
+    None where nobody knows them, or they were written by another version.
+    """
+    fitted, workspace = maker(manifests, detector), manifests.workspace
     if fitted is None:
         return None
-    options = PolicyOptions.model_validate(
-        {
-            name: value
-            for name, value in json.loads(fitted.parameters).items()
-            if name in PolicyOptions.model_fields
-        }
-    )
-    path = calibration_path(detector, options)
-    workspace = manifests.workspace
-    return Calibration.from_json(workspace.read_json(path)) if workspace.exists(path) else None
+    given = json.loads(fitted.parameters)
+    policy = {name: given[name] for name in PolicyOptions.model_fields if name in given}
+    with suppress(TypeError, ValueError):  # of another version, as `extract` will say
+        path = calibration_path(detector, PolicyOptions.model_validate(policy))
+        if workspace.exists(path):
+            return Calibration.from_json(workspace.read_json(path))
+    return None
