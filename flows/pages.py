@@ -55,7 +55,7 @@ def report_of(run: PastRun) -> UUID | None:
         return None
     filters = {"key": {"any_": [report_key(run.stage)]}, "flow_run_id": {"any_": [run.flow_run_id]}}
     found: list[dict[str, Any]] = []
-    with telling("to find a report", retries=0), get_client(sync_client=True) as client:
+    with telling("which report is wanted", retries=0), get_client(sync_client=True) as client:
         # the client's own method gives the server filters that it does not take
         answer = client.request("POST", "/artifacts/filter", json={"artifacts": filters})
         found = answer.json()
@@ -65,10 +65,9 @@ def report_of(run: PastRun) -> UUID | None:
 def leave_link(report: UUID, link: str) -> None:
     """Write on a report what came of what it reports."""
     with telling("what came of its work", retries=0), get_client(sync_client=True) as client:
-        markdown = client.request("GET", "/artifacts/{id}", path_params={"id": report}).json()[
-            "data"
-        ]
-        client.update_artifact(report, ArtifactUpdate(data=with_link(markdown, link)))
+        answer = client.request("GET", "/artifacts/{id}", path_params={"id": report})
+        markdown = with_link(answer.json()["data"], link)
+        client.update_artifact(report, ArtifactUpdate(data=markdown))
 
 
 def with_link(markdown: str, link: str) -> str:

@@ -24,6 +24,7 @@ from flows.pages import (
     report_of,
     run_path,
 )
+from flows.parameters import UNITS
 from flows.runs import maker
 from flows.stage_result import StageResult
 from storage.manifests import Manifests, Partition
@@ -79,12 +80,9 @@ def _amount(result: StageResult) -> str:
 
 
 def _head(result: StageResult, manifests: Manifests, reads: Iterable[str]) -> str:
-    counts = (
-        f"{name.replace('_', ' ')} **{number(value)}**" for name, value in result.counts.items()
-    )
     lines = [
         ("Read", " · ".join(reads)),
-        ("Came out", " · ".join(counts)),
+        ("Came out", " · ".join(_count(*count) for count in result.counts.items())),
         ("Wrote", " · ".join(f"`{name}`" for name in _made(result, manifests))),
     ]
     head = [f"- **{name}:** {text}" for name, text in lines if text]
@@ -93,6 +91,17 @@ def _head(result: StageResult, manifests: Manifests, reads: Iterable[str]) -> st
     if rejects := _rejects(result, manifests):
         sections += ["### Rejected", rejects]
     return "\n\n".join(sections)
+
+
+def _count(name: str, value: float) -> str:
+    """A count in words.
+
+    >>> _count("sdr_bass_db", -2.5), _count("new_tracks", 1200)
+    ('sdr bass **-2.5 dB**', 'new tracks **1,200**')
+    """
+    words = name.split("_")
+    unit = f" {UNITS[words.pop()]}" if len(words) > 1 and words[-1] in UNITS else ""
+    return f"{' '.join(words)} **{number(value)}{unit}**"
 
 
 def _nothing_to_do(result: StageResult, manifests: Manifests) -> str:

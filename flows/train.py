@@ -25,7 +25,7 @@ from flows.live_plot import live_plot
 from flows.loss_plots import training_figure
 from flows.parameters import RUNTIME, CorpusName, Device, Options, StageParameters
 from flows.progress import progress
-from flows.remix import load_recipes
+from flows.recipes import load_recipes
 from flows.stage import StageResult, StageRun, stage_run
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
