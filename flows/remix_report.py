@@ -48,6 +48,6 @@ def report_remixes(run: StageRun, remixes: Partition, songs: dict[str, str]) -> 
             recipe.remix_id,
             example.mixture.numpy(),
             SAMPLE_RATE,
-            f"{plain(tracks[row['track_id']])} at {row['start_sample'] / SAMPLE_RATE:.1f} s, silent: "
-            f"{', '.join(row['silent_sources'])}; added: {added or 'nothing'}",
+            f"{plain(tracks[row['track_id']])} at {row['start_sample'] / SAMPLE_RATE:.1f} s, "
+            f"silent: {', '.join(row['silent_sources'])}; added: {added or 'nothing'}",
         )
