@@ -45,7 +45,7 @@ def stage(folder: str, tracks: int, batch_size: int, workers: int) -> float:
             "overhead", parameters, corpus="music", fingerprint="f0", workspace=workspace
         ) as run:
             batches = pending_batches(range(tracks), set(), batch_size, str)
-            with dask_client(parameters) as client, progress("overhead", tracks) as bar:
+            with dask_client(parameters) as client, progress("overhead", tracks, "tracks") as bar:
                 for made in run_batches(client, digest_tracks, batches, bar, len):
                     run.count(tracks=len(made))
             return int(run.counts["tracks"])

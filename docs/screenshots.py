@@ -51,11 +51,13 @@ def main(address: str) -> None:
 def pages(address: str) -> dict[str, tuple[str, str, str]]:
     """Of each page its path, a text that it shows once it is there, and the tab to open."""
     [form] = ask(address, "deployments", {"deployments": {"name": {"any_": ["score"]}}})
-    [report, *_] = ask(address, "artifacts", {"artifacts": {"key": {"any_": ["evaluate-report"]}}})
+    [report, *_] = ask(
+        address, "artifacts", {"artifacts": {"key": {"any_": ["comparison-report"]}}}
+    )
     run = report["flow_run_id"]
     return {
         "runs": ("/runs", "evaluate", ""),
-        "run": (f"/runs/flow-run/{run}", "evaluate-report", "Artifacts"),
+        "run": (f"/runs/flow-run/{run}", "comparison-report", "Artifacts"),
         "report": (f"/artifacts/artifact/{report['id']}", "SDR of each test song", ""),
         "form": (f"/deployments/deployment/{form['id']}/run", "Batch tracks", ""),
     }

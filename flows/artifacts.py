@@ -10,16 +10,21 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import matplotlib.figure
 import numpy as np
 import soundfile
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.pages import report_key
 from flows.telling import telling
 from storage.workspace import Workspace
 
 MAX_ARTIFACT_BYTES = 2_000_000
+HEAD_BYTES = 50_000
+"""Left free for what a report begins with."""
+
 PLAYER_S = 12.0
 
 
@@ -48,11 +53,9 @@ class Report:
 
     def plot(self, name: str, figure: matplotlib.figure.Figure, caption: str) -> None:
         """A plot of the report."""
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-        png = buffer.getvalue()
+        png = png_of(figure)
         self.workspace.put_bytes(f"{self.folder}/{name}.png", png)
-        self._append(f"**{caption}**\n\n![{caption}]({data_uri('image/png', png)})")
+        self._append(f"**{caption}**\n\n{image(caption, png)}")
 
     def player(self, name: str, audio_ct: np.ndarray, sample_rate: int, caption: str) -> None:
         """A player of the report: at most :data:`PLAYER_S` seconds, as MP3.
@@ -73,17 +76,43 @@ class Report:
         self._append(f'{caption}\n\n<audio controls src="{source}"></audio>')
 
     def _append(self, section: str) -> None:
-        if self._size + len(section) > MAX_ARTIFACT_BYTES:
+        if self._size + len(section) > MAX_ARTIFACT_BYTES - HEAD_BYTES:
             return  # the file in reports/ is there all the same
         self._sections.append(section)
         self._size += len(section)
 
-    def publish(self, title: str) -> None:
-        """Show the report in the UI, and keep it as markdown."""
-        markdown = f"# {title}\n\n" + "\n\n".join(self._sections)
+    def publish(self, title: str, head: str = "") -> UUID | None:
+        """Show the report in the UI, and keep it as markdown.
+
+        Args:
+            title: what it is about, which the UI shows above it.
+            head: markdown that goes before all else.
+
+        Returns:
+            The artifact's id, if the server could be told.
+        """
+        markdown = "\n\n".join([head, *self._sections] if head else self._sections)
+        self.workspace.put_bytes(f"{self.folder}/report.md", f"# {title}\n\n{markdown}".encode())
+        return self.show(title, markdown)
+
+    def show(self, title: str, markdown: str) -> UUID | None:
+        """Show other markdown in the UI in place of the report; see :meth:`publish`."""
+        made: object = None
         with telling("of the report"):
-            create_markdown_artifact(markdown, key=f"{self.stage}-report", description=title)
-        self.workspace.put_bytes(f"{self.folder}/report.md", markdown.encode())
+            made = create_markdown_artifact(markdown, key=report_key(self.stage), description=title)
+        return made if isinstance(made, UUID) else None
+
+
+def png_of(figure: matplotlib.figure.Figure) -> bytes:
+    """A figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    return buffer.getvalue()
+
+
+def image(caption: str, png: bytes) -> str:
+    """A PNG file as markdown."""
+    return f"![{caption}]({data_uri('image/png', png)})"
 
 
 def data_uri(kind: str, content: bytes) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import fields
 
 import numpy as np
@@ -16,6 +18,7 @@ from flows import registry
 from flows.configuration import UserError
 from flows.labelled import load_activity
 from flows.parameters import Options
+from flows.runs import maker
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
 from storage.workspace import Workspace
@@ -109,9 +112,7 @@ def calibrated(
             target; says how many more it takes.
     """
     registry.require_own_detector(workspace, detector)
-    values = {name: getattr(options, name) for name in PolicyOptions.model_fields}
-    name = fingerprint("calibrate", VERSION, detector=detector, **values)
-    path = f"detectors/{detector}/calibrations/{name}.json"
+    path = calibration_path(detector, options)
     if workspace.exists(path) and not anew:
         try:
             return Calibration.from_json(workspace.read_json(path))
@@ -141,6 +142,13 @@ def calibrated(
     return calibration
 
 
+def calibration_path(detector: str, options: PolicyOptions) -> str:
+    """Where the thresholds of a detector for some options are kept, relative to the workspace."""
+    values = {name: getattr(options, name) for name in PolicyOptions.model_fields}
+    name = fingerprint("calibrate", VERSION, detector=detector, **values)
+    return f"detectors/{detector}/calibrations/{name}.json"
+
+
 def _held_out_songs(manifests: Manifests, held_out: dict[str, str]) -> list[ScoredSong]:
     corpus = held_out["corpus"]
     activity = load_activity(
@@ -157,3 +165,20 @@ def _held_out_songs(manifests: Manifests, held_out: dict[str, str]) -> list[Scor
         for row in manifests.rows(scores)
         if row["track_id"] in activity
     ]
+
+
+def fitted_calibration(manifests: Manifests, detector: str) -> Calibration | None:
+    """The thresholds that a detector was fitted with: those of the run that made it.
+
+    None where nobody knows them, or they were written by another version.
+    """
+    fitted, workspace = maker(manifests, detector), manifests.workspace
+    if fitted is None:
+        return None
+    given = json.loads(fitted.parameters)
+    policy = {name: given[name] for name in PolicyOptions.model_fields if name in given}
+    with suppress(TypeError, ValueError):  # of another version, as `extract` will say
+        path = calibration_path(detector, PolicyOptions.model_validate(policy))
+        if workspace.exists(path):
+            return Calibration.from_json(workspace.read_json(path))
+    return None

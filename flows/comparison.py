@@ -102,7 +102,7 @@ def compare(
     if not workspace.exists(f"{summary.folder}/{SUMMARY}"):
         write_csv(workspace, summary.folder, scored, common, comparisons, reference)
         label = labels(summary)
-        report = Report(workspace, "evaluate", run_id)
+        report = Report(workspace, "comparison", run_id)
         _write_tables(report, summary)
         report.text(_markdown(summary))
         sdr_boxes(report, {label[name]: values for name, values in sdr.items()})

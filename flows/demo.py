@@ -16,7 +16,7 @@ from rich.table import Table
 from demo_corpus.corpus import write_labelled, write_unlabelled
 from demucs_core import SOURCES
 from flows.configuration import UserError
-from flows.evaluate import paper_table
+from flows.paper_table import paper_table
 from flows.parameters import Options
 from flows.pipeline import PipelineParameters, pipeline
 from flows.truth import SourceQuality, extraction_quality

@@ -19,7 +19,6 @@ from pydantic import BaseModel, Field
 
 from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.bsseval import bss_eval, song_sdr
-from demucs_core.comparison import median_sdr
 from demucs_core.scorable import why_not_scorable
 from demucs_core.separation import separate
 from flows import registry
@@ -33,6 +32,7 @@ from flows.methods import (
     evaluated_model,
     published_methods,
 )
+from flows.paper_table import paper_table
 from flows.parameters import RUNTIME, CorpusName, Device, Options, StageParameters
 from flows.progress import progress
 from flows.stage import StageResult, StageRun, stage_run
@@ -176,7 +176,7 @@ def _evaluate_model(
 ) -> None:
     if batches:
         assert client is not None
-        with progress(STAGE, len(batches)) as bar:
+        with progress(STAGE, len(batches), "songs") as bar:
             for counts in run_batches(client, evaluate_song, batches, bar):
                 run.count(**counts)
     medians = paper_table(run.manifests, run.partition("evaluations"))
@@ -269,13 +269,3 @@ def _read(batch: EvaluateBatch, source: str) -> NDArray[np.float32]:
 def museval_folder(evaluations: Partition, model: str) -> str:
     """Where a model's museval JSON lies: a folder that ``museval.EvalStore`` reads."""
     return f"reports/museval/{evaluations.corpus}/{evaluations.fingerprint}/{model}"
-
-
-def paper_table(manifests: Manifests, partition: Partition) -> dict[str, float]:
-    """Median over songs of the median over frames of the SDR, a source, and their mean."""
-    scores: dict[str, dict[str, float]] = {}
-    for row in manifests.rows(partition, ["track_id", "source", "sdr_db"]):
-        scores.setdefault(row["track_id"], {})[row["source"]] = row["sdr_db"]
-    matrix = np.array([[song[source] for source in SOURCES] for song in scores.values()])
-    medians = median_sdr(matrix.reshape(len(scores), len(SOURCES)))
-    return dict(zip((*SOURCES, "mean"), medians.tolist(), strict=True))

@@ -18,11 +18,14 @@ from flows import registry
 from flows.audit_result import least_scores
 from flows.calibration import PolicyOptions, calibrated
 from flows.execution import dask_client, run_batches
+from flows.file_names import file_names
+from flows.markdown import plain
 from flows.nearest_policy import why_nothing
 from flows.parameters import CorpusName, StageParameters
 from flows.plots import bars
 from flows.progress import progress
 from flows.score import scores_fingerprint
+from flows.silent_minutes import silent_minutes
 from flows.stage import StageResult, StageRun, stage_run
 from storage.fingerprint import fingerprint, short_hash
 from storage.manifests import Manifests, Partition, RowGroup
@@ -103,7 +106,7 @@ def extract(parameters: ExtractParameters) -> StageResult:
         ]  # fmt: skip
         run.plan("tracks", len(everything - done), len(everything), scores)
         if batches:
-            with dask_client(parameters) as client, progress(STAGE, len(batches)) as bar:
+            with dask_client(parameters) as client, progress(STAGE, len(batches), "batches") as bar:
                 for counts in run_batches(client, extract_batch, batches, bar):
                     run.count(**counts)
         minutes = silent_minutes(manifests, segments)
@@ -188,42 +191,14 @@ def segment_row(
     }
 
 
-def silent_minutes(manifests: Manifests, segments: Partition) -> dict[str, float]:
-    """Minutes of music in which each source is silent: overlapping segments count once."""
-    columns = ["track_id", "start_sample", "stop_sample", "silent_sources"]
-    minutes = dict.fromkeys(SOURCES, 0.0)
-    # the segments of a track lie together in one part, in order of their start
-    open_until: dict[str, int] = {}
-    track = ""
-    for row in manifests.rows(segments, columns):
-        if row["track_id"] != track:
-            track, open_until = row["track_id"], {}
-        for source in row["silent_sources"]:
-            start = max(row["start_sample"], open_until.get(source, 0))
-            if row["stop_sample"] > start:
-                minutes[source] += (row["stop_sample"] - start) / SAMPLE_RATE / 60
-                open_until[source] = row["stop_sample"]
-    return minutes
-
-
 def _summarise(run: StageRun, segments: Partition, minutes: dict[str, float]) -> None:
     run.counts.update({f"{source}_minutes": round(value, 2) for source, value in minutes.items()})
     run.counts["segments"] = run.manifests.count(segments)
     if run.already_done:
         return
-    run.report.table(
-        "minutes",
-        [
-            {"silent source": source, "minutes": round(value, 2)}
-            for source, value in minutes.items()
-        ],
-        f"Minutes extracted from {segments.corpus}",
-    )
     bars(run.report, "minutes", minutes, "minutes", "Minutes in which a source is silent")
-    for note in run.notes:
-        run.report.text(note)
     examples = _examples(run.manifests, segments)
-    names = _file_names(run.manifests, segments.corpus, {row["track_id"] for row in examples})
+    names = file_names(run.manifests, segments.corpus, {row["track_id"] for row in examples})
     for row in examples:
         start, stop = row["start_sample"], row["stop_sample"]
         audio = CropReader(run.workspace.location)(row["path"], start, stop - start)
@@ -231,9 +206,8 @@ def _summarise(run: StageRun, segments: Partition, minutes: dict[str, float]) ->
         run.report.player(
             row["segment_id"], audio, SAMPLE_RATE,
             f"no **{silent}**: {row['duration_s']:.1f} s from {start / SAMPLE_RATE:.1f} s of "
-            f"{names[row['track_id']]}",
+            f"{plain(names[row['track_id']])}",
         )  # fmt: skip
-    run.report.publish(f"Segments of {segments.corpus}")
 
 
 def _examples(manifests: Manifests, segments: Partition) -> Sequence[dict[str, Any]]:
@@ -248,13 +222,3 @@ def _examples(manifests: Manifests, segments: Partition) -> Sequence[dict[str, A
         if not any(wanted.values()):
             break
     return found
-
-
-def _file_names(manifests: Manifests, corpus: str, track_ids: set[str]) -> dict[str, str]:
-    """The names of the files that some tracks were decoded from."""
-    tracks = manifests.latest("tracks", corpus)
-    return {
-        row["track_id"]: row["source_url"].rpartition("/")[2]
-        for row in manifests.rows(tracks, ["track_id", "source_url"])
-        if row["track_id"] in track_ids
-    }

@@ -17,11 +17,13 @@ from demucs_core.detector_config import Architecture, DetectorConfig
 from demucs_core.detector_examples import TrainingSong
 from demucs_core.detector_training import DetectorStep, DetectorTrainer, DetectorTrainingConfig
 from flows import registry
-from flows.calibration import PolicyOptions, calibrated, require_evidence
+from flows.calibration import PolicyOptions, calibrated, calibration_path, require_evidence
 from flows.execution import dask_client, pending_batches, run_batches
 from flows.heard import write_heard
 from flows.interruption import interruptible
 from flows.labelled import MIXTURE, Song, load_activity, load_songs, require_songs
+from flows.live_plot import live_plot
+from flows.loss_plots import detector_figure
 from flows.parameters import CorpusName, Device, Options, StageParameters
 from flows.plots import precision_recall, reliability
 from flows.progress import progress
@@ -35,6 +37,7 @@ from storage.workspace import Workspace
 
 STAGE, VERSION = "fit-detector", 1
 CHECKPOINT_EVERY = 200
+LOSS = "Training loss over the steps"
 _defaults = DetectorTrainingConfig()
 
 
@@ -89,6 +92,7 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
         if not finished:
             trainer = _trainer(parameters, run, stems, activity, device)
             _run(trainer, run, f"detectors/{name}/{registry.CHECKPOINT}")
+            run.report.plot("loss", detector_figure(trainer.losses), LOSS)
             description = {
                 "detector": detector_config(trainer.detector),
                 "training": asdict(trainer.config),
@@ -104,6 +108,8 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
             registry.store(workspace, "detectors", name, trainer.detector, description)
             workspace.remove(f"detectors/{name}/{registry.CHECKPOINT}")
         _score_held_out(parameters, run, held_out, name, device)
+        if not workspace.exists(calibration_path(name, parameters)):
+            run.already_done = False  # another policy has its own thresholds
         calibration = calibrated(workspace, name, parameters, anew=parameters.force)
         _report(run, calibration)
     return run.result()
@@ -159,11 +165,14 @@ def _run(trainer: DetectorTrainer, run: StageRun, checkpoint: str) -> None:
     if run.workspace.exists(checkpoint):
         tensors, metadata = load_tensors(run.workspace, checkpoint)
         trainer.load_state(registry.to_torch(tensors), registry.trainer_state(metadata))
-    with progress(STAGE, trainer.config.steps) as bar:
-        bar.advance(trainer.step)
+    with (
+        progress(STAGE, trainer.config.steps, "steps", done=trainer.step) as bar,
+        live_plot(f"{STAGE}-loss", LOSS, lambda: detector_figure(trainer.losses)) as plot,
+    ):
 
         def show(report: DetectorStep) -> None:
             bar.advance(1, f"loss {report.loss:.3f}")
+            plot.update()
             if report.step % CHECKPOINT_EVERY == 0 and report.step < report.num_steps:
                 save()
 
@@ -206,7 +215,7 @@ def _score_held_out(
     if batches:
         with (
             dask_client(parameters, in_process=device != "cpu") as client,
-            progress("score-held-out", len(batches)) as bar,
+            progress("score-held-out", len(batches), "batches") as bar,
         ):
             for _ in run_batches(client, score_batch, batches, bar):
                 pass
@@ -236,4 +245,3 @@ def _report(run: StageRun, calibration: Calibration) -> None:
     run.report.table("calibration", rows, f"Thresholds from {calibration.num_songs} held-out songs")
     precision_recall(run.report, calibration)
     reliability(run.report, calibration)
-    run.report.publish(f"Detector {run.fingerprint}")

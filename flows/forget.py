@@ -178,7 +178,7 @@ def _derived(
     scored = column(
         f"SELECT DISTINCT museval_path FROM {EVALUATIONS.name} SEMI JOIN gone USING (track_id)"
     )
-    return {*ids, *segments, *items}, {*segments, *remixes}, scored
+    return {*ids, *segments, *items}, {*ids, *segments, *remixes}, scored
 
 
 def _hits(batch: pa.RecordBatch, ids: Set[str]) -> pa.BooleanArray:

@@ -18,7 +18,7 @@ def sounds_in_reports(workspace: Workspace, names: Set[str], songs: Set[str]) ->
 
     Args:
         workspace: where.
-        names: of segments and remixes.
+        names: of tracks, segments and remixes, with which the names of their sounds begin.
         songs: names of labelled songs; a report on such a one is meant with all its files.
     """
     files = workspace.find("reports")
@@ -32,8 +32,12 @@ def sounds_in_reports(workspace: Workspace, names: Set[str], songs: Set[str]) ->
         path
         for path in files
         if PurePosixPath(path).parent in folders
-        or (path.endswith(".mp3") and PurePosixPath(path).stem in names)
+        or (path.endswith(".mp3") and _is_of(PurePosixPath(path).stem, names))
     ]
+
+
+def _is_of(stem: str, names: Set[str]) -> bool:
+    return stem in names or stem.partition("-")[0] in names
 
 
 def remove_sound(workspace: Workspace, path: str) -> None:

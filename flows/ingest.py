@@ -11,6 +11,7 @@ from pydantic import Field
 from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.activity import ActivityConfig
 from flows.execution import dask_client, pending_batches, run_batches
+from flows.ingest_report import report_songs, report_tracks
 from flows.ingest_stems import StemBatch, commit_songs, ingest_songs, song_item
 from flows.ingest_tracks import TrackBatch, TrackCommitter, file_item, ingest_files
 from flows.parameters import RUNTIME, BatchSize, CorpusName, Options, StageParameters
@@ -102,7 +103,7 @@ def _ingest_tracks(parameters: IngestParameters) -> StageResult:
             committer = TrackCommitter(run)
             with (
                 dask_client(parameters) as client,
-                progress(STAGE, pending) as bar,
+                progress(STAGE, pending, "files") as bar,
             ):
                 for outcome in run_batches(
                     client, ingest_files, batches, bar, lambda batch: len(batch.files)
@@ -151,7 +152,7 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
         if batches:
             with (
                 dask_client(parameters) as client,
-                progress(STAGE, pending) as bar,
+                progress(STAGE, pending, "songs") as bar,
             ):
                 for outcome in run_batches(
                     client, ingest_songs, batches, bar, lambda batch: len(batch.songs)
@@ -184,14 +185,7 @@ def _summarise(run: StageRun, table: str) -> None:
         get_run_logger().warning("%d files rejected; see the manifest rejects", len(rejects))
     if run.already_done:
         return
-    by_reason: dict[str, list[str]] = {}
-    for row in rejects:
-        by_reason.setdefault(row["reason"], []).append(row["item"])
-    run.report.table(
-        "rejects",
-        [
-            {"reason": reason, "files": len(items), "for example": items[0]}
-            for reason, items in sorted(by_reason.items(), key=lambda found: -len(found[1]))
-        ],
-        f"{len(tracks)} in, {len(rejects)} rejected, {sum(tracks.values()) / 3600:.2f} hours",
-    )
+    if table == "stems":
+        report_songs(run)
+    else:
+        report_tracks(run)

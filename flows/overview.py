@@ -12,8 +12,9 @@ from rich.text import Text
 
 from flows import registry
 from flows.configuration import UserError
-from flows.evaluate import paper_table
-from flows.extract import silent_minutes
+from flows.methods import trained_on
+from flows.paper_table import paper_table
+from flows.silent_minutes import silent_minutes
 from flows.sql import connect
 from storage.manifests import Manifests
 from storage.schemas import TABLES
@@ -53,10 +54,9 @@ def print_status(location: str, console: Console) -> None:
             scores[evaluated["model_id"]] = paper_table(manifests, partition)
     for name in registry.names(workspace, "models"):
         share = registry.describe(workspace, "models", name)["training"]["weak_share"]
-        kind = f"{share:.0%} remixes" if share else "labelled songs alone"
         sdr = ", ".join(f"{source} {value:.2f}" for source, value in scores.get(name, {}).items())
         note = _forgotten(workspace, "models", name)
-        console.print(f"model {name} ({kind}): SDR {sdr or 'not evaluated'}{note}")
+        console.print(f"model {name} ({trained_on(share)}): SDR {sdr or 'not evaluated'}{note}")
 
 
 def _forgotten(workspace: Workspace, kind: str, name: str) -> str:

@@ -13,32 +13,12 @@ from numpy.typing import NDArray
 from demucs_core import SOURCES
 from demucs_core.calibration_result import Calibration
 from demucs_core.comparison import Comparison
-from demucs_core.validation import Validation
 from flows.artifacts import Report
-from storage.manifests import Manifests, Partition
 
 COLORS = dict(zip(SOURCES, ("#4c72b0", "#dd8452", "#55a868", "#c44e52"), strict=True))
 METHOD_COLORS = ("#777777", "#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3", "#937860")
 GROUP_WIDTH = 0.8
 SIZE_IN = (8.0, 3.6)
-HISTOGRAM_BINS = np.linspace(0.0, 1.0, 51)
-MAX_ROWS_DRAWN = 2000
-
-
-def silence_histogram(report: Report, manifests: Manifests, scores: Partition) -> None:
-    """How often each probability of silence was given, a source, over a sample of the tracks."""
-    counts = np.zeros((len(SOURCES), len(HISTOGRAM_BINS) - 1), dtype=np.int64)
-    for number, row in enumerate(manifests.rows(scores, ["silence_probability"])):
-        if number == MAX_ROWS_DRAWN:
-            break
-        for index, values in enumerate(row["silence_probability"]):
-            counts[index] += np.histogram(values, HISTOGRAM_BINS)[0]
-    figure, axes = _axes("Probability of silence", "frames")
-    for source, values in zip(SOURCES, counts, strict=True):
-        axes.stairs(values, HISTOGRAM_BINS, label=source, color=COLORS[source], linewidth=1.8)
-    axes.set_yscale("log")
-    axes.legend(frameon=False)
-    report.plot("scores", figure, "How sure the detector is that a source is silent")
 
 
 def bars(report: Report, name: str, values: Mapping[str, float], unit: str, caption: str) -> None:
@@ -46,26 +26,6 @@ def bars(report: Report, name: str, values: Mapping[str, float], unit: str, capt
     figure, axes = _axes("", unit)
     axes.bar(list(values), list(values.values()), color=[COLORS[source] for source in values])
     report.plot(name, figure, caption)
-
-
-def loss_curves(report: Report, history: Sequence[Validation], sources: Sequence[str]) -> None:
-    """Training and validation loss, and validation SDR, over the steps."""
-    steps = [entry.step for entry in history]
-    figure = Figure(figsize=SIZE_IN)
-    loss, sdr = figure.subplots(1, 2)
-    loss.plot(steps, [entry.train_loss for entry in history], label="training", color="#888888")
-    loss.plot(steps, [entry.loss for entry in history], label="validation", color="#222222")
-    loss.set(xlabel="step", ylabel="L1 loss")
-    loss.legend(frameon=False)
-    for index, source in enumerate(sources):
-        values = [entry.sdr_db[index] if entry.sdr_db else np.nan for entry in history]
-        sdr.plot(steps, values, label=source, color=COLORS[source])
-    sdr.set(xlabel="step", ylabel="validation SDR (dB)")
-    sdr.legend(frameon=False)
-    for axes in (loss, sdr):
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    report.plot("loss", figure, "Loss and validation SDR")
 
 
 def sdr_boxes(report: Report, sdr_db: Mapping[str, NDArray[np.float64]]) -> None:

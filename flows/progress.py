@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from flows.durations import spell
 from flows.telling import telling
 from flows.terminal import outliving
 
@@ -28,16 +29,19 @@ ARTIFACT_INTERVAL_S = 2.0
 class StageProgress:
     """Counts what is done; safe to advance from several threads."""
 
-    def __init__(self, label: str, total: float, bar: Progress) -> None:
-        self.label, self.total, self.done = label, total, 0.0
+    def __init__(self, label: str, total: float, unit: str, done: float, bar: Progress) -> None:
+        self.label, self.total, self.unit, self.done = label, total, unit, done
+        self._done_before = done
         self._bar = bar
-        self._bar_task = bar.add_task(label, total=total)
+        self._bar_task = bar.add_task(label, total=total, completed=int(done))
         self._lock = threading.Lock()
         self._started = self._published = time.monotonic()
         self._artifact: UUID | None = None
         with telling("of the progress"):
             artifact = create_progress_artifact(
-                progress=0.0, key=f"{label}-progress", description=f"{label}: 0 of {total:g}"
+                progress=self._percent(),
+                key=f"{label}-progress",
+                description=f"{label}: {done:g} of {total:g} {unit}",
             )
             assert isinstance(artifact, UUID)  # a coroutine in an asynchronous flow alone
             self._artifact = artifact
@@ -58,16 +62,26 @@ class StageProgress:
     def _publish(self, note: str = "") -> None:
         if self._artifact is None:
             return
-        elapsed = time.monotonic() - self._started
-        rate = self.done / elapsed if elapsed else 0.0
-        left = f", {(self.total - self.done) / rate:.0f} s left" if rate else ""
         with telling("of the progress", retries=0):
             update_progress_artifact(
                 artifact_id=self._artifact,
-                progress=min(100.0, 100.0 * self.done / self.total) if self.total else 100.0,
-                description=f"{self.label}: {self.done:g} of {self.total:g}, {rate:.3g} a second"
-                f"{left}{f'; {note}' if note else ''}",
+                progress=self._percent(),
+                description=f"{self.label}: {self.done:g} of {self.total:g} {self.unit}"
+                f"{self._pace()}{f'; {note}' if note else ''}",
             )
+
+    def _percent(self) -> float:
+        return min(100.0, 100.0 * self.done / self.total) if self.total else 100.0
+
+    def _pace(self) -> str:
+        """How fast it goes in this run, and how much longer; or how long it took."""
+        elapsed = time.monotonic() - self._started
+        if self.done >= self.total:
+            return f" in {spell(elapsed)}"
+        rate = (self.done - self._done_before) / elapsed if elapsed else 0.0
+        if not rate:
+            return ""
+        return f", {rate:.3g} a second, {spell((self.total - self.done) / rate)} left"
 
     def finish(self) -> None:
         """Publish the final state."""
@@ -75,8 +89,15 @@ class StageProgress:
 
 
 @contextmanager
-def progress(label: str, total: float) -> Iterator[StageProgress]:
-    """Show progress while the block runs; call ``advance`` on what it yields."""
+def progress(label: str, total: float, unit: str, *, done: float = 0.0) -> Iterator[StageProgress]:
+    """Show progress while the block runs; call ``advance`` on what it yields.
+
+    Args:
+        label: what is going on.
+        total: how much there is to do.
+        unit: of what.
+        done: how much of it an earlier run did.
+    """
     columns = (
         TextColumn("[bold]{task.description:<28}"),
         BarColumn(bar_width=30),
@@ -85,7 +106,7 @@ def progress(label: str, total: float) -> Iterator[StageProgress]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=outliving(Console(stderr=True))) as bar:
-        state = StageProgress(label, total, bar)
+        state = StageProgress(label, total, unit, done, bar)
         try:
             yield state
         finally:

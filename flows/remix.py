@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 from prefect import flow
 from pydantic import Field
 
-from demucs_core import SAMPLE_RATE, SOURCES
-from demucs_core.examples import AddedStem, Augmentation, Remix, weak_example
+from demucs_core import SOURCES
 from demucs_core.matching import Fit, Match, misfit
 from demucs_core.remixing import Recipe, RemixConfig, SilentSegment, draw_recipes
 from demucs_core.stem_pool import LabelledSong, StemPool
-from flows.artifacts import PLAYER_S
 from flows.execution import dask_client, run_batches
 from flows.labelled import MIXTURE, Song, load_activity, load_songs, require_songs
 from flows.parameters import CorpusName, Options, StageParameters
 from flows.progress import progress
-from flows.stage import StageResult, StageRun, stage_run
+from flows.remix_report import report_remixes
+from flows.stage import StageResult, stage_run
 from flows.tempos import Listening, find_tempos, load_tempos, require_librosa, tempos_of
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition, RowGroup
-from storage.reading import CropReader
 from storage.workspace import Workspace
 
 STAGE, VERSION = "remix", 2
-PLAYERS = 6
-PLAIN = Augmentation(gain_min=1.0, gain_max=1.0, swap_channels=False, flip_sign=False)
 _defaults = RemixConfig()
 
 
@@ -162,10 +156,10 @@ def remix(parameters: RemixParameters) -> StageResult:
                 if tempos:
                     find_tempos(client, manifests, tempos[0], _mixtures(songs))
                     find_tempos(client, manifests, tempos[1], _tracks(manifests, segments))
-                with progress(STAGE, len(batches)) as bar:
+                with progress(STAGE, len(batches), "batches") as bar:
                     for counts in run_batches(client, remix_batch, batches, bar):
                         run.count(**counts)
-            _report(run, target)
+            report_remixes(run, target, {song.track_id: song.name for song in songs})
         run.counts["remixes"] = manifests.count(target)
     return run.result()
 
@@ -298,60 +292,3 @@ def remix_row(
             for stem in recipe.added
         ],
     }
-
-
-def _report(run: StageRun, remixes: Partition) -> None:
-    """Let a person hear the first remixes, as training will."""
-    reader = CropReader(run.workspace.location)
-    for number, recipe in enumerate(load_recipes(run.manifests, remixes)):
-        if number == PLAYERS:
-            break
-        example = weak_example(
-            np.random.default_rng(number),
-            recipe,
-            reader,
-            num_sources=len(SOURCES),
-            crop_samples=round(PLAYER_S * SAMPLE_RATE),
-            augmentation=PLAIN,
-        )
-        added = ", ".join(SOURCES[stem.source] for stem in recipe.added) or "nothing"
-        run.report.player(
-            recipe.remix_id,
-            example.mixture.numpy(),
-            SAMPLE_RATE,
-            f"{recipe.remix_id}: **{added}** added",
-        )
-    run.report.publish(f"Remixes of {remixes.corpus}")
-
-
-def load_recipes(
-    manifests: Manifests, remixes: Partition, confidence_weighting: float = 0.0
-) -> Iterator[Remix]:
-    """The recipes of a partition as training wants them.
-
-    Args:
-        manifests: of the workspace.
-        remixes: the partition.
-        confidence_weighting: a recipe's weight is the detector's confidence to this power.
-    """
-    index = {source: position for position, source in enumerate(SOURCES)}
-    for row in manifests.rows(remixes):
-        yield Remix(
-            remix_id=row["remix_id"],
-            track_path=row["path"],
-            track_num_samples=row["track_num_samples"],
-            segment_start_sample=row["start_sample"],
-            segment_stop_sample=row["stop_sample"],
-            silent=tuple(index[source] for source in row["silent_sources"]),
-            added=tuple(
-                AddedStem(
-                    source=index[stem["source"]],
-                    path=stem["path"],
-                    num_samples=stem["track_num_samples"],
-                    start_sample=stem["start_sample"],
-                    gain_db=stem["gain_db"],
-                )
-                for stem in row["added"]
-            ),
-            weight=row["confidence"] ** confidence_weighting,
-        )

@@ -16,11 +16,12 @@ from demucs_core import SOURCES
 from demucs_core.activity import stream_level_db
 from demucs_core.scoring import DEFAULT_CHUNK_FRAMES, score_chunks
 from flows import registry
+from flows.calibration import fitted_calibration
 from flows.execution import dask_client, pending_batches, run_batches
 from flows.labelled import songs_kept_for_test
 from flows.parameters import BatchSize, CorpusName, Device, Options, StageParameters
-from flows.plots import silence_histogram
 from flows.progress import progress
+from flows.score_report import report_scores
 from flows.stage import StageResult, StageRun, stage_run
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
@@ -78,8 +79,7 @@ def score(parameters: ScoreParameters) -> StageResult:
         num_new = score_tracks(run, tracks, source, parameters, detector, device)
         _reject_leaked(run, leaked)
         if num_new:
-            silence_histogram(run.report, run.manifests, run.partition("scores"))
-            run.report.publish(f"Scores of {parameters.corpus}")
+            report_scores(run, fitted_calibration(run.manifests, detector))
     return run.result()
 
 
@@ -105,7 +105,7 @@ def score_tracks(
     if batches:
         with (
             dask_client(parameters, in_process=device != "cpu") as client,
-            progress(run.stage, num_new) as bar,
+            progress(run.stage, num_new, "tracks") as bar,
         ):
             started = time.monotonic()
             for counts in run_batches(

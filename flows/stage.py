@@ -13,72 +13,34 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import prefect.runtime
 from prefect import Flow
 from prefect.logging import get_run_logger
-from pydantic import BaseModel
 
 from flows.announcements import announce
 from flows.artifacts import Report
 from flows.parameters import StageParameters
+from flows.runs import PENDING
+from flows.stage_report import publish_report
+from flows.stage_result import Plan, StageResult
 from flows.terminal import outlive_log
 from flows.turn import turn
+from flows.workspace_overview import publish_overview
 from storage.manifests import Manifests, Partition
 from storage.schemas import RUNS
 from storage.workspace import Workspace
+
+__all__ = ["DryRunEnded", "Plan", "StageResult", "StageRun", "run_stage", "stage_run"]
 
 Result = TypeVar("Result")
 WRITTEN = ("manifests", "detectors", "models", "reports")
 VERSIONED = ("silentmix", "torch", "numpy", "pyarrow", "prefect", "dask", "soxr", "av")
 
 
-class Plan(BaseModel):
-    """What a stage has to do.
-
-    Attributes:
-        unit: what it counts.
-        pending: how many are left to do.
-        total: how many there are.
-        reads: the partitions, files or detectors it reads.
-    """
-
-    unit: str
-    pending: int
-    total: int
-    reads: list[str]
-
-    def __str__(self) -> str:
-        return f"{self.pending} of {self.total} {self.unit}, from {', '.join(self.reads)}"
-
-
 class DryRunEnded(Exception):  # noqa: N818  it ends a dry run, and is no error
     """A dry run knows all it wants to know."""
-
-
-class StageResult(BaseModel):
-    """What a stage made: enough to find it, and to print a line about it.
-
-    Attributes:
-        stage: its name.
-        corpus: on which it worked.
-        fingerprint: of what it made.
-        counts: what went in and what came out.
-        already_done: whether there was nothing left to do.
-        notes: what a person should know of it, a sentence each.
-        plan: what there was to do.
-        waits_for: in a dry run of the chain, the stage that has to run before more can be told.
-    """
-
-    stage: str
-    corpus: str
-    fingerprint: str
-    counts: dict[str, float] = {}
-    already_done: bool = False
-    notes: list[str] = []
-    plan: Plan | None = None
-    waits_for: str = ""
 
 
 @dataclass
@@ -204,12 +166,15 @@ def stage_run(
             "versions": json.dumps(_versions()),
             "git_revision": _git_revision(),
             "started_at": started_at,
-            "duration_s": time.monotonic() - started,
-            "counts": json.dumps(run.counts),
+            "duration_s": (duration_s := time.monotonic() - started),
+            "counts": json.dumps(run.counts | _planned(run)),
             "outcome": outcome,
             "message": message,
         }
         run.manifests.write(run.partition(RUNS.name), [run_id], [row])
+    if prefect.runtime.flow_run.id:
+        publish_report(run.report, run.result(), run.manifests, duration_s)
+        publish_overview(run.manifests)
     if prefect.runtime.flow_run.parent_flow_run_id is None:  # the chain goes on by itself
         fields = {**parameters.model_dump(mode="json"), "workspace": workspace.location}
         announce(stage, corpus, fields, {"fingerprint": fingerprint, "counts": run.counts})
@@ -218,6 +183,11 @@ def stage_run(
 def run_stage(stage_flow: Flow[..., Result], parameters: StageParameters) -> Result:
     """Run a stage as a flow run; a dry run needs no Prefect server and leaves no trace there."""
     return stage_flow.fn(parameters) if parameters.dry_run else stage_flow(parameters)
+
+
+def _planned(run: StageRun) -> dict[str, float]:
+    plan = run.planned
+    return {} if plan is None else {PENDING: plan.pending, "total": plan.total}
 
 
 def _versions() -> dict[str, str]:
@@ -232,9 +202,3 @@ def _git_revision() -> str:
     except FileNotFoundError:
         return ""
     return found.stdout.strip() if found.returncode == 0 else ""
-
-
-def dataclass_fields(config: Any, parameters: StageParameters) -> dict[str, Any]:
-    """The fields that a core configuration shares, by name, with a stage's parameters."""
-    names = config.__dataclass_fields__
-    return {name: getattr(parameters, name) for name in names if hasattr(parameters, name)}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
@@ -22,7 +23,7 @@ def telling(what: str, *, retries: int = 2) -> Iterator[None]:
     try:
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: retries}):
             yield
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, ObjectNotFound) as error:
         get_logger("silentmix").warning(
             "the Prefect server was not told %s (%s); the work goes on", what, error
         )

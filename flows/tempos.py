@@ -86,7 +86,7 @@ def find_tempos(
     ]
     if batches:
         total = sum(len(batch.tracks) for batch in batches)
-        with progress(f"{NAME}-{target.corpus}", total) as bar:
+        with progress(f"{NAME}-{target.corpus}", total, "tracks") as bar:
             for _ in run_batches(
                 client, tempo_batch, batches, bar, lambda batch: len(batch.tracks)
             ):

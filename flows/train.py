@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Annotated, Literal
 
+from matplotlib.figure import Figure
 from prefect import flow
 from prefect.logging import get_run_logger
 from pydantic import Field
@@ -20,10 +21,11 @@ from flows.configuration import UserError
 from flows.heard import write_heard
 from flows.interruption import interruptible
 from flows.labelled import load_songs, require_songs
+from flows.live_plot import live_plot
+from flows.loss_plots import training_figure
 from flows.parameters import RUNTIME, CorpusName, Device, Options, StageParameters
-from flows.plots import loss_curves
 from flows.progress import progress
-from flows.remix import load_recipes
+from flows.recipes import load_recipes
 from flows.stage import StageResult, StageRun, stage_run
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
@@ -32,6 +34,7 @@ from storage.weights import load_tensors, save_tensors
 from storage.workspace import Workspace
 
 STAGE, VERSION = "train", 2
+CAPTION = "Loss and validation SDR over the steps"
 _defaults = TrainingConfig()
 
 
@@ -135,7 +138,7 @@ def train(parameters: TrainParameters) -> StageResult:
             tensors, state = load_tensors(workspace, checkpoint)
             trainer.load_state(registry.to_torch(tensors), registry.trainer_state(state))
             get_run_logger().info("continues at step %d of %s", trainer.step, checkpoint)
-        _run(trainer, run, checkpoint)
+        losses = _run(trainer, run, checkpoint)
         run.count(steps=trainer.step)
         if trainer.best is not None:
             run.count(best_step=trainer.best.step, best_loss=trainer.best.loss)
@@ -152,8 +155,8 @@ def train(parameters: TrainParameters) -> StageResult:
         write_heard(run, "models", stems, remixes)
         registry.store(workspace, "models", name, best, description)
         workspace.remove(checkpoint)
-        loss_curves(run.report, trainer.history, SOURCES)
-        run.report.publish(f"Training of {name}")
+        figure = training_figure(trainer.history, losses, trainer.step - len(losses))
+        run.report.plot("loss", figure, CAPTION)
     return run.result()
 
 
@@ -229,13 +232,21 @@ def _new_model(parameters: TrainParameters) -> SeparationModel:
     return build_model(config, seed=parameters.seed)
 
 
-def _run(trainer: Trainer, run: StageRun, checkpoint: str) -> None:
+def _run(trainer: Trainer, run: StageRun, checkpoint: str) -> list[float]:
+    """Train to the last step; returns the losses of the steps that were taken here."""
+    first_step, losses = trainer.step, list[float]()
+
     def save() -> None:
         tensors, state = trainer.state()
         save_tensors(run.workspace, checkpoint, registry.to_numpy(tensors), {"trainer": state})
 
-    with progress(STAGE, trainer.config.steps) as bar:
-        bar.advance(trainer.step)
+    def draw() -> Figure:
+        return training_figure(trainer.history, losses, first_step)
+
+    with (
+        progress(STAGE, trainer.config.steps, "steps", done=first_step) as bar,
+        live_plot(f"{STAGE}-loss", CAPTION, draw) as plot,
+    ):
 
         def show(report: StepReport) -> None:
             validation = report.validation
@@ -243,6 +254,9 @@ def _run(trainer: Trainer, run: StageRun, checkpoint: str) -> None:
             if validation is not None:
                 note = f"validation loss {validation.loss:.4f}"
                 get_run_logger().info("step %d: %s", report.step, note)
+            losses.append(report.loss)
             bar.advance(1, note)
+            plot.update()
 
         interruptible(lambda stop: trainer.run(stop=stop, on_step=show, on_checkpoint=save))
+    return losses

@@ -157,7 +157,7 @@ def yields(parameters: YieldsParameters) -> CorpusYields:
         YieldBatch(workspace, group, parameters.policy, total.thresholds, total.min_durations_s)
         for group in manifests.row_groups(scores)
     ]
-    with dask_client(parameters) as client, progress("yields", len(batches)) as bar:
+    with dask_client(parameters) as client, progress("yields", len(batches), "batches") as bar:
         for found in run_batches(client, yields_of_batch, batches, bar):
             total.add(found)
     made = CorpusYields(

@@ -225,11 +225,10 @@ class Manifests:
                     )
         return finished
 
-    def parts(self, partition: Partition) -> list[str]:
-        """The paths of a partition's parts, less those a compacted part replaces."""
-        paths = [
-            path for path in self.workspace.find(partition.folder) if path.endswith(".parquet")
-        ]
+    def parts(self, partition: Partition, *, newest_first: bool = False) -> list[str]:
+        """The paths of a partition's parts by name or age, less those a compacted part replaces."""
+        find = self.workspace.find_newest_first if newest_first else self.workspace.find
+        paths = [path for path in find(partition.folder) if path.endswith(".parquet")]
         replaced: set[str] = set()
         for path in paths:
             if PurePosixPath(path).name.startswith(COMPACTED):
@@ -257,15 +256,19 @@ class Manifests:
     # Reading
 
     def scan(
-        self, partition: Partition, columns: Sequence[str] | None = None
+        self,
+        partition: Partition,
+        columns: Sequence[str] | None = None,
+        *,
+        newest_first: bool = False,
     ) -> Iterator[pa.RecordBatch]:
-        """Read a partition batch by batch, in the order of its parts' names.
+        """Read a partition batch by batch, in the order of its parts' names or age.
 
         Raises:
             ManifestError: a part has a schema this version does not know.
         """
         table = _known(partition.table)
-        for path in self.parts(partition):
+        for path in self.parts(partition, newest_first=newest_first):
             with self._open(path) as file:
                 _check_schema(file.schema_arrow, table, self.workspace.url(path))
                 names = list(columns) if columns is not None else table.schema.names

@@ -13,6 +13,7 @@ from prefect import flow
 from demucs_core import SAMPLE_RATE
 from flows.artifacts import MAX_ARTIFACT_BYTES, PLAYER_S, Report
 from storage.workspace import Workspace
+from tests.flows.pages import artifacts
 
 
 @pytest.fixture
@@ -41,6 +42,10 @@ def test_what_the_ui_shows_is_kept_as_files(report: Report) -> None:
     assert rate == SAMPLE_RATE
     assert PLAYER_S - 0.2 < len(mp3) / rate < PLAYER_S + 0.2
     markdown = read("reports/run-1/report.md").decode()
+    assert markdown.startswith("# Everything\n\n")
+    [shown, *_] = artifacts(key="score-report")
+    assert shown["description"] == "Everything"
+    assert f"# Everything\n\n{shown['data']}" == markdown
     assert "data:image/png;base64," in markdown
     assert '<audio controls src="data:audio/mpeg;base64,' in markdown
 

@@ -169,7 +169,7 @@ def test_the_report_is_in_files_and_in_the_ui(evaluated: tuple[Workspace, Evalua
     scores = list(csv.DictReader(io.StringIO(workspace.read(f"{folder}/songs.csv").decode())))
     assert len(scores) == 2 * 2 * 4
     assert np.isfinite([float(row["sdr_db"]) for row in scores]).any()
-    keys = ["evaluate-sdr", "evaluate-differences", "evaluate-report"]
+    keys = ["comparison-sdr", "comparison-differences", "comparison-report"]
     keys += ["evaluate-best-report", "evaluate-worst-report"]
     answer = httpx.post(
         f"{PREFECT_API_URL.value()}/artifacts/filter", json={"artifacts": {"key": {"any_": keys}}}

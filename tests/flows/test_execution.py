@@ -59,7 +59,7 @@ def fail_sometimes(
 
     @flow
     def run() -> None:
-        with progress("fail-sometimes", num_batches) as bar:
+        with progress("fail-sometimes", num_batches, "batches") as bar:
             for result in run_batches(client, work, range(num_batches), bar):
                 found.append(result)  # noqa: PERF402  what comes before an error counts
 
@@ -80,7 +80,7 @@ def test_results_come_in_order_from_few_task_runs(client: distributed.Client) ->
 
     @flow
     def squares() -> list[int]:
-        with progress("squares", len(numbers)) as bar:
+        with progress("squares", len(numbers), "batches") as bar:
             return list(run_batches(client, lambda number: number**2, numbers, bar, size))
 
     assert squares() == [number**2 for number in numbers]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
 from demucs_core.extraction import ExtractionPolicy, Segment, extract_segments
-from flows.extract import silent_minutes
+from flows.silent_minutes import silent_minutes
 from flows.usable_minutes import at_least, extracted_segments, true_segments, usable_minutes
 from tests.flows.conftest import Finished
 

@@ -18,10 +18,11 @@ from flows.calibration import calibrated
 from flows.commands import print_results
 from flows.configuration import UserError
 from flows.execution import dask_client
-from flows.extract import ExtractParameters, extract, silent_minutes
+from flows.extract import ExtractParameters, extract
 from flows.forecast import ForecastParameters, draw_sample, forecast, print_forecast
 from flows.parameters import StageParameters
 from flows.score import ScoreParameters, score, scores_fingerprint
+from flows.silent_minutes import silent_minutes
 from flows.yields import YieldsParameters, yields
 from storage.manifests import Manifests, Partition
 from storage.workspace import Workspace

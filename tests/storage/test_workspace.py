@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -52,6 +53,17 @@ Workspace({str(root)!r}).put("audio/a/b.wav", lambda _: os.kill(os.getpid(), sig
 
 def test_sweeping_where_there_is_nothing(workspace: Workspace) -> None:
     assert workspace.sweep("nowhere") == 0
+
+
+def test_the_files_written_last_come_first(workspace: Workspace) -> None:
+    names = ["m/b", "m/x/a", "m/c"]
+    for age, name in enumerate(reversed(names)):
+        workspace.put_bytes(name, b"")
+        if workspace.is_local:  # whose clock may not tick between two writes
+            os.utime(workspace.resolve(name), (age, age))
+    assert workspace.find_newest_first("m") == names
+    assert sorted(names) == workspace.find("m")
+    assert workspace.find_newest_first("nothing") == []
 
 
 def test_a_failed_put_leaves_nothing_and_keeps_the_old_content(workspace: Workspace) -> None:

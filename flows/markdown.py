@@ -1,0 +1,44 @@
+"""Markdown as the Prefect UI renders it: texts that stay what they are, and tables."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+
+SPECIAL = re.compile(r"([\\`*_{}\[\]|~#])")
+LONGEST = 120
+
+
+def plain(text: str, longest: int | None = LONGEST) -> str:
+    r"""Any text, such as a file's name, so that it is shown as it is; cut where it is longer.
+
+    >>> plain("a_b|<c>")
+    'a\\_b\\|&lt;c&gt;'
+    """
+    line = " ".join(text.split())
+    if longest is not None and len(line) > longest:
+        line = f"{line[: longest - 1]}…"
+    return SPECIAL.sub(r"\\\1", html.escape(line))
+
+
+def number(value: float) -> str:
+    """A count or a measure, to four digits behind which there is more.
+
+    >>> [number(value) for value in (1234567, 0.98765, 12.0)]
+    ['1,234,567', '0.9877', '12']
+    """
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
+
+
+def table(rows: Sequence[Mapping[str, str]]) -> str:
+    """A table of rows that have the same columns; cells are markdown.
+
+    >>> print(table([{"reason": "silent", "files": "2"}]))
+    | reason | files |
+    |---|---|
+    | silent | 2 |
+    """
+    lines = [list(rows[0]), *(list(row.values()) for row in rows)]
+    text = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([text[0], f"|{'---|' * len(lines[0])}", *text[1:]])
