@@ -53,7 +53,7 @@ SEEN = InstrumentPool(
 )
 UNSEEN = InstrumentPool(
     name="unseen",
-    kits=(24, 25),
+    kits=(24,),
     bass=(32, 35, 37),
     keys=(5, 6, 7, 21),
     guitars=(26, 105, 106, 104),
@@ -65,7 +65,7 @@ UNSEEN = InstrumentPool(
 )
 ALL = InstrumentPool(
     name="all",
-    kits=SEEN.kits + UNSEEN.kits,
+    kits=(*SEEN.kits, *UNSEEN.kits, 25),
     bass=SEEN.bass + UNSEEN.bass,
     keys=SEEN.keys + UNSEEN.keys,
     guitars=SEEN.guitars + UNSEEN.guitars,
@@ -77,7 +77,7 @@ ALL = InstrumentPool(
 )
 WIDE = InstrumentPool(
     name="wide",
-    kits=(0, 8, 32, 40, 48),
+    kits=(0, 8, 25, 32, 40, 48),
     bass=(4, 17, 33, 38, 80, 87),
     keys=(0, 1, 2, 3, 4, 17, 18, 81),
     guitars=(15, 24, 25, 45, 46),
@@ -97,7 +97,7 @@ HELD_OUT = InstrumentPool(
     pads=(19, 96),
     plucks=(11, 31),
     leads=(65, 67, 70, 79),
-    voices=(53, 22, 79),
+    voices=(53, 22),
     voice_scale=(0.8, 1.3),
 )
 POOLS = (SEEN, UNSEEN, ALL, WIDE, HELD_OUT)

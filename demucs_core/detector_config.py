@@ -34,7 +34,7 @@ class DetectorConfig:
     """Channels of their three convolutions over frequency and time."""
     hidden_channels: int = 128
     """Channels of what they have over time (D)."""
-    dilations: tuple[int, ...] = (1, 2, 4, 8, 16)
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     """Dilations (frames) of ``logmel-tcn``; their sum is what it sees on each side."""
     encoder_channels: int = 16
     """Channels after the first block of ``demucs-blstm``, doubled by each further one. The
