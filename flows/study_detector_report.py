@@ -75,6 +75,10 @@ def write_detector_study(
     )
     if any(found.real for found in findings):
         report.heading("Real music")
+        report.text(
+            "Songs of a labelled set that nobody generated, each as it was mixed and with every "
+            "set of its sources left out."
+        )
         report.text(markdown_table(_real_rows(findings)))
     report.figures("detectors", [_figures(found) for found in findings])
     return report.write()
