@@ -20,7 +20,7 @@ ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 class DetectorConfig:
     """Everything that decides the shape of a detector."""
 
-    architecture: Architecture = "logmel-tcn"
+    architecture: Architecture = "logmel-crnn"
     """Kind of network, one of `ARCHITECTURES`."""
     sources: tuple[str, ...] = SOURCES
     """Sources it tells apart, in the order of its outputs."""

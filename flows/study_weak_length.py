@@ -59,7 +59,7 @@ class WeakLengthParameters(Options):
     )
     unlabelled_songs: int = Field(40, ge=1, description="Songs without stems.")
     song_s: float = Field(60.0, ge=10, description="Length of a song in seconds.")
-    detector_steps: int = Field(1000, ge=1, description="Optimiser steps of the detector.")
+    detector_steps: int = Field(600, ge=1, description="Optimiser steps of the detector.")
     target_precision: float = Field(
         0.9, gt=0, lt=1, description="Asked of the extraction, as far as the songs can promise it."
     )
