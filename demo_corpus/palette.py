@@ -53,7 +53,7 @@ SEEN = InstrumentPool(
 )
 UNSEEN = InstrumentPool(
     name="unseen",
-    kits=(24, 25),
+    kits=(24,),
     bass=(32, 35, 37),
     keys=(5, 6, 7, 21),
     guitars=(26, 105, 106, 104),
@@ -65,7 +65,7 @@ UNSEEN = InstrumentPool(
 )
 ALL = InstrumentPool(
     name="all",
-    kits=SEEN.kits + UNSEEN.kits,
+    kits=(*SEEN.kits, *UNSEEN.kits, 25),
     bass=SEEN.bass + UNSEEN.bass,
     keys=SEEN.keys + UNSEEN.keys,
     guitars=SEEN.guitars + UNSEEN.guitars,
@@ -77,13 +77,13 @@ ALL = InstrumentPool(
 )
 WIDE = InstrumentPool(
     name="wide",
-    kits=(0, 8, 32, 40, 48),
+    kits=(0, 8, 25, 32, 40, 48),
     bass=(4, 17, 33, 38, 80, 87),
     keys=(0, 1, 2, 3, 4, 17, 18, 81),
     guitars=(15, 24, 25, 45, 46),
     pads=(44, 48, 49, 61, 62, 63),
     plucks=(9, 10, 13, 14, 45, 46, 114),
-    leads=(40, 41, 110, 56, 71, 73, 77, 78, 80, 81, 111),
+    leads=(40, 41, 110, 56, 71, 73, 77, 78, 79, 80, 81, 111),
     voices=(52, 41, 48, 56, 71, 80, 81, 111),
     voice_scale=(0.75, 1.4),
     drum_tune_cents=300.0,
@@ -95,9 +95,9 @@ HELD_OUT = InstrumentPool(
     keys=(16, 22),
     guitars=(29, 30),
     pads=(19, 96),
-    plucks=(11, 31),
-    leads=(65, 67, 70, 79),
-    voices=(53, 22, 79),
+    plucks=(11,),
+    leads=(65, 67, 70),
+    voices=(53, 22),
     voice_scale=(0.8, 1.3),
 )
 POOLS = (SEEN, UNSEEN, ALL, WIDE, HELD_OUT)

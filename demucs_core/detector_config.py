@@ -20,7 +20,7 @@ ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 class DetectorConfig:
     """Everything that decides the shape of a detector."""
 
-    architecture: Architecture = "logmel-tcn"
+    architecture: Architecture = "logmel-crnn"
     """Kind of network, one of `ARCHITECTURES`."""
     sources: tuple[str, ...] = SOURCES
     """Sources it tells apart, in the order of its outputs."""
@@ -34,7 +34,7 @@ class DetectorConfig:
     """Channels of their three convolutions over frequency and time."""
     hidden_channels: int = 128
     """Channels of what they have over time (D)."""
-    dilations: tuple[int, ...] = (1, 2, 4, 8, 16)
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     """Dilations (frames) of ``logmel-tcn``; their sum is what it sees on each side."""
     encoder_channels: int = 16
     """Channels after the first block of ``demucs-blstm``, doubled by each further one. The

@@ -5,7 +5,8 @@ N spectrum frames.
 
 Examples are cheap: four ranged reads, one sum, one spectrogram. What a lossy encoder, another
 master or another sample rate would do to the mixture is done to its power spectrum, where it
-costs next to nothing. An example depends on the seed, the step and its place in the batch alone.
+costs next to nothing (`augmentation`). An example depends on the seed, the step and its place in
+the batch alone.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 from torch import Tensor
 
 from demucs_core.activity import ActivityConfig, active_frames, frame_level_db
+from demucs_core.augmentation import AugmentationConfig, disturb_spectrum, equalise, resample
 from demucs_core.detector_config import DetectorConfig
 from demucs_core.log_mel import LogMel
 
@@ -40,50 +41,6 @@ class TrainingSong:
     active: NDArray[np.bool_]
     """Where each source is active, ``(S, F)``: where to look for it. What is silent in an example
     is measured anew, for gains and company change it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AugmentationConfig:
-    """How examples differ from the songs they come from; probabilities are of each example."""
-
-    remix_probability: float = 0.6
-    """Each source from another song and place, instead of one song as it is."""
-    drop_probability: float = 0.2
-    """Of each source: left out altogether."""
-    mute_probability: float = 0.25
-    """Of each source: left out for a part of the crop, so that it enters or leaves."""
-    gain_db: float = 8.0
-    """Largest gain of a source in a remix, up or down; half as much in a real mixture."""
-    equalise_probability: float = 0.3
-    """Of each source: a random tilt of its spectrum."""
-    speed_probability: float = 0.4
-    """Played faster or slower, so lower or higher (in a remix each source by itself)."""
-    max_speed: float = 1.35
-    """Largest factor of that, and its inverse: five semitones."""
-    quieter_db: float = 15.0
-    """How far below full scale the loudest sample may be put."""
-    lowpass_probability: float = 0.3
-    """Nothing above 10 to 16 kHz, as lossy encoders and lower sample rates leave it."""
-    holes_probability: float = 0.3
-    """Bins far below their neighbours emptied, as a lossy encoder at a low bit rate does."""
-    noise_probability: float = 0.2
-    """A floor of noise, 50 to 80 dB below the mixture."""
-    tone_probability: float = 0.4
-    """The mixture's spectrum tilted and bent, as another master of the song would be."""
-    width_probability: float = 0.3
-    """The side made weaker, stronger or (for a third of them) nothing: mono."""
-    band_mask_probability: float = 0.3
-    """A band of frequencies hidden, so that no decision hangs on one (SpecAugment)."""
-
-    def __post_init__(self) -> None:
-        """Refuse probabilities outside [0, 1]."""
-        for name, value in vars(self).items():
-            if name.endswith("_probability") and not 0 <= value <= 1:
-                raise ValueError(f"{name} is {value}: it must be in [0, 1]")
-        if not self.max_speed >= 1:
-            raise ValueError(f"max_speed is {self.max_speed}: it must be 1 or more")
-        if self.gain_db < 0 or self.quieter_db < 0:
-            raise ValueError("gain_db and quieter_db must be 0 or more")
 
 
 @dataclass(frozen=True)
@@ -170,7 +127,7 @@ class ExampleSource:
             else:
                 song, share = together
             stem = self._read(song, source, share, speed)
-            stems.append(self._change_stem(stem, wish.gain_db / (1 if is_remix else 2), rng))
+            stems.append(self._change_stem(stem, rng, is_remix=is_remix))
         return stems
 
     def _draw_place(
@@ -200,20 +157,22 @@ class ExampleSource:
         start = int(place * (song.num_samples - wanted))
         audio = self.read(song.stem_paths[source], start, wanted)
         if speed != 1.0:
-            audio = _resample(audio, speed)
+            audio = resample(audio, speed)
         short = samples - audio.shape[1]
         return np.pad(audio, ((0, 0), (0, short))) if short > 0 else audio[:, :samples]
 
     def _change_stem(
-        self, stem: NDArray[np.float32], gain_db: float, rng: np.random.Generator
+        self, stem: NDArray[np.float32], rng: np.random.Generator, *, is_remix: bool
     ) -> NDArray[np.float32]:
+        wish = self.augmentation
+        gain_db = wish.gain_db / (1 if is_remix else 2)
         gain = 10.0 ** (rng.uniform(-gain_db, gain_db) / 20.0) * rng.choice([-1.0, 1.0])
         stem = stem * np.float32(gain)
         if rng.random() < 0.5:
             stem = stem[::-1]
-        if rng.random() < self.augmentation.equalise_probability:
-            stem = _tilt(stem, float(rng.uniform(-0.6, 0.6)))
-        if rng.random() < self.augmentation.mute_probability:
+        if rng.random() < wish.equalise_probability:
+            stem = equalise(stem, self.detector.sample_rate, wish.equalise_db, rng)
+        if rng.random() < wish.mute_probability:
             length = stem.shape[1]
             first, last = np.sort(rng.integers(-length // 3, length + length // 3, size=2))
             stem[:, max(first, 0) : max(last, 0)] = 0.0
@@ -234,37 +193,6 @@ class ExampleSource:
         return silent
 
 
-def disturb_spectrum(
-    spectrum: Tensor, sample_rate: int, config: AugmentationConfig, rng: np.random.Generator
-) -> Tensor:
-    """A power spectrum ``(2, K, N)`` of mid and side as another copy of the music would have it."""
-    bins = spectrum.shape[1]
-    hz = torch.linspace(0.0, sample_rate / 2, bins)
-    if rng.random() < config.width_probability:
-        side_db = float(rng.uniform(-12.0, 6.0))
-        side = 0.0 if rng.random() < 1 / 3 else 10.0 ** (side_db / 10.0)
-        spectrum = spectrum * torch.tensor([1.0, side])[:, None, None]
-    if rng.random() < config.tone_probability:
-        octaves = torch.log2(hz.clamp(min=40.0) / 1000.0)
-        tilt, bend, phase = rng.uniform(-1.5, 1.5), rng.uniform(0.0, 4.0), rng.uniform(0, 2 * np.pi)
-        gain_db = tilt * octaves + bend * torch.sin(octaves + phase)
-        spectrum = spectrum * torch.pow(10.0, gain_db / 10.0)[:, None]
-    mean_power = spectrum.mean()
-    if rng.random() < config.holes_probability:
-        # An encoder drops what its neighbours mask: bins far below the mean of their band.
-        whole = bins // 32 * 32
-        bands = spectrum[:, :whole].unflatten(1, (-1, 32))
-        masked = bands.mean(dim=2, keepdim=True) * 10.0 ** (-rng.uniform(10.0, 25.0) / 10.0)
-        kept = torch.where(bands < masked, 0.0, bands).flatten(1, 2)
-        spectrum = torch.cat([kept, spectrum[:, whole:]], dim=1)
-    if rng.random() < config.noise_probability:
-        noise = float(mean_power) * 10.0 ** (-rng.uniform(20.0, 50.0) / 10.0)
-        spectrum = spectrum + noise
-    if rng.random() < config.lowpass_probability:
-        spectrum = spectrum * (hz < float(rng.uniform(10_000.0, 16_000.0)))[:, None]
-    return spectrum
-
-
 def _filter(audio: Tensor, disturb: Callable[[Tensor], Tensor], fft_samples: int) -> Tensor:
     """Audio ``(2, T)`` whose mid and side have the power spectrum changed, and their phases."""
     window = torch.hann_window(fft_samples)
@@ -283,17 +211,3 @@ def _sum(stems: list[NDArray[np.float32] | None], num_samples: int) -> NDArray[n
         if stem is not None:
             mixture += stem
     return mixture
-
-
-def _resample(audio: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
-    """Linear interpolation: its aliases, 30 dB down and more, are noise to a mel band."""
-    stretched: NDArray[np.float32] = torch.nn.functional.interpolate(
-        torch.from_numpy(audio)[None], size=round(audio.shape[1] / speed), mode="linear"
-    )[0].numpy()
-    return stretched
-
-
-def _tilt(audio: NDArray[np.float32], amount: float) -> NDArray[np.float32]:
-    """First-order emphasis: highs against lows by up to ``(1 + a) / (1 - a)`` either way."""
-    taps = np.array([1.0, amount], np.float32) / np.float32(1.0 + abs(amount))
-    return np.asarray(lfilter(taps, np.ones(1, np.float32), audio, axis=1), dtype=np.float32)

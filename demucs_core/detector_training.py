@@ -20,13 +20,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from demucs_core.activity import ActivityConfig
+from demucs_core.augmentation import AugmentationConfig
 from demucs_core.detector import SilenceDetector, detector_config
-from demucs_core.detector_examples import (
-    AugmentationConfig,
-    ExampleSource,
-    ReadAudio,
-    TrainingSong,
-)
+from demucs_core.detector_examples import ExampleSource, ReadAudio, TrainingSong
 
 STATE_VERSION = 1
 """Version of what `DetectorTrainer.state` gives."""
@@ -38,10 +34,11 @@ class DetectorTrainingConfig:
 
     steps: int = 6000
     """Optimiser steps."""
-    batch_size: int = 8
+    batch_size: int = 6
     """Examples a step."""
-    crop_s: float = 6.0
-    """Length of an example (seconds), rounded to frames."""
+    crop_s: float = 12.0
+    """Length of an example (seconds), rounded to frames: about what a detector hears of a song
+    before and after a frame."""
     learning_rate: float = 3e-3
     """Peak learning rate of AdamW: reached after a twentieth of the steps, then down to zero
     along a cosine."""

@@ -25,13 +25,13 @@ POWER_FLOOR_DB = -100.0
 class LogMelConfig:
     """The short-time Fourier transform and the mel bands over it."""
 
-    fft_samples: int = 2048
+    fft_samples: int = 4096
     """Length of the Hann window (samples)."""
     hop_samples: int = 1024
     """Distance of spectrum frames (samples)."""
-    num_mels: int = 128
-    """Mel bands. With 64, voices and lead instruments are told apart less well: at equal
-    precision, a fifth fewer silences of ``other`` were found on generated songs."""
+    num_mels: int = 192
+    """Mel bands. Vibrato and vowels, which tell voices from lead instruments, move partials by
+    less than a band where bands are wide."""
     low_hz: float = 30.0
     """Lower edge of the first band (Hz)."""
     high_hz: float = 16_000.0

@@ -15,11 +15,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-BLOCK_FRAMES = 64
+BLOCK_FRAMES = 128
 """Frames of a block: about as long as the crops of training."""
 
-CONTEXT_FRAMES = 32
-"""Frames on each side of a block that the net runs over before and after it: 3 seconds, as far
+CONTEXT_FRAMES = 64
+"""Frames on each side of a block that the net runs over before and after it: 6 seconds, as far
 as the dilated convolutions hear."""
 
 

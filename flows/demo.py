@@ -40,7 +40,7 @@ class DemoParameters(Options):
 
 
 DEMO_STAGES: dict[str, dict[str, Any]] = {
-    "fit_detector": {"steps": 600, "batch_size": 8, "learning_rate": 3e-3},
+    "fit_detector": {"steps": 600, "batch_size": 8, "crop_s": 6.0},
     "extract": {"target_precision": 0.9, "allow_insufficient_evidence": True},
     "train": {
         "channels": 16,

@@ -23,18 +23,17 @@ from demucs_core.calibration import ScoredSong, calibrate
 from demucs_core.calibration_result import Calibration
 from demucs_core.detector import SilenceDetector
 from demucs_core.detector_config import ARCHITECTURES, Architecture
-from demucs_core.extraction import extracted_frames
 from demucs_core.scoring import score_chunks
 from flows import registry
-from flows.calibration import PolicyOptions, calibrated
+from flows.calibration import calibrated
 from flows.configuration import UserError
 from flows.execution import dask_client
 from flows.extract import ExtractParameters, extract
 from flows.fit_detector import FitDetectorOptions, FitDetectorParameters, fit_detector
 from flows.ingest import IngestParameters, ingest
-from flows.labelled import MIXTURE, load_activity, load_songs
 from flows.parameters import RUNTIME, Options, StageParameters
 from flows.score import ScoreParameters, score, scores_fingerprint
+from flows.study_real_music import quality_on_real_music
 from flows.study_songs import StudySongs, write_study_songs
 from flows.truth import SourceQuality, extraction_quality, true_activity
 from storage.manifests import Manifests, Partition
@@ -62,11 +61,11 @@ class StudyDetectorParameters(Options):
     architectures: tuple[Architecture, ...] = Field(
         ARCHITECTURES, min_length=1, description="Detectors to compare."
     )
-    songs: int = Field(60, ge=1, description="Songs to fit on.")
-    calibration_songs: int = Field(60, ge=2, description="Songs to calibrate on.")
-    test_songs: int = Field(30, ge=1, description="Songs to test on.")
-    song_s: float = Field(40.0, ge=10, description="Length of a song in seconds.")
-    steps: int = Field(3000, ge=1, description="Optimiser steps of the log-mel detectors.")
+    songs: int = Field(200, ge=1, description="Songs to fit on.")
+    calibration_songs: int = Field(100, ge=2, description="Songs to calibrate on.")
+    test_songs: int = Field(60, ge=1, description="Songs to test on.")
+    song_s: float = Field(30.0, ge=10, description="Length of a song in seconds.")
+    steps: int = Field(2500, ge=1, description="Optimiser steps of the log-mel detectors.")
     waveform_steps: int = Field(
         200, ge=1, description="Steps of demucs-blstm, each of which takes ten times as long."
     )
@@ -211,7 +210,8 @@ def _study(
         ),
         realtime_factor=_realtime_factor(detector),
         stitching_error=_stitching_error(detector, manifests, workspace),
-        real=_on_real_music(manifests, detector, calibration, fit) if parameters.labelled_real
+        real=quality_on_real_music(manifests, REAL, detector, calibration.thresholds, fit.policy)
+        if parameters.labelled_real
         else None,
     )  # fmt: skip
 
@@ -273,35 +273,3 @@ def _stitching_error(
         )
         worst = max(worst, float(np.abs(whole - stitched).max()))
     return worst
-
-
-def _on_real_music(
-    manifests: Manifests,
-    detector: SilenceDetector,
-    calibration: Calibration,
-    options: PolicyOptions,
-) -> dict[str, SourceQuality]:
-    """What would be extracted of the mixtures of labelled real music, against their stems."""
-    stems = manifests.latest("stems", REAL)
-    read = CropReader(manifests.workspace.location)
-    quality = {source: SourceQuality() for source in SOURCES}
-    for split in ("train", "valid", "test"):
-        activity = load_activity(
-            manifests, Partition("activity", stems.corpus, stems.fingerprint), split
-        )
-        for song in load_songs(manifests, stems, split):
-            path = song.paths[MIXTURE]
-            probability = score_chunks(
-                detector,
-                lambda start, count, path=path: read(path, start, count),  # type: ignore[misc]
-                song.num_samples,
-            )
-            truth = activity[song.track_id]
-            found = extracted_frames(
-                probability, truth.mixture_level_db, calibration.thresholds, options.policy
-            )
-            for index, source in enumerate(SOURCES):
-                quality[source].judge(
-                    found[index], truth.active[index], truth.mixture_level_db, options.policy
-                )
-    return quality

@@ -39,6 +39,8 @@ from storage.workspace import Workspace
 
 LABELLED, MUSIC = "weak-length-labelled", "weak-length-music"
 VALIDATIONS, VALIDATION_CROPS = 4, 3
+LABELLED_ONLY, GROUPS = "labelled only", "masked, with groups"
+CONFIDENCE_WEIGHTING = 4.0
 
 
 class WeakLengthParameters(Options):
@@ -57,7 +59,7 @@ class WeakLengthParameters(Options):
     )
     unlabelled_songs: int = Field(40, ge=1, description="Songs without stems.")
     song_s: float = Field(60.0, ge=10, description="Length of a song in seconds.")
-    detector_steps: int = Field(500, ge=1, description="Optimiser steps of the detector.")
+    detector_steps: int = Field(600, ge=1, description="Optimiser steps of the detector.")
     target_precision: float = Field(
         0.9, gt=0, lt=1, description="Asked of the extraction, as far as the songs can promise it."
     )
@@ -66,7 +68,7 @@ class WeakLengthParameters(Options):
     )
     crop_s: float = Field(10.0, gt=0, description="Length of a training crop in seconds.")
     batch_size: int = Field(2, ge=1, description="Crops a step.")
-    steps: int = Field(600, ge=1, description="Optimiser steps of each training.")
+    steps: int = Field(400, ge=1, description="Optimiser steps of each training.")
     weak_share: float = Field(0.5, gt=0, le=1, description="Share of remixes in a batch.")
     channels: int = Field(8, ge=1, description="Channels of the model's first encoder block.")
     depth: int = Field(5, ge=1, le=12, description="Encoder blocks of the model.")
@@ -90,14 +92,13 @@ class Arm:
         name: what the study calls it.
         remix: fields of :class:`flows.remix.RemixOptions`; none for no remixes.
         train: fields of :class:`flows.train.TrainOptions`.
+        against: the way it is compared with.
     """
 
     name: str
     remix: Mapping[str, Any] | None
     train: Mapping[str, Any]
-
-
-LABELLED_ONLY = "labelled only"
+    against: str = LABELLED_ONLY
 
 
 def arms(crop_s: float) -> tuple[Arm, ...]:
@@ -107,7 +108,14 @@ def arms(crop_s: float) -> tuple[Arm, ...]:
         Arm(name=LABELLED_ONLY, remix=None, train={"weak_share": 0.0}),
         Arm(name="the paper's whole crops", remix=paper, train={"masked": False}),
         Arm(name="masked", remix={"one_source": True}, train={}),
-        Arm(name="masked, with groups", remix={}, train={}),
+        Arm(name=GROUPS, remix={}, train={}),
+        Arm(
+            name="groups, by confidence",
+            remix={},
+            train={"confidence_weighting": CONFIDENCE_WEIGHTING},
+            against=GROUPS,
+        ),
+        Arm(name="groups, matched", remix={"match": "tempo+key"}, train={}, against=GROUPS),
     )
 
 
@@ -224,7 +232,7 @@ def _extract(parameters: WeakLengthParameters, songs: Path, common: dict[str, An
                 "labelled": LABELLED,
                 "steps": parameters.detector_steps,
                 "batch_size": 8,
-                "learning_rate": 3e-3,
+                "crop_s": 6.0,
             }
         )
     ).fingerprint

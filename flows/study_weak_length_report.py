@@ -14,10 +14,11 @@ from demucs_core.extraction import ExtractionPolicy, Segment
 from flows.plots import METHOD_COLORS, SIZE_IN
 from flows.study_report import Row, StudyReport
 from flows.study_weak_length import (
-    LABELLED_ONLY,
+    CONFIDENCE_WEIGHTING,
     Training,
     WeakLengthFindings,
     WeakLengthParameters,
+    arms,
 )
 from flows.usable_minutes import FRAME_RATE, at_least, usable_minutes
 
@@ -188,13 +189,21 @@ def _sdr(
         "seeds, each with the same first weights for every way to train. The SDR is that of all "
         "validation crops together, at the last step, in dB."
     )
-    baseline = by_arm[LABELLED_ONLY]
-    report.table("sdr", [_sdr_row(arm, found, baseline) for arm, found in by_arm.items()])
+    baselines = {arm.name: arm.against for arm in arms(parameters.crop_s)}
+    report.table(
+        "sdr",
+        [
+            _sdr_row(arm, found, baselines[arm], by_arm[baselines[arm]])
+            for arm, found in by_arm.items()
+        ],
+    )
     report.text(
         "*The paper's whole crops*: segments as long as the crop, one source put in, the others "
         "known as a sum, no mask. *Masked*: the same with segments of any length. *With groups*: "
         "each source known to be silent is a target of its own, zeros or the stem put into it, and "
-        "several may get one."
+        "several may get one. *By confidence*: a remix weighs the detector's confidence in its "
+        f"silences to the power {CONFIDENCE_WEIGHTING:g}. *Matched*: stems whose tempo and key fit "
+        "the segment's."
     )
     report.text(
         "The spread is the largest difference between two seeds of the same way to train. "
@@ -218,7 +227,9 @@ def _sdr(
     )
 
 
-def _sdr_row(arm: str, found: Sequence[Training], baseline: Sequence[Training]) -> Row:
+def _sdr_row(
+    arm: str, found: Sequence[Training], against: str, baseline: Sequence[Training]
+) -> Row:
     means = _means(found)
     row: dict[str, str | int | float | None] = {"trained on": arm, "remixes": found[0].num_remixes}
     for index, source in enumerate(SOURCES):
@@ -227,7 +238,9 @@ def _sdr_row(arm: str, found: Sequence[Training], baseline: Sequence[Training]) 
     row["mean"] = float(np.mean(means)) if means else math.nan
     row["lowest seed"] = min(means, default=math.nan)
     row["highest seed"] = max(means, default=math.nan)
-    row["against labelled only"] = compare(means, _means(baseline)) if found is not baseline else ""
+    differs = found is not baseline
+    row["against"] = against if differs else ""
+    row["difference"] = compare(means, _means(baseline)) if differs else ""
     return row
 
 

@@ -6,24 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from demucs_core.augmentation import AugmentationConfig
 from demucs_core.detector_config import DetectorConfig
-from demucs_core.detector_examples import (
-    AugmentationConfig,
-    ExampleSource,
-    TrainingSong,
-    disturb_spectrum,
-)
+from demucs_core.detector_examples import ExampleSource, TrainingSong
 from demucs_core.log_mel import LogMel
+from tests.demucs_core.test_augmentation import PLAIN
 from tests.demucs_core.test_detector import SMALL
 
 HOP = 4096
-PLAIN = AugmentationConfig(
-    **{
-        name: 0.0
-        for name in vars(AugmentationConfig())
-        if name.endswith("_probability") or name in ("gain_db", "quieter_db")
-    }
-)
 
 
 def make_song(name, frames=60):
@@ -145,35 +135,6 @@ def test_each_augmentation_alone_keeps_examples_finite(name):
         assert torch.isfinite(features).all()
 
 
-def spectrum():
-    return torch.rand(2, 1025, 12, generator=torch.Generator().manual_seed(0)) + 0.01
-
-
-def disturb(name, seed=0):
-    config = AugmentationConfig(**vars(PLAIN) | {name: 1.0})
-    return disturb_spectrum(spectrum(), 44_100, config, np.random.default_rng(seed))
-
-
-def test_a_lowpass_leaves_nothing_above_16_khz_and_everything_below_10():
-    cut = disturb("lowpass_probability")
-    assert (cut[:, int(16_000 / 44_100 * 2048) + 1 :] == 0).all()
-    below = int(10_000 / 44_100 * 2048)
-    assert torch.equal(cut[:, :below], spectrum()[:, :below])
-
-
-def test_holes_empty_weak_bins_and_leave_the_others():
-    cut = disturb("holes_probability")
-    kept = cut > 0
-    assert torch.equal(cut[kept], spectrum()[kept])
-    assert 0 < (~kept).float().mean() < 0.2
-    assert spectrum()[~kept].max() < spectrum()[kept].max() / 5
-
-
-def test_width_leaves_mid_alone():
-    for seed in range(8):
-        assert torch.equal(disturb("width_probability", seed)[0], spectrum()[0])
-
-
 def test_songs_that_do_not_fit_are_refused_by_name():
     wrong = TrainingSong(
         track_id="three stems", stem_paths=("a", "b", "c"), num_samples=HOP, active=np.ones((3, 1))
@@ -182,12 +143,8 @@ def test_songs_that_do_not_fit_are_refused_by_name():
         source_of(PLAIN, songs=[wrong])
     with pytest.raises(ValueError, match="no labelled song"):
         source_of(PLAIN, songs=[])
-    with pytest.raises(ValueError, match="drop_probability"):
-        AugmentationConfig(drop_probability=1.5)
-    with pytest.raises(ValueError, match="max_speed"):
-        AugmentationConfig(max_speed=0.5)
 
 
 def test_the_default_detector_fits_the_examples():
     examples = ExampleSource(songs=SONGS, read=read, detector=DetectorConfig(), crop_frames=4)
-    assert examples.batch(1, 0, 0)[0].shape == (1, 2, 128, 16)
+    assert examples.batch(1, 0, 0)[0].shape == (1, 2, DetectorConfig().features.num_mels, 16)

@@ -1,0 +1,127 @@
+"""How training examples of the detector differ from the songs that they are cut from.
+
+Shapes: C channels, T samples of a crop, K spectrum bins, N spectrum frames.
+
+A user's music was recorded, mixed, mastered and encoded by others than the labelled songs were:
+what can be done to a copy of them here teaches the detector not to depend on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.signal import oaconvolve
+from torch import Tensor
+
+EQUALISER_TAPS = 512
+"""Length of the filter that changes an instrument's sound: 12 ms, of which one tap is dropped so
+that it is symmetric."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationConfig:
+    """How examples differ from the songs they come from; probabilities are of each example."""
+
+    remix_probability: float = 0.6
+    """Each source from another song and place, instead of one song as it is."""
+    drop_probability: float = 0.2
+    """Of each source: left out altogether."""
+    mute_probability: float = 0.25
+    """Of each source: left out for a part of the crop, so that it enters or leaves."""
+    gain_db: float = 8.0
+    """Largest gain of a source in a remix, up or down; half as much in a real mixture."""
+    equalise_probability: float = 0.4
+    """Of each source: other gains in every octave, so that it sounds like another instrument that
+    plays the same."""
+    equalise_db: float = 10.0
+    """Largest of those gains, up or down."""
+    speed_probability: float = 0.4
+    """Played faster or slower, so lower or higher (in a remix each source by itself)."""
+    max_speed: float = 1.35
+    """Largest factor of that, and its inverse: five semitones."""
+    quieter_db: float = 15.0
+    """How far below full scale the loudest sample may be put."""
+    lowpass_probability: float = 0.3
+    """Nothing above 10 to 16 kHz, as lossy encoders and lower sample rates leave it."""
+    holes_probability: float = 0.3
+    """Bins far below their neighbours emptied, as a lossy encoder at a low bit rate does."""
+    noise_probability: float = 0.2
+    """A floor of noise, 50 to 80 dB below the mixture."""
+    tone_probability: float = 0.4
+    """The mixture's spectrum tilted and bent, as another master of the song would be."""
+    width_probability: float = 0.3
+    """The side made weaker, stronger or (for a third of them) nothing: mono."""
+    band_mask_probability: float = 0.3
+    """A band of frequencies hidden, so that no decision hangs on one (SpecAugment)."""
+
+    def __post_init__(self) -> None:
+        """Refuse probabilities outside [0, 1]."""
+        for name, value in vars(self).items():
+            if name.endswith("_probability") and not 0 <= value <= 1:
+                raise ValueError(f"{name} is {value}: it must be in [0, 1]")
+        if not self.max_speed >= 1:
+            raise ValueError(f"max_speed is {self.max_speed}: it must be 1 or more")
+        if min(self.gain_db, self.quieter_db, self.equalise_db) < 0:
+            raise ValueError("gain_db, quieter_db and equalise_db must be 0 or more")
+
+
+def resample(audio: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
+    """Audio ``(C, T)`` played `speed` times as fast.
+
+    Linear interpolation: its aliases, 30 dB down and more, are noise to a mel band.
+    """
+    stretched: NDArray[np.float32] = torch.nn.functional.interpolate(
+        torch.from_numpy(audio)[None], size=round(audio.shape[1] / speed), mode="linear"
+    )[0].numpy()
+    return stretched
+
+
+def equalise(
+    audio: NDArray[np.float32], sample_rate: int, limit_db: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Audio ``(C, T)`` through a filter with a gain of its own in every octave.
+
+    Gains are drawn up to `limit_db` up or down, and lie on a line in between. The filter has linear
+    phase and no delay.
+    """
+    octaves_hz = 62.5 * 2.0 ** np.arange(9)
+    gains_db = rng.uniform(-limit_db, limit_db, len(octaves_hz))
+    bins_hz = np.fft.rfftfreq(EQUALISER_TAPS, 1.0 / sample_rate)
+    response_db = np.interp(np.log2(bins_hz.clip(1.0)), np.log2(octaves_hz), gains_db)
+    taps = np.roll(np.fft.irfft(10.0 ** (response_db / 20.0)), EQUALISER_TAPS // 2)[1:]
+    taps = (taps * np.hanning(len(taps))).astype(np.float32)
+    return np.asarray(oaconvolve(audio, taps[None], mode="same", axes=1), dtype=np.float32)
+
+
+def disturb_spectrum(
+    spectrum: Tensor, sample_rate: int, config: AugmentationConfig, rng: np.random.Generator
+) -> Tensor:
+    """A power spectrum ``(2, K, N)`` of mid and side as another copy of the music would have it."""
+    bins = spectrum.shape[1]
+    hz = torch.linspace(0.0, sample_rate / 2, bins)
+    if rng.random() < config.width_probability:
+        side_db = float(rng.uniform(-12.0, 6.0))
+        side = 0.0 if rng.random() < 1 / 3 else 10.0 ** (side_db / 10.0)
+        spectrum = spectrum * torch.tensor([1.0, side])[:, None, None]
+    if rng.random() < config.tone_probability:
+        octaves = torch.log2(hz.clamp(min=40.0) / 1000.0)
+        tilt, bend, phase = rng.uniform(-1.5, 1.5), rng.uniform(0.0, 4.0), rng.uniform(0, 2 * np.pi)
+        gain_db = tilt * octaves + bend * torch.sin(octaves + phase)
+        spectrum = spectrum * torch.pow(10.0, gain_db / 10.0)[:, None]
+    mean_power = spectrum.mean()
+    if rng.random() < config.holes_probability:
+        # An encoder drops what its neighbours mask: bins far below the mean of their band.
+        whole = bins // 32 * 32
+        bands = spectrum[:, :whole].unflatten(1, (-1, 32))
+        masked = bands.mean(dim=2, keepdim=True) * 10.0 ** (-rng.uniform(10.0, 25.0) / 10.0)
+        kept = torch.where(bands < masked, 0.0, bands).flatten(1, 2)
+        spectrum = torch.cat([kept, spectrum[:, whole:]], dim=1)
+    if rng.random() < config.noise_probability:
+        noise = float(mean_power) * 10.0 ** (-rng.uniform(20.0, 50.0) / 10.0)
+        spectrum = spectrum + noise
+    if rng.random() < config.lowpass_probability:
+        spectrum = spectrum * (hz < float(rng.uniform(10_000.0, 16_000.0)))[:, None]
+    return spectrum
