@@ -202,6 +202,8 @@ def _start_worker(state: ServiceState, home: Path, pool: str, location: str) -> 
         "SILENTMIX_WORKSPACE": location,
         # its log is for what goes wrong; the UI has the logs of the runs
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+        # after a crash Prefect runs a script of its own, whose folder would hide our `storage`
+        "PYTHONSAFEPATH": "1",
     }
     command = [
         sys.executable, "-m", "prefect", "worker", "start",
