@@ -10,10 +10,12 @@ import json
 import shutil
 import sys
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 IMAGES = Path(__file__).parent / "images"
 SIZE = {"width": 1280, "height": 860}
@@ -27,11 +29,7 @@ MAX_BYTES = 200_000
 def main(address: str) -> None:
     """Photograph the four pages in both themes."""
     IMAGES.mkdir(exist_ok=True)
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        raise SystemExit("no chromium on PATH; install Debian's package chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+    with chromium() as browser:
         for theme in ("light", "dark"):
             context = browser.new_context(viewport=SIZE, device_scale_factor=1)  # type: ignore[arg-type]
             context.add_init_script(f"localStorage['color-scheme'] = JSON.stringify('{theme}')")
@@ -45,7 +43,20 @@ def main(address: str) -> None:
                 page.wait_for_load_state("networkidle")
                 save(page, IMAGES / f"{name}-{theme}.png")
             context.close()
-        browser.close()
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The Chromium of this machine, without a window; the tests of the UI drive it too."""
+    program = shutil.which("chromium")
+    if program is None:
+        raise SystemExit("no chromium on PATH; install Debian's package chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
 
 
 def pages(address: str) -> dict[str, tuple[str, str, str]]:

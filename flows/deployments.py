@@ -85,6 +85,7 @@ def register(client: SyncPrefectClient, workspace: str) -> list[str]:
             parameters={FORM: _parameters(definition, schema, existing, workspace)},
             parameter_openapi_schema=schema,
             enforce_parameter_schema=True,
+            **_chosen(existing),
             schedules=_schedules(definition, existing),
         )
         changed.append(full_name)
@@ -140,6 +141,18 @@ def _parameters(
     known = schema["definitions"][reference]["properties"]
     kept = {name: value for name, value in chosen.items() if name in known}
     return {**definition["parameters"][FORM], **kept, "workspace": workspace}
+
+
+def _chosen(existing: DeploymentResponse | None) -> dict[str, Any]:
+    """How a deployment's runs are started and how many at once, where somebody chose that."""
+    if existing is None:
+        return {}
+    limit = existing.global_concurrency_limit
+    return {
+        "job_variables": existing.job_variables,
+        "concurrency_limit": limit.limit if limit is not None else None,
+        "concurrency_options": existing.concurrency_options,
+    }
 
 
 def _schedules(

@@ -114,7 +114,8 @@ def test_what_a_user_chose_outlives_a_new_version(
         f"/deployments/{found.id}",
         json={
             "version": "0.0.1", "parameters": {"parameters": chosen},
-            "enforce_parameter_schema": False,
+            "enforce_parameter_schema": False, "job_variables": {"env": {"PROXY": "here"}},
+            "concurrency_limit": 3,
         },
     )  # fmt: skip
     [switched_off] = client.read_automations_by_name("silentmix: score, then extract")
@@ -138,6 +139,9 @@ def test_what_a_user_chose_outlives_a_new_version(
             "workspace": str(service.root),
             "source": "/music",
         }
+        assert again.job_variables == {"env": {"PROXY": "here"}}
+        assert again.global_concurrency_limit is not None
+        assert again.global_concurrency_limit.limit == 3
         assert [each.active for each in again.schedules] == [True]
         again_off = client.read_automation(switched_off.id)
         assert again_off is not None
