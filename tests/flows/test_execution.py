@@ -124,6 +124,10 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
 def test_batches_fail_where_no_worker_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dask gives a worker up that is killed while it starts; without an end the run would wait."""
     monkeypatch.setattr(execution, "NO_WORKERS_S", 0.5)
+    nobodys: contextvars.ContextVar[distributed.Client | None] = contextvars.ContextVar(
+        "nobodys", default=None
+    )
+    monkeypatch.setattr(execution, "_shared", nobodys)  # a cluster of its own
 
     @flow
     def work() -> None:
