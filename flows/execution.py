@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
+import dask
 import distributed
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -23,6 +24,9 @@ from flows.progress import StageProgress
 
 MAX_TASK_RUNS = 100
 CONNECT_TIMEOUT_S = 20
+NO_WORKERS_S = 120
+"""How long batches wait for a local worker that was killed, and that Dask failed to start again."""
+
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -60,6 +64,7 @@ def dask_client(
         return
     workers = 1 if in_process else parameters.num_workers
     with (
+        dask.config.set({"distributed.scheduler.no-workers-timeout": NO_WORKERS_S}),
         distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,

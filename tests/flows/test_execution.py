@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from prefect import flow
 from prefect.runtime import task_run
 
+from flows import execution
 from flows.configuration import UserError
 from flows.execution import MAX_TASK_RUNS, dask_client, pending_batches, run_batches
 from flows.parameters import StageParameters
@@ -118,3 +119,22 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(UserError, match="no Dask scheduler answers"):
         contextvars.Context().run(connect)  # where no client is shared
+
+
+def test_batches_fail_where_no_worker_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask gives a worker up that is killed while it starts; without an end the run would wait."""
+    monkeypatch.setattr(execution, "NO_WORKERS_S", 0.5)
+    nobodys: contextvars.ContextVar[distributed.Client | None] = contextvars.ContextVar(
+        "nobodys", default=None
+    )
+    monkeypatch.setattr(execution, "_shared", nobodys)  # a cluster of its own
+
+    @flow
+    def work() -> None:
+        with dask_client(StageParameters(workers=1)) as local, progress("lost", 1) as bar:
+            local.cluster.scale(0)
+            local.cluster.sync(local.cluster._correct_state)
+            list(run_batches(local, abs, [-1], bar))
+
+    with pytest.raises(distributed.scheduler.NoWorkerError):
+        work()
