@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -25,6 +26,7 @@ from flows.usable_minutes import FRAME_RATE, at_least, usable_minutes
 CROPS_S = (2, 5, 10)
 CURVE_CROPS_S = np.arange(1.0, 20.5, 0.5)
 AIM, AIM_CROP_S = 5, 10
+LABEL_WIDTH = 11
 EXTRACTED, TRUE = "extracted", "true silences"
 
 
@@ -185,9 +187,9 @@ def _sdr(
     report.text(
         f"Demucs with {parameters.channels} channels and {parameters.depth} blocks, "
         f"{parameters.steps} steps of {parameters.batch_size} crops of {parameters.crop_s:g} s, "
-        f"{parameters.weak_share:.0%} of them remixes where there are any; {parameters.seeds} "
-        "seeds, each with the same first weights for every way to train. The SDR is that of all "
-        "validation crops together, at the last step, in dB."
+        f"{parameters.weak_share:.0%} of them remixes where there are any; "
+        f"{parameters.seeds} seed{'s' * (parameters.seeds > 1)}, each with the same first weights "
+        "for every way to train. The SDR is that of all validation crops together, at the last step, in dB."
     )
     baselines = {arm.name: arm.against for arm in arms(parameters.crop_s)}
     report.table(
@@ -282,7 +284,7 @@ def _sdr_figure(by_arm: Mapping[str, Sequence[Training]]) -> Figure:
             last.plot(place, np.mean(means), "_", color=color, markersize=22, markeredgewidth=2)
     curves.set(xlabel="step", ylabel="mean validation SDR (dB)")
     curves.legend(frameon=False, fontsize="small")
-    last.set_xticks(range(len(by_arm)), [arm.replace(", ", ",\n") for arm in by_arm], fontsize=7)
+    last.set_xticks(range(len(by_arm)), [fill(arm, LABEL_WIDTH) for arm in by_arm], fontsize=6)
     last.set_title("last step: each seed, and their mean", fontsize="small")
     for axes in (curves, last):
         axes.spines[["top", "right"]].set_visible(False)
