@@ -189,7 +189,8 @@ def _sdr(
         f"{parameters.steps} steps of {parameters.batch_size} crops of {parameters.crop_s:g} s, "
         f"{parameters.weak_share:.0%} of them remixes where there are any; "
         f"{parameters.seeds} seed{'s' * (parameters.seeds > 1)}, each with the same first weights "
-        "for every way to train. The SDR is that of all validation crops together, at the last step, in dB."
+        "for every way to train. The SDR is that of all validation crops together, at the last "
+        "step, in dB."
     )
     baselines = {arm.name: arm.against for arm in arms(parameters.crop_s)}
     report.table(
