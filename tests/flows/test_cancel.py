@@ -21,6 +21,9 @@ from tests.flows.conftest import Corpus, Finished, content
 from tests.flows.test_resume import POLL_S, TIMEOUT_S
 
 
+MANY_STEPS = 10_000_000
+
+
 def test_an_interrupt_waits_for_the_end_of_a_step() -> None:
     steps: list[str] = []
 
@@ -30,6 +33,7 @@ def test_an_interrupt_waits_for_the_end_of_a_step() -> None:
             if len(steps) == 3:
                 os.kill(os.getpid(), signal.SIGINT)
             steps.append("ended")
+            assert len(steps) < MANY_STEPS, "the interrupt went unheard"
         steps.append("saved")
 
     with pytest.raises(KeyboardInterrupt):
