@@ -20,7 +20,6 @@ from storage.workspace import Workspace
 from tests.flows.conftest import Corpus, Finished, content
 from tests.flows.test_resume import POLL_S, TIMEOUT_S
 
-
 MANY_STEPS = 10_000_000
 
 
