@@ -1,4 +1,4 @@
-"""Speed of scoring, from files to manifest: ``python -m benchmarks.score [--minutes 120]``.
+"""Speed of scoring, from files to manifest: ``python -m benchmarks.score [--minutes 128]``.
 
 Tracks of generated songs, joined to four minutes each and made different by their gains, are
 written and ingested; then the real stage ``score`` runs on them with its Dask workers and its
@@ -120,7 +120,7 @@ def _stage_seconds(root: Path, architecture: Architecture, workers: int, device:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Scoring: the whole stage, and the forward pass")
-    parser.add_argument("--minutes", type=float, default=120, help="of music to score")
+    parser.add_argument("--minutes", type=float, default=128, help="of music to score")
     parser.add_argument("--forward-s", type=float, default=60, help="of music for a forward pass")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: one a core")
     parser.add_argument(
