@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from flows.server import WorkspaceServer, configure_prefect
+from flows.running.server import WorkspaceServer, configure_prefect
 
 
 def digest_tracks(batch: Sequence[int]) -> list[str]:
@@ -30,10 +30,10 @@ def stage(folder: str, tracks: int, batch_size: int, workers: int) -> float:
     # not before the settings are in place
     from prefect import flow
 
-    from flows.execution import dask_client, pending_batches, run_batches
-    from flows.parameters import StageParameters
-    from flows.progress import progress
-    from flows.stage import stage_run
+    from flows.running.execution import dask_client, pending_batches, run_batches
+    from flows.running.parameters import StageParameters
+    from flows.running.progress import progress
+    from flows.running.stage import stage_run
     from storage.workspace import Workspace
 
     parameters = StageParameters(workspace=folder, workers=workers)

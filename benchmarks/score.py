@@ -97,8 +97,8 @@ def _forward_factor(detector: SilenceDetector, audio: Audio, device: str, rounds
 
 def _stage_seconds(root: Path, architecture: Architecture, workers: int, device: str) -> float:
     """Ingest the tracks, then time the stage."""
-    from flows import registry
     from flows.ingest import IngestParameters, ingest
+    from flows.running import registry
     from flows.score import ScoreParameters, score
     from storage.workspace import Workspace
 
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
 
-    from flows.server import WorkspaceServer, configure_prefect
+    from flows.running.server import WorkspaceServer, configure_prefect
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory() as name:

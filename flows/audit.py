@@ -20,14 +20,14 @@ from pydantic import Field, create_model
 
 from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.audit import draw, strata_of
-from flows.artifacts import Report
-from flows.audit_result import summarise
-from flows.configuration import UserError
-from flows.execution import pending_batches
-from flows.heard import any_of
-from flows.parameters import RUNTIME, CorpusName, StageParameters
-from flows.sql import connect
-from flows.stage import StageResult, StageRun, stage_run
+from flows.provenance.heard import any_of
+from flows.reports.artifacts import Report
+from flows.running.configuration import UserError
+from flows.running.execution import pending_batches
+from flows.running.parameters import RUNTIME, CorpusName, StageParameters
+from flows.running.sql import connect
+from flows.running.stage import StageResult, StageRun, stage_run
+from flows.steps.audit_result import summarise
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
 from storage.reading import CropReader

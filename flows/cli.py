@@ -7,9 +7,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from flows.configuration import UserError, load_config
-from flows.server import WorkspaceServer, configure_prefect
-from flows.service_state import service_home, standing_server
+from flows.running.configuration import UserError, load_config
+from flows.running.server import WorkspaceServer, configure_prefect
+from flows.service.state import service_home, standing_server
 from storage.workspace import Workspace, WorkspaceError
 
 DEFAULT_WORKSPACE = "workspace"
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         before_flow = _prepare(arguments)
     except (UserError, WorkspaceError) as error:
         return _complain(error)
-    from flows import commands  # while the server starts
+    from flows.commands import app as commands  # while the server starts
 
     # a server that went down is reported once, below, and not for every line of log
     logging.raiseExceptions = False
@@ -91,7 +91,7 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
 
 
 def _run_service(arguments: list[str]) -> int:
-    from flows import service_commands
+    from flows.commands import service_commands
 
     try:
         return service_commands.run(arguments)

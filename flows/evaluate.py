@@ -1,7 +1,7 @@
 """Stage 7: separate the test songs, score them with BSSEval v4 → ``evaluations``, museval JSON.
 
 Each model has its own partition of ``evaluations`` and its own row in ``runs``; then all of them
-are compared (:mod:`flows.comparison`).
+are compared (:mod:`flows.reports.comparison`).
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.bsseval import bss_eval, song_sdr
 from demucs_core.scorable import why_not_scorable
 from demucs_core.separation import separate
-from flows import registry
-from flows.comparison import compare
-from flows.comparison_summary import ComparisonSummary
-from flows.execution import dask_client, pending_batches, run_batches
-from flows.labelled import MIXTURE, Song, load_songs, require_songs
-from flows.methods import (
+from flows.reports.comparison import compare
+from flows.reports.comparison_summary import ComparisonSummary
+from flows.reports.paper_table import paper_table
+from flows.running import registry
+from flows.running.execution import dask_client, pending_batches, run_batches
+from flows.running.parameters import RUNTIME, CorpusName, Device, Options, StageParameters
+from flows.running.progress import progress
+from flows.running.stage import StageResult, StageRun, stage_run
+from flows.steps.labelled import MIXTURE, Song, load_songs, require_songs
+from flows.steps.methods import (
     choose_models,
     choose_reference,
     evaluated_model,
     published_methods,
 )
-from flows.paper_table import paper_table
-from flows.parameters import RUNTIME, CorpusName, Device, Options, StageParameters
-from flows.progress import progress
-from flows.stage import StageResult, StageRun, stage_run
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
 from storage.museval_folder import frame_median, result_path

@@ -14,19 +14,19 @@ from pydantic import Field
 
 from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.extraction import ExtractionPolicy, Segment, extract_segments, keep_sure
-from flows import registry
-from flows.audit_result import least_scores
-from flows.calibration import PolicyOptions, calibrated
-from flows.execution import dask_client, run_batches
-from flows.file_names import file_names
-from flows.markdown import plain
-from flows.nearest_policy import why_nothing
-from flows.parameters import CorpusName, StageParameters
-from flows.plots import bars
-from flows.progress import progress
+from flows.reports.file_names import file_names
+from flows.reports.markdown import plain
+from flows.reports.plots import bars
+from flows.reports.silent_minutes import silent_minutes
+from flows.running import registry
+from flows.running.execution import dask_client, run_batches
+from flows.running.parameters import CorpusName, StageParameters
+from flows.running.progress import progress
+from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score import scores_fingerprint
-from flows.silent_minutes import silent_minutes
-from flows.stage import StageResult, StageRun, stage_run
+from flows.steps.audit_result import least_scores
+from flows.steps.calibration import PolicyOptions, calibrated
+from flows.steps.nearest_policy import why_nothing
 from storage.fingerprint import fingerprint, short_hash
 from storage.manifests import Manifests, Partition, RowGroup
 from storage.reading import CropReader

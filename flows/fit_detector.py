@@ -16,19 +16,19 @@ from demucs_core.detector import build_detector, detector_config
 from demucs_core.detector_config import Architecture, DetectorConfig
 from demucs_core.detector_examples import TrainingSong
 from demucs_core.detector_training import DetectorStep, DetectorTrainer, DetectorTrainingConfig
-from flows import registry
-from flows.calibration import PolicyOptions, calibrated, calibration_path, require_evidence
-from flows.execution import dask_client, pending_batches, run_batches
-from flows.heard import write_heard
-from flows.interruption import interruptible
-from flows.labelled import MIXTURE, Song, load_activity, load_songs, require_songs
-from flows.live_plot import live_plot
-from flows.loss_plots import detector_figure
-from flows.parameters import CorpusName, Device, Options, StageParameters
-from flows.plots import precision_recall, reliability
-from flows.progress import progress
+from flows.provenance.heard import write_heard
+from flows.reports.live_plot import live_plot
+from flows.reports.loss_plots import detector_figure
+from flows.reports.plots import precision_recall, reliability
+from flows.running import registry
+from flows.running.execution import dask_client, pending_batches, run_batches
+from flows.running.interruption import interruptible
+from flows.running.parameters import CorpusName, Device, Options, StageParameters
+from flows.running.progress import progress
+from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score import ScoreBatch, score_batch, scores_fingerprint
-from flows.stage import StageResult, StageRun, stage_run
+from flows.steps.calibration import PolicyOptions, calibrated, calibration_path, require_evidence
+from flows.steps.labelled import MIXTURE, Song, load_activity, load_songs, require_songs
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
 from storage.reading import CropReader

@@ -19,11 +19,11 @@ from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.calibration_result import Calibration
 from demucs_core.extraction import ExtractionPolicy
 from demucs_core.yields import YieldForecast, forecast_yield
-from flows import registry
-from flows.calibration import PolicyOptions, calibrated
-from flows.configuration import UserError
+from flows.running import registry
+from flows.running.configuration import UserError
+from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score import ScoreParameters, scorable_tracks, score_tracks, scores_fingerprint
-from flows.stage import StageResult, StageRun, stage_run
+from flows.steps.calibration import PolicyOptions, calibrated
 from flows.yields import Yields, track_yield
 from storage.fingerprint import short_hash
 from storage.manifests import Manifests, Partition

@@ -10,13 +10,13 @@ from pydantic import Field
 
 from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.activity import ActivityConfig
-from flows.execution import dask_client, pending_batches, run_batches
-from flows.ingest_report import report_songs, report_tracks
-from flows.ingest_stems import StemBatch, commit_songs, ingest_songs, song_item
-from flows.ingest_tracks import TrackBatch, TrackCommitter, file_item, ingest_files
-from flows.parameters import RUNTIME, BatchSize, CorpusName, Options, StageParameters
-from flows.progress import progress
-from flows.stage import StageResult, StageRun, stage_run
+from flows.reports.ingest_report import report_songs, report_tracks
+from flows.running.execution import dask_client, pending_batches, run_batches
+from flows.running.parameters import RUNTIME, BatchSize, CorpusName, Options, StageParameters
+from flows.running.progress import progress
+from flows.running.stage import StageResult, StageRun, stage_run
+from flows.steps.ingest_stems import StemBatch, commit_songs, ingest_songs, song_item
+from flows.steps.ingest_tracks import TrackBatch, TrackCommitter, file_item, ingest_files
 from storage.discovery import find_audio
 from storage.fingerprint import fingerprint
 from storage.labelled import find_songs

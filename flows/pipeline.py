@@ -10,19 +10,19 @@ from cyclopts import Parameter
 from prefect import flow, tags
 from pydantic import Field
 
-from flows import registry
-from flows.announcements import TAG
-from flows.calibration import PolicyOptions
-from flows.configuration import UserError
 from flows.evaluate import EvaluateOptions, EvaluateParameters, evaluate
-from flows.execution import dask_client
 from flows.extract import ExtractParameters, extract
 from flows.fit_detector import FitDetectorOptions, FitDetectorParameters, fit_detector
 from flows.ingest import IngestOptions, IngestParameters, ingest
-from flows.parameters import CorpusName, StageParameters
 from flows.remix import RemixOptions, RemixParameters, remix
+from flows.running import registry
+from flows.running.announcements import TAG
+from flows.running.configuration import UserError
+from flows.running.execution import dask_client
+from flows.running.parameters import CorpusName, StageParameters
+from flows.running.stage import StageResult, run_stage
 from flows.score import ScoreOptions, ScoreParameters, score
-from flows.stage import StageResult, run_stage
+from flows.steps.calibration import PolicyOptions
 from flows.train import TrainOptions, TrainParameters, train
 from storage.manifests import ManifestError
 from storage.workspace import Workspace, WorkspaceError

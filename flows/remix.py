@@ -14,13 +14,13 @@ from demucs_core import SOURCES
 from demucs_core.matching import Fit, Match, misfit
 from demucs_core.remixing import Recipe, RemixConfig, SilentSegment, draw_recipes
 from demucs_core.stem_pool import LabelledSong, StemPool
-from flows.execution import dask_client, run_batches
-from flows.labelled import MIXTURE, Song, load_activity, load_songs, require_songs
-from flows.parameters import CorpusName, Options, StageParameters
-from flows.progress import progress
-from flows.remix_report import report_remixes
-from flows.stage import StageResult, stage_run
-from flows.tempos import Listening, find_tempos, load_tempos, require_librosa, tempos_of
+from flows.reports.remix_report import report_remixes
+from flows.running.execution import dask_client, run_batches
+from flows.running.parameters import CorpusName, Options, StageParameters
+from flows.running.progress import progress
+from flows.running.stage import StageResult, stage_run
+from flows.steps.labelled import MIXTURE, Song, load_activity, load_songs, require_songs
+from flows.steps.tempos import Listening, find_tempos, load_tempos, require_librosa, tempos_of
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition, RowGroup
 from storage.workspace import Workspace

@@ -15,14 +15,14 @@ from pydantic import Field
 from demucs_core import SOURCES
 from demucs_core.activity import stream_level_db
 from demucs_core.scoring import DEFAULT_CHUNK_FRAMES, score_chunks
-from flows import registry
-from flows.calibration import fitted_calibration
-from flows.execution import dask_client, pending_batches, run_batches
-from flows.labelled import songs_kept_for_test
-from flows.parameters import BatchSize, CorpusName, Device, Options, StageParameters
-from flows.progress import progress
-from flows.score_report import report_scores
-from flows.stage import StageResult, StageRun, stage_run
+from flows.reports.score_report import report_scores
+from flows.running import registry
+from flows.running.execution import dask_client, pending_batches, run_batches
+from flows.running.parameters import BatchSize, CorpusName, Device, Options, StageParameters
+from flows.running.progress import progress
+from flows.running.stage import StageResult, StageRun, stage_run
+from flows.steps.calibration import fitted_calibration
+from flows.steps.labelled import songs_kept_for_test
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
 from storage.reading import CropReader

@@ -16,17 +16,17 @@ from demucs_core.example_stream import ExampleStream
 from demucs_core.examples import Augmentation, validation_crops
 from demucs_core.models import SeparationModel, build_model, config_of
 from demucs_core.training import StepReport, Trainer, TrainingConfig
-from flows import registry
-from flows.configuration import UserError
-from flows.heard import write_heard
-from flows.interruption import interruptible
-from flows.labelled import load_songs, require_songs
-from flows.live_plot import live_plot
-from flows.loss_plots import training_figure
-from flows.parameters import RUNTIME, CorpusName, Device, Options, StageParameters
-from flows.progress import progress
-from flows.recipes import load_recipes
-from flows.stage import StageResult, StageRun, stage_run
+from flows.provenance.heard import write_heard
+from flows.reports.live_plot import live_plot
+from flows.reports.loss_plots import training_figure
+from flows.running import registry
+from flows.running.configuration import UserError
+from flows.running.interruption import interruptible
+from flows.running.parameters import RUNTIME, CorpusName, Device, Options, StageParameters
+from flows.running.progress import progress
+from flows.running.stage import StageResult, StageRun, stage_run
+from flows.steps.labelled import load_songs, require_songs
+from flows.steps.recipes import load_recipes
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
 from storage.reading import CropReader

@@ -18,13 +18,13 @@ from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.calibration_result import Calibration, SourceCalibration
 from demucs_core.extraction import ExtractionPolicy, threshold_log_odds
 from demucs_core.yields import yield_table
-from flows import registry
-from flows.calibration import PolicyOptions, calibrated
-from flows.configuration import UserError
-from flows.execution import dask_client, run_batches
-from flows.parameters import CorpusName, WorkParameters
-from flows.progress import progress
+from flows.running import registry
+from flows.running.configuration import UserError
+from flows.running.execution import dask_client, run_batches
+from flows.running.parameters import CorpusName, WorkParameters
+from flows.running.progress import progress
 from flows.score import scores_fingerprint
+from flows.steps.calibration import PolicyOptions, calibrated
 from storage.manifests import Manifests, RowGroup
 from storage.workspace import Workspace
 

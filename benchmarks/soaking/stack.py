@@ -19,8 +19,9 @@ from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore
 from prefect.states import Scheduled
 
-from flows import automations, registration, service
-from flows.deployments import FORM
+from flows.service import automations, registration
+from flows.service import lifecycle as service
+from flows.service.deployments import FORM
 
 PAGE = 200  # what the server lists at once
 POLL_S = 0.5

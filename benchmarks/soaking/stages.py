@@ -57,7 +57,7 @@ def _in_process(
 def _with_server(
     work: Callable[[Path, Music], None], root: Path, music: Music, address: str
 ) -> None:
-    from flows.server import WorkspaceServer, configure_prefect
+    from flows.running.server import WorkspaceServer, configure_prefect
 
     forget_settings()
     configure_prefect(str(root), os.environ)
@@ -80,10 +80,10 @@ def _fit_detector(root: Path, music: Music) -> None:
 
 
 def _run_stages(root: Path, music: Music) -> None:
-    from flows.execution import dask_client
     from flows.extract import ExtractParameters, extract
     from flows.ingest import IngestParameters, ingest
-    from flows.parameters import WorkParameters
+    from flows.running.execution import dask_client
+    from flows.running.parameters import WorkParameters
     from flows.score import ScoreParameters, score
 
     with dask_client(WorkParameters(workspace=str(root), workers=1)):

@@ -14,7 +14,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from demucs_core import SAMPLE_RATE, SOURCES
 from flows.pipeline import PipelineParameters, pipeline
-from flows.stage import StageResult
+from flows.running.stage import StageResult
 from storage.manifests import Manifests, Partition
 from storage.schemas import TABLES
 from storage.workspace import Workspace

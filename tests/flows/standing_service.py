@@ -18,8 +18,8 @@ from unittest import mock
 
 import psutil
 
-from flows.service import up
-from flows.service_state import ServiceState
+from flows.service.lifecycle import up
+from flows.service.state import ServiceState
 
 POLL_S = 0.2
 TIMEOUT_S = 300

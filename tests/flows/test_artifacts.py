@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from prefect import flow
 
 from demucs_core import SAMPLE_RATE
-from flows.artifacts import MAX_ARTIFACT_BYTES, PLAYER_S, Report
+from flows.reports.artifacts import MAX_ARTIFACT_BYTES, PLAYER_S, Report
 from storage.workspace import Workspace
 from tests.flows.pages import artifacts
 

@@ -21,12 +21,12 @@ from prefect.states import StateType
 from demucs_core import SOURCES
 from flows import audit as audit_module
 from flows.audit import Answer, AuditParameters, Clip, audit, write_answers
-from flows.audit_files import ANSWERS, export_audit, import_answers
-from flows.configuration import UserError
-from flows.execution import dask_client
+from flows.commands.audit_files import ANSWERS, export_audit, import_answers
 from flows.extract import ExtractParameters, extract
-from flows.parameters import StageParameters
-from flows.stage import StageRun
+from flows.running.configuration import UserError
+from flows.running.execution import dask_client
+from flows.running.parameters import StageParameters
+from flows.running.stage import StageRun
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import SETTINGS, Finished, play

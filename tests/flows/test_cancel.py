@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.interruption import interruptible
+from flows.running.interruption import interruptible
 from storage.manifests import Manifests
 from storage.weights import load_tensors
 from storage.workspace import Workspace

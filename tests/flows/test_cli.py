@@ -9,9 +9,10 @@ import pytest
 import yaml
 from rich.console import Console
 
-from flows import cli, commands
-from flows.commands import STAGE_FLOWS
-from flows.demo import DemoParameters
+from flows import cli
+from flows.commands import app as commands
+from flows.commands.app import STAGE_FLOWS
+from flows.commands.demo import DemoParameters
 from flows.pipeline import PipelineParameters
 from storage.workspace import FORMAT, MARKER, Workspace
 from tests.flows.conftest import Corpus, Finished, play, write

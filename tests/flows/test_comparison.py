@@ -20,14 +20,14 @@ from rich.console import Console
 
 from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.models import build_model, config_of
-from flows import registry
-from flows.artifacts import MAX_ARTIFACT_BYTES
-from flows.comparison_summary import print_comparison
-from flows.configuration import UserError
 from flows.evaluate import EvaluateParameters, Evaluation, evaluate
-from flows.execution import dask_client
 from flows.ingest import IngestParameters, ingest
-from flows.parameters import StageParameters
+from flows.reports.artifacts import MAX_ARTIFACT_BYTES
+from flows.reports.comparison_summary import print_comparison
+from flows.running import registry
+from flows.running.configuration import UserError
+from flows.running.execution import dask_client
+from flows.running.parameters import StageParameters
 from storage.ffmpeg import put_ffmpeg_on_path
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from flows.announcements import TAG
 from flows.audit import AuditParameters, audit
-from flows.commands import STAGE_FLOWS
-from flows.deployments import FORM, POOLS, definitions, load_flow
+from flows.commands.app import STAGE_FLOWS
 from flows.forecast import ForecastParameters, forecast
-from flows.parameters import UNITS, Options, StageParameters
 from flows.pipeline import PipelineParameters, pipeline
+from flows.running.announcements import TAG
+from flows.running.parameters import UNITS, Options, StageParameters
+from flows.service.deployments import FORM, POOLS, definitions, load_flow
 from flows.yields import YieldsParameters, yields
 
 DEFINITIONS = definitions()

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from flows import cli, doctor, service, service_commands
-from flows.doctor import Finding, examine
-from flows.processes import OwnProcess
-from flows.service_state import STATE_FILE, ServiceState
+from flows import cli
+from flows.commands import service_commands
+from flows.service import doctor
+from flows.service import lifecycle as service
+from flows.service.doctor import Finding, examine
+from flows.service.processes import OwnProcess
+from flows.service.state import STATE_FILE, ServiceState
 from storage.workspace import Workspace
 
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from prefect import flow
 from prefect.runtime import task_run
 
-from flows import execution
-from flows.configuration import UserError
-from flows.execution import MAX_TASK_RUNS, dask_client, pending_batches, run_batches
-from flows.parameters import StageParameters
-from flows.progress import progress
+from flows.running import execution
+from flows.running.configuration import UserError
+from flows.running.execution import MAX_TASK_RUNS, dask_client, pending_batches, run_batches
+from flows.running.parameters import StageParameters
+from flows.running.progress import progress
 
 MAX_RETRIES = 2
 names = st.lists(st.text(alphabet="abcdef", min_size=1, max_size=3), unique=True, max_size=20)
@@ -110,7 +110,7 @@ def test_what_is_done_is_not_done_again_with_what_failed(
 
 
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.execution.CONNECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("flows.running.execution.CONNECT_TIMEOUT_S", 0.2)
     parameters = StageParameters(dask_address="tcp://127.0.0.1:1")
 
     def connect() -> None:

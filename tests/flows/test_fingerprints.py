@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 import pytest
 
 from flows import fit_detector, remix, train
-from flows.execution import dask_client
 from flows.fit_detector import FitDetectorParameters
 from flows.ingest import IngestParameters, ingest
-from flows.parameters import StageParameters
 from flows.remix import RemixParameters
+from flows.running.execution import dask_client
+from flows.running.parameters import StageParameters
 from flows.train import TrainParameters
 from storage.manifests import Manifests, Partition
 from storage.workspace import Workspace

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from flows import registry
-from flows.configuration import UserError
-from flows.execution import dask_client
-from flows.forget import forget
 from flows.ingest import IngestParameters, ingest
-from flows.lineage import lineage
-from flows.parameters import StageParameters
+from flows.provenance.forget import forget
+from flows.provenance.lineage import lineage
+from flows.running import registry
+from flows.running.configuration import UserError
+from flows.running.execution import dask_client
+from flows.running.parameters import StageParameters
 from storage.manifests import Manifests
 from storage.schemas import TABLES
 from storage.workspace import Workspace

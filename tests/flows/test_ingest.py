@@ -13,12 +13,12 @@ import soundfile
 from prefect import flow
 
 from flows import ingest as ingest_module
-from flows.execution import dask_client
 from flows.ingest import IngestParameters, ingest
-from flows.ingest_tracks import Outcome, TrackBatch, ingest_files
-from flows.parameters import StageParameters
+from flows.running.execution import dask_client
+from flows.running.parameters import StageParameters
+from flows.running.stage import StageResult, stage_run
 from flows.score import _reject_leaked, scorable_tracks
-from flows.stage import StageResult, stage_run
+from flows.steps.ingest_tracks import Outcome, TrackBatch, ingest_files
 from storage.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import play, write

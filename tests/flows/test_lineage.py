@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from flows import registry
-from flows.configuration import UserError
-from flows.lineage import Lineage, lineage
+from flows.provenance.lineage import Lineage, lineage
+from flows.running import registry
+from flows.running.configuration import UserError
 from storage.manifests import Partition
 from tests.flows.conftest import Finished
 

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from prefect import flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import live_plot as module
-from flows.live_plot import live_plot
+from flows.reports import live_plot as module
+from flows.reports.live_plot import live_plot
 from tests.flows.pages import artifacts
 
 

@@ -6,9 +6,9 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError
 
-from flows.commands import STAGE_FLOWS
-from flows.configuration import UserError, load_config, stage_section
-from flows.parameters import RUNTIME, CorpusName, Device, StageParameters, describe
+from flows.commands.app import STAGE_FLOWS
+from flows.running.configuration import UserError, load_config, stage_section
+from flows.running.parameters import RUNTIME, CorpusName, Device, StageParameters, describe
 
 
 class Parameters(StageParameters):

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from demucs_core import SOURCES
-from flows import registry
-from flows.calibration import calibrated, require_evidence
-from flows.configuration import UserError
 from flows.extract import ExtractBatch, ExtractParameters, extract, extract_batch
 from flows.ingest import IngestParameters, ingest
 from flows.pipeline import STAGES, PipelineParameters, pipeline
+from flows.running import registry
+from flows.running.configuration import UserError
 from flows.score import ScoreBatch, ScoreParameters, score, score_batch
+from flows.steps.calibration import calibrated, require_evidence
 from storage.manifests import Manifests, Partition
 from storage.reading import CropReader
 from storage.weights import load_tensors, save_tensors

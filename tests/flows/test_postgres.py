@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from prefect.client.schemas.sorting import FlowRunSort
 
-from flows import registration
+from flows.service import registration
 from tests.flows.conftest import play, write
 from tests.flows.standing_service import free_port, standing
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from prefect import flow
 
-from flows import progress as module
-from flows.progress import progress
+from flows.running import progress as module
+from flows.running.progress import progress
 from tests.flows.pages import artifacts
 
 

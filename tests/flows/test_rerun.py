@@ -10,15 +10,15 @@ import pytest
 from prefect import Flow
 
 from flows import cli
-from flows.configuration import UserError
-from flows.execution import dask_client
 from flows.extract import ExtractParameters, extract
 from flows.ingest import IngestParameters, ingest
-from flows.parameters import StageParameters
 from flows.pipeline import STAGES, PipelineParameters, pipeline
 from flows.remix import RemixParameters, remix
+from flows.running.configuration import UserError
+from flows.running.execution import dask_client
+from flows.running.parameters import StageParameters
+from flows.running.stage import StageResult, run_stage
 from flows.score import ScoreParameters, score
-from flows.stage import StageResult, run_stage
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import SETTINGS, Corpus, Finished, content

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import registry
+from flows.running import registry
 from storage.schemas import TABLES
 from storage.workspace import Workspace
 from tests.flows.conftest import Corpus, Finished, assert_same, content

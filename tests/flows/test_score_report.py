@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
-from flows.score_report import EXCERPT_S, Track, histogram, look_at
+from flows.reports.score_report import EXCERPT_S, Track, histogram, look_at
 
 NUM_FRAMES = 600
 EXCERPT_FRAMES = round(EXCERPT_S * SAMPLE_RATE / HOP_SAMPLES)

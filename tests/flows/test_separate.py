@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from demucs_core import SOURCES
 from demucs_core.models import build_model, config_of
-from flows import cli, registry, separate
-from flows.configuration import UserError
-from flows.model_folder import open_model
-from flows.separate import SeparateParameters, separate_files
+from flows import cli
+from flows.commands import separate
+from flows.commands.model_folder import open_model
+from flows.commands.separate import SeparateParameters, separate_files
+from flows.running import registry
+from flows.running.configuration import UserError
 from storage.workspace import Workspace
 
 FAST = {"segment_s": 1.0, "device": "cpu"}

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from flows.cli import EXIT_USER_ERROR
+from flows.running.server import healthy, server_command, server_environment
 from flows.score import ScoreParameters, score
-from flows.server import healthy, server_command, server_environment
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished, content

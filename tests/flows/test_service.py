@@ -29,13 +29,13 @@ from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore
 from prefect.states import Running
 
-from flows import automations, deployments, registration
-from flows.announcements import TAG
 from flows.cli import EXIT_USER_ERROR
+from flows.commands.service_commands import EXIT_WRONG
 from flows.extract import extract
-from flows.service import HOME_VARIABLE
-from flows.service_commands import EXIT_WRONG
-from flows.service_state import ServiceState
+from flows.running.announcements import TAG
+from flows.service import automations, deployments, registration
+from flows.service.lifecycle import HOME_VARIABLE
+from flows.service.state import ServiceState
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished, play, write
@@ -419,7 +419,7 @@ def test_down_leaves_a_process_that_is_not_ours(tmp_path: Path) -> None:
         service.home.mkdir(parents=True)
         own = {
             "pid": other.pid, "started_at": psutil.Process(other.pid).create_time(),
-            "command": ["python", "-m", "flows.server"], "log": "",
+            "command": ["python", "-m", "flows.running.server"], "log": "",
         }  # fmt: skip
         (service.home / "service.json").write_text(json.dumps({"processes": {"server": own}}))
         done = service.command("down")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from demucs_core import SAMPLE_RATE, SOURCES
-from flows.silent_minutes import silent_minutes
+from flows.reports.silent_minutes import silent_minutes
 from storage.manifests import Manifests, Partition
 from storage.schemas import SEGMENTS
 from storage.workspace import Workspace

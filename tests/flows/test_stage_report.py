@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from flows.pages import CAME_OF_IT, artifact_path, run_path
 from flows.pipeline import STAGES
-from flows.runs import PastRun, maker, runs_of
+from flows.reports.pages import CAME_OF_IT, artifact_path, run_path
+from flows.running.runs import PastRun, maker, runs_of
 from flows.score import ScoreParameters, score
 from storage.manifests import Partition
 from tests.flows.conftest import BROKEN, Finished

@@ -9,14 +9,14 @@ import pytest
 
 from demucs_core import SAMPLE_RATE
 from demucs_core.validation import Validation
-from flows.commands import app
-from flows.configuration import UserError
-from flows.study_weak_length import (
+from flows.commands.app import app
+from flows.running.configuration import UserError
+from flows.studies.weak_length import (
     WeakLengthParameters,
     arms,
     study_weak_length,
 )
-from flows.study_weak_length_report import compare, write_weak_length_study
+from flows.studies.weak_length_report import compare, write_weak_length_study
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 

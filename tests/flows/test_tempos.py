@@ -11,12 +11,12 @@ import pytest
 from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.matching import TempoKey, key_steps, misfit, tempo_ratio
 from flows import remix as remix_module
-from flows import tempos as tempos_module
-from flows.configuration import UserError
-from flows.execution import dask_client
-from flows.parameters import StageParameters
 from flows.remix import RemixParameters, remix
-from flows.tempos import Listening, TempoBatch, listen, load_tempos, tempo_batch, tempos_of
+from flows.running.configuration import UserError
+from flows.running.execution import dask_client
+from flows.running.parameters import StageParameters
+from flows.steps import tempos as tempos_module
+from flows.steps.tempos import Listening, TempoBatch, listen, load_tempos, tempo_batch, tempos_of
 from storage.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished

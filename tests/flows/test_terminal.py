@@ -14,9 +14,9 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.logging.handlers import PrefectConsoleHandler
 
-from flows.parameters import StageParameters
-from flows.progress import progress
-from flows.stage import stage_run
+from flows.running.parameters import StageParameters
+from flows.running.progress import progress
+from flows.running.stage import stage_run
 from storage.workspace import Workspace
 
 

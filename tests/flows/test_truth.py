@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from demucs_core import HOP_SAMPLES, SAMPLE_RATE
-from flows.truth import extraction_quality
+from flows.studies.truth import extraction_quality
 from storage.manifests import Manifests, Partition
 from storage.workspace import Workspace
 

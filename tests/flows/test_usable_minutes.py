@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
 from demucs_core.extraction import ExtractionPolicy, Segment, extract_segments
-from flows.silent_minutes import silent_minutes
-from flows.usable_minutes import at_least, extracted_segments, true_segments, usable_minutes
+from flows.reports.silent_minutes import silent_minutes
+from flows.studies.usable_minutes import at_least, extracted_segments, true_segments, usable_minutes
 from tests.flows.conftest import Finished
 
 FRAME_S = HOP_SAMPLES / SAMPLE_RATE

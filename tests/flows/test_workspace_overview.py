@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.pages import run_path
-from flows.runs import last_runs
-from flows.workspace_overview import STAGES, overview_markdown
+from flows.reports.pages import run_path
+from flows.reports.workspace_overview import STAGES, overview_markdown
+from flows.running.runs import last_runs
 from storage.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished

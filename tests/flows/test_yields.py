@@ -13,16 +13,17 @@ import torch
 from rich.console import Console
 
 from demucs_core import SOURCES
-from flows import cli, registry
-from flows.calibration import calibrated
-from flows.commands import print_results
-from flows.configuration import UserError
-from flows.execution import dask_client
+from flows import cli
+from flows.commands.app import print_results
 from flows.extract import ExtractParameters, extract
 from flows.forecast import ForecastParameters, draw_sample, forecast, print_forecast
-from flows.parameters import StageParameters
+from flows.reports.silent_minutes import silent_minutes
+from flows.running import registry
+from flows.running.configuration import UserError
+from flows.running.execution import dask_client
+from flows.running.parameters import StageParameters
 from flows.score import ScoreParameters, score, scores_fingerprint
-from flows.silent_minutes import silent_minutes
+from flows.steps.calibration import calibrated
 from flows.yields import YieldsParameters, yields
 from storage.manifests import Manifests, Partition
 from storage.workspace import Workspace

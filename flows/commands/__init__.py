@@ -1,0 +1,1 @@
+"""The ``silentmix`` command: the stages' commands, and those that are no stage."""

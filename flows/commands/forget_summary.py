@@ -1,0 +1,22 @@
+"""What was forgotten, for the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from flows.provenance.forget import Forgotten
+
+
+def print_forgotten(result: Forgotten, console: Console) -> None:
+    """What went, or would go, and what to train again."""
+    say = "would forget" if result.dry_run else "forgot"
+    lines = [f"{say} {track_id}  {name}" for track_id, name in result.names.items()]
+    rows = ", ".join(f"{count} {table}" for table, count in result.rows.items())
+    lines.append(f"rows: {rows or 'none'}; files: {result.files}")
+    for kind, hearers, stage in (
+        ("detector", result.detectors, "fit-detector"),
+        ("model", result.models, "train"),
+    ):
+        lines += [f"{kind} {name} heard it: run `silentmix {stage}` again" for name in hearers]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

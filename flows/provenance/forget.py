@@ -1,0 +1,218 @@
+"""Removes music and all that was made of it; says which models heard it.
+
+The order lets a run that was killed be repaired by running it again: first ``rejects`` says what is
+to be forgotten, which ingest obeys from then on, and models are marked; then go the sounds in
+reports, the rows of what was made of it, the audio, and last ``stems`` and ``tracks``, which tell
+the next run where all this was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel
+
+from flows.provenance.forget_reports import remove_sound, sounds_in_reports
+from flows.provenance.forgotten import FORGOTTEN, RECORDS, STAGE, forgotten
+from flows.running import registry
+from flows.running.configuration import UserError
+from flows.running.sql import connect
+from flows.steps.ingest_tracks import track_path
+from storage.manifests import Manifests, Partition
+from storage.schemas import EVALUATIONS, HEARD, REJECTS, STEMS, TABLES
+from storage.workspace import Workspace
+
+
+class Forgotten(BaseModel):
+    """What went, or would go.
+
+    Attributes:
+        dry_run: whether it is all still there.
+        names: of the files and songs, by the track_id.
+        rows: that went, a manifest.
+        files: of audio and reports that went.
+        models: to train again.
+        detectors: to train again.
+    """
+
+    dry_run: bool
+    names: dict[str, str]
+    rows: dict[str, int] = {}
+    files: int = 0
+    models: list[str] = []
+    detectors: list[str] = []
+
+
+@dataclass(frozen=True)
+class _Music:
+    """A track or song that matched: what it is called, and where it was."""
+
+    track_id: str
+    corpus: str
+    name: str
+
+
+def forget(
+    workspace: Workspace, names: Sequence[str], pattern: str = "", *, dry_run: bool = False
+) -> Forgotten:
+    """Remove music and everything derived from it, but for models and detectors.
+
+    Args:
+        workspace: where.
+        names: ids of tracks or songs; paths, URLs or names of source files; names of songs.
+        pattern: a glob of source files.
+        dry_run: only tell.
+
+    Raises:
+        UserError: a name or the pattern fits nothing; before anything is removed.
+    """
+    if not (names or pattern):
+        raise UserError("forget what? Name tracks, songs or files, or give --source PATTERN")
+    manifests = Manifests(workspace)
+    with connect(workspace) as database:
+        music = _matching(database, names, pattern)
+        ids = {found.track_id for found in music}
+        result = Forgotten(
+            dry_run=dry_run,
+            names={found.track_id: found.name for found in music},
+        )
+        heard = {kind: _hearers(workspace, database, kind, ids) for kind in ("models", "detectors")}
+        result.models, result.detectors = sorted(heard["models"]), sorted(heard["detectors"])
+        items, sounds, scored = _derived(database, ids)
+    audio = [path for found in music for path in _audio(workspace, found)]
+    reports = sounds_in_reports(workspace, sounds, {found.name for found in music})
+    result.files = sum(workspace.exists(path) for path in audio + scored) + len(reports)
+    if not dry_run:
+        _record(manifests, music)
+        for kind, hearers in heard.items():
+            for name, heard_ids in hearers.items():
+                marked = sorted(heard_ids.union(registry.forgotten(workspace, kind, name)))
+                path = f"{kind}/{name}/{registry.FORGOTTEN}"
+                workspace.put_json(path, {"track_ids": marked})
+        for path in reports:
+            remove_sound(workspace, path)
+        for path in scored:
+            workspace.remove(path)
+    # what was made last goes first
+    for table in reversed(TABLES.values()):
+        if table is STEMS and not dry_run:
+            for path in audio:
+                workspace.remove(path)
+        columns = [name for name in ("track_id", "added") if name in table.schema.names]
+        if not columns or table is HEARD:
+            continue
+        for partition in manifests.partitions(table.name):
+            gone = manifests.forget(
+                partition, partial(_hits, ids=ids), items, columns=columns, dry_run=dry_run
+            )
+            if gone:
+                result.rows[table.name] = result.rows.get(table.name, 0) + gone
+    return result
+
+
+def _matching(
+    database: duckdb.DuckDBPyConnection, names: Sequence[str], pattern: str
+) -> list[_Music]:
+    """The tracks and songs that are meant, those among them that were forgotten before."""
+    rows = database.sql(f"""
+        SELECT track_id, corpus, source_url, '' FROM tracks
+        UNION SELECT track_id, corpus, source_url, song FROM stems
+        UNION SELECT item, corpus, detail, '' FROM rejects WHERE fingerprint = '{RECORDS}'
+        ORDER BY ALL
+    """).fetchall()
+    found: dict[str, _Music] = {}
+    missing = {*names, *([pattern] if pattern else [])}
+    for track_id, corpus, url, song in rows:
+        file = url.rpartition("/")[2]
+        called = {track_id, url, file, song}.intersection(names)
+        if pattern and any(fnmatchcase(text, pattern) for text in (url, file)):
+            called.add(pattern)
+        if called:
+            found.setdefault(track_id, _Music(track_id, corpus, song or url))
+            missing -= called
+    if missing:
+        raise UserError(
+            f"{sorted(missing)[0]!r}: no track, song or source file of that name here; see "
+            "`silentmix manifests query 'SELECT track_id, source_url FROM tracks'`"
+        )
+    return list(found.values())
+
+
+def _hearers(
+    workspace: Workspace, database: duckdb.DuckDBPyConnection, kind: str, ids: Set[str]
+) -> dict[str, set[str]]:
+    """The finished detectors or models that heard some of it, and what each heard."""
+    rows = database.execute(
+        "SELECT fingerprint, list(track_id) FROM heard WHERE heard_by = $kind AND "
+        "list_contains($ids, track_id) GROUP BY ALL",
+        {"kind": kind, "ids": sorted(ids)},
+    ).fetchall()
+    return {name: set(found) for name, found in rows if registry.finished(workspace, kind, name)}
+
+
+def _derived(
+    database: duckdb.DuckDBPyConnection, ids: Set[str]
+) -> tuple[set[str], set[str], list[str]]:
+    """Items of the manifests, names of sounds in reports, and museval files of some music."""
+    database.execute("CREATE TABLE gone AS SELECT unnest($ids) AS track_id", {"ids": sorted(ids)})
+
+    def column(query: str) -> list[str]:
+        return [value for [value] in database.sql(query).fetchall()]
+
+    segments = column("SELECT DISTINCT segment_id FROM segments SEMI JOIN gone USING (track_id)")
+    remixes = column(
+        "SELECT DISTINCT remix_id FROM remixes WHERE track_id IN (FROM gone) OR "
+        "list_has_any([stem.track_id FOR stem IN added], (SELECT list(track_id) FROM gone))"
+    )
+    items = column(
+        "SELECT DISTINCT source_url || '|' || source_bytes FROM tracks SEMI JOIN gone "
+        "USING (track_id) UNION SELECT split || '/' || song FROM stems SEMI JOIN gone "
+        "USING (track_id)"
+    )
+    scored = column(
+        f"SELECT DISTINCT museval_path FROM {EVALUATIONS.name} SEMI JOIN gone USING (track_id)"
+    )
+    return {*ids, *segments, *items}, {*ids, *segments, *remixes}, scored
+
+
+def _hits(batch: pa.RecordBatch, ids: Set[str]) -> pa.BooleanArray:
+    """Which rows are of, or add a stem of, one of the tracks."""
+    wanted = pa.array(sorted(ids))
+    hits = pc.is_in(batch["track_id"], wanted)
+    if "added" in batch.schema.names:
+        stems = batch["added"]
+        added = pc.is_in(pc.struct_field(pc.list_flatten(stems), "track_id"), wanted)
+        rows = pc.list_parent_indices(stems).filter(added)
+        hits = pc.or_(hits, pc.is_in(pa.array(range(len(batch)), pa.int64()), rows))
+    return hits
+
+
+def _record(manifests: Manifests, music: Iterable[_Music]) -> None:
+    known = forgotten(manifests)
+    for corpus in sorted({found.corpus for found in music}):
+        rows = [
+            {
+                "stage": STAGE,
+                "item": found.track_id,
+                "source_bytes": 0,
+                "reason": FORGOTTEN[0],
+                "detail": found.name,
+            }
+            for found in music
+            if found.corpus == corpus and found.track_id not in known
+        ]
+        if rows:
+            partition = Partition(REJECTS.name, corpus, RECORDS)
+            manifests.write(partition, [str(row["item"]) for row in rows], rows)
+
+
+def _audio(workspace: Workspace, music: _Music) -> list[str]:
+    """The canonical audio of a track or a song."""
+    song = workspace.find(f"audio/{music.corpus}/{music.track_id}")
+    return [track_path(music.corpus, music.track_id), *song]

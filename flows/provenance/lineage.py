@@ -1,0 +1,289 @@
+"""Where things come from and what came of them: files → tracks → segments → remixes → models.
+
+The walk is SQL over the manifests: from the id it is asked for follows, for each manifest, which
+rows are on the way. Rows are counted where they lie; only the first ids of each come here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import duckdb
+from pydantic import BaseModel
+
+from flows.provenance.forgotten import RECORDS
+from flows.provenance.heard import any_of
+from flows.running import registry
+from flows.running.configuration import UserError
+from flows.running.sql import connect, quoted
+from storage.manifests import Partition
+from storage.workspace import Workspace
+
+Kind = Literal["model", "detector", "track", "song", "segment", "remix", "file"]
+NOTHING = "false"
+
+
+class Listing(BaseModel):
+    """Rows that are on the way: how many a partition, and the first of their names."""
+
+    count: int = 0
+    partitions: dict[str, int] = {}
+    first: list[str] = []
+
+
+class Hearer(BaseModel):
+    """A detector or a model that heard what was asked for.
+
+    Attributes:
+        id: its name.
+        num_remixes: recipes in reach of its training that are on the way.
+        num_forgotten: tracks and songs it heard that were forgotten since.
+    """
+
+    id: str
+    num_remixes: int = 0
+    num_forgotten: int = 0
+
+
+class Lineage(BaseModel):
+    """All that an id came from, and all that came of it.
+
+    Attributes:
+        forgotten: whether it was forgotten since.
+        found_by: detectors whose scores the segments came from.
+        detectors: those that were trained on the songs.
+        models: those that may have heard it: it was in reach of their training.
+    """
+
+    id: str
+    kind: Kind
+    forgotten: bool = False
+    files: Listing = Listing()
+    tracks: Listing = Listing()
+    songs: Listing = Listing()
+    segments: Listing = Listing()
+    remixes: Listing = Listing()
+    found_by: list[str] = []
+    detectors: list[Hearer] = []
+    models: list[Hearer] = []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """For each manifest, the SQL condition of the rows on the way.
+
+    Attributes:
+        through_remixes: models are on the way only if they draw from one of the remixes'
+            partitions.
+    """
+
+    kind: Kind
+    tracks: str = NOTHING
+    stems: str = NOTHING
+    segments: str = NOTHING
+    remixes: str = NOTHING
+    heard: str = NOTHING
+    through_remixes: bool = False
+    forgotten: bool = False
+
+
+def lineage(workspace: Workspace, name: str, *, most: int = 20) -> Lineage:
+    """Walk both ways from an id.
+
+    Args:
+        workspace: where.
+        name: id of a model, detector, track, song, segment or remix; or the path, URL or name of a
+            source file or of a labelled song.
+        most: names to list a manifest; 0 lists all.
+
+    Raises:
+        UserError: nothing has that name.
+    """
+    with connect(workspace) as database:
+        way = _find(workspace, database, name)
+        if way is None:
+            raise UserError(
+                f"{workspace.location}: nothing here is called {name!r}; it may be the id of a "
+                "model, detector, track, song, segment or remix, or the path of a source file"
+            )
+        walk = _Walk(workspace, database, way, most)
+        files = (
+            f"(SELECT * FROM tracks WHERE {way.tracks} UNION ALL BY NAME "
+            f"SELECT * FROM stems WHERE {way.stems})"
+        )
+        remixes = walk.listing("remixes", "remix_id", way.remixes)
+        return Lineage(
+            id=name,
+            kind=way.kind,
+            forgotten=way.forgotten,
+            files=walk.listing(files, "source_url", "source_url <> ''", once=True),
+            tracks=walk.listing("tracks", "track_id", way.tracks),
+            songs=walk.listing("stems", "track_id", way.stems, once=True),
+            segments=walk.listing("segments", "segment_id", way.segments),
+            remixes=remixes,
+            found_by=walk.found_by(),
+            **walk.hearers(remixes),
+        )
+
+
+def _find(workspace: Workspace, database: duckdb.DuckDBPyConnection, name: str) -> Way | None:
+    """Which rows are on the way to and from ``name``."""
+    this = quoted(name)
+
+    def any_row(table: str, condition: str) -> bool:
+        return bool(database.sql(f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1").fetchall())
+
+    if registry.finished(workspace, "models", name):
+        return _of_model(this, remixes_of(workspace, name))
+    if registry.finished(workspace, "detectors", name):
+        return _of_detector(this)
+    if any_row("tracks", f"track_id = {this}"):
+        return _of_tracks("track", this)
+    if any_row("stems", f"{this} IN (track_id, song)"):
+        return _of_songs("song", f"SELECT track_id FROM stems WHERE {this} IN (track_id, song)")
+    if any_row("segments", f"segment_id = {this}"):
+        return _of_segment(this)
+    if any_row("remixes", f"remix_id = {this}"):
+        return _of_remix(this)
+    in_folder = quoted(f"/{name}")
+    is_file = f"(source_url = {this} OR ends_with(source_url, {in_folder}))"
+    if any_row("tracks", is_file):
+        return _of_tracks("file", f"SELECT track_id FROM tracks WHERE {is_file}")
+    if any_row("stems", is_file):
+        return _of_songs("file", f"SELECT track_id FROM stems WHERE {is_file}")
+    gone = (
+        f"fingerprint = '{RECORDS}' AND "
+        f"({this} IN (item, detail) OR ends_with(detail, {in_folder}))"
+    )
+    if any_row("rejects", gone):
+        way = _of_tracks("track", f"SELECT item FROM rejects WHERE {gone}")
+        return replace(way, forgotten=True)
+    return None
+
+
+def _of_tracks(kind: Kind, tracks: str) -> Way:
+    chosen = f"track_id IN ({tracks})"
+    return Way(kind=kind, tracks=chosen, segments=chosen, remixes=chosen, heard=chosen)
+
+
+def _of_songs(kind: Kind, songs: str) -> Way:
+    chosen = f"track_id IN ({songs})"
+    return Way(kind=kind, stems=chosen, remixes=adds_stem_of(songs), heard=chosen)
+
+
+def adds_stem_of(songs: str) -> str:
+    """SQL for: the recipe adds a stem of one of the songs that ``songs`` selects."""
+    return f"list_has_any([stem.track_id FOR stem IN added], (SELECT list(c) FROM ({songs}) t(c)))"
+
+
+def _of_segment(this: str) -> Way:
+    chosen = f"segment_id = {this}"
+    tracks = f"track_id IN (SELECT track_id FROM segments WHERE {chosen})"
+    return Way(
+        kind="segment", tracks=tracks, segments=chosen, remixes=chosen, heard=tracks,
+        through_remixes=True,
+    )  # fmt: skip
+
+
+def _of_remix(this: str) -> Way:
+    remixes = f"FROM remixes WHERE remix_id = {this}"
+    tracks = f"track_id IN (SELECT track_id {remixes})"
+    return Way(
+        kind="remix",
+        tracks=tracks,
+        stems=f"track_id IN (SELECT unnest([stem.track_id FOR stem IN added]) {remixes})",
+        segments="(corpus, fingerprint, segment_id) IN "
+        f"(SELECT (corpus, segments_fingerprint, segment_id) {remixes})",
+        remixes=f"remix_id = {this}",
+        heard=tracks,
+        through_remixes=True,
+    )
+
+
+def _of_detector(this: str) -> Way:
+    chosen = f"detector_id = {this}"
+    found = f"FROM segments WHERE {chosen}"
+    return Way(
+        kind="detector",
+        tracks=f"track_id IN (SELECT track_id {found})",
+        stems=f"track_id IN (SELECT track_id FROM heard WHERE fingerprint = {this})",
+        segments=chosen,
+        remixes=f"(corpus, segments_fingerprint) IN (SELECT (corpus, fingerprint) {found})",
+        heard=f"heard_by = 'models' OR fingerprint = {this}",
+        through_remixes=True,
+    )
+
+
+def _of_model(this: str, partitions: Sequence[Partition]) -> Way:
+    heard = f"SELECT track_id FROM heard WHERE fingerprint = {this}"
+    remixes = f"{any_of(partitions)} AND track_id IN ({heard})"
+    return Way(
+        kind="model",
+        tracks=f"track_id IN ({heard} AND NOT labelled)",
+        stems=f"track_id IN ({heard} AND labelled)",
+        segments="(corpus, fingerprint) IN (SELECT (corpus, segments_fingerprint) FROM remixes "
+        f"WHERE {remixes}) AND track_id IN ({heard})",
+        remixes=remixes,
+        heard=f"fingerprint = {this}",
+    )
+
+
+def remixes_of(workspace: Workspace, model: str) -> list[Partition]:
+    """The partitions of ``remixes`` that a model was trained on, from its description."""
+    made_from = registry.describe(workspace, "models", model)["made_from"]
+    partitions = (Partition(*name.split("/")) for name in made_from)
+    return [partition for partition in partitions if partition.table == "remixes"]
+
+
+class _Walk:
+    """Counts and names what is on the way."""
+
+    def __init__(
+        self, workspace: Workspace, database: duckdb.DuckDBPyConnection, way: Way, most: int
+    ) -> None:
+        self._workspace, self._database, self._way, self._most = workspace, database, way, most
+
+    def listing(self, table: str, key: str, condition: str, *, once: bool = False) -> Listing:
+        """What is on the way of one manifest; ``once`` where several rows have the same name."""
+        each = "DISTINCT" if once else ""
+        rows = f"(SELECT {each} corpus, fingerprint, {key} FROM {table} WHERE {condition})"
+        partitions = self._database.sql(
+            f"SELECT corpus || '/' || fingerprint, count(*) FROM {rows} GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+        limit = f"LIMIT {self._most}" if self._most else ""
+        first = self._database.sql(f"SELECT {key} FROM {rows} ORDER BY {key} {limit}").fetchall()
+        return Listing(
+            count=sum(count for _, count in partitions),
+            partitions=dict(partitions),
+            first=list(dict.fromkeys(name for [name] in first)),
+        )
+
+    def hearers(self, remixes: Listing) -> dict[str, list[Hearer]]:
+        """The detectors and models that heard what is on the way."""
+        rows = self._database.sql(
+            f"SELECT DISTINCT heard_by, fingerprint FROM heard WHERE {self._way.heard} ORDER BY ALL"
+        ).fetchall()
+        found: dict[str, list[Hearer]] = {"detectors": [], "models": []}
+        for kind, name in rows:
+            if not registry.finished(self._workspace, kind, name):
+                continue
+            num_remixes = 0
+            if kind == "models":
+                drawn = remixes_of(self._workspace, name)
+                num_remixes = sum(
+                    remixes.partitions.get(f"{partition.corpus}/{partition.fingerprint}", 0)
+                    for partition in drawn
+                )
+                if self._way.through_remixes and not num_remixes:
+                    continue
+            forgotten = len(registry.forgotten(self._workspace, kind, name))
+            hearer = Hearer(id=name, num_remixes=num_remixes, num_forgotten=forgotten)
+            found[kind].append(hearer)
+        return found
+
+    def found_by(self) -> list[str]:
+        """The detectors whose scores the segments came from."""
+        query = f"SELECT DISTINCT detector_id FROM segments WHERE {self._way.segments} ORDER BY ALL"
+        return [name for [name] in self._database.sql(query).fetchall()]

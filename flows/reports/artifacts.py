@@ -1,0 +1,120 @@
+"""What a person sees of a stage in the Prefect UI, and finds again as files in ``reports/``.
+
+The UI renders markdown with data-URI images and ``<audio controls>``; an artifact stays below
+:data:`MAX_ARTIFACT_BYTES`.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import matplotlib.figure
+import numpy as np
+import soundfile
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from flows.reports.pages import report_key
+from flows.running.telling import telling
+from storage.workspace import Workspace
+
+MAX_ARTIFACT_BYTES = 2_000_000
+HEAD_BYTES = 50_000
+"""Left free for what a report begins with."""
+
+PLAYER_S = 12.0
+
+
+class Report:
+    """One stage run's tables, plots and sounds, shown in the UI and kept in ``reports/<run>/``."""
+
+    def __init__(self, workspace: Workspace, stage: str, run_id: str) -> None:
+        self.workspace, self.stage = workspace, stage
+        self.folder = f"reports/{run_id}"
+        self._sections: list[str] = []
+        self._size = 0
+
+    def table(self, key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
+        """A table artifact of its own, for rows a person reads."""
+        with telling("of a table"):
+            create_table_artifact(
+                table=[dict(row) for row in rows],
+                key=f"{self.stage}-{key}",
+                description=description,
+            )
+        self.workspace.put_json(f"{self.folder}/{key}.json", [dict(row) for row in rows])
+
+    def text(self, markdown: str) -> None:
+        """A paragraph of the report."""
+        self._append(markdown)
+
+    def plot(self, name: str, figure: matplotlib.figure.Figure, caption: str) -> None:
+        """A plot of the report."""
+        png = png_of(figure)
+        self.workspace.put_bytes(f"{self.folder}/{name}.png", png)
+        self._append(f"**{caption}**\n\n{image(caption, png)}")
+
+    def player(self, name: str, audio_ct: np.ndarray, sample_rate: int, caption: str) -> None:
+        """A player of the report: at most :data:`PLAYER_S` seconds, as MP3.
+
+        Args:
+            name: file name without its ending.
+            audio_ct: audio of shape ``(C, T)``.
+            sample_rate: samples a second.
+            caption: what it is.
+        """
+        audio = audio_ct[:, : int(PLAYER_S * sample_rate)]
+        buffer = io.BytesIO()
+        clipped = np.clip(audio.T, -1.0, 1.0)
+        soundfile.write(buffer, clipped, sample_rate, format="MP3", compression_level=0.5)
+        mp3 = buffer.getvalue()
+        self.workspace.put_bytes(f"{self.folder}/{name}.mp3", mp3)
+        source = data_uri("audio/mpeg", mp3)
+        self._append(f'{caption}\n\n<audio controls src="{source}"></audio>')
+
+    def _append(self, section: str) -> None:
+        if self._size + len(section) > MAX_ARTIFACT_BYTES - HEAD_BYTES:
+            return  # the file in reports/ is there all the same
+        self._sections.append(section)
+        self._size += len(section)
+
+    def publish(self, title: str, head: str = "") -> UUID | None:
+        """Show the report in the UI, and keep it as markdown.
+
+        Args:
+            title: what it is about, which the UI shows above it.
+            head: markdown that goes before all else.
+
+        Returns:
+            The artifact's id, if the server could be told.
+        """
+        markdown = "\n\n".join([head, *self._sections] if head else self._sections)
+        self.workspace.put_bytes(f"{self.folder}/report.md", f"# {title}\n\n{markdown}".encode())
+        return self.show(title, markdown)
+
+    def show(self, title: str, markdown: str) -> UUID | None:
+        """Show other markdown in the UI in place of the report; see :meth:`publish`."""
+        made: object = None
+        with telling("of the report"):
+            made = create_markdown_artifact(markdown, key=report_key(self.stage), description=title)
+        return made if isinstance(made, UUID) else None
+
+
+def png_of(figure: matplotlib.figure.Figure) -> bytes:
+    """A figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    return buffer.getvalue()
+
+
+def image(caption: str, png: bytes) -> str:
+    """A PNG file as markdown."""
+    return f"![{caption}]({data_uri('image/png', png)})"
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """Bytes as the address of themselves, for a page that holds all it shows."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,69 @@
+"""A plot that grows in the Prefect UI while the work goes on.
+
+It is one artifact, which is written anew in place, so that the server's database does not grow with
+the time that a training takes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from matplotlib.figure import Figure
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
+
+from flows.reports.artifacts import image, png_of
+from flows.running.telling import telling
+
+INTERVAL_S = 10.0
+SHARE_OF_TIME = 0.01
+"""Of the work's time that drawing and telling may take; where they are slow, they are rarer."""
+
+
+class LivePlot:
+    """A plot of something that changes; nothing happens between two of its dates.
+
+    Args:
+        key: of the artifact.
+        caption: what it shows.
+        draw: makes the figure of what there is by now.
+    """
+
+    def __init__(self, key: str, caption: str, draw: Callable[[], Figure]) -> None:
+        self._key, self._caption, self._draw = key, caption, draw
+        self._artifact: UUID | None = None
+        self._due = time.monotonic() + INTERVAL_S
+
+    def update(self) -> None:
+        """Draw it anew if it is time to; call it as often as you like."""
+        if time.monotonic() >= self._due:
+            self.publish()
+
+    def publish(self) -> None:
+        """Draw it anew."""
+        began = time.monotonic()
+        markdown = image(self._caption, png_of(self._draw()))
+        with telling("of a plot", retries=0):
+            if self._artifact is None:
+                made = create_markdown_artifact(markdown, key=self._key, description=self._caption)
+                assert isinstance(made, UUID)  # a coroutine in an asynchronous flow alone
+                self._artifact = made
+            else:
+                with get_client(sync_client=True) as client:
+                    client.update_artifact(self._artifact, ArtifactUpdate(data=markdown))
+        now = time.monotonic()
+        self._due = now + max(INTERVAL_S, (now - began) / SHARE_OF_TIME)
+
+
+@contextmanager
+def live_plot(key: str, caption: str, draw: Callable[[], Figure]) -> Iterator[LivePlot]:
+    """A plot that is drawn while the block runs and, whatever comes of it, once at its end."""
+    plot = LivePlot(key, caption, draw)
+    try:
+        yield plot
+    finally:
+        plot.publish()

@@ -1,0 +1,1 @@
+"""What every stage runs on: parameters, Dask, Prefect, progress, and the record of a run."""

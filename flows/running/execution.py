@@ -1,0 +1,185 @@
+"""Batches on Dask under a handful of Prefect task runs.
+
+Prefect sees groups of batches, at most :data:`MAX_TASK_RUNS` a stage; Dask sees the batches; a
+batch holds tens of tracks. So a hundred thousand tracks cost a hundred task runs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar
+
+import dask
+import distributed
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.context import TagsContext
+
+from flows.running.configuration import UserError
+from flows.running.parameters import WorkParameters
+from flows.running.progress import StageProgress
+
+MAX_TASK_RUNS = 100
+CONNECT_TIMEOUT_S = 20
+NO_WORKERS_S = 120
+"""How long batches wait for a local worker that was killed, and that Dask failed to start again."""
+
+Batch = TypeVar("Batch")
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+_shared: ContextVar[distributed.Client | None] = ContextVar("silentmix_dask", default=None)
+
+
+@contextmanager
+def dask_client(
+    parameters: WorkParameters, *, in_process: bool = False
+) -> Iterator[distributed.Client]:
+    """A Dask client: the chain's, that of ``dask_address``, or one on local processes.
+
+    Args:
+        parameters: which cluster, how many local workers.
+        in_process: one worker thread in this process, for work on this process's GPU.
+
+    Raises:
+        UserError: no scheduler answers at ``dask_address``.
+    """
+    current = _shared.get()
+    if current is not None and not in_process:
+        yield current
+        return
+    if parameters.dask_address and not in_process:
+        try:
+            client = distributed.Client(parameters.dask_address, timeout=CONNECT_TIMEOUT_S)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise UserError(
+                f"dask_address {parameters.dask_address!r}: no Dask scheduler answers ({error}); "
+                "start one with `dask scheduler`, or leave the field empty for local processes"
+            ) from error
+        with client:
+            yield from _share(client)
+        return
+    workers = 1 if in_process else parameters.num_workers
+    with (
+        dask.config.set({"distributed.scheduler.no-workers-timeout": NO_WORKERS_S}),
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=not in_process,
+            # no dashboard; the scheduler's pages on a port of this machine's own that is free
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield from _share(client)
+
+
+def _share(client: distributed.Client) -> Iterator[distributed.Client]:
+    token = _shared.set(client)
+    try:
+        yield client
+    finally:
+        _shared.reset(token)
+
+
+def pending_batches(
+    items: Sequence[Item], done: set[str], size: int, name: Callable[[Item], str]
+) -> list[list[Item]]:
+    """Cut ``items`` into batches, and leave out what is done.
+
+    The cuts depend on the whole list alone, so a run that continues a killed one makes the very
+    parts that the killed one would have made.
+
+    >>> pending_batches(["a", "b", "c"], {"a"}, 2, str)
+    [['b'], ['c']]
+    """
+    cuts = (items[start : start + size] for start in range(0, len(items), size))
+    batches = ([item for item in cut if name(item) not in done] for cut in cuts)
+    return [batch for batch in batches if batch]
+
+
+def run_batches(
+    client: distributed.Client,
+    work: Callable[[Batch], Result],
+    batches: Sequence[Batch],
+    progress: StageProgress,
+    size: Callable[[Batch], float] = lambda _: 1.0,
+) -> Iterator[Result]:
+    """Run ``work`` on every batch, and yield the results in the order of the batches.
+
+    A batch that fails is tried again twice; if it fails still, the other batches go on, and the
+    error is raised at the end. Such a batch has no result: tell results apart by what is in them,
+    not by their places.
+
+    When the flow run is cancelled, or nobody wants more results, no other batch begins: what runs
+    on local processes ends with them, what runs on somebody's cluster ends its batch.
+    """
+    stopped = threading.Event()
+    submitted: list[distributed.Future[Result]] = []
+    groups = _groups(batches, MAX_TASK_RUNS)
+    # what is done stays done when its group is tried again
+    results: list[dict[int, Result]] = [{} for _ in groups]
+
+    @task(
+        name=f"{progress.label}-batches",
+        task_run_name=f"{progress.label}-batches-{{index}}",
+        retries=2,
+        retry_delay_seconds=1,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
+    def run_group(index: int) -> None:
+        if stopped.is_set():
+            return
+        group, done = groups[index], results[index]
+        places = [place for place in range(len(group)) if place not in done]
+        futures = client.map(work, [group[place] for place in places], pure=False)
+        submitted.extend(futures)
+        place_of = dict(zip((future.key for future in futures), places, strict=True))
+        failure: Exception | None = None
+        try:
+            for future in distributed.as_completed(futures):
+                place = place_of[future.key]
+                try:
+                    done[place] = future.result()
+                except Exception as error:  # noqa: BLE001  raised below, after the others
+                    failure = failure or error
+                    continue
+                progress.advance(size(group[place]))
+        finally:
+            if unfinished := [future for future in futures if not future.done()]:
+                client.cancel(unfinished)
+        if failure is not None and not stopped.is_set():
+            raise failure
+
+    # a task run with a tag would ask the server for a place before each of its tries
+    with TagsContext(current_tags=set()):
+        runs = [run_group.submit(index) for index in range(len(groups))]
+    failure: BaseException | None = None
+    try:
+        for run, done in zip(runs, results, strict=True):
+            try:
+                run.result()
+            except Exception as error:  # noqa: BLE001  raised below, after the others' turn
+                failure = failure or error
+            yield from (done.pop(place) for place in sorted(done))
+    except BaseException:  # a cancelled flow run, an interrupt, a consumer that gives up
+        stopped.set()
+        client.cancel(submitted, force=True)
+        raise
+    if failure is not None:
+        raise failure
+
+
+def _groups(batches: Sequence[Batch], most: int) -> list[Sequence[Batch]]:
+    size = max(1, -(-len(batches) // most))
+    return [batches[start : start + size] for start in range(0, len(batches), size)]
+
+
+def flatten(rows: Iterable[Sequence[Item]]) -> list[Item]:
+    """Join lists."""
+    return [row for batch in rows for row in batch]

@@ -1,0 +1,204 @@
+"""What every stage run does around its work: open the workspace, record the run, report it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator, Set
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import prefect.runtime
+from prefect import Flow
+from prefect.logging import get_run_logger
+
+from flows.reports.artifacts import Report
+from flows.reports.stage_report import publish_report
+from flows.reports.workspace_overview import publish_overview
+from flows.running.announcements import announce
+from flows.running.parameters import StageParameters
+from flows.running.runs import PENDING
+from flows.running.stage_result import Plan, StageResult
+from flows.running.terminal import outlive_log
+from flows.running.turn import turn
+from storage.manifests import Manifests, Partition
+from storage.schemas import RUNS
+from storage.workspace import Workspace
+
+__all__ = ["DryRunEnded", "Plan", "StageResult", "StageRun", "run_stage", "stage_run"]
+
+Result = TypeVar("Result")
+WRITTEN = ("manifests", "detectors", "models", "reports")
+VERSIONED = ("silentmix", "torch", "numpy", "pyarrow", "prefect", "dask", "soxr", "av")
+
+
+class DryRunEnded(Exception):  # noqa: N818  it ends a dry run, and is no error
+    """A dry run knows all it wants to know."""
+
+
+@dataclass
+class StageRun:
+    """One run of a stage: where it works, and what it has counted so far."""
+
+    stage: str
+    corpus: str
+    fingerprint: str
+    workspace: Workspace
+    manifests: Manifests
+    report: Report
+    dry_run: bool = False
+    force: bool = False
+    planned: Plan | None = None
+    counts: dict[str, float] = field(default_factory=dict)
+    already_done: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    def partition(self, table: str) -> Partition:
+        """The partition of ``table`` that this run writes."""
+        return Partition(table, self.corpus, self.fingerprint)
+
+    def done(self, partition: Partition, items: Set[str], *beside: str) -> set[str]:
+        """The items of a partition that need not be done.
+
+        Where the run was forced, the parts that cover none but ``items`` are taken away first, to
+        be made again: the same rows, since they have the same fingerprint. A part that covers
+        something else too, such as a file that is no longer there, stays as it is.
+
+        Args:
+            partition: whose items; if this run is interrupted, the next one makes what is missing.
+            items: all there are to do.
+            beside: other manifests of the same corpus and fingerprint that the same work writes.
+        """
+        done = self.manifests.items(partition)
+        if not self.force:
+            return done
+        again = self.manifests.within(partition, items)
+        if not self.dry_run:
+            for table in (partition.table, *beside):
+                target = replace(partition, table=table)
+                self.manifests.tidy(target)
+                for path in self.manifests.within(target, items):
+                    self.workspace.remove(path)
+        return done.difference(*again.values())
+
+    def plan(self, unit: str, pending: int, total: int, *reads: Partition | str) -> None:
+        """Say what there is to do, before doing it: where a dry run ends."""
+        names = [
+            read if isinstance(read, str) else f"{read.table}/{read.corpus}/{read.fingerprint}"
+            for read in reads
+        ]
+        self.planned = Plan(unit=unit, pending=pending, total=total, reads=names)
+        self.already_done = not pending
+        if self.dry_run:
+            if prefect.runtime.flow_run.id:
+                get_run_logger().info("%s %s: %s", self.stage, self.fingerprint, self.planned)
+            raise DryRunEnded
+
+    def count(self, **counts: float) -> None:
+        """Add to the run's counts."""
+        for name, amount in counts.items():
+            self.counts[name] = self.counts.get(name, 0) + amount
+
+    def result(self) -> StageResult:
+        """What the flow returns."""
+        return StageResult(
+            stage=self.stage,
+            corpus=self.corpus,
+            fingerprint=self.fingerprint,
+            counts=self.counts,
+            already_done=self.already_done,
+            notes=self.notes,
+            plan=self.planned,
+        )
+
+
+@contextmanager
+def stage_run(
+    stage: str, parameters: StageParameters, *, corpus: str, fingerprint: str, workspace: Workspace
+) -> Iterator[StageRun]:
+    """Record a stage run in ``runs``, whatever comes of it.
+
+    A dry run leaves the block where it calls :meth:`StageRun.plan`, and records nothing.
+    """
+    run_id = f"{stage}-{uuid.uuid4().hex[:12]}"
+    run = StageRun(
+        stage=stage,
+        corpus=corpus,
+        fingerprint=fingerprint,
+        workspace=workspace,
+        manifests=Manifests(workspace),
+        report=Report(workspace, stage, run_id),
+        dry_run=parameters.dry_run,
+        force=parameters.force,
+    )
+    if parameters.dry_run:
+        with suppress(DryRunEnded):
+            yield run
+        return
+    outlive_log()
+    started_at, started = datetime.now(UTC), time.monotonic()
+    outcome, message = "failed", ""
+    try:
+        with turn(stage, corpus, workspace.location):
+            for folder in (*WRITTEN, f"audio/{corpus}"):
+                workspace.sweep(folder)
+            yield run
+        outcome = "completed"
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        raise
+    except BaseException:  # a cancelled flow run, an interrupt from the keyboard
+        outcome = "cancelled"
+        raise
+    finally:
+        row = {
+            "run_id": run_id,
+            "stage": stage,
+            "flow_run_id": str(prefect.runtime.flow_run.id or ""),
+            "parameters": parameters.model_dump_json(),
+            "versions": json.dumps(_versions()),
+            "git_revision": _git_revision(),
+            "started_at": started_at,
+            "duration_s": (duration_s := time.monotonic() - started),
+            "counts": json.dumps(run.counts | _planned(run)),
+            "outcome": outcome,
+            "message": message,
+        }
+        run.manifests.write(run.partition(RUNS.name), [run_id], [row])
+    if prefect.runtime.flow_run.id:
+        publish_report(run.report, run.result(), run.manifests, duration_s)
+        publish_overview(run.manifests)
+    if prefect.runtime.flow_run.parent_flow_run_id is None:  # the chain goes on by itself
+        fields = {**parameters.model_dump(mode="json"), "workspace": workspace.location}
+        announce(stage, corpus, fields, {"fingerprint": fingerprint, "counts": run.counts})
+
+
+def run_stage(stage_flow: Flow[..., Result], parameters: StageParameters) -> Result:
+    """Run a stage as a flow run; a dry run needs no Prefect server and leaves no trace there."""
+    return stage_flow.fn(parameters) if parameters.dry_run else stage_flow(parameters)
+
+
+def _planned(run: StageRun) -> dict[str, float]:
+    plan = run.planned
+    return {} if plan is None else {PENDING: plan.pending, "total": plan.total}
+
+
+def _versions() -> dict[str, str]:
+    versions = {name: importlib.metadata.version(name) for name in VERSIONED}
+    return {"python": platform.python_version(), **versions}
+
+
+def _git_revision() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""

@@ -1,0 +1,1 @@
+"""The standing service: server, workers, deployments, automations, and its doctor."""

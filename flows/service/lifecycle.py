@@ -1,0 +1,236 @@
+"""The standing service: a Prefect server, workers, and everything registered with the server.
+
+``up`` starts what is not there and registers what is missing; again, it changes nothing. ``down``
+stops what ``up`` started, and nothing else. Prefect is imported once its settings are in place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+
+from flows.running.configuration import UserError
+from flows.running.server import (
+    CHOSEN_BY_USER,
+    POLL_S,
+    STARTUP_TIMEOUT_S,
+    configure_prefect,
+    healthy,
+    make_home,
+    server_command,
+    server_environment,
+)
+from flows.service import processes
+from flows.service.processes import OwnProcess
+from flows.service.state import (
+    SERVER,
+    STATE_FILE,
+    ServiceState,
+    installed_versions,
+    locked,
+    service_home,
+)
+from storage.workspace import Workspace
+
+DEFAULT_PORT = 4200
+LOCAL = "http://127.0.0.1:"
+PATIENCE_S = 30.0
+"""How long a worker may take to end its runs."""
+
+NOTIFY_VARIABLE = "SILENTMIX_NOTIFY_URL"
+HOME_VARIABLE = "SILENTMIX_SERVICE"
+"""In the environment of workers and their runs: the folder of the service that they are of."""
+
+Say = Callable[[str], None]
+
+
+def up(workspace: str, port: int | None, notify_url: str, say: Say) -> str:
+    """Start the service where it does not run, and register everything.
+
+    Args:
+        workspace: folder or URL that runs work in, unless their parameters say otherwise.
+        port: for the server; None takes that of the server that runs, or ran last, or else
+            :data:`DEFAULT_PORT`.
+        notify_url: webhook that is told of runs that fail, or empty.
+        say: told in a line what was done.
+
+    Returns:
+        The server's address.
+
+    Raises:
+        UserError: the port is taken, a server or a worker is of another version or does not start.
+        WorkspaceError: the workspace is something else.
+    """
+    location = Workspace.check(workspace, create=True).location
+    configure_prefect(workspace, os.environ)
+    home = make_home({"PREFECT_HOME": str(service_home(workspace, os.environ))})
+    with locked(home):
+        state = ServiceState.read(home)
+        state.processes = state.running()
+        _refuse_other_versions(state)
+        state.versions = installed_versions()
+        chosen = chosen_server()
+        if chosen:
+            _settle(state, chosen)
+        elif SERVER not in state.processes:
+            _start_server(state, home, port or _last_port(state) or DEFAULT_PORT)
+        elif port is not None and state.address != _address(port):
+            raise UserError(
+                f"the server runs at {state.address} already; `silentmix down`, then "
+                f"`silentmix up --port {port}` moves it"
+            )
+        _wait_for_server(state, home)
+        from flows.service import registration
+
+        with registration.server(state.address) as client:
+            registration.require_version(client, state.address)
+            for made in registration.register_all(client, location, notify_url):
+                say(f"registered: {made}")
+            pools = registration.own_pools(client)
+            for pool in pools:
+                _start_worker(state, home, pool, location)
+            workers = {pool: state.processes[_worker(pool)] for pool in pools}
+            registration.wait_for_workers(client, workers)
+            for problem in registration.foreign_workers(client):
+                say(problem)
+    return state.address
+
+
+def down(workspace: str, say: Say) -> None:
+    """Stop what ``up`` started: the workers first, since they have things to tell the server."""
+    configure_prefect(workspace, os.environ)
+    home = service_home(workspace, os.environ)
+    if not (home / STATE_FILE).exists():
+        say("nothing was started here")
+        return
+    with locked(home):
+        running = ServiceState.read(home).running()
+        workers = [own for name, own in running.items() if name != SERVER]
+        # the runs of a worker that was killed go on without it
+        runs = processes.with_variable(HOME_VARIABLE, str(home))
+        processes.stop(workers, PATIENCE_S, runs)
+        processes.stop([own for name, own in running.items() if name == SERVER], PATIENCE_S)
+        (home / STATE_FILE).unlink()
+    stopped = [*running, *(["runs of a lost worker"] if runs and not workers else [])]
+    say(f"stopped: {', '.join(stopped)}" if stopped else "everything had stopped already")
+
+
+def chosen_server() -> str:
+    """The address of the server that the user has chosen by Prefect's own settings, or empty."""
+    if not any(name in os.environ for name in CHOSEN_BY_USER if name != "PREFECT_HOME"):
+        return ""
+    from prefect.settings import get_current_settings
+
+    return (get_current_settings().api.url or "").removesuffix("/api").rstrip("/")
+
+
+def who_listens(port: int) -> str:
+    """Who listens on a port of this machine; empty if nobody does."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) != 0:
+            return ""
+    try:
+        with urllib.request.urlopen(f"{_address(port)}/api/admin/version", timeout=5) as answer:
+            return f"a Prefect server of version {json.load(answer)}"
+    except (urllib.error.URLError, OSError, ValueError):
+        return "another program"
+
+
+def _address(port: int) -> str:
+    return f"{LOCAL}{port}"
+
+
+def _last_port(state: ServiceState) -> int | None:
+    """The port of a server that was started here and was lost; the workers still look for it."""
+    port = state.address.removeprefix(LOCAL)
+    return int(port) if port.isdecimal() else None
+
+
+def _settle(state: ServiceState, address: str) -> None:
+    """Note where the server is; workers that talk to another address are stopped."""
+    if address != state.address:
+        workers = [name for name in state.processes if name != SERVER]
+        processes.stop([state.processes.pop(name) for name in workers], PATIENCE_S)
+    state.address = address
+
+
+def _refuse_other_versions(state: ServiceState) -> None:
+    installed = installed_versions()
+    if state.processes and state.versions != installed:
+        was, now = (
+            ", ".join(f"{name} {version}" for name, version in versions.items())
+            for versions in (state.versions, installed)
+        )
+        raise UserError(
+            f"what runs was started by {was}, and this is {now}; `silentmix down`, then "
+            "`silentmix up` starts it anew"
+        )
+
+
+def _start_server(state: ServiceState, home: Path, port: int) -> None:
+    if listener := who_listens(port):
+        use = ""
+        if "Prefect" in listener:
+            use = f"to use that one set PREFECT_API_URL={_address(port)}/api; or "
+        raise UserError(f"port {port} is taken by {listener}; {use}choose one with --port")
+    _settle(state, _address(port))
+    state.processes[SERVER] = processes.start(
+        server_command(port, lasting=True),
+        server_environment(port, os.environ),
+        home / "standing-server.log",
+        home,
+    )
+    state.write(home)
+
+
+def _wait_for_server(state: ServiceState, home: Path) -> None:
+    own: OwnProcess | None = state.processes.get(SERVER)
+    deadline = time.monotonic() + (STARTUP_TIMEOUT_S if own else 0.0)
+    while not healthy(state.address):
+        if own is None:
+            raise UserError(
+                f"no Prefect server answers at {state.address}, which PREFECT_API_URL or a profile "
+                "names; start it, or unset that to have one of your own"
+            )
+        if own.find() is None or time.monotonic() > deadline:
+            processes.stop([own], PATIENCE_S)
+            raise UserError(
+                f"the Prefect server did not start; its log {own.log}: {own.log_tail()}"
+            )
+        time.sleep(POLL_S)
+    state.write(home)
+
+
+def _worker(pool: str) -> str:
+    return f"worker-{pool}"
+
+
+def _start_worker(state: ServiceState, home: Path, pool: str, location: str) -> None:
+    from flows.service import registration
+
+    name = _worker(pool)
+    if name in state.processes:
+        return
+    environ: MutableMapping[str, str] = {
+        **os.environ,
+        "PREFECT_API_URL": f"{state.address}/api",
+        "SILENTMIX_WORKSPACE": location,
+        HOME_VARIABLE: str(home),
+        # its log is for what goes wrong; the UI has the logs of the runs
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+        # after a crash Prefect runs a script of its own, whose folder would hide our `storage`
+        "PYTHONSAFEPATH": "1",
+    }
+    command = [
+        sys.executable, "-m", "prefect", "worker", "start",
+        "--pool", pool, "--type", "process", "--name", registration.worker_name(),
+    ]  # fmt: skip
+    state.processes[name] = processes.start(command, environ, home / f"{name}.log", home)
+    state.write(home)

@@ -1,0 +1,1 @@
+"""Studies: what the detector and the masks are worth, measured where the truth is known."""

@@ -1,0 +1,89 @@
+"""How precise a detector is on labelled music that nobody generated.
+
+Labelled sets are small, and in most of their songs everything sounds most of the time. So every
+song is heard as it was mixed, and with every set of its sources left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from demucs_core import SOURCES
+from demucs_core.activity import FLOOR_DB, ActivityConfig, active_frames, frame_level_db
+from demucs_core.detector import SilenceDetector
+from demucs_core.extraction import ExtractionPolicy, extracted_frames
+from demucs_core.scoring import score_chunks
+from flows.steps.labelled import MIXTURE, Song, load_songs
+from flows.studies.truth import SourceQuality
+from storage.manifests import Manifests
+from storage.reading import CropReader
+
+SPLITS = ("train", "valid", "test")
+
+
+def quality_on_real_music(
+    manifests: Manifests,
+    corpus: str,
+    detector: SilenceDetector,
+    thresholds: Sequence[float],
+    policy: ExtractionPolicy,
+) -> dict[str, SourceQuality]:
+    """What would be extracted of the mixtures of a labelled corpus, against their stems.
+
+    Args:
+        manifests: of the workspace.
+        corpus: name of the corpus; all of its splits are heard.
+        detector: the detector.
+        thresholds: probabilities at which a silence opens, a source.
+        policy: the extraction policy.
+    """
+    stems = manifests.latest("stems", corpus)
+    read = CropReader(manifests.workspace.location)
+    quality = {source: SourceQuality() for source in SOURCES}
+    for split in SPLITS:
+        for song in load_songs(manifests, stems, split):
+            for mixture, active in _mixtures(song, read):
+                level_db = frame_level_db(mixture)
+                probability = score_chunks(
+                    detector,
+                    lambda start, count, audio=mixture: audio[:, start : start + count],  # type: ignore[misc]
+                    mixture.shape[1],
+                )
+                found = extracted_frames(probability, level_db, thresholds, policy)
+                for index, source in enumerate(SOURCES):
+                    quality[source].judge(found[index], active[index], level_db, policy)
+    return quality
+
+
+def _mixtures(
+    song: Song, read: CropReader
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """A song as it was mixed, and the sums of some of its stems ``(C, T)``.
+
+    With each, where the sources are active in it, ``(S, F)``.
+    """
+    whole, *stems = (read(song.paths[name], 0, song.num_samples) for name in (MIXTURE, *SOURCES))
+    levels_db = np.stack([frame_level_db(stem) for stem in stems])
+    for num_kept in range(len(SOURCES), 0, -1):
+        for kept in combinations(range(len(SOURCES)), num_kept):
+            is_whole = len(kept) == len(SOURCES)
+            mixture = whole if is_whole else np.sum([stems[place] for place in kept], axis=0)
+            mixture_db = frame_level_db(mixture)
+            silent_db = np.full_like(mixture_db, FLOOR_DB)
+            yield (
+                mixture,
+                np.stack(
+                    [
+                        active_frames(
+                            levels_db[place] if place in kept else silent_db,
+                            mixture_db,
+                            ActivityConfig(),
+                        )
+                        for place in range(len(SOURCES))
+                    ]
+                ),
+            )

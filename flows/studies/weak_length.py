@@ -1,0 +1,286 @@
+"""``silentmix study weak-length``: what masks give, in minutes of music and in validation SDR.
+
+The real stages run on generated songs. Minutes are counted in what ``extract`` found, and in the
+true silences; then a small model is trained in each of several ways (`ARMS`), the same number of
+steps, with several seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow.parquet as pq
+from prefect import flow
+from pydantic import Field
+
+from demo_corpus.corpus import write_labelled, write_unlabelled
+from demucs_core.extraction import Segment
+from demucs_core.validation import Validation
+from flows.extract import ExtractParameters, extract
+from flows.fit_detector import FitDetectorParameters, fit_detector
+from flows.ingest import IngestParameters, ingest
+from flows.remix import RemixParameters, remix
+from flows.running import registry
+from flows.running.configuration import UserError
+from flows.running.execution import dask_client
+from flows.running.parameters import RUNTIME, Options, StageParameters
+from flows.running.stage import StageResult
+from flows.score import ScoreParameters, score
+from flows.studies.truth import SourceQuality, extraction_quality
+from flows.studies.usable_minutes import extracted_segments, true_segments
+from flows.train import TrainParameters, train
+from storage.manifests import Manifests
+from storage.workspace import Workspace
+
+LABELLED, MUSIC = "weak-length-labelled", "weak-length-music"
+VALIDATIONS, VALIDATION_CROPS = 4, 3
+LABELLED_ONLY, GROUPS = "labelled only", "masked, with groups"
+CONFIDENCE_WEIGHTING = 4.0
+
+
+class WeakLengthParameters(Options):
+    """How many songs, how large a model, how long a training, and where the result goes."""
+
+    workspace: Annotated[str, RUNTIME] = Field(
+        "study-workspace",
+        description="Folder for songs and results; a second run continues there.",
+    )
+    output: Annotated[str, RUNTIME] = Field(
+        "docs/studies", description="Folder for weak-length.md, weak-length.json and the plots."
+    )
+    train_songs: int = Field(8, ge=1, description="Labelled songs to train on.")
+    valid_songs: int = Field(
+        6, ge=1, description="Labelled songs to calibrate the detector and to validate on."
+    )
+    unlabelled_songs: int = Field(40, ge=1, description="Songs without stems.")
+    song_s: float = Field(60.0, ge=10, description="Length of a song in seconds.")
+    detector_steps: int = Field(600, ge=1, description="Optimiser steps of the detector.")
+    target_precision: float = Field(
+        0.9, gt=0, lt=1, description="Asked of the extraction, as far as the songs can promise it."
+    )
+    min_duration_s: float = Field(
+        2.0, gt=0, description="Shortest segment in seconds that is extracted."
+    )
+    crop_s: float = Field(10.0, gt=0, description="Length of a training crop in seconds.")
+    batch_size: int = Field(2, ge=1, description="Crops a step.")
+    steps: int = Field(400, ge=1, description="Optimiser steps of each training.")
+    weak_share: float = Field(0.5, gt=0, le=1, description="Share of remixes in a batch.")
+    channels: int = Field(8, ge=1, description="Channels of the model's first encoder block.")
+    depth: int = Field(5, ge=1, le=12, description="Encoder blocks of the model.")
+    learning_rate: float = Field(2e-3, gt=0, description="Of Adam, constant.")
+    seeds: int = Field(
+        2,
+        ge=0,
+        description="Trainings of each kind, from other random numbers; 0 counts minutes alone.",
+    )
+    seed: int = Field(7, ge=0, description="Decides the songs.")
+    workers: Annotated[int, RUNTIME] = Field(
+        0, ge=0, description="Worker processes; 0 takes one a CPU core."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One way to train: what it asks of the stages, above what all ask.
+
+    Attributes:
+        name: what the study calls it.
+        remix: fields of :class:`flows.remix.RemixOptions`; none for no remixes.
+        train: fields of :class:`flows.train.TrainOptions`.
+        against: the way it is compared with.
+    """
+
+    name: str
+    remix: Mapping[str, Any] | None
+    train: Mapping[str, Any]
+    against: str = LABELLED_ONLY
+
+
+def arms(crop_s: float) -> tuple[Arm, ...]:
+    """The ways to train that are compared, for crops of a length in seconds."""
+    paper = {"one_source": True, "min_segment_s": crop_s}
+    return (
+        Arm(name=LABELLED_ONLY, remix=None, train={"weak_share": 0.0}),
+        Arm(name="the paper's whole crops", remix=paper, train={"masked": False}),
+        Arm(name="masked", remix={"one_source": True}, train={}),
+        Arm(name=GROUPS, remix={}, train={}),
+        Arm(
+            name="groups, by confidence",
+            remix={},
+            train={"confidence_weighting": CONFIDENCE_WEIGHTING},
+            against=GROUPS,
+        ),
+        Arm(name="groups, matched", remix={"match": "tempo+key"}, train={}, against=GROUPS),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One model of the study.
+
+    Attributes:
+        arm: name of the way it was trained.
+        seed: of its weights and examples.
+        num_remixes: recipes that it had.
+        history: its validations; empty where there was no remix to train on.
+    """
+
+    arm: str
+    seed: int
+    num_remixes: int
+    history: Sequence[Validation]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeakLengthFindings:
+    """What the study found.
+
+    Attributes:
+        music_s: seconds of unlabelled music.
+        extracted: what the stage ``extract`` found, track by track.
+        true: what it would have found if the detector were always right.
+        quality: how right it was, by source.
+        trainings: a model a way to train and seed.
+    """
+
+    music_s: float
+    extracted: Sequence[Sequence[Segment]]
+    true: Sequence[Sequence[Segment]]
+    quality: Mapping[str, SourceQuality]
+    trainings: Sequence[Training]
+
+
+@flow(name="study-weak-length", flow_run_name="study weak-length")
+def study_weak_length(parameters: WeakLengthParameters) -> WeakLengthFindings:
+    """Measure what masks give; what an earlier run did in the same workspace is not done again.
+
+    Raises:
+        UserError: the workspace is not a local folder.
+    """
+    if "://" in parameters.workspace:
+        raise UserError(f"--workspace {parameters.workspace}: the study wants a local folder")
+    root = Path(parameters.workspace).resolve()
+    songs = root.with_name(f"{root.name}-weak-length")
+    truth = _write_songs(parameters, songs)
+    common = {"workspace": str(root), "workers": parameters.workers}
+    with dask_client(StageParameters.model_validate(common)):
+        extracted = _extract(parameters, songs, common)
+        manifests = Manifests(Workspace(str(root)))
+        segments = manifests.latest("segments", MUSIC, extracted.fingerprint)
+        policy = _policy(parameters)
+        return WeakLengthFindings(
+            music_s=parameters.unlabelled_songs * parameters.song_s,
+            extracted=extracted_segments(manifests, segments),
+            true=true_segments(truth, ExtractParameters.model_validate(policy).policy),
+            quality=extraction_quality(manifests, segments, truth),
+            trainings=[
+                _train(parameters, arm, seed, extracted.fingerprint, common)
+                for seed in range(parameters.seeds)
+                for arm in arms(parameters.crop_s)
+            ],
+        )
+
+
+def _write_songs(parameters: WeakLengthParameters, songs: Path) -> list[dict[str, Any]]:
+    """Write the songs that are not there yet; returns the truth about those without stems."""
+    context = get_context("spawn")
+    with ProcessPoolExecutor(parameters.workers or None, mp_context=context) as processes:
+        common: dict[str, Any] = {
+            "seed": parameters.seed,
+            "duration_s": parameters.song_s,
+            "map": processes.map,
+        }
+        write_labelled(
+            songs / "labelled",
+            num_train=parameters.train_songs,
+            num_valid=parameters.valid_songs,
+            num_test=0,
+            **common,
+        )
+        write_unlabelled(
+            songs / "unlabelled", num_songs=parameters.unlabelled_songs, faults=False, **common
+        )
+    truth = pq.read_table(songs / "truth" / "unlabelled" / "truth.parquet")
+    rows: list[dict[str, Any]] = truth.to_pylist()
+    return rows
+
+
+def _policy(parameters: WeakLengthParameters) -> dict[str, Any]:
+    return {
+        "min_duration_s": parameters.min_duration_s,
+        "target_precision": parameters.target_precision,
+        "allow_insufficient_evidence": True,
+    }
+
+
+def _extract(parameters: WeakLengthParameters, songs: Path, common: dict[str, Any]) -> StageResult:
+    """Run the stages up to ``extract``."""
+    for corpus, folder in ((LABELLED, "labelled"), (MUSIC, "unlabelled")):
+        source = {"source": str(songs / folder), "corpus": corpus, "labelled": corpus == LABELLED}
+        ingest(IngestParameters.model_validate({**common, **source}))
+    policy = _policy(parameters)
+    detector = fit_detector(
+        FitDetectorParameters.model_validate(
+            {
+                **common,
+                **policy,
+                "labelled": LABELLED,
+                "steps": parameters.detector_steps,
+                "batch_size": 8,
+                "crop_s": 6.0,
+            }
+        )
+    ).fingerprint
+    scored = {**common, "corpus": MUSIC, "detector": detector}
+    score(ScoreParameters.model_validate(scored))
+    return extract(ExtractParameters.model_validate({**scored, **policy}))
+
+
+def _train(
+    parameters: WeakLengthParameters, arm: Arm, seed: int, segments: str, common: dict[str, Any]
+) -> Training:
+    """Train one model, or find it; what it reads are the remixes drawn last."""
+    num_remixes = 0
+    if arm.remix is not None:
+        drawn = remix(
+            RemixParameters.model_validate(
+                {
+                    **common,
+                    "corpus": MUSIC,
+                    "labelled": LABELLED,
+                    "segments": segments,
+                    **arm.remix,
+                }
+            )
+        )
+        num_remixes = int(drawn.counts["remixes"])
+        if not num_remixes:
+            return Training(arm=arm.name, seed=seed, num_remixes=0, history=())
+    shared = {
+        name: getattr(parameters, name)
+        for name in (
+            "crop_s", "batch_size", "steps", "weak_share", "channels", "depth", "learning_rate",
+        )
+    }  # fmt: skip
+    trained = train(
+        TrainParameters.model_validate(
+            {
+                **common,
+                **shared,
+                "labelled": LABELLED,
+                "corpora": [MUSIC],
+                "validate_every": max(1, parameters.steps // VALIDATIONS),
+                "validation_crops": VALIDATION_CROPS,
+                "seed": seed,
+                **arm.train,
+            }
+        )
+    )
+    described = registry.describe(Workspace(common["workspace"]), "models", trained.fingerprint)
+    history = [Validation.from_json(entry) for entry in described["history"]]
+    return Training(arm=arm.name, seed=seed, num_remixes=num_remixes, history=history)
