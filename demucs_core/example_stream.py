@@ -45,7 +45,9 @@ class ExampleStream(Dataset[Example]):
         crop_samples: length of an example.
         weak_share: share of weak examples in a batch, once the ramp is over.
         ramp_steps: steps over which that share grows from zero, linearly.
-        weak_weight: factor on the weights of weak examples; supervised ones have weight 1.
+        weak_weight: factor on the weights of weak examples, once the ramp is over; supervised ones
+            have weight 1.
+        weight_ramp_steps: steps over which that factor grows from zero, linearly.
         masked: whether the loss keeps to the segment (see :func:`weak_example`).
         augmentation: random changes to the audio.
 
@@ -67,6 +69,7 @@ class ExampleStream(Dataset[Example]):
         weak_share: float = 0.0,
         ramp_steps: int = 0,
         weak_weight: float = 1.0,
+        weight_ramp_steps: int = 0,
         masked: bool = True,
         augmentation: Augmentation | None = None,
     ) -> None:
@@ -95,6 +98,7 @@ class ExampleStream(Dataset[Example]):
         self.weak_share = weak_share
         self.ramp_steps = ramp_steps
         self.weak_weight = weak_weight
+        self.weight_ramp_steps = weight_ramp_steps
         self.masked = masked
         self.augmentation = augmentation or Augmentation()
         self._pools = _pools(remixes, num_sources)
@@ -104,9 +108,11 @@ class ExampleStream(Dataset[Example]):
 
     def weak_share_at(self, step: int) -> float:
         """Return the share of weak examples that the ramp allows at a step."""
-        if step >= self.ramp_steps:
-            return self.weak_share
-        return self.weak_share * step / self.ramp_steps
+        return self.weak_share * _ramp(step, self.ramp_steps)
+
+    def weak_weight_at(self, step: int) -> float:
+        """Return the factor on the weights of weak examples that the ramp allows at a step."""
+        return self.weak_weight * _ramp(step, self.weight_ramp_steps)
 
     def num_weak_at(self, step: int) -> int:
         """Return how many examples of a step's batch are weak."""
@@ -139,7 +145,11 @@ class ExampleStream(Dataset[Example]):
             augmentation=self.augmentation,
             masked=self.masked,
         )
-        return example._replace(weight=example.weight * self.weak_weight)
+        return example._replace(weight=example.weight * self.weak_weight_at(step))
+
+
+def _ramp(step: int, num_steps: int) -> float:
+    return 1.0 if step >= num_steps else step / num_steps
 
 
 def taught_sources(remix: Remix, num_sources: int) -> tuple[int, ...]:

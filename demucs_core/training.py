@@ -37,8 +37,9 @@ class TrainingConfig:
         crop_samples: length of an example.
         learning_rate: of Adam, constant.
         weak_share: share of weak examples in a batch, once the ramp is over.
-        weak_weight: factor on the loss weights of weak examples.
+        weak_weight: factor on the loss weights of weak examples, once the ramp is over.
         ramp_steps: steps over which the share of weak examples grows from zero.
+        weight_ramp_steps: steps over which the factor on their loss weights grows from zero.
         masked: whether the loss of weak examples keeps to their segment.
         remix_probability: how often a supervised example takes each source from another track.
         validate_every: steps between validations; there is one more after the last step.
@@ -57,6 +58,7 @@ class TrainingConfig:
     weak_share: float = 0.25
     weak_weight: float = 1.0
     ramp_steps: int = 0
+    weight_ramp_steps: int = 0
     masked: bool = True
     remix_probability: float = 0.5
     validate_every: int = 1000
@@ -71,7 +73,7 @@ class TrainingConfig:
         for name in ("weak_share", "remix_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
-        for name in ("weak_weight", "ramp_steps", "seed"):
+        for name in ("weak_weight", "ramp_steps", "weight_ramp_steps", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
         if not self.learning_rate > 0:

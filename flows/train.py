@@ -71,6 +71,11 @@ class TrainOptions(Options):
     ramp_steps: int = Field(
         _defaults.ramp_steps, ge=0, description="Steps over which the share of remixes grows."
     )
+    weight_ramp_steps: int = Field(
+        _defaults.weight_ramp_steps,
+        ge=0,
+        description="Steps over which the factor on the loss of remixes grows.",
+    )
     masked: bool = Field(
         _defaults.masked,
         description="Keep the loss of a remix to its segment, so that segments "
@@ -205,7 +210,7 @@ def _build(
             name: getattr(config, name)
             for name in (
                 "seed", "steps", "batch_size", "crop_samples", "weak_share", "ramp_steps",
-                "weak_weight", "masked",
+                "weak_weight", "weight_ramp_steps", "masked",
             )
         },
     )  # fmt: skip

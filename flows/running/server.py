@@ -21,9 +21,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.running.configuration import UserError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 CHOSEN_BY_USER = ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_HOME")
 PRIVATE = "SILENTMIX_PRIVATE_SERVER"
@@ -162,6 +167,8 @@ def server_environment(port: int, environ: Mapping[str, str]) -> dict[str, str]:
         # where a notification says that the run is to be seen
         "PREFECT_UI_URL": address,
         **environ,
+        # its log is a file, where the commands' own is the terminal
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
         # the pages would talk to port 4200, whatever the port they came from
         "PREFECT_SERVER_UI_API_URL": f"{address}/api",
     }
@@ -184,12 +191,31 @@ def healthy(address: str) -> bool:
         return False
 
 
+def _lock_before_reading() -> None:
+    """Have Prefect's automations take the write lock of SQLite before they read.
+
+    They read, then write; where somebody else wrote in between, SQLite refuses at once. After four
+    such refusals Prefect 3.8 drops the event (into the folder ``dlq``): a corpus is not scored, a
+    failure is not told.
+    """
+    from prefect.server.database import provide_database_interface
+    from prefect.server.events import triggers
+
+    def session(begin_transaction: bool = False) -> AbstractAsyncContextManager[AsyncSession]:
+        return provide_database_interface().session_context(
+            begin_transaction=begin_transaction, with_for_update=begin_transaction
+        )
+
+    triggers.automations_session = session  # type: ignore[attr-defined]
+
+
 def _serve(port: int, *, lasting: bool) -> None:
     """Be the server; unless it lasts, until the process that started it ends, however it does."""
     if not lasting:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     import uvicorn
 
+    _lock_before_reading()
     uvicorn.run(
         "prefect.server.api.server:create_app",
         factory=True,

@@ -16,6 +16,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_API_URL
 
 from flows.running.server import PRIVATE
 from flows.running.telling import telling
@@ -29,19 +30,24 @@ LEASE_S = 60
 def turn(stage: str, corpus: str, workspace: str) -> Iterator[None]:
     """Wait until no other run of a stage works on a corpus, and be the one that does.
 
-    On a command's own server there is nobody to wait for.
+    On a command's own server, or the temporary one that Prefect starts where it is told of none,
+    there is nobody to wait for.
 
     Args:
         stage: its name.
         corpus: what it works on.
         workspace: location of the workspace, as every run on this server names it.
     """
-    if os.environ.get(PRIVATE):
+    if os.environ.get(PRIVATE) or not PREFECT_API_URL.value():
         yield
         return
     name = f"silentmix:{stage}:{corpus}:{short_hash(workspace, 8)}"
     if _is_taken(name):
-        get_run_logger().info("waits: another run of %s works on %s", stage, corpus)
+        get_run_logger().info(
+            "waits: another run of %s works on %s; if there is none, "
+            "`prefect gcl update '%s' --active-slots 0` goes on",
+            *(stage, corpus, name),
+        )
     slot = concurrency(
         name, lease_duration=LEASE_S, strict=True, raise_on_lease_renewal_failure=False
     )

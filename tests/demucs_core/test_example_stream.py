@@ -143,6 +143,12 @@ def test_weights_of_weak_examples() -> None:
     assert weights == pytest.approx([0.2, 0.2, 1, 1])
 
 
+def test_the_weak_weight_grows_over_its_ramp() -> None:
+    dataset = stream(weak_share=1.0, weak_weight=0.5, weight_ramp_steps=4, steps=6, batch_size=1)
+    weights = [float(dataset[step].weight) for step in range(6)]
+    assert weights == pytest.approx([0, 0.125, 0.25, 0.375, 0.5, 0.5])
+
+
 def test_masked_reaches_the_examples() -> None:
     remixes = [recipe((1,), 1)]
     masked, unmasked = (

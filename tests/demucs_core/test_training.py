@@ -254,6 +254,7 @@ def test_bfloat16_needs_a_gpu() -> None:
         ("weak_share", 1.5),
         ("weak_weight", -1.0),
         ("ramp_steps", -1),
+        ("weight_ramp_steps", -1),
         ("learning_rate", 0.0),
         ("precision", "float16"),
         ("remix_probability", 2.0),

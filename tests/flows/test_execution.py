@@ -131,7 +131,10 @@ def test_batches_fail_where_no_worker_comes_back(monkeypatch: pytest.MonkeyPatch
 
     @flow
     def work() -> None:
-        with dask_client(StageParameters(workers=1)) as local, progress("lost", 1) as bar:
+        with (
+            dask_client(StageParameters(workers=1)) as local,
+            progress("lost", 1, "batches") as bar,
+        ):
             local.cluster.scale(0)
             local.cluster.sync(local.cluster._correct_state)
             list(run_batches(local, abs, [-1], bar))

@@ -40,7 +40,7 @@ def test_from_a_model_to_the_files(finished: Finished) -> None:
     assert found.kind == "model"
     assert set(found.remixes.first) == {row["remix_id"] for row in remixes}
     assert found.remixes.count == len(remixes)
-    assert set(found.segments.first) == {row["segment_id"] for row in finished.rows("segments")}
+    assert set(found.segments.first) == {row["segment_id"] for row in remixes}
     heard = {row["track_id"] for row in remixes}
     assert set(found.tracks.first) == heard
     assert set(found.songs.first) == songs(finished, "train", "valid")

@@ -16,6 +16,7 @@ from flows.running.configuration import UserError
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters
 from flows.steps import tempos as tempos_module
+from flows.steps.recipes import load_recipes
 from flows.steps.tempos import Listening, TempoBatch, listen, load_tempos, tempo_batch, tempos_of
 from storage.manifests import Manifests, Partition
 from storage.workspace import Workspace
@@ -140,6 +141,6 @@ def test_confidence_of_a_recipe_is_that_of_its_segment(finished: Finished) -> No
         assert len(means) == len(row["silent_sources"]) <= len(SOURCES)
         assert row["confidence"] == pytest.approx(np.prod(means), rel=1e-5)
     for power in (0.0, 1.0, 4.0):
-        for recipe in remix_module.load_recipes(finished.manifests, partition, power):
+        for recipe in load_recipes(finished.manifests, partition, power):
             expected = rows[recipe.remix_id]["confidence"] ** power
             assert recipe.weight == pytest.approx(expected)

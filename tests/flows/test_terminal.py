@@ -32,7 +32,7 @@ def unread() -> Iterator[TextIO]:
 def test_the_progress_bar(unread: TextIO, monkeypatch: pytest.MonkeyPatch) -> None:
     @flow
     def work() -> float:
-        with progress("unread", 1) as bar:
+        with progress("unread", 1, "lines") as bar:
             bar.advance()
         return bar.done
 
