@@ -206,7 +206,7 @@ def _lock_before_reading() -> None:
             begin_transaction=begin_transaction, with_for_update=begin_transaction
         )
 
-    triggers.automations_session = session  # type: ignore[attr-defined]
+    triggers.automations_session = session  # type: ignore[attr-defined, assignment]
 
 
 def _serve(port: int, *, lasting: bool) -> None:
