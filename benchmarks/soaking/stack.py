@@ -19,8 +19,7 @@ from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore
 from prefect.states import Scheduled
 
-from flows.service import automations, registration
-from flows.service import lifecycle as service
+from flows.service import automations, lifecycle, registration
 from flows.service.deployments import FORM
 
 PAGE = 200  # what the server lists at once
@@ -39,7 +38,7 @@ class Stack:
 
     def up(self) -> None:
         """What somebody does who finds the service down."""
-        service.up(str(self.workspace), None, "", lambda _: None)
+        lifecycle.up(str(self.workspace), None, "", lambda _: None)
 
     def choose(self, fields: dict[str, dict[str, Any]]) -> None:
         """Give the runs that automations start some fields, as one would in the UI.
@@ -127,9 +126,9 @@ def standing(workspace: Path, *, lost_after: timedelta) -> Iterator[Stack]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    address = service.up(str(workspace), port, "", lambda _: None)
+    address = lifecycle.up(str(workspace), port, "", lambda _: None)
     try:
         with registration.server(address) as client:
             yield Stack(workspace, address, client)
     finally:
-        service.down(str(workspace), lambda _: None)
+        lifecycle.down(str(workspace), lambda _: None)

@@ -13,7 +13,7 @@ import httpx
 from cyclopts import Parameter
 
 from flows.running.configuration import UserError
-from flows.service import lifecycle as service
+from flows.service import lifecycle
 from flows.service.doctor import examine
 
 EXIT_WRONG = 1
@@ -49,7 +49,7 @@ def up(
     notify_webhook: Annotated[
         str,
         Parameter(
-            env_var=service.NOTIFY_VARIABLE,
+            env_var=lifecycle.NOTIFY_VARIABLE,
             help="URL that is sent a message when a run fails: of Slack, Mattermost, Teams, ….",
         ),
     ] = "",
@@ -59,13 +59,13 @@ def up(
     What is there already is left as it is. With `PREFECT_API_URL` set, everything but the server
     itself is set up on the server it names.
     """
-    print(f"Prefect UI: {service.up(workspace, port, notify_webhook, print)}")
+    print(f"Prefect UI: {lifecycle.up(workspace, port, notify_webhook, print)}")
 
 
 @app.command
 def down(*, workspace: WorkspaceOption = "workspace") -> None:
     """Stop what `silentmix up` started. Runs that were under way continue when run again."""
-    service.down(workspace, print)
+    lifecycle.down(workspace, print)
 
 
 @app.command

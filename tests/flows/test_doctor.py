@@ -11,8 +11,7 @@ import pytest
 
 from flows import cli
 from flows.commands import service_commands
-from flows.service import doctor
-from flows.service import lifecycle as service
+from flows.service import doctor, lifecycle
 from flows.service.doctor import Finding, examine
 from flows.service.processes import OwnProcess
 from flows.service.state import STATE_FILE, ServiceState
@@ -123,7 +122,7 @@ def test_a_note_that_can_not_be_read(workspace: str) -> None:
 def test_another_program_on_the_usual_port(workspace: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "who_listens", lambda _: "another program")
     found = wrong(workspace)["server"]
-    assert f"port {service.DEFAULT_PORT} is taken by another program" in found.said
+    assert f"port {lifecycle.DEFAULT_PORT} is taken by another program" in found.said
     assert "--port" in found.mend
 
 
