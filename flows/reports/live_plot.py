@@ -14,9 +14,9 @@ from uuid import UUID
 from matplotlib.figure import Figure
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import ArtifactUpdate
 
 from flows.reports.artifacts import image, png_of
+from flows.reports.pages import rewrite
 from flows.running.telling import telling
 
 INTERVAL_S = 10.0
@@ -54,7 +54,7 @@ class LivePlot:
                 self._artifact = made
             else:
                 with get_client(sync_client=True) as client:
-                    client.update_artifact(self._artifact, ArtifactUpdate(data=markdown))
+                    rewrite(client, self._artifact, markdown)
         now = time.monotonic()
         self._due = now + max(INTERVAL_S, (now - began) / SHARE_OF_TIME)
 

@@ -3,15 +3,18 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pytest
 import soundfile
 from matplotlib.figure import Figure
 from prefect import flow
+from prefect.artifacts import create_markdown_artifact
 
 from demucs_core import SAMPLE_RATE
 from flows.reports.artifacts import MAX_ARTIFACT_BYTES, PLAYER_S, Report
+from flows.reports.pages import CAME_OF_IT, leave_link
 from storage.workspace import Workspace
 from tests.flows.pages import artifacts
 
@@ -60,3 +63,16 @@ def test_a_report_stays_below_the_size_the_ui_takes(report: Report) -> None:
 
     publish()
     assert len(report.workspace.read("reports/run-1/report.md")) < MAX_ARTIFACT_BYTES + 100
+
+
+def test_a_link_is_left_on_a_page_that_no_event_could_hold() -> None:
+    @flow
+    def publish() -> UUID:
+        page = f"{CAME_OF_IT} nothing yet\n\n{'x' * 1_600_000}"
+        made = create_markdown_artifact(page, key="large-report")
+        assert isinstance(made, UUID)
+        return made
+
+    leave_link(publish(), "[a](b)")
+    [shown] = artifacts(key="large-report")
+    assert shown["data"].startswith(f"{CAME_OF_IT} [a](b)\n\nxxx")
