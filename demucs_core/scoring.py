@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from demucs_core.detector_config import DetectorConfig
+from demucs_core.recurrence import BLOCK_FRAMES
 
-DEFAULT_CHUNK_FRAMES = 1024
+DEFAULT_CHUNK_FRAMES = 8 * BLOCK_FRAMES
 """Frames scored at a time: a minute and a half. Shorter chunks are mostly context, longer ones
-little faster. A multiple of the recurrent net's block: of other chunks, more is thrown away."""
+little faster. Of chunks that are no multiple of the recurrent net's block, more is thrown away."""
 
 
 class FrameScorer(Protocol):

@@ -151,13 +151,8 @@ def make_home(environ: Mapping[str, str]) -> Path:
 
 def server_command(port: int, *, lasting: bool) -> list[str]:
     """How to start a server; one that does not last ends when its standard input does."""
-    return [
-        sys.executable,
-        "-m",
-        "flows.running.server",
-        str(port),
-        *(["--lasting"] if lasting else []),
-    ]
+    command = [sys.executable, "-m", "flows.running.server", str(port)]
+    return [*command, "--lasting"] if lasting else command
 
 
 def server_environment(port: int, environ: Mapping[str, str]) -> dict[str, str]:

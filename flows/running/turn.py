@@ -46,7 +46,9 @@ def turn(stage: str, corpus: str, workspace: str) -> Iterator[None]:
         get_run_logger().info(
             "waits: another run of %s works on %s; if there is none, "
             "`prefect gcl update '%s' --active-slots 0` goes on",
-            *(stage, corpus, name),
+            stage,
+            corpus,
+            name,
         )
     slot = concurrency(
         name, lease_duration=LEASE_S, strict=True, raise_on_lease_renewal_failure=False
