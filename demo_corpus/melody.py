@@ -10,7 +10,8 @@ from demo_corpus.harmony import Chord, scale_pitches
 from demo_corpus.score import Clock, Note
 
 _LENGTHS = (1, 2, 3, 4, 6, 8)
-_VOWELS = ("a", "e", "i", "o", "u")
+_VOWELS = ("a", "e", "i", "o", "u", "ai", "au", "ei", "ou", "oi", "ia", "ua")
+_CONSONANTS = ("s", "s", "sh", "t", "t", "k")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Melodist:
         low, high = 0, len(ladder) - 1
         harmony = []
         for note in notes:
-            if note.vowel in ("breath", "s") or note.pitch not in ladder:
+            if note.pitch not in ladder:
                 continue
             index = int(np.clip(ladder.index(note.pitch) + steps, low, high))
             harmony.append(
@@ -154,7 +155,7 @@ class Melodist:
         )
 
     def _breath(self, notes: list[Note]) -> list[Note]:
-        """The phrase with a breath before it and a hissed consonant before some of its notes."""
+        """The phrase with a breath before it and an unvoiced consonant before some of its notes."""
         rng = self._rng
         first = notes[0]
         extra = []
@@ -174,10 +175,10 @@ class Melodist:
                 duration_s=float(rng.uniform(0.05, 0.1)),
                 pitch=0,
                 velocity=int(rng.integers(50, 100)),
-                vowel="s",
+                vowel=str(rng.choice(_CONSONANTS)),
             )
             for note in notes
-            if rng.random() < 0.35 and note.start_s > 0.1
+            if rng.random() < 0.5 and note.start_s > 0.1
         ]
         return sorted([*notes, *extra], key=lambda note: note.start_s)
 

@@ -9,10 +9,7 @@ songs of the other.
 two things, no recorded sample in any role. Fit on the first, calibrate on the second, test on the
 third: then the songs held out are to the detector what unlabelled music will be. `WIDE` has nearly
 all that the other two leave. The bank has five voices, so its other voices are instruments that
-sing: what makes a voice of them are the vowels, slides and consonants that they are given.
-`HELD_OUT` has nothing that plays pure tones, such as an ocarina: a tone without overtones has no
-vowel, so nobody could tell such a voice from such a lead, and thresholds that stand on them say
-little.
+sing: what makes a voice of them is `demo_corpus.voice`.
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ STEPS_PER_BEAT = 4
 class Note:
     """One note. `velocity` is MIDI's (1 to 127).
 
-    `scoop_cents` is how far below its pitch the note begins; `vowel` names what a voice sings
-    ("a", "e", "i", "o", "u"), or the unpitched sounds "breath" and "s".
+    `scoop_cents` is how far below its pitch the note begins; `vowel` names what a voice sings:
+    one of "a", "e", "i", "o", "u", two of them that glide ("ai"), or an unpitched sound
+    ("breath" and the consonants of `demo_corpus.voice`).
     """
 
     start_s: float

@@ -1,4 +1,9 @@
-"""Sings a melody: the soundfont's voice patches, shaped by vowels, with breaths and consonants."""
+"""Sings a melody: the soundfont's voice patches, given overtones, vowels, breaths and consonants.
+
+A voice is a rich tone that the vocal tract shapes (Fant's source and filter). Some patches are
+nearly sines, which no formant can shape, so every tone is first given the overtones that vocal
+folds give; then vowels glide into each other within a note.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +24,22 @@ _FORMANTS: Mapping[str, tuple[tuple[float, float], ...]] = {
     "u": ((340, 0), (700, -8), (2_400, -20)),
 }
 _BANDWIDTH_HZ = 130.0
-_UNSHAPED = 0.3
-_UNPITCHED: Mapping[str, tuple[float, float, float]] = {
-    "breath": (900.0, 4_500.0, 0.015),
-    "s": (4_500.0, 10_000.0, 0.04),
+_UNSHAPED = 0.05
+# Drive and asymmetry of the curve that makes overtones, odd and even; how fast it follows a tone.
+_DRIVE, _BIAS, _FOLLOW_HZ = 6.0, 3.0, 15.0
+# The lips radiate a change of flow, not the flow: first-order pre-emphasis.
+_RADIATION = 0.9
+# Where in a note its vowel begins to turn into the next, and where it is done.
+_GLIDE = (0.25, 0.8)
+# Band in hertz, level, and share of the duration until the peak.
+_UNPITCHED: Mapping[str, tuple[float, float, float, float]] = {
+    "breath": (900.0, 4_500.0, 0.015, 0.4),
+    "s": (4_500.0, 10_000.0, 0.04, 0.4),
+    "sh": (2_000.0, 6_000.0, 0.04, 0.4),
+    "t": (3_000.0, 8_000.0, 0.06, 0.1),
+    "k": (1_200.0, 3_500.0, 0.06, 0.1),
 }
+UNPITCHED = tuple(_UNPITCHED)
 
 
 class Singer:
@@ -54,20 +70,42 @@ class Singer:
         return audio
 
     def _colour(self, tone: Audio, note: Note) -> Audio:
+        """The tone as its vowels shape it: the first letter's, gliding into the last one's."""
+        rich = _with_overtones(tone)
+        first = self._vowel(rich, note.vowel[0])
+        if note.vowel[-1] == note.vowel[0]:
+            return first
+        last = self._vowel(rich, note.vowel[-1])
+        glide = np.linspace(0, rich.size / (note.duration_s * SAMPLE_RATE), rich.size)
+        share = np.interp(glide, _GLIDE, (0, 1)).astype(np.float32)
+        return first + share * (last - first)
+
+    def _vowel(self, tone: Audio, vowel: str) -> Audio:
         """The tone with the vowel's formants brought out."""
         shaped = np.float32(_UNSHAPED) * tone
-        for b, a in self._filters.get(note.vowel, ()):
+        for b, a in self._filters[vowel]:
             shaped += signal.lfilter(b, a, tone)
         return shaped
 
     def _noise(self, note: Note) -> Audio:
-        low, high, level = _UNPITCHED[note.vowel]
+        low, high, level, peak = _UNPITCHED[note.vowel]
         size = max(64, round(note.duration_s * SAMPLE_RATE))
         b, a = signal.butter(2, (low, high), "bandpass", fs=SAMPLE_RATE)
         noise = signal.lfilter(b, a, self._rng.standard_normal(size))
-        rise = np.sin(np.pi * np.linspace(0, 1, size) ** 0.7) ** 2
+        # a power of the time that puts the peak of the sine where it belongs
+        warped = np.linspace(0, 1, size) ** (np.log(0.5) / np.log(peak))
+        rise = np.sin(np.pi * warped) ** 2
         hissed: Audio = (noise * rise * level * note.velocity / 80).astype(np.float32)
         return hissed
+
+
+def _with_overtones(tone: Audio) -> Audio:
+    """The tone as a train of pulses, as sung: a lopsided soft clipper that follows its level."""
+    b, a = signal.butter(1, _FOLLOW_HZ, fs=SAMPLE_RATE)
+    level = np.sqrt(np.maximum(signal.lfilter(b, a, np.square(tone, dtype=np.float64)), 1e-12))
+    pulses = np.tanh(_DRIVE * tone / level + _BIAS) - np.tanh(_BIAS)
+    rich: Audio = signal.lfilter([1.0, -_RADIATION], [1.0], pulses * level).astype(np.float32)
+    return rich
 
 
 def _resonance(hertz: float, level_db: float) -> tuple[Audio, Audio]:

@@ -5,6 +5,7 @@ from demo_corpus.composition import compose
 from demo_corpus.harmony import SCALES, Chord, voice_chord
 from demo_corpus.palette import ALL, POOLS, SEEN, UNSEEN, pool
 from demo_corpus.score import SOURCES, Clock, Song
+from demo_corpus.voice import UNPITCHED
 
 SEEDS = range(30)
 
@@ -57,7 +58,7 @@ def test_notes_are_in_key_but_for_leading_notes(songs: list[Song]):
             for part in song.parts
             if not part.is_drum
             for note in part.notes
-            if note.vowel not in ("breath", "s")
+            if note.vowel not in UNPITCHED
         ]
         assert set(pitches) <= scale | {leading}
         assert np.mean([pitch in scale for pitch in pitches]) > 0.85
