@@ -20,6 +20,7 @@ EXIT_WRONG = 1
 WorkspaceOption = Annotated[str, Parameter(help="Folder or URL that holds all results.")]
 
 app = cyclopts.App(name="silentmix", result_action="return_value")
+service_group = cyclopts.Group("Schedules, automations and the Prefect UI", sort_key=4)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -39,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
     return status or 0
 
 
-@app.command
+@app.command(group=service_group)
 def up(
     *,
     workspace: WorkspaceOption = "workspace",
@@ -62,13 +63,13 @@ def up(
     print(f"Prefect UI: {lifecycle.up(workspace, port, notify_webhook, print)}")
 
 
-@app.command
+@app.command(group=service_group)
 def down(*, workspace: WorkspaceOption = "workspace") -> None:
     """Stop what `silentmix up` started. Runs that were under way continue when run again."""
     lifecycle.down(workspace, print)
 
 
-@app.command
+@app.command(group=service_group)
 def doctor(*, workspace: WorkspaceOption = "workspace") -> int:
     """Say what is wrong with the installation and the service, and how to mend it."""
     findings = examine(workspace)
@@ -78,6 +79,3 @@ def doctor(*, workspace: WorkspaceOption = "workspace") -> int:
         if finding.mend:
             print(f"{'mend':>{width + 7}}: {finding.mend}")
     return EXIT_WRONG if any(finding.mend for finding in findings.values()) else 0
-
-
-COMMANDS = {"up": up, "down": down, "doctor": doctor}

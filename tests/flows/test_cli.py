@@ -11,8 +11,9 @@ from rich.console import Console
 
 from flows import cli
 from flows.commands import app as commands
-from flows.commands.app import STAGE_FLOWS
+from flows.commands import pipeline_commands
 from flows.commands.demo import DemoParameters
+from flows.commands.pipeline_commands import STAGE_FLOWS
 from flows.pipeline import PipelineParameters
 from storage.workspace import FORMAT, MARKER, Workspace
 from tests.flows.conftest import Corpus, Finished, play, write
@@ -193,7 +194,9 @@ def test_sections_reach_their_stages(
     finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[PipelineParameters] = []
-    monkeypatch.setattr(commands, "pipeline", lambda parameters: asked.append(parameters) or [])
+    monkeypatch.setattr(
+        pipeline_commands, "pipeline", lambda parameters: asked.append(parameters) or []
+    )
     fields = {
         "workspace": finished.workspace.location,
         "fit_detector": {"steps": 5},
@@ -231,7 +234,9 @@ def test_a_stage_alone_is_configured_as_in_the_chain(
     for command in ("yields", "forecast"):
         assert commands._from_config(config, command) == policy
     asked: list[DemoParameters] = []
-    monkeypatch.setattr(commands, "run_demo", lambda parameters, _: asked.append(parameters))
+    monkeypatch.setattr(
+        pipeline_commands, "run_demo", lambda parameters, _: asked.append(parameters)
+    )
     assert cli.main(["demo", "--config", config]) == 0
     assert (asked[0].seed, asked[0].workspace) == (8, finished.workspace.location)
 

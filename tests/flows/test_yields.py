@@ -14,7 +14,7 @@ from rich.console import Console
 
 from demucs_core import SOURCES
 from flows import cli
-from flows.commands.app import print_results
+from flows.commands.pipeline_commands import print_results
 from flows.extract import ExtractParameters, extract
 from flows.forecast import ForecastParameters, draw_sample, forecast, print_forecast
 from flows.reports.silent_minutes import silent_minutes

@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError
 
-from flows.commands.app import STAGE_FLOWS
+from flows.commands.pipeline_commands import STAGE_FLOWS
 from flows.running.configuration import UserError, load_config, stage_section
 from flows.running.parameters import RUNTIME, CorpusName, Device, StageParameters, describe
 

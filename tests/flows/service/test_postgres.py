@@ -15,7 +15,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 
 from flows.service import registration
 from tests.flows.conftest import play, write
-from tests.flows.standing_service import free_port, standing
+from tests.flows.service.standing_service import free_port, standing
 
 NOBODY = "nobody"
 

@@ -5,7 +5,7 @@ from prefect import flow
 
 from flows.running import progress as module
 from flows.running.progress import progress
-from tests.flows.pages import artifacts
+from tests.flows.reports.pages import artifacts
 
 
 class Clock:

@@ -39,7 +39,7 @@ from flows.service.state import ServiceState
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished, play, write
-from tests.flows.standing_service import TIMEOUT_S, Service, standing, wait_for
+from tests.flows.service.standing_service import TIMEOUT_S, Service, standing, wait_for
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from flows.score import ScoreParameters, score
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished, content
-from tests.flows.held_track import held
-from tests.flows.standing_service import TIMEOUT_S, free_port, wait_for
+from tests.flows.running.held_track import held
+from tests.flows.service.standing_service import TIMEOUT_S, free_port, wait_for
 
 USER_ENVIRONMENT = {
     name: value

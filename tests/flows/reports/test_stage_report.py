@@ -10,7 +10,7 @@ from flows.running.runs import PastRun, maker, runs_of
 from flows.score import ScoreParameters, score
 from storage.manifests import Partition
 from tests.flows.conftest import BROKEN, Finished
-from tests.flows.pages import artifacts
+from tests.flows.reports.pages import artifacts
 
 
 def made_by(finished: Finished, stage: str, corpus: str) -> PastRun:

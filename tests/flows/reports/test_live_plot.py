@@ -9,7 +9,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.reports import live_plot as module
 from flows.reports.live_plot import live_plot
-from tests.flows.pages import artifacts
+from tests.flows.reports.pages import artifacts
 
 
 class Clock:

@@ -15,7 +15,7 @@ from flows.running.runs import last_runs
 from storage.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished
-from tests.flows.pages import artifacts
+from tests.flows.reports.pages import artifacts
 
 
 def table_of(markdown: str, title: str) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from flows.audit import AuditParameters, audit
-from flows.commands.app import STAGE_FLOWS
+from flows.commands.pipeline_commands import STAGE_FLOWS
 from flows.forecast import ForecastParameters, forecast
 from flows.pipeline import PipelineParameters, pipeline
 from flows.running.announcements import TAG

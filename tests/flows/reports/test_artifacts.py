@@ -16,7 +16,7 @@ from demucs_core import SAMPLE_RATE
 from flows.reports.artifacts import MAX_ARTIFACT_BYTES, PLAYER_S, Report
 from flows.reports.pages import CAME_OF_IT, leave_link
 from storage.workspace import Workspace
-from tests.flows.pages import artifacts
+from tests.flows.reports.pages import artifacts
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from flows.ingest import IngestParameters, ingest
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import Corpus, Finished, play, write
-from tests.flows.held_track import held
-from tests.flows.standing_service import TIMEOUT_S, Service, standing
+from tests.flows.running.held_track import held
+from tests.flows.service.standing_service import TIMEOUT_S, Service, standing
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 if shutil.which("chromium") is None:
