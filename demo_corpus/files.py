@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -58,12 +60,20 @@ _WAV_HEADER_BYTES = 44
 
 
 def appear(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a file under a temporary name beside `path`, then give it its name."""
+    """Let `write` make a file under a temporary name beside `path`, then give it its name.
+
+    Raises:
+        OSError: it can't be written; libsndfile does not say why, so the message tells the room.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         write(temporary)
         temporary.replace(path)
+    except soundfile.LibsndfileError as error:
+        free_mib = shutil.disk_usage(path.parent).free >> 20
+        reason = f"can't be written, with {free_mib} MiB free on its disk ({error})"
+        raise OSError(errno.EIO, reason, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -24,6 +25,7 @@ FLOWS = (
 )  # fmt: skip
 READING = ("status", "manifests", "lineage", "forget", "audit")
 SERVICE = ("up", "down", "doctor")
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
@@ -50,6 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except commands.USER_ERRORS as error:
         return _complain(error)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            return _complain(
+                UserError(f"{error}; make room, then run the same command to continue")
+            )
         if not commands.is_server_gone(error):
             raise
         return _complain(

@@ -1,4 +1,6 @@
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -253,3 +255,25 @@ def test_command_line_writes_both_sets_and_the_truth(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["--out", str(tmp_path), "--songs", "-1"])
     assert "--songs: -1 is not a number of songs" in capsys.readouterr().err
+
+
+FULL_DISK = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from demo_corpus.files import write_pcm16
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
+write_pcm16(Path(sys.argv[1]), np.ones((2, 44_100), np.int16))
+"""
+
+
+def test_a_file_that_finds_no_room_is_named_and_leaves_nothing(tmp_path):
+    target = tmp_path / "song.wav"
+    ended = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(target)], capture_output=True, text=True
+    )
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last.startswith("OSError: ")
+    assert "MiB free on its disk" in last
+    assert str(target) in last
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -311,3 +312,15 @@ def test_every_command_has_help(
     wide_terminal(monkeypatch)
     assert cli.main([*command, "--help"]) == 0
     assert expected in capsys.readouterr().out.replace("`", "")
+
+
+def test_a_full_disk_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "song.wav")
+
+    monkeypatch.setattr(pipeline_commands, "run_demo", full)
+    said = complaint(capsys, "demo", "--workspace", str(tmp_path / "w"))
+    assert "No space left on device: 'song.wav'" in said
+    assert "make room" in said
