@@ -61,13 +61,13 @@ class StudyDetectorParameters(Options):
     architectures: tuple[Architecture, ...] = Field(
         ARCHITECTURES, min_length=1, description="Detectors to compare."
     )
-    songs: int = Field(200, ge=1, description="Songs to fit on.")
+    songs: int = Field(400, ge=1, description="Songs to fit on.")
     calibration_songs: int = Field(100, ge=2, description="Songs to calibrate on.")
     test_songs: int = Field(60, ge=1, description="Songs to test on.")
     song_s: float = Field(30.0, ge=10, description="Length of a song in seconds.")
-    steps: int = Field(2500, ge=1, description="Optimiser steps of the log-mel detectors.")
+    steps: int = Field(3500, ge=1, description="Optimiser steps of the log-mel detectors.")
     waveform_steps: int = Field(
-        200, ge=1, description="Steps of demucs-blstm, each of which takes ten times as long."
+        400, ge=1, description="Steps of demucs-blstm, each of which takes five times as long."
     )
     learning_rate: float = Field(_fit.learning_rate, gt=0, description="Peak, of AdamW.")
     target_precision: float = Field(0.98, gt=0, lt=1, description="Asked of the extraction.")

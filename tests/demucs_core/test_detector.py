@@ -52,6 +52,14 @@ def test_the_encoder_of_the_waveform_detector_is_centred_on_each_frame():
     assert 4096 < last - first < 3 * 4096
 
 
+def test_audio_reaches_the_end_of_the_waveform_detectors_encoder_before_any_training():
+    torch.manual_seed(0)
+    detector = WaveformDetector(replace(SMALL, architecture="demucs-blstm")).train()
+    steps = detector.encoder(0.1 * torch.randn(4, 2, 32 * 4096))
+    # each feature differs between frames about as much as features differ from each other
+    assert steps.std(dim=(0, 2)).mean() > 0.3 * steps.std()
+
+
 def test_no_audio_is_refused(detector):
     with pytest.raises(ValueError, match="no samples"):
         detector(torch.zeros(1, 2, 0))
