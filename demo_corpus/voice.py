@@ -25,10 +25,14 @@ _FORMANTS: Mapping[str, tuple[tuple[float, float], ...]] = {
 }
 _BANDWIDTH_HZ = 130.0
 _UNSHAPED = 0.05
-# Drive and asymmetry of the curve that makes overtones, odd and even; how fast it follows a tone.
-_DRIVE, _BIAS, _FOLLOW_HZ = 6.0, 3.0, 15.0
+# How fast the curve that makes overtones follows a tone's level; its asymmetry for a drive of one.
+_FOLLOW_HZ, _BIAS = 15.0, 0.5
 # The lips radiate a change of flow, not the flow: first-order pre-emphasis.
 _RADIATION = 0.9
+# Ranges that singers are drawn from: drive, corner of the fall of soft voices, breath in the tone.
+_DRIVE = (3.0, 9.0)
+_SOFT_HZ = (1_200.0, 10_000.0)
+_BREATH_DB = (-48.0, -27.0)
 # Where in a note its vowel begins to turn into the next, and where it is done.
 _GLIDE = (0.25, 0.8)
 # Band in hertz, level, and share of the duration until the peak.
@@ -43,11 +47,15 @@ UNPITCHED = tuple(_UNPITCHED)
 
 
 class Singer:
-    """One song's voice: the length of its vocal tract, drawn, scales every formant."""
+    """One song's voice: vocal tract, effort and breath are drawn."""
 
     def __init__(self, rng: np.random.Generator, voice_scale: tuple[float, float]) -> None:
         self._rng = rng
         scale = float(rng.uniform(*voice_scale))
+        self._drive = float(rng.uniform(*_DRIVE))
+        soft_hz = float(np.exp(rng.uniform(*np.log(_SOFT_HZ))))
+        self._soft = signal.butter(1, soft_hz, fs=SAMPLE_RATE)
+        self._breath = 10 ** (float(rng.uniform(*_BREATH_DB)) / 20)
         self._filters = {
             vowel: [_resonance(hertz * scale, level_db) for hertz, level_db in formants]
             for vowel, formants in _FORMANTS.items()
@@ -71,7 +79,7 @@ class Singer:
 
     def _colour(self, tone: Audio, note: Note) -> Audio:
         """The tone as its vowels shape it: the first letter's, gliding into the last one's."""
-        rich = _with_overtones(tone)
+        rich = self._excite(tone)
         first = self._vowel(rich, note.vowel[0])
         if note.vowel[-1] == note.vowel[0]:
             return first
@@ -79,6 +87,17 @@ class Singer:
         glide = np.linspace(0, rich.size / (note.duration_s * SAMPLE_RATE), rich.size)
         share = np.interp(glide, _GLIDE, (0, 1)).astype(np.float32)
         return first + share * (last - first)
+
+    def _excite(self, tone: Audio) -> Audio:
+        """The tone as vocal folds give it: pulses, by a lopsided soft clipper, and breath."""
+        b, a = signal.butter(1, _FOLLOW_HZ, fs=SAMPLE_RATE)
+        level = np.sqrt(np.maximum(signal.lfilter(b, a, np.square(tone, dtype=np.float64)), 1e-12))
+        bias = _BIAS * self._drive
+        pulses = np.tanh(self._drive * tone / level + bias) - np.tanh(bias)
+        flow = signal.lfilter(*self._soft, pulses)
+        flow += self._breath * self._rng.standard_normal(tone.size)
+        rich: Audio = signal.lfilter([1.0, -_RADIATION], [1.0], flow * level).astype(np.float32)
+        return rich
 
     def _vowel(self, tone: Audio, vowel: str) -> Audio:
         """The tone with the vowel's formants brought out."""
@@ -97,15 +116,6 @@ class Singer:
         rise = np.sin(np.pi * warped) ** 2
         hissed: Audio = (noise * rise * level * note.velocity / 80).astype(np.float32)
         return hissed
-
-
-def _with_overtones(tone: Audio) -> Audio:
-    """The tone as a train of pulses, as sung: a lopsided soft clipper that follows its level."""
-    b, a = signal.butter(1, _FOLLOW_HZ, fs=SAMPLE_RATE)
-    level = np.sqrt(np.maximum(signal.lfilter(b, a, np.square(tone, dtype=np.float64)), 1e-12))
-    pulses = np.tanh(_DRIVE * tone / level + _BIAS) - np.tanh(_BIAS)
-    rich: Audio = signal.lfilter([1.0, -_RADIATION], [1.0], pulses * level).astype(np.float32)
-    return rich
 
 
 def _resonance(hertz: float, level_db: float) -> tuple[Audio, Audio]:

@@ -20,7 +20,8 @@ from demucs_core.yields import usable_seconds
 from storage.manifests import Manifests, Partition
 
 CERTAIN_THRESHOLD = 0.5
-FRAME_RATE = SAMPLE_RATE / HOP_SAMPLES
+FRAME_S = HOP_SAMPLES / SAMPLE_RATE
+FRAME_RATE = 1 / FRAME_S
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from prefect import flow
 from pydantic import Field
 
 from demo_corpus.corpus import write_labelled, write_unlabelled
-from demucs_core.extraction import Segment
+from demucs_core.extraction import ExtractionPolicy, Segment
 from demucs_core.validation import Validation
 from flows.extract import ExtractParameters, extract
 from flows.fit_detector import FitDetectorParameters, fit_detector
@@ -32,7 +32,7 @@ from flows.running.parameters import RUNTIME, Options, StageParameters
 from flows.running.stage import StageResult
 from flows.score import ScoreParameters, score
 from flows.studies.truth import SourceQuality, extraction_quality
-from flows.studies.usable_minutes import extracted_segments, true_segments
+from flows.studies.usable_minutes import FRAME_S, extracted_segments, true_segments
 from flows.train import TrainParameters, train
 from storage.manifests import Manifests
 from storage.workspace import Workspace
@@ -144,6 +144,7 @@ class WeakLengthFindings:
         music_s: seconds of unlabelled music.
         extracted: what the stage ``extract`` found, track by track.
         true: what it would have found if the detector were always right.
+        all_true: every true silence, however short, nothing cut from its ends.
         quality: how right it was, by source.
         trainings: a model a way to train and seed.
     """
@@ -151,6 +152,7 @@ class WeakLengthFindings:
     music_s: float
     extracted: Sequence[Sequence[Segment]]
     true: Sequence[Sequence[Segment]]
+    all_true: Sequence[Sequence[Segment]]
     quality: Mapping[str, SourceQuality]
     trainings: Sequence[Training]
 
@@ -177,6 +179,7 @@ def study_weak_length(parameters: WeakLengthParameters) -> WeakLengthFindings:
             music_s=parameters.unlabelled_songs * parameters.song_s,
             extracted=extracted_segments(manifests, segments),
             true=true_segments(truth, ExtractParameters.model_validate(policy).policy),
+            all_true=true_segments(truth, ExtractionPolicy(min_duration_s=FRAME_S, guard_s=0)),
             quality=extraction_quality(manifests, segments, truth),
             trainings=[
                 _train(parameters, arm, seed, extracted.fingerprint, common)

@@ -36,7 +36,7 @@ def band_db(audio: Audio, low_hz: float, high_hz: float) -> float:
 def test_every_patch_has_overtones_for_the_vowel_to_shape(sampler: Sampler, program: int):
     voice = sung(sampler, program, "i")
     # the second and third formant of "i"; the smoothest patch has nothing there by itself
-    assert band_db(voice, 1_900, 3_300) > -22
+    assert band_db(voice, 1_900, 3_300) > -30
 
 
 @pytest.mark.parametrize("program", VOICES)
@@ -56,7 +56,7 @@ def test_a_vowel_glides_into_the_next(sampler: Sampler):
     released = slice(end, SAMPLE_RATE)
     np.testing.assert_allclose(gliding[released], last[released], atol=1e-5)
     middle = slice(begin, end)
-    assert np.abs(gliding[middle] - first[middle]).max() > 0.01
+    assert np.abs(gliding[middle] - first[middle]).max() > 0.1 * np.abs(first).max()
 
 
 @pytest.mark.parametrize("sound", UNPITCHED)
