@@ -62,15 +62,21 @@ def quality_on_real_music(
 def _mixtures(
     song: Song, read: CropReader
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-    """A song as it was mixed, and the sums of some of its stems ``(C, T)``.
+    """A song as it was mixed, and the sums of some of its stems ``(C, T)``, each once.
 
-    With each, where the sources are active in it, ``(S, F)``.
+    With each, where the sources are active in it, ``(S, F)``. Stems that the song does not have
+    are not left out again.
     """
     whole, *stems = (read(song.paths[name], 0, song.num_samples) for name in (MIXTURE, *SOURCES))
     levels_db = np.stack([frame_level_db(stem) for stem in stems])
-    for num_kept in range(len(SOURCES), 0, -1):
-        for kept in combinations(range(len(SOURCES)), num_kept):
-            is_whole = len(kept) == len(SOURCES)
+    heard = [
+        place
+        for place, level_db in enumerate(levels_db)
+        if active_frames(level_db, frame_level_db(whole), ActivityConfig()).any()
+    ]
+    for num_kept in range(len(heard), 0, -1):
+        for kept in combinations(heard, num_kept):
+            is_whole = num_kept == len(heard)
             mixture = whole if is_whole else np.sum([stems[place] for place in kept], axis=0)
             mixture_db = frame_level_db(mixture)
             silent_db = np.full_like(mixture_db, FLOOR_DB)
