@@ -32,7 +32,7 @@ demo: .venv/installed
 	$(BIN)/silentmix demo --workspace $(WORKSPACE)
 
 test: .venv/installed
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv/installed
 	$(BIN)/ruff check .

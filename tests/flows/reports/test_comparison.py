@@ -36,8 +36,6 @@ from storage.museval_json import METRICS, to_museval
 from storage.workspace import Workspace
 from tests.flows.conftest import play, write
 
-pytestmark = pytest.mark.xdist_group("flows")
-
 SECONDS = 4
 CORPUS = "labelled"
 
