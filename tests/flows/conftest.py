@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -164,12 +165,21 @@ class Finished:
 
 
 @pytest.fixture(scope="session")
-def finished(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """The pipeline, run once on the corpus. Tests may add to it, and change nothing in it."""
+def pristine(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The pipeline, run once on the corpus; tests take `finished`."""
     workspace = tmp_path_factory.mktemp("run") / "workspace"
     parameters = PipelineParameters.model_validate(corpus.settings(workspace))
     results = pipeline(parameters)
     return Finished(Workspace(str(workspace)), parameters, results)
+
+
+@pytest.fixture(scope="module")
+def finished(pristine: Finished, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The file's own copy of it. Its tests may add to it, and change nothing in it."""
+    workspace = tmp_path_factory.mktemp("finished") / "workspace"
+    shutil.copytree(pristine.workspace.root, workspace)
+    parameters = pristine.parameters.model_copy(update={"workspace": str(workspace)})
+    return Finished(Workspace(str(workspace)), parameters, pristine.results)
 
 
 def content(workspace: Workspace) -> dict[Partition, list[str]]:
