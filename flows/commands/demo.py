@@ -8,19 +8,22 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
 from demo_corpus.corpus import write_labelled, write_unlabelled
 from demucs_core import SOURCES
+from demucs_core.comparison import compare_songs
 from flows.pipeline import PipelineParameters, pipeline
-from flows.reports.paper_table import paper_table
+from flows.reports.paper_table import paper_table, song_scores
 from flows.running.configuration import UserError
 from flows.running.parameters import Options
 from flows.studies.truth import SourceQuality, extraction_quality
-from storage.manifests import Manifests, Partition
+from storage.manifests import Manifests
 from storage.workspace import Workspace
 
 
@@ -33,7 +36,7 @@ class DemoParameters(Options):
     seed: int = Field(7, ge=0, description="Decides the songs.")
     train_songs: int = Field(12, ge=1, description="Labelled songs to train on.")
     valid_songs: int = Field(14, ge=1, description="Labelled songs held out to calibrate on.")
-    test_songs: int = Field(4, ge=1, description="Labelled songs to evaluate on.")
+    test_songs: int = Field(6, ge=1, description="Labelled songs to evaluate on.")
     unlabelled_songs: int = Field(24, ge=1, description="Songs of the unlabelled corpus.")
     song_s: float = Field(40.0, ge=10, description="Length of a song in seconds.")
     workers: int = Field(0, ge=0, description="Worker processes; 0 takes one a CPU core.")
@@ -150,15 +153,23 @@ def _print_models(manifests: Manifests, console: Console) -> None:
     table = Table(title="SDR on the test songs (dB)", title_justify="left", box=None)
     for heading in ("model", *SOURCES, "mean"):
         table.add_column(heading, justify="right")
+    scores: dict[bool, dict[str, NDArray[np.float64]]] = {}
     for partition in manifests.partitions("evaluations", "demo-labelled"):
+        model = next(manifests.rows(partition, ["model_id"]))["model_id"]
+        described = manifests.workspace.read_json(f"models/{model}/config.json")
+        heard_remixes = described["training"]["weak_share"] > 0
+        scores[heard_remixes] = song_scores(manifests, partition)
         table.add_row(
-            _kind_of_model(manifests, partition),
+            f"{model} ({'with remixes' if heard_remixes else 'labelled songs alone'})",
             *(f"{value:.2f}" for value in paper_table(manifests, partition).values()),
         )
     console.print(table)
-
-
-def _kind_of_model(manifests: Manifests, evaluations: Partition) -> str:
-    model = next(manifests.rows(evaluations, ["model_id"]))["model_id"]
-    share = manifests.workspace.read_json(f"models/{model}/config.json")["training"]["weak_share"]
-    return f"{model} ({'with remixes' if share else 'labelled songs alone'})"
+    if len(scores) == 2:
+        songs = sorted(scores[True].keys() & scores[False].keys())
+        shape = (len(songs), len(SOURCES))
+        with_remixes, without = (
+            np.array([scores[kind][song] for song in songs]).reshape(shape)
+            for kind in (True, False)
+        )
+        verdict = compare_songs(with_remixes, without).mean.verdict
+        console.print(f" with remixes: {verdict}", highlight=False, soft_wrap=True)
