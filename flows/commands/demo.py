@@ -8,23 +8,22 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
 from demo_corpus.corpus import write_labelled, write_unlabelled
-from demucs_core import SOURCES
-from demucs_core.comparison import compare_songs
+from flows.evaluate import EvaluateParameters, evaluate
 from flows.pipeline import PipelineParameters, pipeline
-from flows.reports.paper_table import paper_table, song_scores
+from flows.reports.comparison_summary import ComparisonSummary, print_comparison
 from flows.running.configuration import UserError
 from flows.running.parameters import Options
 from flows.studies.truth import SourceQuality, extraction_quality
 from storage.manifests import Manifests
 from storage.workspace import Workspace
+
+LABELLED, MUSIC = "demo-labelled", "demo-music"
 
 
 class DemoParameters(Options):
@@ -74,20 +73,29 @@ def run_demo(parameters: DemoParameters, console: Console) -> None:
     corpus = root.with_name(f"{root.name}-corpus")
     truth = _generate(parameters, corpus)
     generated = time.monotonic()
-    pipeline(
+    results = pipeline(
         PipelineParameters.model_validate(
             {
                 "workspace": str(root),
                 "workers": parameters.workers,
                 "labelled": str(corpus / "labelled"),
                 "unlabelled": str(corpus / "unlabelled"),
-                "labelled_corpus": "demo-labelled",
-                "corpus": "demo-music",
+                "labelled_corpus": LABELLED,
+                "corpus": MUSIC,
                 **DEMO_STAGES,
             }
         )
     )
-    _print_summary(Workspace(str(root)), corpus, truth, console)
+    # The models are scored already: this finds their scores, and says what they show.
+    evaluation = evaluate(
+        EvaluateParameters(
+            workspace=str(root),
+            workers=parameters.workers,
+            labelled=LABELLED,
+            models=[result.fingerprint for result in results if result.stage == "train"],
+        )
+    )
+    _print_summary(Workspace(str(root)), corpus, truth, evaluation.comparison, console)
     console.print(
         f"corpus {generated - started:.0f} s, pipeline {time.monotonic() - generated:.0f} s\n"
         f"look at every run: silentmix up --workspace {parameters.workspace}   (or make ui)\n"
@@ -123,18 +131,23 @@ def _generate(parameters: DemoParameters, corpus: Path) -> list[dict[str, Any]]:
 
 
 def _print_summary(
-    workspace: Workspace, corpus: Path, truth: list[dict[str, Any]], console: Console
+    workspace: Workspace,
+    corpus: Path,
+    truth: list[dict[str, Any]],
+    comparison: ComparisonSummary | None,
+    console: Console,
 ) -> None:
     manifests = Manifests(workspace)
-    segments = manifests.latest("segments", "demo-music")
-    tracks = manifests.count(manifests.latest("tracks", "demo-music"))
-    rejects = list(manifests.rows(manifests.latest("rejects", "demo-music")))
+    segments = manifests.latest("segments", MUSIC)
+    tracks = manifests.count(manifests.latest("tracks", MUSIC))
+    rejects = list(manifests.rows(manifests.latest("rejects", MUSIC)))
     console.rule("silentmix demo")
     console.print(f"[bold]{tracks}[/bold] tracks in, [bold]{len(rejects)}[/bold] rejected:")
     for row in rejects:
         console.print(f"  {row['reason']:<16} {Path(row['item']).name}", highlight=False)
     _print_extraction(extraction_quality(manifests, segments, truth), console)
-    _print_models(manifests, console)
+    if comparison is not None:
+        print_comparison(comparison, workspace.location, console)
     console.print(f"workspace {workspace.location}\ncorpus    {corpus}", highlight=False)
 
 
@@ -147,29 +160,3 @@ def _print_extraction(quality: dict[str, SourceQuality], console: Console) -> No
             source, f"{found.extracted_s / 60:.1f}", f"{found.precision:.3f}", f"{found.recall:.3f}"
         )
     console.print(table)
-
-
-def _print_models(manifests: Manifests, console: Console) -> None:
-    table = Table(title="SDR on the test songs (dB)", title_justify="left", box=None)
-    for heading in ("model", *SOURCES, "mean"):
-        table.add_column(heading, justify="right")
-    scores: dict[bool, dict[str, NDArray[np.float64]]] = {}
-    for partition in manifests.partitions("evaluations", "demo-labelled"):
-        model = next(manifests.rows(partition, ["model_id"]))["model_id"]
-        described = manifests.workspace.read_json(f"models/{model}/config.json")
-        heard_remixes = described["training"]["weak_share"] > 0
-        scores[heard_remixes] = song_scores(manifests, partition)
-        table.add_row(
-            f"{model} ({'with remixes' if heard_remixes else 'labelled songs alone'})",
-            *(f"{value:.2f}" for value in paper_table(manifests, partition).values()),
-        )
-    console.print(table)
-    if len(scores) == 2:
-        songs = sorted(scores[True].keys() & scores[False].keys())
-        shape = (len(songs), len(SOURCES))
-        with_remixes, without = (
-            np.array([scores[kind][song] for song in songs]).reshape(shape)
-            for kind in (True, False)
-        )
-        verdict = compare_songs(with_remixes, without).mean.verdict
-        console.print(f" with remixes: {verdict}", highlight=False, soft_wrap=True)

@@ -68,11 +68,11 @@ def _mixtures(
     are not left out again.
     """
     whole, *stems = (read(song.paths[name], 0, song.num_samples) for name in (MIXTURE, *SOURCES))
-    levels_db = np.stack([frame_level_db(stem) for stem in stems])
+    whole_db, *levels_db = (frame_level_db(audio) for audio in (whole, *stems))
     heard = [
         place
         for place, level_db in enumerate(levels_db)
-        if active_frames(level_db, frame_level_db(whole), ActivityConfig()).any()
+        if active_frames(level_db, whole_db, ActivityConfig()).any()
     ]
     for num_kept in range(len(heard), 0, -1):
         for kept in combinations(heard, num_kept):

@@ -1,4 +1,4 @@
-"""The standing service: what ``up`` starts, what happens by itself on it, what ``down`` leaves."""
+"""The standing service: what ``up`` starts, and what happens by itself on it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import os
 import queue
-import shutil
 import subprocess
 import sys
 import threading
@@ -34,7 +33,6 @@ from flows.commands.service_commands import EXIT_WRONG
 from flows.extract import extract
 from flows.running.announcements import TAG
 from flows.service import automations, deployments, registration
-from flows.service.lifecycle import HOME_VARIABLE
 from flows.service.state import ServiceState
 from storage.manifests import Manifests
 from storage.workspace import Workspace
@@ -43,11 +41,9 @@ from tests.flows.service.standing_service import TIMEOUT_S, Service, standing, w
 
 
 @pytest.fixture(scope="module")
-def service(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service on a copy of the finished workspace."""
-    root = tmp_path_factory.mktemp("service") / "workspace"
-    shutil.copytree(finished.workspace.location, root)
-    with standing(root) as service:
+def service(finished: Finished) -> Iterator[Service]:
+    """A service on the finished workspace."""
+    with standing(Path(finished.workspace.location)) as service:
         yield service
 
 
@@ -392,49 +388,6 @@ def test_prefect_itself_deploys_the_same(service: Service, client: SyncPrefectCl
     listed = {each["name"] for each in client._client.post("/deployments/filter", json={}).json()}
     assert listed == set(ours)
     service.up_again()
-
-
-def test_down_where_nothing_was_started(tmp_path: Path) -> None:
-    done = Service(tmp_path / "w", 0).command("down")
-    assert done.returncode == 0
-    assert done.stdout == "nothing was started here\n"
-
-
-def test_down_ends_the_runs_of_a_worker_that_was_killed(tmp_path: Path) -> None:
-    """They go on without it: there is nobody above them whom `down` could find them by."""
-    service = Service(tmp_path / "w", 0)
-    service.home.mkdir(parents=True)
-    (service.home / "service.json").write_text(json.dumps({"processes": {}}))
-    waits = [sys.executable, "-c", "input()"]
-    ours, others = (
-        subprocess.Popen(waits, stdin=subprocess.PIPE, env={**os.environ, HOME_VARIABLE: str(home)})
-        for home in (service.home, tmp_path / "other" / ".prefect")
-    )
-    try:
-        done = service.command("down")
-        assert done.stdout == "stopped: runs of a lost worker\n"
-        assert ours.wait(timeout=30) != 0
-        assert others.poll() is None
-    finally:
-        others.communicate()
-        ours.kill()
-
-
-def test_down_leaves_a_process_that_is_not_ours(tmp_path: Path) -> None:
-    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    try:
-        service = Service(tmp_path / "w", 0)
-        service.home.mkdir(parents=True)
-        own = {
-            "pid": other.pid, "started_at": psutil.Process(other.pid).create_time(),
-            "command": ["python", "-m", "flows.running.server"], "log": "",
-        }  # fmt: skip
-        (service.home / "service.json").write_text(json.dumps({"processes": {"server": own}}))
-        done = service.command("down")
-        assert done.stdout == "everything had stopped already\n"
-        assert other.poll() is None
-    finally:
-        other.communicate()
 
 
 def test_the_server_lost_no_event(service: Service) -> None:

@@ -46,10 +46,8 @@ COLOURS = """async (image) => {
 
 @pytest.fixture(scope="module")
 def service(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service on a copy of the finished workspace, with a second corpus that is not scored."""
-    folder = tmp_path_factory.mktemp("ui")
-    root, music = folder / "workspace", folder / CORPUS
-    shutil.copytree(finished.workspace.location, root)
+    """A service on the finished workspace, with a second corpus that is not scored."""
+    root, music = Path(finished.workspace.location), tmp_path_factory.mktemp("ui") / CORPUS
     for index in range(TRACKS):
         write(music / f"{index}.wav", np.sum(list(play(1000 + index).values()), axis=0))
     # before there is a service, on which scoring would follow by itself
