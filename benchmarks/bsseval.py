@@ -98,7 +98,7 @@ def _stereo(mono: FloatArray, gain: float, width: float, rng: np.random.Generato
 
 
 def _ours(folder: Path, num_samples: int, device: str) -> Run:
-    from demucs_core.bsseval import bss_eval_streamed
+    from demucs_core.metrics.bsseval import bss_eval_streamed
 
     def reader(name: str) -> Callable[[int, int], NDArray[np.float32]]:
         rows = len(SOURCES) * NUM_CHANNELS

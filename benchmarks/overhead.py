@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from flows.running.server import WorkspaceServer, configure_prefect
+from flows.server.process import WorkspaceServer, configure_prefect
 
 
 def digest_tracks(batch: Sequence[int]) -> list[str]:

@@ -31,9 +31,9 @@ from demo_corpus.composition import compose
 from demo_corpus.palette import ALL
 from demo_corpus.rendering import render
 from demucs_core import SAMPLE_RATE
-from demucs_core.detector import SilenceDetector, build_detector, detector_config
-from demucs_core.detector_config import ARCHITECTURES, Architecture, DetectorConfig
-from demucs_core.scoring import score_chunks
+from demucs_core.detector.config import ARCHITECTURES, Architecture, DetectorConfig
+from demucs_core.detector.registry import SilenceDetector, build_detector, detector_config
+from demucs_core.detector.scoring import score_chunks
 
 TRACK_S = 240.0
 SONG_S = 40.0
@@ -97,9 +97,9 @@ def _forward_factor(detector: SilenceDetector, audio: Audio, device: str, rounds
 
 def _stage_seconds(root: Path, architecture: Architecture, workers: int, device: str) -> float:
     """Ingest the tracks, then time the stage."""
-    from flows.ingest import IngestParameters, ingest
-    from flows.running import registry
-    from flows.score import ScoreParameters, score
+    from flows.ingest.flow import IngestParameters, ingest
+    from flows.inputs import registry
+    from flows.score.flow import ScoreParameters, score
     from storage.workspace import Workspace
 
     location = str(root / "workspace")
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
 
-    from flows.running.server import WorkspaceServer, configure_prefect
+    from flows.server.process import WorkspaceServer, configure_prefect
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory() as name:

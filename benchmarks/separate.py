@@ -86,8 +86,8 @@ def _prepare(task: Task, seed: int) -> None:
 
 
 def _ours(task: Task) -> Run:
-    from demucs_core.demucs import Demucs, DemucsConfig, from_official_state
-    from demucs_core.separation import separate_stream
+    from demucs_core.separators.demucs import Demucs, DemucsConfig, from_official_state
+    from demucs_core.separators.separation import separate_stream
 
     torch.set_num_threads(task.threads)
     with torch.device("meta"):

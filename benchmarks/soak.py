@@ -31,7 +31,7 @@ from pathlib import Path
 from benchmarks.soaking.checks import COMPARED, Findings, check_corpus, read_corpus
 from benchmarks.soaking.music import Music
 from benchmarks.soaking.stages import FIELDS, fit_detector, forget_settings, run_stages
-from flows.running.server import configure_prefect
+from flows.server.process import configure_prefect
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 

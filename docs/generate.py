@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
-from flows.commands.pipeline_commands import STAGE_FLOWS
+from flows.cli.pipeline_commands import STAGE_FLOWS
 from storage.schemas import TABLES
 
 DOCS = Path(__file__).parent

@@ -23,6 +23,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from storage.discovery import MUSIC_EXTENSIONS
+from storage.errors import UserError
 from storage.listing import (
     DiscoveryError,
     Entry,
@@ -43,7 +44,7 @@ NO_SONGS = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found"))
 """Folders that other programs leave behind, never songs."""
 
 
-class LabelledSetError(ValueError):
+class LabelledSetError(UserError):
     """A labelled set that is missing, incomplete, or holds what can't be told."""
 
 

@@ -16,10 +16,12 @@ from typing import Any
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from storage.errors import UserError
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
 
 
-class DiscoveryError(ValueError):
+class DiscoveryError(UserError):
     """A place that is missing, can't be reached or read, or holds nothing of use."""
 
 

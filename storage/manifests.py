@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from storage.errors import UserError
 from storage.fingerprint import digest, short_hash
 from storage.schemas import RUNS, TABLES, Table
 from storage.workspace import Workspace
@@ -29,7 +30,7 @@ REPLACES = b"silentmix.replaces"
 CORPUS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}")
 
 
-class ManifestError(ValueError):
+class ManifestError(UserError):
     """A manifest that is missing, ambiguous, or of a schema this version does not know."""
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 
+from storage.errors import UserError
 from storage.fingerprint import short_hash
 from storage.museval_json import from_museval
 
@@ -23,7 +24,7 @@ MAX_STEM_BYTES = 200
 UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\]|^\.+")
 
 
-class MusevalFolderError(ValueError):
+class MusevalFolderError(UserError):
     """A folder of results that is missing, or holds something else."""
 
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.errors import UserError
 from storage.workspace import Workspace
 
 HEADER_BYTES = 4096
@@ -22,7 +23,7 @@ PCM_FORMATS = (1, 0xFFFE)
 UNKNOWN_SIZE = 0xFFFFFFFF
 
 
-class CanonicalAudioError(ValueError):
+class CanonicalAudioError(UserError):
     """A file that is no canonical audio: not 16-bit PCM WAV, or shorter than its header says."""
 
 

@@ -9,12 +9,13 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from storage.errors import UserError
 from storage.workspace import Workspace
 
 HEADER_LENGTH_BYTES = 8
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError):
     """A weights file that is missing or damaged."""
 
 

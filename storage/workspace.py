@@ -19,6 +19,8 @@ from typing import Any, BinaryIO
 
 from fsspec.core import url_to_fs
 
+from storage.errors import UserError
+
 FORMAT = 1
 """Version of the workspace layout; a workspace of a newer one is refused."""
 
@@ -31,7 +33,7 @@ SINGLE_PUT_BYTES = 64 * 2**20
 """Objects up to this size are stored with one PUT; larger ones as one multipart upload."""
 
 
-class WorkspaceError(ValueError):
+class WorkspaceError(UserError):
     """A workspace that is missing, foreign, too new, or a path that would leave it."""
 
 

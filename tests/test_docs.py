@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.commands.app import app
+from flows.cli.app import app
 
 ROOT = Path(__file__).parent.parent
 PAGES = runpy.run_path(str(ROOT / "docs" / "generate.py"))["PAGES"]

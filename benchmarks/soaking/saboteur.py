@@ -30,7 +30,7 @@ DELAY_S = 5.0
 """Most seconds to wait then."""
 
 _COMMANDS = {
-    SERVER: "flows.running.server",
+    SERVER: "flows.server.process",
     WORKER: "prefect worker start",
     FLOW_RUN: "prefect.engine",
     DASK_WORKER: "multiprocessing.spawn",

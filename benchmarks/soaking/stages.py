@@ -57,7 +57,7 @@ def _in_process(
 def _with_server(
     work: Callable[[Path, Music], None], root: Path, music: Music, address: str
 ) -> None:
-    from flows.running.server import WorkspaceServer, configure_prefect
+    from flows.server.process import WorkspaceServer, configure_prefect
 
     forget_settings()
     configure_prefect(str(root), os.environ)
@@ -69,8 +69,8 @@ def _with_server(
 
 
 def _fit_detector(root: Path, music: Music) -> None:
-    from flows.fit_detector import FitDetectorParameters, fit_detector
-    from flows.ingest import IngestParameters, ingest
+    from flows.fit_detector.flow import FitDetectorParameters, fit_detector
+    from flows.ingest.flow import IngestParameters, ingest
 
     place = {"workspace": str(root), "workers": 1}
     source = {"source": str(music.labelled), "corpus": "labelled", "labelled": True}
@@ -80,11 +80,11 @@ def _fit_detector(root: Path, music: Music) -> None:
 
 
 def _run_stages(root: Path, music: Music) -> None:
-    from flows.extract import ExtractParameters, extract
-    from flows.ingest import IngestParameters, ingest
+    from flows.extract.flow import ExtractParameters, extract
+    from flows.ingest.flow import IngestParameters, ingest
     from flows.running.execution import dask_client
     from flows.running.parameters import WorkParameters
-    from flows.score import ScoreParameters, score
+    from flows.score.flow import ScoreParameters, score
 
     with dask_client(WorkParameters(workspace=str(root), workers=1)):
         for corpus in music.corpora:

@@ -18,14 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
+from flows.ingest.tracks import track_path
+from flows.inputs import registry
+from flows.inputs.forgotten import FORGOTTEN, RECORDS, STAGE, forgotten
 from flows.provenance.forget_reports import remove_sound, sounds_in_reports
-from flows.provenance.forgotten import FORGOTTEN, RECORDS, STAGE, forgotten
-from flows.running import registry
-from flows.running.configuration import UserError
-from flows.running.sql import connect
-from flows.steps.ingest_tracks import track_path
+from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.schemas import EVALUATIONS, HEARD, REJECTS, STEMS, TABLES
+from storage.sql import connect
 from storage.workspace import Workspace
 
 

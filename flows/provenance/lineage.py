@@ -13,12 +13,12 @@ from typing import Literal
 import duckdb
 from pydantic import BaseModel
 
-from flows.provenance.forgotten import RECORDS
-from flows.provenance.heard import any_of
-from flows.running import registry
-from flows.running.configuration import UserError
-from flows.running.sql import connect, quoted
+from flows.inputs import registry
+from flows.inputs.forgotten import RECORDS
+from flows.running.heard import any_of
+from storage.errors import UserError
 from storage.manifests import Partition
+from storage.sql import connect, quoted
 from storage.workspace import Workspace
 
 Kind = Literal["model", "detector", "track", "song", "segment", "remix", "file"]

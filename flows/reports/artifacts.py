@@ -17,8 +17,8 @@ import numpy as np
 import soundfile
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.reports.pages import report_key
-from flows.running.telling import telling
+from flows.server.pages import report_key
+from flows.server.telling import telling
 from storage.workspace import Workspace
 
 MAX_ARTIFACT_BYTES = 2_000_000

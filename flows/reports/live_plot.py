@@ -16,8 +16,8 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 
 from flows.reports.artifacts import image, png_of
-from flows.reports.pages import rewrite
-from flows.running.telling import telling
+from flows.server.pages import rewrite
+from flows.server.telling import telling
 
 INTERVAL_S = 10.0
 SHARE_OF_TIME = 0.01

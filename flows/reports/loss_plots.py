@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from demucs_core import SOURCES
-from demucs_core.validation import Validation
+from demucs_core.training.validation import Validation
 from flows.reports.plots import COLORS, SIZE_IN
 
 MAX_POINTS = 300

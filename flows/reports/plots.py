@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from demucs_core import SOURCES
-from demucs_core.calibration_result import Calibration
-from demucs_core.comparison import Comparison
+from demucs_core.extraction.calibration_result import Calibration
+from demucs_core.metrics.comparison import Comparison
 from flows.reports.artifacts import Report
 
 COLORS = dict(zip(SOURCES, ("#4c72b0", "#dd8452", "#55a868", "#c44e52"), strict=True))

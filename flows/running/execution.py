@@ -18,9 +18,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TagsContext
 
-from flows.running.configuration import UserError
 from flows.running.parameters import WorkParameters
 from flows.running.progress import StageProgress
+from storage.errors import UserError
 
 MAX_TASK_RUNS = 100
 CONNECT_TIMEOUT_S = 20

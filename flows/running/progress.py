@@ -20,8 +20,8 @@ from rich.progress import (
 )
 
 from flows.reports.durations import spell
-from flows.running.telling import telling
 from flows.running.terminal import outliving
+from flows.server.telling import telling
 
 ARTIFACT_INTERVAL_S = 2.0
 

@@ -20,15 +20,15 @@ from prefect import Flow
 from prefect.logging import get_run_logger
 
 from flows.reports.artifacts import Report
-from flows.reports.stage_report import publish_report
-from flows.reports.workspace_overview import publish_overview
-from flows.running.announcements import announce
 from flows.running.parameters import StageParameters
-from flows.running.runs import PENDING
+from flows.running.stage_report import publish_report
 from flows.running.stage_result import Plan, StageResult
 from flows.running.terminal import outlive_log
-from flows.running.turn import turn
+from flows.running.workspace_overview import publish_overview
+from flows.server.announcements import announce
+from flows.server.turn import turn
 from storage.manifests import Manifests, Partition
+from storage.runs import PENDING
 from storage.schemas import RUNS
 from storage.workspace import Workspace
 

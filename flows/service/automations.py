@@ -18,14 +18,14 @@ from prefect.events.actions import CallWebhook, ChangeFlowRunState, RunDeploymen
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from pydantic import SecretStr
 
-from flows.running.announcements import PASSED_ON, TAG, completed
+from flows.server.announcements import PASSED_ON, TAG, completed
 from flows.service.deployments import FORM
 from storage.fingerprint import short_hash
 
 NEXT_STAGE = {"ingest": "score", "score": "extract"}
 ENDED = ("Completed", "Failed", "Cancelled", "Crashed")
 LOST_AFTER = timedelta(minutes=3)
-"""Six heartbeats, as often as :data:`flows.running.server.SETTINGS` has them."""
+"""Six heartbeats, as often as :data:`flows.server.process.SETTINGS` has them."""
 
 NOT_BEGUN_AFTER = timedelta(minutes=30)
 NOTIFY_BLOCK = "silentmix-notify"

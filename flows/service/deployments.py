@@ -21,7 +21,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
-from flows.running.configuration import UserError
+from storage.errors import UserError
 from storage.fingerprint import short_hash
 
 DEFINITIONS = Path(__file__).parents[2] / "prefect.yaml"

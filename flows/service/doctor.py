@@ -163,9 +163,9 @@ def server(workspace: str) -> Finding:
                 "`silentmix up --port` another one; or, to use that server, set PREFECT_API_URL",
             )
         return Finding("none; commands start their own, `silentmix up` starts one that lasts")
-    from flows.running.configuration import UserError
-    from flows.running.server import healthy
+    from flows.server.process import healthy
     from flows.service import registration
+    from storage.errors import UserError
 
     address = address or state.address
     if not healthy(address):

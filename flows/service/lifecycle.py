@@ -16,8 +16,7 @@ import urllib.request
 from collections.abc import Callable, MutableMapping
 from pathlib import Path
 
-from flows.running.configuration import UserError
-from flows.running.server import (
+from flows.server.process import (
     CHOSEN_BY_USER,
     POLL_S,
     STARTUP_TIMEOUT_S,
@@ -37,6 +36,7 @@ from flows.service.state import (
     locked,
     service_home,
 )
+from storage.errors import UserError
 from storage.workspace import Workspace
 
 DEFAULT_PORT = 4200

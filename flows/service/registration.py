@@ -14,11 +14,11 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import Worker, WorkerStatus
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.running.configuration import UserError
-from flows.running.server import POLL_S, STARTUP_TIMEOUT_S
+from flows.server.process import POLL_S, STARTUP_TIMEOUT_S
 from flows.service import automations, deployments
 from flows.service.processes import OwnProcess
 from flows.service.state import PACKAGES, installed_versions
+from storage.errors import UserError
 
 MOST_WORKERS = 200  # what the server lists at once
 WORKER_NAME = re.compile(r".*-silentmix-(?P<silentmix>.+)-prefect-(?P<prefect>.+)")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from flows.running.configuration import UserError
 from flows.service.processes import OwnProcess
+from storage.errors import UserError
 
 STATE_FILE = "service.json"
 LOCK_FILE = "service.lock"

@@ -19,23 +19,23 @@ from prefect import flow
 from pydantic import Field
 
 from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
-from demucs_core.calibration import ScoredSong, calibrate
-from demucs_core.calibration_result import Calibration
-from demucs_core.detector import SilenceDetector
-from demucs_core.detector_config import ARCHITECTURES, Architecture
-from demucs_core.scoring import score_chunks
-from flows.extract import ExtractParameters, extract
-from flows.fit_detector import FitDetectorOptions, FitDetectorParameters, fit_detector
-from flows.ingest import IngestParameters, ingest
-from flows.running import registry
-from flows.running.configuration import UserError
+from demucs_core.detector.config import ARCHITECTURES, Architecture
+from demucs_core.detector.registry import SilenceDetector
+from demucs_core.detector.scoring import score_chunks
+from demucs_core.extraction.calibration import ScoredSong, calibrate
+from demucs_core.extraction.calibration_result import Calibration
+from flows.extract.flow import ExtractParameters, extract
+from flows.fit_detector.flow import FitDetectorOptions, FitDetectorParameters, fit_detector
+from flows.ingest.flow import IngestParameters, ingest
+from flows.inputs import registry
+from flows.policy.calibration import calibrated
 from flows.running.execution import dask_client
 from flows.running.parameters import RUNTIME, Options, StageParameters
-from flows.score import ScoreParameters, score, scores_fingerprint
-from flows.steps.calibration import calibrated
+from flows.score.flow import ScoreParameters, score, scores_fingerprint
 from flows.studies.real_music import quality_on_real_music
 from flows.studies.songs import StudySongs, write_study_songs
 from flows.studies.truth import SourceQuality, extraction_quality, true_activity
+from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.reading import CropReader
 from storage.workspace import Workspace

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from demucs_core import SOURCES
-from demucs_core.calibration_result import SourceCalibration
+from demucs_core.extraction.calibration_result import SourceCalibration
 from flows.reports.plots import precision_recall_figure, reliability_figure
 from flows.studies.detector import STITCH_FRAMES, DetectorFindings, StudyDetectorParameters
 from flows.studies.report import NONE_SHOWN, Row, StudyReport, markdown_table

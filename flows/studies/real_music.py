@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from demucs_core import SOURCES
 from demucs_core.activity import FLOOR_DB, ActivityConfig, active_frames, frame_level_db
-from demucs_core.detector import SilenceDetector
-from demucs_core.extraction import ExtractionPolicy, extracted_frames
-from demucs_core.scoring import score_chunks
-from flows.steps.labelled import MIXTURE, Song, load_songs
+from demucs_core.detector.registry import SilenceDetector
+from demucs_core.detector.scoring import score_chunks
+from demucs_core.extraction.segments import ExtractionPolicy, extracted_frames
+from flows.inputs.songs import MIXTURE, Song, load_songs
 from flows.studies.truth import SourceQuality
 from storage.manifests import Manifests
 from storage.reading import CropReader

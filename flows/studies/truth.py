@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
 from demucs_core.activity import ActivityConfig, active_frames
-from demucs_core.extraction import ExtractionPolicy
-from demucs_core.extraction_quality import wanted_frames
+from demucs_core.extraction.quality import wanted_frames
+from demucs_core.extraction.segments import ExtractionPolicy
 from storage.manifests import Manifests, Partition
 
 FRAME_S = HOP_SAMPLES / SAMPLE_RATE

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
 from demucs_core.activity import ActivityConfig, active_frames
-from demucs_core.extraction import ExtractionPolicy, Segment, extract_segments
-from demucs_core.yields import usable_seconds
+from demucs_core.extraction.segments import ExtractionPolicy, Segment, extract_segments
+from demucs_core.extraction.yields import usable_seconds
 from storage.manifests import Manifests, Partition
 
 CERTAIN_THRESHOLD = 0.5

@@ -19,21 +19,21 @@ from prefect import flow
 from pydantic import Field
 
 from demo_corpus.corpus import write_labelled, write_unlabelled
-from demucs_core.extraction import ExtractionPolicy, Segment
-from demucs_core.validation import Validation
-from flows.extract import ExtractParameters, extract
-from flows.fit_detector import FitDetectorParameters, fit_detector
-from flows.ingest import IngestParameters, ingest
-from flows.remix import RemixParameters, remix
-from flows.running import registry
-from flows.running.configuration import UserError
+from demucs_core.extraction.segments import ExtractionPolicy, Segment
+from demucs_core.training.validation import Validation
+from flows.extract.flow import ExtractParameters, extract
+from flows.fit_detector.flow import FitDetectorParameters, fit_detector
+from flows.ingest.flow import IngestParameters, ingest
+from flows.inputs import registry
+from flows.remix.flow import RemixParameters, remix
 from flows.running.execution import dask_client
 from flows.running.parameters import RUNTIME, Options, StageParameters
 from flows.running.stage import StageResult
-from flows.score import ScoreParameters, score
+from flows.score.flow import ScoreParameters, score
 from flows.studies.truth import SourceQuality, extraction_quality
 from flows.studies.usable_minutes import FRAME_S, extracted_segments, true_segments
-from flows.train import TrainParameters, train
+from flows.train.flow import TrainParameters, train
+from storage.errors import UserError
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 
@@ -90,8 +90,8 @@ class Arm:
 
     Attributes:
         name: what the study calls it.
-        remix: fields of :class:`flows.remix.RemixOptions`; none for no remixes.
-        train: fields of :class:`flows.train.TrainOptions`.
+        remix: fields of :class:`flows.remix.flow.RemixOptions`; none for no remixes.
+        train: fields of :class:`flows.train.flow.TrainOptions`.
         against: the way it is compared with.
     """
 

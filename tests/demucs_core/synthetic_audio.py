@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from demucs_core.examples import StemTrack
+from demucs_core.training.examples import StemTrack
 
 
 class SyntheticReader:

@@ -14,7 +14,7 @@ import yaml
 from prefect.testing.utilities import prefect_test_harness
 
 from demucs_core import SAMPLE_RATE, SOURCES
-from flows.pipeline import PipelineParameters, pipeline
+from flows.pipeline.flow import PipelineParameters, pipeline
 from flows.running.stage import StageResult
 from storage.manifests import Manifests, Partition
 from storage.schemas import TABLES

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from flows.ingest import IngestParameters, ingest
+from flows.ingest.flow import IngestParameters, ingest
+from flows.inputs import registry
 from flows.provenance.forget import forget
 from flows.provenance.lineage import lineage
-from flows.running import registry
-from flows.running.configuration import UserError
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters
+from storage.errors import UserError
 from storage.manifests import Manifests
 from storage.schemas import TABLES
 from storage.workspace import Workspace

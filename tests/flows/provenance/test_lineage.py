@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from flows.inputs import registry
 from flows.provenance.lineage import Lineage, lineage
-from flows.running import registry
-from flows.running.configuration import UserError
+from storage.errors import UserError
 from storage.manifests import Partition
 from tests.flows.conftest import Finished
 

@@ -14,7 +14,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from demucs_core import SAMPLE_RATE
 from flows.reports.artifacts import MAX_ARTIFACT_BYTES, PLAYER_S, Report
-from flows.reports.pages import CAME_OF_IT, leave_link
+from flows.server.pages import CAME_OF_IT, leave_link
 from storage.workspace import Workspace
 from tests.flows.reports.pages import artifacts
 

@@ -12,10 +12,10 @@ from prefect import flow
 from prefect.runtime import task_run
 
 from flows.running import execution
-from flows.running.configuration import UserError
 from flows.running.execution import MAX_TASK_RUNS, dask_client, pending_batches, run_batches
 from flows.running.parameters import StageParameters
 from flows.running.progress import progress
+from storage.errors import UserError
 
 MAX_RETRIES = 2
 names = st.lists(st.text(alphabet="abcdef", min_size=1, max_size=3), unique=True, max_size=20)

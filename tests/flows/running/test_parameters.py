@@ -6,9 +6,10 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError
 
-from flows.commands.pipeline_commands import STAGE_FLOWS
-from flows.running.configuration import UserError, load_config, stage_section
+from flows.cli.configuration import load_config, stage_section
+from flows.cli.pipeline_commands import STAGE_FLOWS
 from flows.running.parameters import RUNTIME, CorpusName, Device, StageParameters, describe
+from storage.errors import UserError
 
 
 class Parameters(StageParameters):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import EXIT_USER_ERROR
-from flows.running.server import healthy, server_command, server_environment
-from flows.score import ScoreParameters, score
+from flows.cli.main import EXIT_USER_ERROR
+from flows.score.flow import ScoreParameters, score
+from flows.server.process import healthy, server_command, server_environment
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished, content

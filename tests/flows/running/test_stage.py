@@ -10,9 +10,9 @@ import pytest
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.running.configuration import UserError
 from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult, StageRun, stage_run
+from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.workspace import Workspace
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from flows.audit import AuditParameters, audit
-from flows.commands.pipeline_commands import STAGE_FLOWS
-from flows.forecast import ForecastParameters, forecast
-from flows.pipeline import PipelineParameters, pipeline
-from flows.running.announcements import TAG
+from flows.audit.flow import AuditParameters, audit
+from flows.cli.pipeline_commands import STAGE_FLOWS
+from flows.forecast.flow import ForecastParameters, forecast
+from flows.pipeline.flow import PipelineParameters, pipeline
 from flows.running.parameters import UNITS, Options, StageParameters
+from flows.server.announcements import TAG
 from flows.service.deployments import FORM, POOLS, definitions, load_flow
-from flows.yields import YieldsParameters, yields
+from flows.yields.flow import YieldsParameters, yields
 
 DEFINITIONS = definitions()
 MODELS: dict[str, type[Options]] = {

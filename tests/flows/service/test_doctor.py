@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import cli
-from flows.commands import service_commands
+from flows.cli import main as cli
+from flows.cli import service_commands
 from flows.service import doctor, lifecycle
 from flows.service.doctor import Finding, examine
 from flows.service.processes import OwnProcess

@@ -28,10 +28,10 @@ from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore
 from prefect.states import Running
 
-from flows.cli import EXIT_USER_ERROR
-from flows.commands.service_commands import EXIT_WRONG
-from flows.extract import extract
-from flows.running.announcements import TAG
+from flows.cli.main import EXIT_USER_ERROR
+from flows.cli.service_commands import EXIT_WRONG
+from flows.extract.flow import extract
+from flows.server.announcements import TAG
 from flows.service import automations, deployments, registration
 from flows.service.state import ServiceState
 from storage.manifests import Manifests

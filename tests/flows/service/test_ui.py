@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from flows.ingest import IngestParameters, ingest
+from flows.ingest.flow import IngestParameters, ingest
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import Corpus, Finished, play, write

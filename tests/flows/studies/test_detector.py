@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from demucs_core import SOURCES
-from flows.running.configuration import UserError
 from flows.studies.detector import StudyDetectorParameters, study_detector
 from flows.studies.detector_report import write_detector_study
+from storage.errors import UserError
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import Corpus

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from demucs_core import SAMPLE_RATE, SOURCES
-from demucs_core.detector import build_detector
-from demucs_core.detector_config import DetectorConfig
-from demucs_core.extraction import ExtractionPolicy
-from flows.ingest import IngestParameters, ingest
+from demucs_core.detector.config import DetectorConfig
+from demucs_core.detector.registry import build_detector
+from demucs_core.extraction.segments import ExtractionPolicy
+from flows.ingest.flow import IngestParameters, ingest
 from flows.studies.real_music import quality_on_real_music
 from storage.manifests import Manifests
 from storage.workspace import Workspace

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
-from demucs_core.extraction import ExtractionPolicy, Segment, extract_segments
+from demucs_core.extraction.segments import ExtractionPolicy, Segment, extract_segments
 from flows.reports.silent_minutes import silent_minutes
 from flows.studies.usable_minutes import at_least, extracted_segments, true_segments, usable_minutes
 from tests.flows.conftest import Finished

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from demucs_core import SAMPLE_RATE
-from demucs_core.validation import Validation
-from flows.commands.app import app
-from flows.running.configuration import UserError
+from demucs_core.training.validation import Validation
+from flows.cli.app import app
 from flows.studies.weak_length import (
     WeakLengthParameters,
     arms,
     study_weak_length,
 )
 from flows.studies.weak_length_report import compare, write_weak_length_study
+from storage.errors import UserError
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 

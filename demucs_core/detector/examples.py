@@ -1,0 +1,218 @@
+"""Training examples for the detector: crops of real and remixed songs, with what is silent in them.
+
+Shapes: S sources, C channels, T samples and F frames of a crop, K spectrum bins, M mel bands,
+N spectrum frames.
+
+Examples are cheap: four ranged reads, one sum, one spectrogram. What a lossy encoder, another
+master or another sample rate would do to the mixture is done to its power spectrum, where it
+costs next to nothing (`augmentation`). An example depends on the seed, the step and its place in
+the batch alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from demucs_core.activity import ActivityConfig, active_frames, frame_level_db
+from demucs_core.detector.augmentation import (
+    AugmentationConfig,
+    disturb_spectrum,
+    equalise,
+    resample,
+)
+from demucs_core.detector.config import DetectorConfig
+from demucs_core.detector.log_mel import LogMel
+
+ReadAudio = Callable[[str, int, int], NDArray[np.float32]]
+"""Path, first sample and number of samples to audio ``(C, n)``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSong:
+    """A labelled song to train on."""
+
+    track_id: str
+    """Name of the song."""
+    stem_paths: tuple[str, ...]
+    """What the reader takes for each source's stem."""
+    num_samples: int
+    """Length of every stem."""
+    active: NDArray[np.bool_]
+    """Where each source is active, ``(S, F)``: where to look for it. What is silent in an example
+    is measured anew, for gains and company change it."""
+
+
+@dataclass(frozen=True)
+class ExampleSource:
+    """Draws examples from songs."""
+
+    songs: Sequence[TrainingSong]
+    read: ReadAudio
+    detector: DetectorConfig
+    crop_frames: int
+    activity: ActivityConfig = field(default_factory=ActivityConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse songs that don't fit the detector, by name."""
+        if not self.songs:
+            raise ValueError("there is no labelled song to train a detector on")
+        if self.crop_frames < 1:
+            raise ValueError(f"crop_frames is {self.crop_frames}: it must be 1 or more")
+        num_sources = len(self.detector.sources)
+        for song in self.songs:
+            shape = (num_sources, -(-song.num_samples // self.detector.hop_samples))
+            if len(song.stem_paths) != num_sources or song.active.shape != shape:
+                raise ValueError(
+                    f"{song.track_id} has {len(song.stem_paths)} stems and activity of shape "
+                    f"{song.active.shape}, expected {num_sources} and {shape}"
+                )
+
+    def batch(self, size: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
+        """Examples of one step: what the detector takes, and silence ``(B, S, F)`` bool.
+
+        It takes log-mel bands ``(B, 2, M, 4F)`` or audio ``(B, 2, T)``.
+        """
+        log_mel = LogMel(self.detector.features, self.detector.sample_rate)
+        examples = [
+            self.example(np.random.default_rng([seed, step, place]), log_mel)
+            for place in range(size)
+        ]
+        inputs, silent = zip(*examples, strict=True)
+        return torch.stack(inputs), torch.stack(silent)
+
+    def example(self, rng: np.random.Generator, log_mel: LogMel) -> tuple[Tensor, Tensor]:
+        """One example: log-mel ``(2, M, 4F)`` or audio ``(2, T)``, and silence ``(S, F)`` bool."""
+        stems = self._draw_stems(rng)
+        mixture = _sum(stems, self.crop_frames * self.detector.hop_samples)
+        peak = float(np.abs(mixture).max())
+        gain = 10.0 ** (-rng.uniform(0.0, self.augmentation.quieter_db) / 20.0)
+        gain = gain / peak if peak > 1.0 else gain
+        silent = self._measure_silence(stems, mixture, gain)
+        audio = torch.from_numpy(mixture * np.float32(gain))
+
+        def disturb(spectrum: Tensor) -> Tensor:
+            return disturb_spectrum(spectrum, self.detector.sample_rate, self.augmentation, rng)
+
+        if self.detector.hears_waveform:
+            return _filter(audio, disturb, self.detector.features.fft_samples), silent
+        with torch.no_grad():
+            features = log_mel.compress(disturb(log_mel.spectrum(audio[None])[0]))
+        if rng.random() < self.augmentation.band_mask_probability:
+            num_mels = features.shape[1]
+            width = int(rng.integers(1, max(2, num_mels // 6)))
+            first = int(rng.integers(0, num_mels - width + 1))
+            features[:, first : first + width] = features[:, first : first + width].mean()
+        return features, silent
+
+    def _draw_stems(self, rng: np.random.Generator) -> list[NDArray[np.float32] | None]:
+        """Stems ``(C, T)`` as they go into the mixture; none where a source is left out."""
+        wish = self.augmentation
+        num_sources = len(self.detector.sources)
+        is_remix = rng.random() < wish.remix_probability
+        dropped = rng.random(num_sources) < wish.drop_probability
+        if dropped.all():
+            dropped[rng.integers(num_sources)] = False
+        together = self._draw_place(rng, None)
+        speed = self._draw_speed(rng)
+        stems: list[NDArray[np.float32] | None] = []
+        for source in range(num_sources):
+            if dropped[source]:
+                stems.append(None)
+                continue
+            if is_remix:
+                song, share = self._draw_place(rng, source)
+                speed = self._draw_speed(rng)
+            else:
+                song, share = together
+            stem = self._read(song, source, share, speed)
+            stems.append(self._change_stem(stem, rng, is_remix=is_remix))
+        return stems
+
+    def _draw_place(
+        self, rng: np.random.Generator, source: int | None
+    ) -> tuple[TrainingSong, float]:
+        """A song and a place in it, from 0 to 1; for a source, half the time where it is active."""
+        song = self.songs[int(rng.integers(len(self.songs)))]
+        place = float(rng.random())
+        if source is not None and rng.random() < 0.5:
+            frames = np.flatnonzero(song.active[source])
+            if len(frames):
+                first = frames[rng.integers(len(frames))] - rng.integers(self.crop_frames)
+                place = float(first) / max(1, song.active.shape[1] - self.crop_frames)
+        return song, min(max(place, 0.0), 1.0)
+
+    def _draw_speed(self, rng: np.random.Generator) -> float:
+        if rng.random() >= self.augmentation.speed_probability:
+            return 1.0
+        limit = np.log(self.augmentation.max_speed)
+        return float(np.exp(rng.uniform(-limit, limit)))
+
+    def _read(
+        self, song: TrainingSong, source: int, place: float, speed: float
+    ) -> NDArray[np.float32]:
+        samples = self.crop_frames * self.detector.hop_samples
+        wanted = min(int(np.ceil((samples + 1) * speed)), song.num_samples)
+        start = int(place * (song.num_samples - wanted))
+        audio = self.read(song.stem_paths[source], start, wanted)
+        if speed != 1.0:
+            audio = resample(audio, speed)
+        short = samples - audio.shape[1]
+        return np.pad(audio, ((0, 0), (0, short))) if short > 0 else audio[:, :samples]
+
+    def _change_stem(
+        self, stem: NDArray[np.float32], rng: np.random.Generator, *, is_remix: bool
+    ) -> NDArray[np.float32]:
+        wish = self.augmentation
+        gain_db = wish.gain_db / (1 if is_remix else 2)
+        gain = 10.0 ** (rng.uniform(-gain_db, gain_db) / 20.0) * rng.choice([-1.0, 1.0])
+        stem = stem * np.float32(gain)
+        if rng.random() < 0.5:
+            stem = stem[::-1]
+        if rng.random() < wish.equalise_probability:
+            stem = equalise(stem, self.detector.sample_rate, wish.equalise_db, rng)
+        if rng.random() < wish.mute_probability:
+            length = stem.shape[1]
+            first, last = np.sort(rng.integers(-length // 3, length + length // 3, size=2))
+            stem[:, max(first, 0) : max(last, 0)] = 0.0
+        return stem
+
+    def _measure_silence(
+        self, stems: list[NDArray[np.float32] | None], mixture: NDArray[np.float32], gain: float
+    ) -> Tensor:
+        hop, rate = self.detector.hop_samples, self.detector.sample_rate
+        gain_db = np.float32(20.0 * np.log10(gain))
+        mixture_db = frame_level_db(mixture, hop) + gain_db
+        silent = torch.ones(len(stems), self.crop_frames, dtype=torch.bool)
+        for source, stem in enumerate(stems):
+            if stem is not None:
+                level_db = frame_level_db(stem, hop) + gain_db
+                active = active_frames(level_db, mixture_db, self.activity, hop, rate)
+                silent[source] = torch.from_numpy(~active)
+        return silent
+
+
+def _filter(audio: Tensor, disturb: Callable[[Tensor], Tensor], fft_samples: int) -> Tensor:
+    """Audio ``(2, T)`` whose mid and side have the power spectrum changed, and their phases."""
+    window = torch.hann_window(fft_samples)
+    mid_side = torch.stack([audio[0] + audio[1], audio[0] - audio[1]]) / 2.0
+    hop = fft_samples // 2
+    bins = torch.stft(mid_side, fft_samples, hop, window=window, return_complex=True)
+    spectrum = (bins.abs() / window.sum()).square()
+    gain = (disturb(spectrum) / spectrum.clamp(min=1e-12)).sqrt()
+    mid, side = torch.istft(bins * gain, fft_samples, hop, window=window, length=audio.shape[1])
+    return torch.stack([mid + side, mid - side])
+
+
+def _sum(stems: list[NDArray[np.float32] | None], num_samples: int) -> NDArray[np.float32]:
+    mixture = np.zeros((2, num_samples), np.float32)
+    for stem in stems:
+        if stem is not None:
+            mixture += stem
+    return mixture

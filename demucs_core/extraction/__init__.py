@@ -1,0 +1,1 @@
+"""From scores to segments: the policy, its calibration, and what it yields."""

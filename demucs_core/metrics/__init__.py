@@ -1,0 +1,1 @@
+"""How good a separation is: BSSEval v4, and comparisons song by song."""

@@ -1,0 +1,1 @@
+"""Recipes: which stem goes into which silence, from where, how loud."""

@@ -1,0 +1,183 @@
+"""Recipes for remixes: which stems of labelled songs go into which silences, from where, how loud.
+
+
+A recipe is data; audio is rendered when training asks for it. The recipe number i of a segment
+depends on the seed, the segment and its tempo and key, i and the pool of labelled stems, and on
+nothing else: not on the other segments, nor on their order or number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from demucs_core.remixing.matching import MATCHES, Fit, Match, TempoKey
+from demucs_core.remixing.stem_pool import StemPool
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemixConfig:
+    """How recipes are drawn; every field changes them."""
+
+    max_stem_s: float = 30.0
+    """Longest excerpt of a stem (seconds); a longer segment is filled from its start."""
+    min_active_share: float = 0.6
+    """Least share of an excerpt's frames in which the stem is active, where the stem has such."""
+    empty_share: float = 0.25
+    """How often a segment silent in all sources but one gets no stem: a pure stem."""
+    max_gain_db: float = 24.0
+    """Largest change of level, up or down (dB): a stem raised further brings up its noise."""
+    match: Match = "none"
+    """What a stem must share with the segment; where no song does, the nearest is taken."""
+    max_tempo_change: float = 0.04
+    """Tempos fit within this share of each other, or of half or double."""
+    max_key_steps: int = 1
+    """Keys fit up to this many steps apart on the circle of fifths."""
+    min_segment_s: float = 0.0
+    """Shorter segments (seconds) get no recipe: training without masks needs whole crops."""
+    one_source: bool = False
+    """Use one silent source of a segment alone, as the paper does: what else is known to be
+    silent in it counts as part of the others' sum."""
+
+    def __post_init__(self) -> None:
+        """Refuse shares outside [0, 1] and lengths that are not positive."""
+        for name in ("min_active_share", "empty_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be in [0, 1]")
+        if not self.min_segment_s >= 0:
+            raise ValueError(f"min_segment_s is {self.min_segment_s}: it must be 0 or more")
+        if self.match not in MATCHES:
+            raise ValueError(f"match is {self.match!r}: it is one of {', '.join(MATCHES)}")
+        if not 0 <= self.max_key_steps <= 6:
+            raise ValueError(f"max_key_steps is {self.max_key_steps}: it must be in [0, 6]")
+        for name in ("max_stem_s", "max_gain_db", "max_tempo_change"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SilentSegment:
+    """A segment as the remixer sees it."""
+
+    segment_id: str
+    """Name of the segment, unique in the workspace."""
+    num_samples: int
+    """Its length."""
+    silent: tuple[str, ...]
+    """Sources silent in it."""
+    level_db: float
+    """RMS level of its mixture (dBFS)."""
+    tempo_key: TempoKey | None = None
+    """Tempo and key of its track, if known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddedStem:
+    """An excerpt of a labelled stem that a recipe adds, from the segment's first sample on."""
+
+    source: str
+    """Source of the stem, silent in the segment."""
+    stem_track_id: str
+    """Labelled song it comes from."""
+    stem_start_sample: int
+    """First sample of the excerpt; the stem is active there."""
+    stem_num_samples: int
+    """Length of the excerpt, at most that of the segment."""
+    gain_db: float
+    """Gain of the excerpt (dB)."""
+    fit: Fit
+    """How well its tempo and key go with the segment's, where they were matched."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A remix: a segment and what is added to it."""
+
+    segment_id: str
+    """The segment."""
+    index: int
+    """Number of this recipe among those of the segment."""
+    silent: tuple[str, ...]
+    """The silent sources of the segment that the remix makes use of."""
+    added: tuple[AddedStem, ...]
+    """One stem at most for each silent source; a silent source without one stays silent."""
+
+
+def draw_recipes(
+    segments: Iterable[SilentSegment],
+    pool: StemPool,
+    *,
+    remixes_per_segment: int,
+    seed: int,
+    config: RemixConfig | None = None,
+) -> list[Recipe]:
+    """Recipes for each segment, `remixes_per_segment` of each, in the segments' order.
+
+    Of a segment's silent sources a random subset, at least one, gets a stem each; where all
+    sources but one are silent, now and then none does, and the segment is a pure stem. The level
+    of the stem relative to the segment is drawn from those of the labelled set. Segments shorter
+    than the configuration wants are passed over.
+    """
+    if remixes_per_segment < 1:
+        raise ValueError(f"remixes_per_segment is {remixes_per_segment}: it must be 1 or more")
+    config = config or RemixConfig()
+    return [
+        _draw_recipe(segment, index, pool, seed, config)
+        for segment in segments
+        if segment.num_samples >= config.min_segment_s * pool.sample_rate
+        for index in range(remixes_per_segment)
+    ]
+
+
+def _draw_recipe(
+    segment: SilentSegment, index: int, pool: StemPool, seed: int, config: RemixConfig
+) -> Recipe:
+    if not segment.silent or segment.num_samples < 1:
+        raise ValueError(f"segment {segment.segment_id} has no silent source or no samples")
+    rng = _generator(seed, segment.segment_id, index)
+    silent = (str(rng.choice(segment.silent)),) if config.one_source else segment.silent
+    num_silent = len(silent)
+    is_pure = num_silent >= 3 and rng.random() < config.empty_share
+    num_added = 0 if is_pure else int(rng.integers(1, num_silent + 1))
+    chosen = sorted(rng.choice(num_silent, size=num_added, replace=False).tolist())
+    added = tuple(_add_stem(segment, silent[i], pool, rng, config) for i in chosen)
+    return Recipe(segment_id=segment.segment_id, index=index, silent=silent, added=added)
+
+
+def _add_stem(
+    segment: SilentSegment,
+    source: str,
+    pool: StemPool,
+    rng: np.random.Generator,
+    config: RemixConfig,
+) -> AddedStem:
+    stems = pool.source(source)
+    wanted = min(segment.num_samples, round(config.max_stem_s * pool.sample_rate))
+    num_frames = -(-wanted // pool.hop_samples)
+    fits = None
+    if config.match != "none" and segment.tempo_key is not None:
+        fits = stems.best_songs(
+            segment.tempo_key, config.match, config.max_tempo_change, config.max_key_steps
+        )
+    song, start_frame, level_db = stems.draw_excerpt(
+        num_frames, config.min_active_share, rng, songs=list(fits) if fits else None
+    )
+    start = start_frame * pool.hop_samples
+    relative_db = float(rng.choice(stems.relative_levels_db))
+    gain_db = segment.level_db + relative_db - level_db
+    return AddedStem(
+        source=source,
+        stem_track_id=stems.track_ids[song],
+        stem_start_sample=start,
+        stem_num_samples=min(wanted, int(stems.num_samples[song]) - start),
+        gain_db=float(np.clip(gain_db, -config.max_gain_db, config.max_gain_db)),
+        fit=fits[song] if fits else Fit(),
+    )
+
+
+def _generator(seed: int, segment_id: str, index: int) -> np.random.Generator:
+    key = hashlib.blake2b(f"{seed}/{index}/{segment_id}".encode(), digest_size=16).digest()
+    return np.random.default_rng(int.from_bytes(key, "big"))

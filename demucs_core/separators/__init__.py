@@ -1,0 +1,1 @@
+"""The models that separate, by name, and how music of any length goes through them."""

@@ -1,0 +1,1 @@
+"""Training a separator: examples, the weak loss, the loop, validation."""

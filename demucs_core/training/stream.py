@@ -1,0 +1,183 @@
+"""The stream of training examples: which example comes when, decided by seed and index alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from demucs_core.training.examples import (
+    Augmentation,
+    Example,
+    Reader,
+    Remix,
+    StemTrack,
+    supervised_example,
+    weak_example,
+)
+
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+
+
+class ExampleStream(Dataset[Example]):
+    """Supervised and weak examples by index, as a map-style dataset.
+
+    Example ``i`` is example ``i % batch_size`` of step ``i // batch_size``, and depends on the
+    seed and on ``i`` only: a run that resumes at step k asks for ``k * batch_size`` and so on, and
+    sees what it would have seen; loader processes may make examples in any order.
+
+    Weak examples are drawn evenly over the sources that they tell about, and for a source evenly
+    over the groups that they make: what is common in a corpus doesn't crowd out what is rare.
+
+    The first examples of a batch are the weak ones. Where their share is no whole number, batches
+    alternate between the numbers around it, so that the average keeps to the share.
+
+    Args:
+        tracks: labelled songs; needed unless all examples are weak.
+        remixes: recipes; needed unless none is.
+        read: the reader of all audio.
+        num_sources: number of sources.
+        seed: decides everything that is random.
+        steps: number of batches.
+        batch_size: examples a batch.
+        crop_samples: length of an example.
+        weak_share: share of weak examples in a batch, once the ramp is over.
+        ramp_steps: steps over which that share grows from zero, linearly.
+        weak_weight: factor on the weights of weak examples, once the ramp is over; supervised ones
+            have weight 1.
+        weight_ramp_steps: steps over which that factor grows from zero, linearly.
+        masked: whether the loss keeps to the segment (see :func:`weak_example`).
+        augmentation: random changes to the audio.
+
+    Raises:
+        ValueError: a number out of range, or nothing to draw a kind of example from.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracks: Sequence[StemTrack],
+        remixes: Sequence[Remix] = (),
+        read: Reader,
+        num_sources: int,
+        seed: int,
+        steps: int,
+        batch_size: int,
+        crop_samples: int,
+        weak_share: float = 0.0,
+        ramp_steps: int = 0,
+        weak_weight: float = 1.0,
+        weight_ramp_steps: int = 0,
+        masked: bool = True,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        for name, value in (("batch_size", batch_size), ("crop_samples", crop_samples)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+        if not 0 <= weak_share <= 1:
+            raise ValueError(f"weak_share must be from 0 to 1, not {weak_share}")
+        if not tracks and (weak_share < 1 or ramp_steps > 0):
+            raise ValueError("there is no labelled track to draw supervised examples from")
+        if not remixes and weak_share > 0:
+            raise ValueError(f"weak_share is {weak_share}, but there is no remix to draw from")
+        for track in tracks:
+            if len(track.paths) != num_sources:
+                raise ValueError(
+                    f"track {track.track_id} has {len(track.paths)} stems, expected {num_sources}"
+                )
+        self.tracks = tracks
+        self.remixes = remixes
+        self.read = read
+        self.num_sources = num_sources
+        self.seed = seed
+        self.steps = steps
+        self.batch_size = batch_size
+        self.crop_samples = crop_samples
+        self.weak_share = weak_share
+        self.ramp_steps = ramp_steps
+        self.weak_weight = weak_weight
+        self.weight_ramp_steps = weight_ramp_steps
+        self.masked = masked
+        self.augmentation = augmentation or Augmentation()
+        self._pools = _pools(remixes, num_sources)
+
+    def __len__(self) -> int:
+        return self.steps * self.batch_size
+
+    def weak_share_at(self, step: int) -> float:
+        """Return the share of weak examples that the ramp allows at a step."""
+        return self.weak_share * _ramp(step, self.ramp_steps)
+
+    def weak_weight_at(self, step: int) -> float:
+        """Return the factor on the weights of weak examples that the ramp allows at a step."""
+        return self.weak_weight * _ramp(step, self.weight_ramp_steps)
+
+    def num_weak_at(self, step: int) -> int:
+        """Return how many examples of a step's batch are weak."""
+        # Multiples of the golden ratio, modulo 1, spread evenly: dithering without randomness.
+        # The guard keeps a rounding error from lifting a whole number to the next.
+        dither = (step * GOLDEN_RATIO) % 1 * (1 - 1e-9)
+        return math.floor(self.weak_share_at(step) * self.batch_size + dither)
+
+    def __getitem__(self, index: int) -> Example:
+        if not 0 <= index < len(self):
+            raise IndexError(f"example {index} of {len(self)}")
+        step, place = divmod(index, self.batch_size)
+        rng = np.random.default_rng((self.seed, index))
+        if place >= self.num_weak_at(step):
+            return supervised_example(
+                rng,
+                self.tracks,
+                self.read,
+                crop_samples=self.crop_samples,
+                augmentation=self.augmentation,
+            )
+        by_groups = self._pools[rng.integers(len(self._pools))]
+        pool = by_groups[rng.integers(len(by_groups))]
+        example = weak_example(
+            rng,
+            self.remixes[pool[rng.integers(len(pool))]],
+            self.read,
+            num_sources=self.num_sources,
+            crop_samples=self.crop_samples,
+            augmentation=self.augmentation,
+            masked=self.masked,
+        )
+        return example._replace(weight=example.weight * self.weak_weight_at(step))
+
+
+def _ramp(step: int, num_steps: int) -> float:
+    return 1.0 if step >= num_steps else step / num_steps
+
+
+def taught_sources(remix: Remix, num_sources: int) -> tuple[int, ...]:
+    """Return the sources that a recipe tells most about, for drawing recipes evenly over them.
+
+    Those with a stem added, and the one that sounds where all others are silent; failing both,
+    those that are silent.
+    """
+    sounding = [source for source in range(num_sources) if source not in remix.silent]
+    alone = sounding if len(sounding) == 1 else []
+    return tuple([stem.source for stem in remix.added] + alone) or remix.silent
+
+
+def _pools(remixes: Sequence[Remix], num_sources: int) -> list[list[list[int]]]:
+    """Return the places of recipes: by source that they tell about, then by groups that they make.
+
+    The silent sources decide the groups of an example: each of them alone, and the others' sum.
+    """
+    pools: dict[int, dict[tuple[int, ...], list[int]]] = {}
+    for place, remix in enumerate(remixes):
+        sources = taught_sources(remix, num_sources)
+        wrong = [source for source in remix.silent if not 0 <= source < num_sources]
+        if wrong or not sources:
+            raise ValueError(
+                f"remix {remix.remix_id}: silent sources {list(remix.silent)} must be some of "
+                f"0 to {num_sources - 1}"
+            )
+        for source in sources:
+            by_groups = pools.setdefault(source, {})
+            by_groups.setdefault(tuple(sorted(remix.silent)), []).append(place)
+    return [[pools[source][groups] for groups in sorted(pools[source])] for source in sorted(pools)]

@@ -1,0 +1,1 @@
+"""How precise an extraction is, by ear."""

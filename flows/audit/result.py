@@ -1,0 +1,94 @@
+"""What an audit's answers say: a corpus's own precision, and from which score on it suffices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from demucs_core import SOURCES
+from demucs_core.extraction.audit import Stratum, estimate, least_score
+from flows.running.stage import StageRun
+from storage.errors import UserError
+from storage.manifests import Manifests
+from storage.schemas import AUDITS
+
+
+def strata_heard(rows: Iterable[dict[str, Any]]) -> dict[str, list[Stratum]]:
+    """The strata of each source by rising score; answers of "can't tell" are left out."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for row in rows:
+        stratum = found.setdefault(
+            (row["source"], row["stratum"]),
+            {
+                "least_score": row["stratum_least_score"],
+                "seconds": row["stratum_s"],
+                "num_draws": 0,
+                "num_right": 0,
+            },
+        )
+        if row["answer"] != "can't tell":
+            stratum["num_draws"] += row["draws"]
+            stratum["num_right"] += row["draws"] * (row["answer"] == "silent")
+    return {
+        source: [Stratum(**found[key]) for key in sorted(found) if key[0] == source]
+        for source in SOURCES
+    }
+
+
+def least_scores(
+    manifests: Manifests, corpus: str, audit: str, segments: str, target: float, confidence: float
+) -> dict[str, float | None]:
+    """For each source, the least mean probability that a segment must have to be as sure as asked.
+
+    Args:
+        manifests: of the workspace.
+        corpus: that was audited.
+        audit: its id.
+        segments: the fingerprint of the segments that it must be an audit of.
+        target: precision to be met.
+        confidence: with which.
+
+    Returns:
+        By source; None for one that no score is sure enough of.
+
+    Raises:
+        UserError: the audit is one of other segments.
+    """
+    rows = list(manifests.rows(manifests.latest(AUDITS.name, corpus, audit)))
+    heard = {row["segments_fingerprint"] for row in rows}
+    if heard != {segments}:
+        raise UserError(
+            f"audit {audit!r} is of segments {', '.join(sorted(heard))}, and these parameters "
+            f"make {segments}: extract with the parameters of the audited segments, or run "
+            "`silentmix audit` on these"
+        )
+    strata = strata_heard(rows)
+    return {source: least_score(strata[source], target, confidence) for source in SOURCES}
+
+
+def summarise(run: StageRun, target: float, confidence: float) -> list[dict[str, Any]]:
+    """Count what the answers say; returns a row a source of which each stratum was heard."""
+    answers = list(run.manifests.rows(run.partition(AUDITS.name)))
+    run.counts["answers"] = len(answers)
+    rows = []
+    for source, strata in strata_heard(answers).items():
+        found = estimate(strata, confidence)
+        if found is None:
+            continue
+        cut = least_score(strata, target, confidence)
+        run.counts[f"{source}_precision"] = round(found.precision, 4)
+        run.counts[f"{source}_precision_lower"] = round(found.lower, 4)
+        run.counts[f"{source}_precision_upper"] = round(found.upper, 4)
+        if cut is not None:
+            run.counts[f"{source}_least_score"] = round(cut, 4)
+        rows.append(
+            {
+                "source": source,
+                "heard": found.num_draws,
+                "precision": found.precision,
+                "from": found.lower,
+                "to": found.upper,
+                "least score that meets the target": "none" if cut is None else cut,
+            }
+        )
+    return rows

@@ -1,0 +1,126 @@
+"""Entry of the ``silentmix`` command: settings first, then the commands, and errors in one line."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from flows.cli.configuration import load_config, option
+from flows.server.process import WorkspaceServer, configure_prefect
+from flows.service.state import service_home, standing_server
+from storage.errors import UserError
+from storage.workspace import Workspace, WorkspaceError
+
+DEFAULT_WORKSPACE = "workspace"
+DEMO_WORKSPACE = "demo-workspace"
+STUDY_WORKSPACE = "study-workspace"
+OWN_WORKSPACES = {"demo": DEMO_WORKSPACE, "study": STUDY_WORKSPACE}
+CREATING = ("run", "demo", "study", "ingest")
+FIRST_STAGE = "ingest"
+FLOWS = (
+    *CREATING, "fit-detector", "score", "extract", "remix", "train", "evaluate", "yields",
+    "forecast",
+)  # fmt: skip
+READING = ("status", "manifests", "lineage", "forget", "audit")
+SERVICE = ("up", "down", "doctor")
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status.
+
+    What a user can mend ends in one line on the standard error and exit status 2. Prefect reads
+    its settings when it is imported, so they are put in place before the commands are.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] and arguments[0] in SERVICE and not {"--help", "-h"} & set(arguments):
+        return _run_service(arguments)
+    try:
+        before_flow = _prepare(arguments)
+    except (UserError, WorkspaceError) as error:
+        return _complain(error)
+    from flows.cli import app as commands
+
+    # a server that went down is reported once, below, and not for every line of log
+    logging.raiseExceptions = False
+    try:
+        commands.run(arguments, before_flow=before_flow)
+    except commands.USER_ERRORS as error:
+        return _complain(error)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            return _complain(
+                UserError(f"{error}; make room, then run the same command to continue")
+            )
+        if not commands.is_server_gone(error):
+            raise
+        return _complain(
+            UserError(
+                f"the Prefect server does not answer ({error}); what was done is kept: see to the "
+                "server (`silentmix doctor` helps), then run the same command to continue"
+            )
+        )
+    except KeyboardInterrupt:
+        print("silentmix: interrupted; run the same command to continue", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
+    """Put Prefect's settings in place, and start a server where the command will need one.
+
+    Returns:
+        What to call before a flow runs.
+    """
+    command = arguments[0] if arguments else ""
+    if command not in (*FLOWS, *READING) or {"--help", "-h"} & set(arguments):
+        return None
+    asked = _asked(arguments)
+    workspace = asked("workspace") or OWN_WORKSPACES.get(command, DEFAULT_WORKSPACE)
+    begins = command in CREATING
+    if command == "run":
+        first = asked("only") or asked("from") or asked("from-stage")
+        begins = first in ("", FIRST_STAGE)
+    Workspace.check(workspace, create=begins)  # refuse it before anything starts
+    if "--dry-run" in arguments or asked("dry-run") == "True":
+        return None
+    if command in FLOWS and configure_prefect(workspace, os.environ):
+        if address := standing_server(service_home(workspace, os.environ)):
+            os.environ["PREFECT_API_URL"] = f"{address}/api"
+            return None
+        return WorkspaceServer(os.environ).wait
+    return None
+
+
+def _run_service(arguments: list[str]) -> int:
+    from flows.cli import service_commands
+
+    try:
+        return service_commands.run(arguments)
+    except (UserError, WorkspaceError) as error:
+        return _complain(error)
+    except KeyboardInterrupt:
+        print("silentmix: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _complain(error: Exception) -> int:
+    print(f"silentmix: {' '.join(str(error).split())}", file=sys.stderr)
+    return EXIT_USER_ERROR
+
+
+def _asked(arguments: Sequence[str]) -> Callable[[str], str]:
+    """What the arguments, or else the configuration they name, say for an option, or empty."""
+    config = load_config(path) if (path := option(arguments, "config")[0]) else {}
+    section = config.get(arguments[0].replace("-", "_"), config.get(arguments[0]))
+    fields = {**config, **section} if isinstance(section, dict) else config
+
+    def asked(name: str) -> str:
+        return option(arguments, name)[0] or str(fields.get(name.replace("-", "_")) or "")
+
+    return asked

@@ -1,0 +1,126 @@
+"""What a workspace holds, for the terminal: status, manifests, SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import duckdb
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flows.inputs import registry
+from flows.inputs.methods import trained_on
+from flows.inputs.paper_table import paper_table
+from flows.reports.silent_minutes import silent_minutes
+from storage.errors import UserError
+from storage.manifests import Manifests
+from storage.schemas import TABLES
+from storage.sql import connect
+from storage.workspace import Workspace
+
+MAX_CELL = 60
+UNLIMITED_WIDTH = 1_000_000
+
+
+def print_status(location: str, console: Console) -> None:
+    """Corpora by stages, minutes found a source, detectors, and models with their scores."""
+    workspace = Workspace(location)
+    manifests = Manifests(workspace)
+    console.print(f"[bold]{workspace.location}[/bold]")
+    shown = [name for name in TABLES if name not in ("runs", "activity", "tempos")]
+    counts: dict[str, dict[str, int]] = {}
+    for name in shown:
+        for partition in manifests.partitions(name):
+            row = counts.setdefault(partition.corpus, dict.fromkeys(shown, 0))
+            row[name] += manifests.count(partition)
+    if not counts:
+        console.print("nothing yet; begin with `silentmix run` or `silentmix ingest`")
+        return
+    print_table(
+        console, ["corpus", *shown], ([name, *row.values()] for name, row in counts.items())
+    )
+    for partition in manifests.partitions("segments"):
+        minutes = silent_minutes(manifests, partition)
+        found = ", ".join(f"{source} {value:.1f}" for source, value in minutes.items())
+        console.print(f"{partition.corpus}, segments {partition.fingerprint}: minutes {found}")
+    for name in registry.names(workspace, "detectors"):
+        console.print(f"detector {name}{_forgotten(workspace, 'detectors', name)}")
+    scores: dict[str, dict[str, float]] = {}
+    for partition in manifests.partitions("evaluations"):
+        evaluated = next(manifests.rows(partition, ["model_id"]), None)
+        if evaluated is not None:
+            scores[evaluated["model_id"]] = paper_table(manifests, partition)
+    for name in registry.names(workspace, "models"):
+        share = registry.describe(workspace, "models", name)["training"]["weak_share"]
+        sdr = ", ".join(f"{source} {value:.2f}" for source, value in scores.get(name, {}).items())
+        note = _forgotten(workspace, "models", name)
+        console.print(f"model {name} ({trained_on(share)}): SDR {sdr or 'not evaluated'}{note}")
+
+
+def _forgotten(workspace: Workspace, kind: str, name: str) -> str:
+    count = len(registry.forgotten(workspace, kind, name))
+    return f", heard {count} forgotten since: retrain" if count else ""
+
+
+def print_manifests(location: str, console: Console) -> None:
+    """Every partition of every manifest."""
+    manifests = Manifests(Workspace(location))
+    rows = [
+        [name, partition.corpus, partition.fingerprint, manifests.count(partition),
+         len(manifests.parts(partition))]
+        for name in TABLES
+        for partition in manifests.partitions(name)
+    ]  # fmt: skip
+    print_table(console, ["manifest", "corpus", "fingerprint", "rows", "parts"], rows)
+
+
+def print_rows(location: str, table: str, corpus: str, num_rows: int, console: Console) -> None:
+    """A manifest's fields with their descriptions, and its first rows."""
+    manifests = Manifests(Workspace(location))
+    partitions = manifests.partitions(table, corpus or None)
+    fields = [[name, str(kind), text] for name, kind, text in TABLES[table].fields]
+    print_table(console, ["field", "type", "meaning"], fields)
+    names = TABLES[table].schema.names
+    rows: list[list[Any]] = []
+    for partition in partitions:
+        for row in manifests.rows(partition):
+            if len(rows) == num_rows:
+                break
+            rows.append([row[name] for name in names])
+    print_table(console, names, rows)
+
+
+def print_query(location: str, sql: str, console: Console) -> None:
+    """The result of SQL over the manifests.
+
+    Raises:
+        UserError: the SQL is wrong; says how.
+    """
+    connection = connect(Workspace(location))
+    try:
+        result = connection.sql(sql)
+        if result is not None:
+            print_table(console, result.columns, result.fetchall())
+    except duckdb.Error as error:
+        known = ", ".join(TABLES)
+        raise UserError(f"SQL: {' '.join(str(error).split())} (tables: {known})") from error
+
+
+def print_table(console: Console, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table that fits the terminal; whole where there is none, since a program may read it."""
+    cut = console.is_terminal
+    if not cut:
+        console = Console(file=console.file, width=UNLIMITED_WIDTH)
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(*(Text(_cell(value, cut)) for value in row))
+    console.print(table)
+
+
+def _cell(value: Any, cut: bool) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= MAX_CELL or not cut else f"{text[: MAX_CELL - 1]}…"

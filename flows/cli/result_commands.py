@@ -1,0 +1,171 @@
+"""The commands that look at what is there, and choose, use or forget it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+from cyclopts import Parameter
+from rich.console import Console
+
+from flows.audit.files import export_audit, import_answers, print_audit
+from flows.audit.flow import AuditParameters
+from flows.cli import overview
+from flows.cli.forget_summary import print_forgotten
+from flows.cli.lineage_summary import print_lineage
+from flows.cli.pipeline_commands import print_plans
+from flows.forecast.flow import ForecastParameters, forecast, print_forecast
+from flows.provenance.forget import forget
+from flows.provenance.lineage import lineage
+from flows.running.stage import StageResult, run_stage
+from flows.separate.command import SeparateParameters, separate_files
+from flows.yields.flow import YieldsParameters, print_yields, yields
+from storage.errors import UserError
+from storage.listing import shown
+from storage.workspace import Workspace
+
+app = cyclopts.App()
+results_group = cyclopts.Group("Results", sort_key=3)
+console = Console()
+
+
+@app.command(name="yields", group=results_group)
+def yields_command(
+    parameters: Annotated[YieldsParameters, Parameter(name="*")] = YieldsParameters(),  # noqa: B008
+) -> None:
+    """Show what other thresholds and minimum lengths would extract; writes nothing.
+
+    Minutes a source over a scored corpus, with the calibrated choice marked. Run it before
+    `extract`, to choose a policy by looking.
+    """
+    print_yields(yields(parameters), console)
+
+
+@app.command(name="forecast", group=results_group)
+def forecast_command(
+    parameters: Annotated[ForecastParameters, Parameter(name="*")] = ForecastParameters(),  # noqa: B008
+) -> None:
+    """Say from a small sample what a corpus would give, before all of it is scored.
+
+    Scores a random sample of its tracks, and tells the hours a source that the policy would
+    extract from the whole corpus, and how long scoring the rest would take. The scores are kept.
+    """
+    made = run_stage(forecast, parameters)
+    if isinstance(made, StageResult):
+        print_plans([made])
+    else:
+        print_forecast(made, console)
+
+
+@app.command(name="separate", group=results_group)
+def separate_command(
+    *files: Annotated[str, Parameter(help="Files in any format; folders, globs, lists, URLs.")],
+    parameters: Annotated[SeparateParameters, Parameter(name="*")] = SeparateParameters(),  # noqa: B008
+) -> None:
+    """Separate audio files into stems with a trained model.
+
+    The stems of `song.mp3` become `separated/song/vocals.wav` and so on. They have the file's own
+    sample rate, length and level, and are mono where it is; of more than two channels, stereo is
+    left. Files of any length need the same memory.
+    """
+    for path in separate_files(files, parameters, _complain):
+        console.print(shown(str(path)), soft_wrap=True, markup=False, highlight=False)
+
+
+def _complain(problem: str) -> None:
+    print(f"silentmix: {' '.join(problem.split())}", file=sys.stderr)
+
+
+@app.command(group=results_group)
+def status(*, workspace: str = "workspace") -> None:
+    """Show what a workspace holds, corpus by corpus, stage by stage."""
+    overview.print_status(workspace, console)
+
+
+@app.command(name="lineage", group=results_group)
+def lineage_command(
+    name: str,
+    *,
+    workspace: str = "workspace",
+    most: Annotated[int, Parameter(help="Names to list of each manifest; 0 lists all.")] = 20,
+    json: Annotated[bool, Parameter(help="Print JSON.")] = False,
+) -> None:
+    """Show what something came from, and what came of it.
+
+    NAME is the id of a model, detector, track, song, segment or remix, or the path, URL or name of
+    a source file. From a model it leads to its remixes, segments, tracks and files; from a file to
+    every model that heard it.
+    """
+    found = lineage(Workspace(workspace), name, most=most)
+    if json:
+        print(found.model_dump_json(indent=1))
+    else:
+        print_lineage(found, console)
+
+
+@app.command(name="audit", group=results_group)
+def audit_command(
+    parameters: Annotated[AuditParameters, Parameter(name="*")] = AuditParameters(),  # noqa: B008
+    *,
+    export: Annotated[str, Parameter(help="Folder to write sounds and answers.csv to.")] = "",
+    answers: Annotated[str, Parameter(help="The answers.csv, filled in.")] = "",
+) -> None:
+    """Listen to a sample of what was extracted, to learn how precise it is on your own music.
+
+    `--export FOLDER` writes the sounds and a table; write yes, no or ? into its column `silent` and
+    give it back with `--answers FOLDER/answers.csv`. Or run the deployment `audit` in the Prefect
+    UI, which plays them and asks. `silentmix extract --audit ID` then uses what was heard.
+    """
+    if bool(export) == bool(answers):
+        raise UserError("give --export FOLDER or --answers FILE; in the UI, run the flow `audit`")
+    if export:
+        count = export_audit(parameters, Path(export))
+        console.print(f"{count} clips to answer in {export}/answers.csv", highlight=False)
+    else:
+        print_audit(*import_answers(Path(answers), parameters.workspace), console)
+
+
+@app.command(name="forget", group=results_group)
+def forget_command(
+    *names: str,
+    source: Annotated[str, Parameter(help="Glob of source files, such as '*/Artist/*'.")] = "",
+    workspace: str = "workspace",
+    dry_run: Annotated[bool, Parameter(help="Only show what would go.")] = False,
+) -> None:
+    """Remove tracks or labelled songs and all that was made of them; can't be undone.
+
+    NAMES are ids of tracks or songs, or paths, URLs or names of source files. Models and detectors
+    that heard them stay, and are listed: train them again.
+    """
+    print_forgotten(forget(Workspace(workspace), names, source, dry_run=dry_run), console)
+
+
+manifests_app = cyclopts.App(
+    name="manifests", help="Look into the Parquet manifests.", group=results_group
+)
+app.command(manifests_app)
+
+
+@manifests_app.command(name="list")
+def list_manifests(*, workspace: str = "workspace") -> None:
+    """List the partitions of every manifest, with their rows."""
+    overview.print_manifests(workspace, console)
+
+
+@manifests_app.command(name="show")
+def show_manifest(
+    table: str, *, workspace: str = "workspace", corpus: str = "", rows: int = 20
+) -> None:
+    """Show a manifest's fields and its first rows."""
+    overview.print_rows(workspace, table, corpus, rows, console)
+
+
+@manifests_app.command(name="query")
+def query_manifests(sql: str, *, workspace: str = "workspace") -> None:
+    """Run SQL over the manifests; each is a table of its name.
+
+    For example `silentmix manifests query "SELECT reason, count(*) FROM rejects GROUP BY reason"`.
+    """
+    overview.print_query(workspace, sql, console)

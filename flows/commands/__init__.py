@@ -1,1 +1,0 @@
-"""The ``silentmix`` command: the stages' commands, and those that are no stage."""

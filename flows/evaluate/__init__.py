@@ -1,0 +1,1 @@
+"""Stage 7: score models on the test songs, and compare them."""

@@ -1,0 +1,72 @@
+"""The best, the median and the worst song of an evaluation, to listen to."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import torch
+
+from demucs_core import SAMPLE_RATE, SOURCES
+from demucs_core.metrics.comparison import rank_songs
+from demucs_core.separators.separation import separate
+from flows.inputs import registry
+from flows.inputs.methods import Method
+from flows.inputs.songs import MIXTURE, Song
+from flows.reports.artifacts import Report
+from storage.reading import CanonicalAudioError, CropReader
+from storage.workspace import Workspace
+
+EXCERPT_S = 6.0
+"""With it, the nine players of a song stay below the size that an artifact may have."""
+
+
+def play_songs(
+    workspace: Workspace, model: Method | None, songs: Sequence[Song], run_id: str, device: str
+) -> None:
+    """Publish an artifact a song: mixture, truth and estimates, from the middle of it.
+
+    Args:
+        workspace: where songs and model are, and where the sounds go.
+        model: the model to hear; without one, there is nothing to play.
+        songs: to choose from by the model's scores.
+        run_id: of the report.
+        device: where to separate.
+    """
+    if model is None:
+        return
+    ranked = rank_songs(model.matrix(songs)).tolist()
+    places = (("best", 0), ("worst", -1), ("median", (len(ranked) - 1) // 2)) if ranked else ()
+    chosen: dict[int, str] = {}
+    for place, rank in places:
+        chosen.setdefault(ranked[rank], place)
+    for index, place in chosen.items():
+        _play(workspace, model, songs[index], place, run_id, device)
+
+
+def _play(
+    workspace: Workspace, model: Method, song: Song, place: str, run_id: str, device: str
+) -> None:
+    report = Report(workspace, f"evaluate-{place}", f"{run_id}/{place}")
+    num_samples = min(round(EXCERPT_S * SAMPLE_RATE), song.num_samples)
+    start = (song.num_samples - num_samples) // 2
+    reader = CropReader(workspace.location)
+    try:
+        truth = {name: reader(song.paths[name], start, num_samples) for name in (MIXTURE, *SOURCES)}
+    except (FileNotFoundError, CanonicalAudioError):
+        return  # scored by an earlier run, and gone since
+    estimates = separate(
+        registry.load_model(workspace, model.name, device),
+        torch.from_numpy(truth[MIXTURE]),
+        segment_samples=num_samples,
+        device=device,
+    )
+    scores = ", ".join(
+        f"{source} {model.scores[song.track_id][source]['sdr_db']:.2f}" for source in SOURCES
+    )
+    report.text(f"**{html.escape(song.name)}**: {html.escape(model.label)}, SDR {scores} dB")
+    report.player(MIXTURE, truth[MIXTURE], SAMPLE_RATE, f"**{MIXTURE}**")
+    for source, estimate in zip(SOURCES, estimates.numpy(), strict=True):
+        report.player(f"{source}-truth", truth[source], SAMPLE_RATE, f"**{source}**, the truth")
+        report.player(f"{source}-estimate", estimate, SAMPLE_RATE, f"**{source}**, as estimated")
+    report.publish(f"The {place} song: {song.name}")

@@ -1,0 +1,271 @@
+"""Stage 7: separate the test songs, score them with BSSEval v4 → ``evaluations``, museval JSON.
+
+Each model has its own partition of ``evaluations`` and its own row in ``runs``; then all of them
+are compared (:mod:`flows.evaluate.report`).
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import distributed
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from prefect import flow
+from pydantic import BaseModel, Field
+
+from demucs_core import SAMPLE_RATE, SOURCES
+from demucs_core.metrics.bsseval import bss_eval, song_sdr
+from demucs_core.metrics.scorable import why_not_scorable
+from demucs_core.separators.separation import separate
+from flows.evaluate.report import compare
+from flows.evaluate.summary import ComparisonSummary
+from flows.inputs import registry
+from flows.inputs.methods import (
+    choose_models,
+    choose_reference,
+    evaluated_model,
+    published_methods,
+)
+from flows.inputs.paper_table import paper_table
+from flows.inputs.songs import MIXTURE, Song, load_songs, require_songs
+from flows.running.execution import dask_client, pending_batches, run_batches
+from flows.running.parameters import RUNTIME, CorpusName, Device, Options, StageParameters
+from flows.running.progress import progress
+from flows.running.stage import StageResult, StageRun, stage_run
+from storage.fingerprint import fingerprint
+from storage.manifests import Manifests, Partition
+from storage.museval_folder import frame_median, result_path
+from storage.museval_json import METRICS, to_museval
+from storage.reading import CanonicalAudioError, CropReader
+from storage.workspace import Workspace
+
+STAGE, VERSION = "evaluate", 1
+WINDOW_S = 1.0
+
+
+class EvaluateOptions(Options):
+    """How to separate the test songs."""
+
+    segment_s: float = Field(10.0, gt=0, description="Length of the pieces a song is separated in.")
+    overlap: float = Field(0.25, ge=0, lt=1, description="Share of a piece that two pieces share.")
+    shifts: int = Field(0, ge=0, le=100, description="Random shifts to average over.")
+    device: Device = Field("auto", description="auto takes a GPU if there is one.")
+
+
+class EvaluateParameters(EvaluateOptions, StageParameters):
+    """Which models to evaluate, on the test songs of which corpus, and what to compare them to."""
+
+    labelled: CorpusName = Field("labelled", description="Corpus of labelled songs.")
+    models: Annotated[list[str], RUNTIME] = Field(
+        [], description="Models to evaluate and compare; empty takes all that are finished."
+    )
+    compare_to: Annotated[str, RUNTIME] = Field(
+        "",
+        description="Model, or name of published results, that each of the others is compared to; "
+        "empty takes the model trained on labelled songs alone, if there is one such, else the "
+        "first.",
+    )
+    published: Annotated[list[str], RUNTIME] = Field(
+        [],
+        description="Folders or URLs of other people's results on the same songs, as museval "
+        "writes them (test/SONG.json), to stand in the same comparison.",
+    )
+
+
+class Evaluation(BaseModel):
+    """What came of evaluating: a result a model, and how they compare.
+
+    Attributes:
+        location: the workspace.
+        results: in the order of the models.
+        comparison: of all methods; None of a dry run.
+    """
+
+    location: str
+    results: list[StageResult]
+    comparison: ComparisonSummary | None
+
+
+@dataclass(frozen=True)
+class EvaluateBatch:
+    """One test song that a Dask task separates and scores."""
+
+    partition: Partition
+    workspace: Workspace
+    model: str
+    options: EvaluateOptions
+    device: str
+    song: Song
+
+
+class NotScoredError(Exception):
+    """A song that has no scores, and why.
+
+    Attributes:
+        reason: short, to count by.
+        lasting: whether trying again can't help.
+    """
+
+    def __init__(self, reason: str, detail: str, *, lasting: bool) -> None:
+        super().__init__(detail)
+        self.reason, self.lasting = reason, lasting
+
+
+@flow(name="evaluate", flow_run_name="evaluate {parameters.labelled}")
+def evaluate(parameters: EvaluateParameters) -> Evaluation:
+    """Evaluate models on the test songs: the medians a paper prints, and what they show."""
+    workspace = Workspace(parameters.workspace)
+    manifests = Manifests(workspace)
+    device = registry.pick_device(parameters.device)
+    models = choose_models(workspace, parameters.models)
+    stems = manifests.latest("stems", parameters.labelled)
+    songs = require_songs(load_songs(manifests, stems, "test"), stems.corpus, "test", "evaluation")
+    published = published_methods(parameters.published, songs, models)
+    reference = choose_reference(
+        workspace, models, [method.name for method in published], parameters.compare_to
+    )
+    options = EvaluateOptions(
+        **{key: getattr(parameters, key) for key in EvaluateOptions.model_fields}
+    )
+    partitions, results = [], []
+    with ExitStack() as stack:
+        client = None
+        for model in models:
+            name = fingerprint(STAGE, VERSION, **{**parameters.content(), "model": model})
+            with stage_run(
+                STAGE,
+                parameters.model_copy(update={"models": [model]}),
+                corpus=parameters.labelled,
+                fingerprint=name,
+                workspace=workspace,
+            ) as run:
+                partition = run.partition("evaluations")
+                partitions.append(partition)
+                done = run.done(partition, {song.track_id for song in songs}, "rejects")
+                batches = [
+                    EvaluateBatch(partition, workspace, model, options, device, song)
+                    for [song] in pending_batches(songs, done, 1, lambda song: song.track_id)
+                ]
+                run.plan("songs", len(batches), len(songs), stems, f"model {model}")
+                if batches and client is None:
+                    in_process = device != "cpu"
+                    client = stack.enter_context(dask_client(parameters, in_process=in_process))
+                _evaluate_model(run, client, batches)
+            results.append(run.result())
+    if parameters.dry_run:
+        return Evaluation(location=workspace.location, results=results, comparison=None)
+    methods = [
+        *(
+            evaluated_model(manifests, partition, model)
+            for model, partition in zip(models, partitions, strict=True)
+        ),
+        *published,
+    ]
+    summary = compare(
+        workspace, methods, songs, reference=reference, corpus=stems.corpus, device=device
+    )
+    return Evaluation(location=workspace.location, results=results, comparison=summary)
+
+
+def _evaluate_model(
+    run: StageRun, client: distributed.Client | None, batches: list[EvaluateBatch]
+) -> None:
+    if batches:
+        assert client is not None
+        with progress(STAGE, len(batches), "songs") as bar:
+            for counts in run_batches(client, evaluate_song, batches, bar):
+                run.count(**counts)
+    medians = paper_table(run.manifests, run.partition("evaluations"))
+    run.counts.update({f"sdr_{source}_db": round(value, 3) for source, value in medians.items()})
+
+
+def evaluate_song(batch: EvaluateBatch) -> dict[str, float]:
+    """Separate one song, score it, write its museval JSON and its part of ``evaluations``.
+
+    A song that can't be scored is rejected. Where that may change (a file that is missing), it is
+    tried again by the next run, else it counts as done.
+
+    Returns:
+        How many songs were scored and rejected.
+    """
+    song, manifests = batch.song, Manifests(batch.workspace)
+    try:
+        rows = _score_song(batch)
+    except NotScoredError as problem:
+        reject = {
+            "stage": STAGE,
+            "item": song.track_id,
+            "source_bytes": 0,
+            "reason": problem.reason,
+            "detail": f"{song.name}: {problem}",
+        }
+        corpus, name = batch.partition.corpus, batch.partition.fingerprint
+        manifests.write(Partition("rejects", corpus, name), [song.track_id], [reject])
+        if problem.lasting:
+            manifests.write(batch.partition, [song.track_id], [])
+        return {"rejected": 1}
+    manifests.write(batch.partition, [song.track_id], rows)
+    return {"songs": 1}
+
+
+def _score_song(batch: EvaluateBatch) -> list[dict[str, Any]]:
+    song = batch.song
+    mixture = torch.from_numpy(_read(batch, MIXTURE))
+    references = torch.from_numpy(np.stack([_read(batch, source) for source in SOURCES]))
+    estimates = separate(
+        registry.load_model(batch.workspace, batch.model, batch.device),
+        mixture,
+        segment_samples=round(batch.options.segment_s * SAMPLE_RATE),
+        overlap=batch.options.overlap,
+        shifts=batch.options.shifts,
+        device=batch.device,
+    )
+    problem = why_not_scorable(references, estimates, SOURCES)
+    if problem is not None:
+        raise NotScoredError(*problem, lasting=True)
+    scores = bss_eval(references, estimates, device=batch.device)
+    whole = song_sdr(references, estimates)
+    frames = {
+        source: {
+            name: np.asarray(getattr(scores, name.lower())[index], dtype=np.float64)
+            for name in METRICS
+        }
+        for index, source in enumerate(SOURCES)
+    }
+    path = result_path(museval_folder(batch.partition, batch.model), song.name)
+    batch.workspace.put_bytes(path, to_museval(frames, WINDOW_S, WINDOW_S))
+    return [
+        {
+            "model_id": batch.model,
+            "track_id": song.track_id,
+            "song": song.name,
+            "source": source,
+            **{f"{name.lower()}_db": frame_median(frames[source][name]) for name in METRICS},
+            "song_sdr_db": float(whole[index]),
+            "museval_path": path,
+        }
+        for index, source in enumerate(SOURCES)
+    ]
+
+
+def _read(batch: EvaluateBatch, source: str) -> NDArray[np.float32]:
+    path = batch.song.paths[source]
+    try:
+        audio: NDArray[np.float32] = CropReader(batch.workspace.location)(
+            path, 0, batch.song.num_samples
+        )
+    except FileNotFoundError as error:
+        detail = f"{source}: {path} is missing; restore it and run again"
+        raise NotScoredError("missing_audio", detail, lasting=False) from error
+    except CanonicalAudioError as error:
+        raise NotScoredError("damaged_audio", f"{source}: {error}", lasting=False) from error
+    return audio
+
+
+def museval_folder(evaluations: Partition, model: str) -> str:
+    """Where a model's museval JSON lies: a folder that ``museval.EvalStore`` reads."""
+    return f"reports/museval/{evaluations.corpus}/{evaluations.fingerprint}/{model}"

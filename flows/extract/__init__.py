@@ -1,0 +1,1 @@
+"""Stage 4: the stretches in which a source is silent."""

@@ -1,0 +1,224 @@
+"""Stage 4: stretches of a scored corpus in which sources are silent → ``segments``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from prefect import flow
+from prefect.logging import get_run_logger
+from pydantic import Field
+
+from demucs_core import SAMPLE_RATE, SOURCES
+from demucs_core.extraction.segments import ExtractionPolicy, Segment, extract_segments, keep_sure
+from flows.audit.result import least_scores
+from flows.extract.nearest_policy import why_nothing
+from flows.inputs import registry
+from flows.policy.calibration import PolicyOptions, calibrated
+from flows.reports.file_names import file_names
+from flows.reports.markdown import plain
+from flows.reports.plots import bars
+from flows.reports.silent_minutes import silent_minutes
+from flows.running.execution import dask_client, run_batches
+from flows.running.parameters import CorpusName, StageParameters
+from flows.running.progress import progress
+from flows.running.stage import StageResult, StageRun, stage_run
+from flows.score.flow import scores_fingerprint
+from storage.fingerprint import fingerprint, short_hash
+from storage.manifests import Manifests, Partition, RowGroup
+from storage.reading import CropReader
+from storage.workspace import Workspace
+
+STAGE, VERSION = "extract", 1
+PLAYERS_A_SOURCE = 2
+
+
+class ExtractParameters(PolicyOptions, StageParameters):
+    """Which corpus to extract from, by which detector's scores."""
+
+    corpus: CorpusName = Field("music", description="Corpus whose scores are read.")
+    detector: str = Field(
+        "", description="Detector that scored; empty takes the only one there is."
+    )
+    audit: str = Field(
+        "", description="Audit of these segments: keep those that its answers are sure enough of."
+    )
+
+
+@dataclass(frozen=True)
+class ExtractBatch:
+    """A row group of scores that one Dask task extracts from."""
+
+    workspace: Workspace
+    target: Partition
+    scores: Partition
+    row_group: RowGroup
+    policy: ExtractionPolicy
+    thresholds: tuple[float, ...]
+    policy_json: str
+    least_scores: dict[str, float | None]
+
+
+@flow(name="extract", flow_run_name="extract {parameters.corpus}")
+def extract(parameters: ExtractParameters) -> StageResult:
+    """Extract every stretch of a corpus in which a source is silent, as sure as was asked for."""
+    workspace = Workspace(parameters.workspace)
+    manifests = Manifests(workspace)
+    detector = registry.resolve(workspace, "detectors", parameters.detector)
+    scores = manifests.latest("scores", parameters.corpus, scores_fingerprint(detector))
+    calibration = calibrated(workspace, detector, parameters, keep=not parameters.dry_run)
+    policy = {
+        **asdict(parameters.policy),
+        "thresholds": dict(zip(SOURCES, calibration.thresholds, strict=True)),
+        "target_precision": parameters.target_precision,
+        "overridden": calibration.overridden,
+    }
+    policy_json = json.dumps(policy, sort_keys=True)
+    name = fingerprint(STAGE, VERSION, scores=scores.fingerprint, policy=policy_json)
+    sure: dict[str, float | None] = dict.fromkeys(SOURCES, 0.0)
+    if parameters.audit:
+        sure = least_scores(
+            manifests, parameters.corpus, parameters.audit, name,
+            parameters.target_precision, parameters.confidence,
+        )  # fmt: skip
+        policy_json = json.dumps({**policy, "least_scores": sure}, sort_keys=True)
+        name = fingerprint(STAGE, VERSION, scores=scores.fingerprint, policy=policy_json)
+    with stage_run(
+        STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
+    ) as run:
+        segments = run.partition("segments")
+        tracks = {
+            group: {row["track_id"] for row in manifests.read_row_group(group, ["track_id"])}
+            for group in manifests.row_groups(scores)
+        }
+        everything = set().union(*tracks.values())
+        done = run.done(segments, everything)
+        batches = [
+            ExtractBatch(
+                workspace, segments, scores, group, parameters.policy, calibration.thresholds,
+                policy_json, sure,
+            )
+            for group, ids in tracks.items()
+            if ids - done
+        ]  # fmt: skip
+        run.plan("tracks", len(everything - done), len(everything), scores)
+        if batches:
+            with dask_client(parameters) as client, progress(STAGE, len(batches), "batches") as bar:
+                for counts in run_batches(client, extract_batch, batches, bar):
+                    run.count(**counts)
+        minutes = silent_minutes(manifests, segments)
+        if missed := [source for source, found in minutes.items() if not found]:
+            run.notes += why_nothing(manifests, scores, detector, parameters, missed)
+            for note in run.notes:
+                get_run_logger().warning("%s", note)
+        _summarise(run, segments, minutes)
+    return run.result()
+
+
+def extract_batch(batch: ExtractBatch) -> dict[str, float]:
+    """Extract from one row group of scores, and write its part of ``segments``.
+
+    A track whose scores are no probabilities is rejected.
+
+    Returns:
+        How many tracks were read and rejected, and segments found.
+    """
+    manifests = Manifests(batch.workspace)
+    done = manifests.items(batch.target)
+    tracks = [
+        row for row in manifests.read_row_group(batch.row_group) if row["track_id"] not in done
+    ]
+    least = [batch.least_scores[source] for source in SOURCES]
+    rows, rejects = [], []
+    for track in tracks:
+        try:
+            segments = extract_segments(
+                np.array(track["silence_probability"], dtype=np.float32),
+                np.array(track["level_db"], dtype=np.float32),
+                batch.thresholds,
+                batch.policy,
+                num_samples=track["num_samples"],
+                hop_samples=track["hop_samples"],
+            )
+        except ValueError as error:
+            rejects.append(
+                {
+                    "stage": STAGE,
+                    "item": track["track_id"],
+                    "source_bytes": 0,
+                    "reason": "bad_scores",
+                    "detail": str(error),
+                }
+            )
+            continue
+        rows += [
+            segment_row(track, sure, batch.scores.fingerprint, batch.policy_json)
+            for segment in segments
+            if (sure := keep_sure(segment, least)) is not None
+        ]
+    items = [track["track_id"] for track in tracks]
+    if rejects:
+        corpus, name = batch.target.corpus, batch.target.fingerprint
+        manifests.write(Partition("rejects", corpus, name), items, rejects)
+    manifests.write(batch.target, items, rows)
+    return {"tracks": len(tracks), "rejected": len(rejects), "new_segments": len(rows)}
+
+
+def segment_row(
+    track: dict[str, Any], segment: Segment, scores_fingerprint: str, policy_json: str
+) -> dict[str, Any]:
+    """A segment as its row in ``segments``."""
+    silent = [SOURCES[index] for index in segment.silent]
+    key = f"{track['track_id']}/{segment.start_sample}/{segment.stop_sample}/{'+'.join(silent)}"
+    return {
+        "segment_id": short_hash(key, 20),
+        "track_id": track["track_id"],
+        "path": track["path"],
+        "track_num_samples": track["num_samples"],
+        "start_sample": segment.start_sample,
+        "stop_sample": segment.stop_sample,
+        "duration_s": (segment.stop_sample - segment.start_sample) / SAMPLE_RATE,
+        "silent_sources": silent,
+        "mean_probability": segment.mean_probability,
+        "min_probability": segment.min_probability,
+        "level_db": segment.level_db,
+        "detector_id": track["detector_id"],
+        "scores_fingerprint": scores_fingerprint,
+        "policy": policy_json,
+    }
+
+
+def _summarise(run: StageRun, segments: Partition, minutes: dict[str, float]) -> None:
+    run.counts.update({f"{source}_minutes": round(value, 2) for source, value in minutes.items()})
+    run.counts["segments"] = run.manifests.count(segments)
+    if run.already_done:
+        return
+    bars(run.report, "minutes", minutes, "minutes", "Minutes in which a source is silent")
+    examples = _examples(run.manifests, segments)
+    names = file_names(run.manifests, segments.corpus, {row["track_id"] for row in examples})
+    for row in examples:
+        start, stop = row["start_sample"], row["stop_sample"]
+        audio = CropReader(run.workspace.location)(row["path"], start, stop - start)
+        silent = ", ".join(row["silent_sources"])
+        run.report.player(
+            row["segment_id"], audio, SAMPLE_RATE,
+            f"no **{silent}**: {row['duration_s']:.1f} s from {start / SAMPLE_RATE:.1f} s of "
+            f"{plain(names[row['track_id']])}",
+        )  # fmt: skip
+
+
+def _examples(manifests: Manifests, segments: Partition) -> Sequence[dict[str, Any]]:
+    """The first segments found without each source."""
+    wanted = dict.fromkeys(SOURCES, PLAYERS_A_SOURCE)
+    found = []
+    for row in manifests.rows(segments):
+        source = min(row["silent_sources"], key=SOURCES.index)
+        if wanted[source] > 0:
+            wanted[source] -= 1
+            found.append(row)
+        if not any(wanted.values()):
+            break
+    return found

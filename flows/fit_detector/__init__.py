@@ -1,0 +1,1 @@
+"""Stage 2: fit the detector of silent sources, and calibrate it."""

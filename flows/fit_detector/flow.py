@@ -1,0 +1,247 @@
+"""Stage 2: fit the detector of silent sources, score the held-out songs, calibrate thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from prefect import flow
+from pydantic import Field
+
+from demucs_core.activity import ActivityConfig
+from demucs_core.detector.config import Architecture, DetectorConfig
+from demucs_core.detector.examples import TrainingSong
+from demucs_core.detector.registry import build_detector, detector_config
+from demucs_core.detector.training import DetectorStep, DetectorTrainer, DetectorTrainingConfig
+from demucs_core.extraction.calibration_result import Calibration
+from flows.inputs import registry
+from flows.inputs.songs import MIXTURE, Song, load_activity, load_songs, require_songs
+from flows.policy.calibration import PolicyOptions, calibrated, calibration_path, require_evidence
+from flows.reports.live_plot import live_plot
+from flows.reports.loss_plots import detector_figure
+from flows.reports.plots import precision_recall, reliability
+from flows.running.execution import dask_client, pending_batches, run_batches
+from flows.running.heard import write_heard
+from flows.running.interruption import interruptible
+from flows.running.parameters import CorpusName, Device, Options, StageParameters
+from flows.running.progress import progress
+from flows.running.stage import StageResult, StageRun, stage_run
+from flows.score.flow import ScoreBatch, score_batch, scores_fingerprint
+from storage.fingerprint import fingerprint
+from storage.manifests import Manifests, Partition
+from storage.reading import CropReader
+from storage.weights import load_tensors, save_tensors
+from storage.workspace import Workspace
+
+STAGE, VERSION = "fit-detector", 1
+CHECKPOINT_EVERY = 200
+LOSS = "Training loss over the steps"
+_defaults = DetectorTrainingConfig()
+
+
+class FitDetectorOptions(Options):
+    """How to train the detector."""
+
+    architecture: Architecture = Field(
+        DetectorConfig().architecture, description="Kind of network; demucs-blstm is the paper's."
+    )
+    steps: int = Field(_defaults.steps, ge=1, description="Optimiser steps.")
+    batch_size: int = Field(_defaults.batch_size, ge=1, description="Examples a step.")
+    crop_s: float = Field(_defaults.crop_s, gt=0, description="Length of an example in seconds.")
+    learning_rate: float = Field(_defaults.learning_rate, gt=0, description="Peak, of AdamW.")
+    false_silent_weight: float = Field(
+        _defaults.false_silent_weight,
+        gt=0,
+        description="Weight in the loss of a frame that sounds against one that is silent.",
+    )
+    seed: int = Field(_defaults.seed, ge=0, description="Decides weights and examples.")
+    device: Device = Field("auto", description="auto takes a GPU if there is one.")
+
+
+class FitDetectorParameters(FitDetectorOptions, PolicyOptions, StageParameters):
+    """Which labelled songs to fit and calibrate on."""
+
+    labelled: CorpusName = Field("labelled", description="Corpus of labelled songs.")
+
+
+@flow(name="fit-detector", flow_run_name="fit-detector {parameters.labelled}")
+def fit_detector(parameters: FitDetectorParameters) -> StageResult:
+    """Fit a detector of silent sources; calibrate it on the songs held out."""
+    workspace = Workspace(parameters.workspace)
+    device = registry.pick_device(parameters.device)
+    manifests = Manifests(workspace)
+    stems = manifests.latest("stems", parameters.labelled)
+    activity = Partition("activity", stems.corpus, stems.fingerprint)
+    content = {
+        name: value
+        for name, value in parameters.content().items()
+        if name in FitDetectorOptions.model_fields
+    }
+    # the digest knows which songs, the fingerprint their split and what counts as silent in them
+    made_from = f"{stems.fingerprint}/{manifests.digest(stems)}"
+    name = fingerprint(STAGE, VERSION, stems=made_from, **content)
+    with stage_run(
+        STAGE, parameters, corpus=parameters.labelled, fingerprint=name, workspace=workspace
+    ) as run:
+        held_out = load_songs(manifests, stems, "valid")
+        require_evidence(len(held_out), stems.corpus, parameters)
+        finished = registry.finished(workspace, "detectors", name) and not parameters.force
+        run.plan("steps", 0 if finished else parameters.steps, parameters.steps, stems)
+        if not finished:
+            trainer = _trainer(parameters, run, stems, activity, device)
+            _run(trainer, run, f"detectors/{name}/{registry.CHECKPOINT}")
+            run.report.plot("loss", detector_figure(trainer.losses), LOSS)
+            description = {
+                "detector": detector_config(trainer.detector),
+                "training": asdict(trainer.config),
+                "made_from": {"stems": f"{stems.corpus}/{stems.fingerprint}"},
+                "held_out": {
+                    "corpus": stems.corpus,
+                    "activity": activity.fingerprint,
+                    "scores": scores_fingerprint(name),
+                },
+                "counts": run.counts,
+            }
+            write_heard(run, "detectors", stems)
+            registry.store(workspace, "detectors", name, trainer.detector, description)
+            workspace.remove(f"detectors/{name}/{registry.CHECKPOINT}")
+        _score_held_out(parameters, run, held_out, name, device)
+        if not workspace.exists(calibration_path(name, parameters)):
+            run.already_done = False  # another policy has its own thresholds
+        calibration = calibrated(workspace, name, parameters, anew=parameters.force)
+        _report(run, calibration)
+    return run.result()
+
+
+def _trainer(
+    parameters: FitDetectorParameters,
+    run: StageRun,
+    stems: Partition,
+    activity: Partition,
+    device: str,
+) -> DetectorTrainer:
+    songs = require_songs(
+        load_songs(run.manifests, stems, "train"), stems.corpus, "train", "the detector"
+    )
+    active = load_activity(run.manifests, activity, "train")
+    run.count(songs=len(songs))
+    config = DetectorTrainingConfig(
+        steps=parameters.steps,
+        batch_size=parameters.batch_size,
+        crop_s=parameters.crop_s,
+        learning_rate=parameters.learning_rate,
+        false_silent_weight=parameters.false_silent_weight,
+        seed=parameters.seed,
+        activity=ActivityConfig(),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(parameters.seed)
+        detector = build_detector(DetectorConfig(architecture=parameters.architecture))
+    return DetectorTrainer(
+        detector,
+        config,
+        [
+            TrainingSong(
+                track_id=song.track_id,
+                stem_paths=song.stem_track().paths,
+                num_samples=song.num_samples,
+                active=active[song.track_id].active,
+            )
+            for song in songs
+        ],
+        CropReader(run.workspace.location),
+        device=device,
+        num_threads=parameters.num_workers,
+    )
+
+
+def _run(trainer: DetectorTrainer, run: StageRun, checkpoint: str) -> None:
+    def save() -> None:
+        tensors, state = trainer.state()
+        save_tensors(run.workspace, checkpoint, registry.to_numpy(tensors), {"trainer": state})
+
+    if run.workspace.exists(checkpoint):
+        tensors, metadata = load_tensors(run.workspace, checkpoint)
+        trainer.load_state(registry.to_torch(tensors), registry.trainer_state(metadata))
+    with (
+        progress(STAGE, trainer.config.steps, "steps", done=trainer.step) as bar,
+        live_plot(f"{STAGE}-loss", LOSS, lambda: detector_figure(trainer.losses)) as plot,
+    ):
+
+        def show(report: DetectorStep) -> None:
+            bar.advance(1, f"loss {report.loss:.3f}")
+            plot.update()
+            if report.step % CHECKPOINT_EVERY == 0 and report.step < report.num_steps:
+                save()
+
+        def steps(stop: Callable[[], bool]) -> None:
+            if not trainer.run(stop=stop, on_step=show):
+                save()
+
+        interruptible(steps)
+    run.count(steps=trainer.step)
+
+
+def _score_held_out(
+    parameters: FitDetectorParameters,
+    run: StageRun,
+    songs: list[Song],
+    detector: str,
+    device: str,
+) -> None:
+    """Score the mixtures of the validation songs, as any corpus is scored."""
+    target = Partition("scores", run.corpus, scores_fingerprint(detector))
+    done = run.done(target, {song.track_id for song in songs}, "rejects")
+    batches = [
+        ScoreBatch(
+            target,
+            run.workspace,
+            detector,
+            device,
+            1,
+            [
+                {
+                    "track_id": song.track_id,
+                    "path": song.paths[MIXTURE],
+                    "num_samples": song.num_samples,
+                }
+                for song in batch
+            ],
+        )
+        for batch in pending_batches(songs, done, 4, lambda song: song.track_id)
+    ]
+    if batches:
+        with (
+            dask_client(parameters, in_process=device != "cpu") as client,
+            progress("score-held-out", len(batches), "batches") as bar,
+        ):
+            for _ in run_batches(client, score_batch, batches, bar):
+                pass
+    run.count(held_out_songs=len(songs))
+
+
+def _report(run: StageRun, calibration: Calibration) -> None:
+    rows: list[dict[str, Any]] = []
+    for source in calibration.sources:
+        rows.append(
+            {
+                "source": source.source,
+                "threshold": source.threshold,
+                "precision": source.precision,
+                "promised precision": source.precision_bound,
+                "recall": source.recall,
+                "minutes an hour": source.yield_minutes_per_hour,
+                "held-out songs": source.num_songs,
+                "note": source.problem or "",
+            }
+        )
+        if source.precision is not None:
+            run.counts[f"{source.source}_precision"] = round(source.precision, 4)
+            run.counts[f"{source.source}_recall"] = round(source.recall, 4)
+    if run.already_done:
+        return
+    run.report.table("calibration", rows, f"Thresholds from {calibration.num_songs} held-out songs")
+    precision_recall(run.report, calibration)
+    reliability(run.report, calibration)

@@ -1,0 +1,1 @@
+"""What a corpus would give, from a sample of it."""

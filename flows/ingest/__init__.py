@@ -1,0 +1,1 @@
+"""Stage 1: music to canonical audio and manifests."""

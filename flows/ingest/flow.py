@@ -1,0 +1,191 @@
+"""Stage 1: music → canonical audio and ``tracks``, or ``stems`` and ``activity``; ``rejects``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from prefect import flow
+from prefect.logging import get_run_logger
+from pydantic import Field
+
+from demucs_core import SAMPLE_RATE, SOURCES
+from demucs_core.activity import ActivityConfig
+from flows.ingest.report import report_songs, report_tracks
+from flows.ingest.stems import StemBatch, commit_songs, ingest_songs, song_item
+from flows.ingest.tracks import TrackBatch, TrackCommitter, file_item, ingest_files
+from flows.running.execution import dask_client, pending_batches, run_batches
+from flows.running.parameters import RUNTIME, BatchSize, CorpusName, Options, StageParameters
+from flows.running.progress import progress
+from flows.running.stage import StageResult, StageRun, stage_run
+from storage.discovery import find_audio
+from storage.fingerprint import fingerprint
+from storage.labelled import find_songs
+from storage.workspace import Workspace
+
+STAGE, VERSION = "ingest", 1
+_activity = ActivityConfig()
+
+
+class IngestOptions(Options):
+    """What counts as usable music, and when a stem counts as heard."""
+
+    min_duration_s: float = Field(3.0, gt=0, description="Shorter files are rejected.")
+    silence_db: float = Field(
+        -70.0, lt=0, description="Files whose level in dBFS is below this are rejected as silent."
+    )
+    valid_share: float = Field(
+        0.14,
+        ge=0,
+        lt=1,
+        description="Share of the training songs held out for validation, where "
+        "the labelled set has no valid/ folder and no songs that MUSDB18 holds out.",
+    )
+    relative_db: float = Field(
+        _activity.relative_db,
+        lt=0,
+        description="A stem this far below the mixture, in dB, counts as silent.",
+    )
+    absolute_db: float = Field(
+        _activity.absolute_db, lt=0, description="A stem below this level in dBFS is silent."
+    )
+    close_gap_s: float = Field(
+        _activity.close_gap_s, ge=0, description="Silences shorter than this count as active."
+    )
+    batch_files: BatchSize = Field(16, description="Files a Dask task decodes at once.")
+
+
+class IngestParameters(IngestOptions, StageParameters):
+    """What to ingest, as which corpus."""
+
+    source: Annotated[str, RUNTIME] = Field(
+        description="Folder, glob, list of files (.txt, .m3u) or URL of unlabelled music; or, with "
+        "labelled, the folder of a labelled set."
+    )
+    corpus: CorpusName = Field("music", description="Name to give the corpus.")
+    labelled: Annotated[bool, RUNTIME] = Field(
+        False, description="The source is a labelled set: MUSDB18, MUSDB18-HQ or stem folders."
+    )
+    require_test: Annotated[bool, RUNTIME] = Field(
+        False, description="Refuse a labelled set without test songs."
+    )
+
+
+@flow(name="ingest", flow_run_name="ingest {parameters.corpus}")
+def ingest(parameters: IngestParameters) -> StageResult:
+    """Ingest unlabelled music or a labelled set; what is there already is not done again."""
+    return _ingest_stems(parameters) if parameters.labelled else _ingest_tracks(parameters)
+
+
+def _ingest_tracks(parameters: IngestParameters) -> StageResult:
+    fs, files = find_audio(parameters.source)
+    workspace = _workspace(parameters)
+    content = {
+        "min_duration_s": parameters.min_duration_s,
+        "silence_db": parameters.silence_db,
+        "sample_rate": SAMPLE_RATE,
+    }
+    name = fingerprint(STAGE, VERSION, **content)
+    with stage_run(
+        STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
+    ) as run:
+        items = {file_item(file) for file in files}
+        done = run.done(run.partition("tracks"), items, "rejects")
+        batches = [
+            TrackBatch(
+                workspace, parameters.corpus, fs, batch, parameters.min_duration_s,
+                parameters.silence_db, parameters.force,
+            )
+            for batch in pending_batches(files, done, parameters.batch_files, file_item)
+        ]  # fmt: skip
+        pending = sum(len(batch.files) for batch in batches)
+        run.plan("files", pending, len(files), parameters.source)
+        if batches:
+            committer = TrackCommitter(run)
+            with (
+                dask_client(parameters) as client,
+                progress(STAGE, pending, "files") as bar,
+            ):
+                for outcome in run_batches(
+                    client, ingest_files, batches, bar, lambda batch: len(batch.files)
+                ):
+                    committer.commit(outcome)
+        _summarise(run, "tracks")
+    return run.result()
+
+
+def _ingest_stems(parameters: IngestParameters) -> StageResult:
+    fs, songs = find_songs(
+        parameters.source,
+        SOURCES,
+        valid_share=parameters.valid_share,
+        require_test=parameters.require_test,
+    )
+    workspace = _workspace(parameters)
+    activity = ActivityConfig(
+        relative_db=parameters.relative_db,
+        absolute_db=parameters.absolute_db,
+        close_gap_s=parameters.close_gap_s,
+    )
+    content = {
+        "min_duration_s": parameters.min_duration_s,
+        "valid_share": parameters.valid_share,
+        "relative_db": activity.relative_db,
+        "absolute_db": activity.absolute_db,
+        "close_gap_s": activity.close_gap_s,
+        "sample_rate": SAMPLE_RATE,
+    }
+    name = fingerprint(STAGE, VERSION, labelled=True, **content)
+    with stage_run(
+        STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
+    ) as run:
+        items = {song_item(song) for song in songs}
+        done = run.done(run.partition("stems"), items, "activity", "rejects")
+        batches = [
+            StemBatch(
+                workspace, parameters.corpus, fs, batch, parameters.min_duration_s, activity,
+                parameters.force,
+            )
+            for batch in pending_batches(songs, done, 2, song_item)
+        ]  # fmt: skip
+        pending = sum(len(batch.songs) for batch in batches)
+        run.plan("songs", pending, len(songs), parameters.source)
+        if batches:
+            with (
+                dask_client(parameters) as client,
+                progress(STAGE, pending, "songs") as bar,
+            ):
+                for outcome in run_batches(
+                    client, ingest_songs, batches, bar, lambda batch: len(batch.songs)
+                ):
+                    commit_songs(run, outcome)
+        _summarise(run, "stems")
+    return run.result()
+
+
+def _workspace(parameters: IngestParameters) -> Workspace:
+    """The workspace, made if need be, but not by a dry run."""
+    if parameters.dry_run:
+        return Workspace.check(parameters.workspace, create=True)
+    return Workspace(parameters.workspace, create=True)
+
+
+def _summarise(run: StageRun, table: str) -> None:
+    rejects = list(run.manifests.rows(run.partition("rejects")))
+    key = "track_id"
+    columns = (
+        ["track_id", "duration_s", "source"] if table == "stems" else ["track_id", "duration_s"]
+    )
+    tracks = {
+        row[key]: row["duration_s"] for row in run.manifests.rows(run.partition(table), columns)
+    }
+    run.counts["songs" if table == "stems" else "tracks"] = len(tracks)
+    run.counts["rejected"] = len(rejects)
+    run.counts["hours"] = round(sum(tracks.values()) / 3600, 4)
+    if rejects:
+        get_run_logger().warning("%d files rejected; see the manifest rejects", len(rejects))
+    if run.already_done:
+        return
+    if table == "stems":
+        report_songs(run)
+    else:
+        report_tracks(run)

@@ -1,0 +1,97 @@
+"""What a person sees of what was ingested: how much of what, and how it sounds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+from pathlib import PurePosixPath
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from demucs_core import SAMPLE_RATE, SOURCES
+from flows.inputs.songs import MIXTURE
+from flows.reports.artifacts import PLAYER_S
+from flows.reports.file_names import base_name
+from flows.reports.markdown import plain
+from flows.reports.plots import COLORS, SIZE_IN
+from flows.running.stage import StageRun
+from storage.reading import CropReader
+from storage.schemas import ACTIVITY, STEMS, TRACKS
+
+PLAYERS = 2
+SPLITS = ("train", "valid", "test")
+PLAIN_COLOR = "#4c72b0"
+
+
+def report_tracks(run: StageRun) -> None:
+    """Put hours by format, lengths and players of unlabelled music into a run's report."""
+    seconds: Counter[str] = Counter()
+    minutes = []
+    for row in run.manifests.rows(run.partition(TRACKS.name), ["source_url", "duration_s"]):
+        seconds[PurePosixPath(row["source_url"]).suffix[1:].lower() or "none"] += row["duration_s"]
+        minutes.append(row["duration_s"] / 60)
+    if not minutes:
+        return
+    figure = Figure(figsize=SIZE_IN)
+    formats, lengths = figure.subplots(1, 2)
+    ordered = seconds.most_common(10)[::-1]
+    unit, length_s = ("hours", 3600) if seconds.total() >= 3600 else ("minutes", 60)
+    formats.barh([name for name, _ in ordered], [s / length_s for _, s in ordered],
+                 color=PLAIN_COLOR)  # fmt: skip
+    formats.set(xlabel=unit, title="by format")
+    bins = min(40, 10 + len(minutes) // 5)
+    lengths.hist(minutes, bins=bins, range=(0, 1.05 * max(minutes)), color=PLAIN_COLOR)
+    lengths.set(xlabel="minutes", ylabel="tracks", title="by length")
+    _finish(figure)
+    run.report.plot("tracks", figure, "What was ingested")
+    columns = ["track_id", "path", "source_url", "num_samples"]
+    for row in islice(run.manifests.rows(run.partition(TRACKS.name), columns), PLAYERS):
+        _play(run, row["track_id"], row["path"], row["num_samples"], base_name(row["source_url"]))
+
+
+def report_songs(run: StageRun) -> None:
+    """Put songs by split, how often each source is silent, and players into a run's report."""
+    columns = ["track_id", "song", "split", "source", "path", "num_samples"]
+    mixtures = [
+        row for row in run.manifests.rows(run.partition(STEMS.name), columns)
+        if row["source"] == MIXTURE
+    ]  # fmt: skip
+    if not mixtures:
+        return
+    figure = Figure(figsize=SIZE_IN)
+    songs, silent = figure.subplots(1, 2)
+    count = Counter(row["split"] for row in mixtures)
+    songs.bar(SPLITS, [count[split] for split in SPLITS], color=PLAIN_COLOR)
+    songs.set(ylabel="songs", title="by split")
+    share = _silent_share(run)
+    silent.bar(SOURCES, [100 * share[source] for source in SOURCES],
+               color=[COLORS[source] for source in SOURCES])  # fmt: skip
+    silent.set(ylabel="% of the time", title="how long each source is silent")
+    _finish(figure)
+    run.report.plot("songs", figure, "What was ingested")
+    for row in mixtures[:PLAYERS]:
+        name = f"{row['song']} ({row['split']})"
+        _play(run, row["track_id"], row["path"], row["num_samples"], name)
+
+
+def _silent_share(run: StageRun) -> dict[str, float]:
+    """Share of the frames in which each source is silent."""
+    frames, active = Counter[str](), Counter[str]()
+    for row in run.manifests.rows(run.partition(ACTIVITY.name), ["source", "active"]):
+        frames[row["source"]] += len(row["active"])
+        active[row["source"]] += int(np.sum(row["active"]))
+    return {source: 1 - active[source] / max(1, frames[source]) for source in SOURCES}
+
+
+def _play(run: StageRun, name: str, path: str, num_samples: int, caption: str) -> None:
+    """The middle of a track."""
+    length = min(num_samples, round(PLAYER_S * SAMPLE_RATE))
+    audio = CropReader(run.workspace.location)(path, (num_samples - length) // 2, length)
+    run.report.player(name, audio, SAMPLE_RATE, plain(caption))
+
+
+def _finish(figure: Figure) -> None:
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()

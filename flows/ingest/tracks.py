@@ -1,0 +1,167 @@
+"""Unlabelled files → canonical audio and rows of ``tracks`` and ``rejects``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fsspec import AbstractFileSystem
+
+from demucs_core import SAMPLE_RATE
+from flows.inputs.forgotten import FORGOTTEN, forgotten
+from flows.running.stage import StageRun
+from storage.canonical import PreparedAudio, Unusable, prepare
+from storage.discovery import SourceFile
+from storage.schemas import REJECTS, STEMS, TRACKS
+from storage.workspace import Workspace
+
+STAGE = "ingest"
+ID_DIGITS = 20
+
+
+@dataclass(frozen=True)
+class TrackBatch:
+    """Files that one Dask task decodes; `rewrite` writes audio that is there already too."""
+
+    workspace: Workspace
+    corpus: str
+    fs: AbstractFileSystem
+    files: Sequence[SourceFile]
+    min_duration_s: float
+    silence_db: float
+    rewrite: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a batch: the items it covers, and rows for two manifests."""
+
+    items: list[str]
+    rows: list[dict[str, Any]]
+    rejects: list[dict[str, Any]]
+
+
+def file_item(file: SourceFile) -> str:
+    """Name of a file in a partition's items: a file that has changed its size is another."""
+    return f"{file.url}|{file.num_bytes}"
+
+
+def ingest_files(batch: TrackBatch) -> Outcome:
+    """Decode a batch of files and write their canonical audio; one bad file stops no other."""
+    outcome = Outcome([file_item(file) for file in batch.files], [], [])
+    for file in batch.files:
+        try:
+            with prepare(
+                batch.fs,
+                file.path,
+                sample_rate=SAMPLE_RATE,
+                min_duration_s=batch.min_duration_s,
+                silence_db=batch.silence_db,
+            ) as audio:
+                outcome.rows.append(_write_track(batch, file, audio))
+        except Unusable as problem:
+            outcome.rejects.append(
+                reject_row(file.url, file.num_bytes, problem.reason, problem.detail)
+            )
+    return outcome
+
+
+def track_path(corpus: str, track_id: str) -> str:
+    """Where a track's canonical audio lies, relative to the workspace."""
+    # two levels of folders, since a corpus may hold a hundred thousand tracks
+    return f"audio/{corpus}/{track_id[:2]}/{track_id}.wav"
+
+
+def _write_track(batch: TrackBatch, file: SourceFile, audio: PreparedAudio) -> dict[str, Any]:
+    content_hash = audio.content_hash()
+    track_id = content_hash[:ID_DIGITS]
+    path = track_path(batch.corpus, track_id)
+    if batch.rewrite or not batch.workspace.exists(path):
+        batch.workspace.put(path, audio.write_wav)
+    return {
+        "track_id": track_id,
+        "path": path,
+        "source_url": file.url,
+        "source_bytes": file.num_bytes,
+        "num_samples": audio.num_samples,
+        "sample_rate": audio.sample_rate,
+        "duration_s": audio.duration_s,
+        "peak": audio.peak,
+        "gain_db": audio.gain_db,
+        "level_db": audio.level_db,
+        "truncated": audio.truncated,
+        "content_hash": content_hash,
+    }
+
+
+def reject_row(item: str, num_bytes: int, reason: str, detail: str) -> dict[str, Any]:
+    """A row of ``rejects``."""
+    return {
+        "stage": STAGE,
+        "item": item,
+        "source_bytes": max(num_bytes, 0),
+        "reason": reason,
+        "detail": detail,
+    }
+
+
+class TrackCommitter:
+    """Writes batches in their order, so that of two equal files the first one always stays."""
+
+    def __init__(self, run: StageRun) -> None:
+        self._run = run
+        self._owner = audio_elsewhere(run)
+        self._forgotten = forgotten(run.manifests)
+        # what another run made of this corpus, with other parameters, is no duplicate but kept
+        self._kept: set[str] = set()
+        self._urls: dict[str, str] = {}
+        for partition in run.manifests.partitions(TRACKS.name, run.corpus):
+            for row in run.manifests.rows(partition, ["content_hash", "path", "source_url"]):
+                self._kept.add(row["path"])
+                if partition == run.partition(TRACKS.name):
+                    self._urls[row["content_hash"]] = row["source_url"]
+
+    def commit(self, outcome: Outcome) -> None:
+        """Sort duplicates out, then write the rejects and, last, the tracks."""
+        rows, rejects = [], list(outcome.rejects)
+        for row in outcome.rows:
+            owner, url = self._owner.get(row["content_hash"]), row["source_url"]
+            known = self._urls.get(row["content_hash"])
+            if row["track_id"] in self._forgotten:
+                rejects.append(reject_row(url, row["source_bytes"], *FORGOTTEN))
+                self._run.workspace.remove(row["path"])
+            elif owner is not None:
+                reason = "labelled_test" if owner.startswith("labelled test") else "duplicate"
+                rejects.append(_same_audio(row, reason, owner))
+                if row["path"] not in self._kept:
+                    self._run.workspace.remove(row["path"])
+            elif known is None:
+                self._urls[row["content_hash"]] = url
+                rows.append(row)
+            elif known != url:  # and if it is, its tags have changed and its music has not
+                rejects.append(_same_audio(row, "duplicate", f"file {known}"))
+        manifests = self._run.manifests
+        if rejects:
+            manifests.write(self._run.partition(REJECTS.name), outcome.items, rejects)
+        manifests.write(self._run.partition(TRACKS.name), outcome.items, rows)
+        self._run.count(new_tracks=len(rows), new_rejected=len(rejects))
+
+
+def _same_audio(row: dict[str, Any], reason: str, owner: str) -> dict[str, Any]:
+    return reject_row(row["source_url"], row["source_bytes"], reason, f"same audio as {owner}")
+
+
+def audio_elsewhere(run: StageRun) -> dict[str, str]:
+    """Every content hash in other corpora of the workspace, and whose it is."""
+    known: dict[str, str] = {}
+    for partition in run.manifests.partitions(TRACKS.name):
+        if partition.corpus != run.corpus:
+            for row in run.manifests.rows(partition, ["content_hash", "source_url"]):
+                owner = f"track of corpus {partition.corpus}, {row['source_url']}"
+                known[row["content_hash"]] = owner
+    for partition in run.manifests.partitions(STEMS.name):
+        for row in run.manifests.rows(partition, ["content_hash", "song", "split", "source"]):
+            song = f"labelled {row['split']} song {row['song']} ({row['source']})"
+            known[row["content_hash"]] = song
+    return known

@@ -1,0 +1,1 @@
+"""What several stages read: songs, recipes, detectors, models; manifests in, core types out."""

@@ -1,0 +1,173 @@
+"""Detectors and models in a workspace: safetensors weights beside a JSON description.
+
+The description is written last, so a folder without one is unfinished and is not used.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
+from demucs_core.detector.config import DetectorConfig, parse_detector_config
+from demucs_core.detector.registry import SilenceDetector, build_detector
+from demucs_core.separators.registry import SeparationModel, build_model
+from storage.errors import UserError
+from storage.weights import load_tensors, save_tensors
+from storage.workspace import Workspace
+
+WEIGHTS = "weights.safetensors"
+DESCRIPTION = "config.json"
+CHECKPOINT = "checkpoint.safetensors"
+FORGOTTEN = "forgotten.json"
+
+
+def finished(workspace: Workspace, kind: str, name: str) -> bool:
+    """Whether ``detectors/<name>`` or ``models/<name>`` is complete."""
+    return workspace.exists(f"{kind}/{name}/{DESCRIPTION}")
+
+
+def names(workspace: Workspace, kind: str) -> list[str]:
+    """Every complete detector (``kind="detectors"``) or model (``kind="models"``), sorted."""
+    return [name for name in workspace.folders(kind) if finished(workspace, kind, name)]
+
+
+def describe(workspace: Workspace, kind: str, name: str) -> dict[str, Any]:
+    """The description of a detector or model.
+
+    Raises:
+        UserError: there is none of that name; the message lists those there are.
+    """
+    if not finished(workspace, kind, name):
+        known = ", ".join(names(workspace, kind)) or "none yet"
+        raise UserError(
+            f"{workspace.location}: no finished {kind[:-1]} {name!r}; there are {known}"
+        )
+    description: dict[str, Any] = workspace.read_json(f"{kind}/{name}/{DESCRIPTION}")
+    return description
+
+
+def store(
+    workspace: Workspace,
+    kind: str,
+    name: str,
+    module: torch.nn.Module,
+    description: dict[str, Any],
+) -> None:
+    """Write the weights, then the description that makes them count."""
+    save_tensors(workspace, f"{kind}/{name}/{WEIGHTS}", to_numpy(module.state_dict()))
+    workspace.put_json(f"{kind}/{name}/{DESCRIPTION}", description)
+
+
+def forgotten(workspace: Workspace, kind: str, name: str) -> list[str]:
+    """The tracks and songs that a detector or model heard, and that were forgotten since."""
+    path = f"{kind}/{name}/{FORGOTTEN}"
+    found: list[str] = workspace.read_json(path)["track_ids"] if workspace.exists(path) else []
+    return found
+
+
+def to_numpy(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """Tensors as arrays on the host."""
+    return {name: value.detach().cpu().numpy() for name, value in tensors.items()}
+
+
+def to_torch(arrays: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Arrays as tensors of their own."""
+    return {name: torch.from_numpy(value.copy()) for name, value in arrays.items()}
+
+
+def trainer_state(metadata: dict[str, object]) -> dict[str, Any]:
+    """A trainer's own state, from the metadata of its checkpoint."""
+    state = metadata["trainer"]
+    assert isinstance(state, dict)
+    return state
+
+
+def resolve(workspace: Workspace, kind: str, name: str) -> str:
+    """The detector or model meant by ``name``; empty means the only one there is.
+
+    Raises:
+        UserError: none of that name, or several to choose from.
+    """
+    if name:
+        describe(workspace, kind, name)
+        return name
+    known = names(workspace, kind)
+    if len(known) == 1:
+        return known[0]
+    what, stage = (kind[:-1], "fit-detector" if kind == "detectors" else "train")
+    if not known:
+        raise UserError(f"{workspace.location}: no {what} yet; run `silentmix {stage}` first")
+    raise UserError(f"{workspace.location}: several {kind}, name one of {', '.join(known)}")
+
+
+def require_own_detector(workspace: Workspace, name: str) -> DetectorConfig:
+    """The configuration of a detector whose scores mean something in this workspace.
+
+    Raises:
+        UserError: unknown, of a schema this version does not know, or made for other sources,
+            another sample rate or another frame than the workspace's.
+    """
+    description = describe(workspace, "detectors", name)
+    try:
+        config = parse_detector_config(description["detector"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"detector {name!r} is of a schema that this silentmix does not know ({error}): use "
+            "the version that fitted it, or fit a detector here"
+        ) from error
+    own = (SOURCES, SAMPLE_RATE, HOP_SAMPLES)
+    if (config.sources, config.sample_rate, config.hop_samples) != own:
+        raise UserError(
+            f"detector {name!r} hears {', '.join(config.sources)} at {config.sample_rate} Hz in "
+            f"frames of {config.hop_samples} samples; this workspace holds {', '.join(SOURCES)} at "
+            f"{SAMPLE_RATE} Hz in frames of {HOP_SAMPLES}: fit a detector here"
+        )
+    return config
+
+
+@lru_cache(maxsize=2)
+def load_detector(workspace: Workspace, name: str, device: str) -> SilenceDetector:
+    """A detector in evaluation mode; kept, since a worker scores many batches with it.
+
+    Raises:
+        UserError: as :func:`require_own_detector`, or its weights are those of something else.
+    """
+    detector = build_detector(require_own_detector(workspace, name))
+    tensors, _ = load_tensors(workspace, f"detectors/{name}/{WEIGHTS}")
+    try:
+        detector.load_state_dict(to_torch(tensors))
+    except RuntimeError as error:
+        raise UserError(
+            f"detector {name!r}: {WEIGHTS} does not hold the weights that {DESCRIPTION} speaks of; "
+            "restore the two files together, or fit a detector here"
+        ) from error
+    return detector.eval().to(device)
+
+
+@lru_cache(maxsize=2)
+def load_model(workspace: Workspace, name: str, device: str) -> SeparationModel:
+    """A separation model in evaluation mode; kept, since a worker separates many songs with it.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    model = build_model(describe(workspace, "models", name)["model"])
+    tensors, _ = load_tensors(workspace, f"models/{name}/{WEIGHTS}")
+    model.load_state_dict(to_torch(tensors))
+    return model.eval().to(device)
+
+
+def pick_device(device: str) -> str:
+    """``auto`` means the GPU where there is one.
+
+    Raises:
+        UserError: a GPU was asked for, and there is none.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"device {device!r}: torch finds no GPU here; use cpu or auto")
+    return device

@@ -1,0 +1,1 @@
+"""The extraction policy and its calibrated thresholds, as several stages use them."""

@@ -1,0 +1,184 @@
+"""Thresholds of a detector for an extraction policy, from the songs it was not trained on."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import fields
+
+import numpy as np
+from pydantic import Field
+
+from demucs_core import SOURCES
+from demucs_core.extraction.calibration import InsufficientEvidenceError, ScoredSong, calibrate
+from demucs_core.extraction.calibration_result import Calibration
+from demucs_core.extraction.precision_bound import BoundConfig, songs_needed
+from demucs_core.extraction.segments import ExtractionPolicy
+from flows.inputs import registry
+from flows.inputs.songs import load_activity
+from flows.running.parameters import Options
+from storage.errors import UserError
+from storage.fingerprint import fingerprint
+from storage.manifests import Manifests, Partition
+from storage.runs import maker
+from storage.workspace import Workspace
+
+VERSION = 1
+_policy, _bound = ExtractionPolicy(), BoundConfig()
+
+
+class PolicyOptions(Options):
+    """What is extracted, and how sure one must be of it."""
+
+    min_duration_s: float = Field(
+        _policy.min_duration_s, gt=0, description="Shortest segment in seconds, guards cut off."
+    )
+    guard_s: float = Field(
+        _policy.guard_s, ge=0, description="Seconds cut from both ends of a silent stretch."
+    )
+    hysteresis: float = Field(
+        _policy.hysteresis, ge=0, description="How far, in log-odds, the probability may fall "
+        "below the threshold before a stretch ends."
+    )  # fmt: skip
+    min_level_db: float = Field(
+        _policy.min_level_db, lt=0, description="Level in dBFS below which the music is too quiet."
+    )
+    max_quiet_s: float = Field(
+        _policy.max_quiet_s, ge=0, description="Longest quiet stretch in seconds inside a segment."
+    )
+    target_precision: float = Field(
+        0.95,  # what the 14 songs that MUSDB18 holds out can promise, if they show no error
+        gt=0,
+        lt=1,
+        description="Share of the extracted seconds that must be silent in truth.",
+    )
+    confidence: float = Field(
+        _bound.confidence, gt=0.5, lt=1, description="Confidence of the promise."
+    )
+    min_songs: int = Field(
+        5, ge=2, description="Held-out songs with extracted seconds that a threshold stands on."
+    )
+    allow_insufficient_evidence: bool = Field(
+        False, description="Take the best threshold where the songs held out are too few to "
+        "promise the target; what is made with it is marked."
+    )  # fmt: skip
+
+    @property
+    def policy(self) -> ExtractionPolicy:
+        """The extraction policy alone."""
+        return ExtractionPolicy(
+            **{field.name: getattr(self, field.name) for field in fields(ExtractionPolicy)}
+        )
+
+
+def require_evidence(num_songs: int, corpus: str, options: PolicyOptions) -> None:
+    """Refuse, before a detector is trained, what no detector could promise with so few songs.
+
+    Raises:
+        UserError: says how many more songs it takes.
+    """
+    bound = BoundConfig(confidence=options.confidence)
+    needed = max(songs_needed(options.target_precision, bound), options.min_songs)
+    if options.allow_insufficient_evidence:
+        needed = 1
+    if num_songs < needed:
+        raise UserError(
+            f"corpus {corpus!r}: {num_songs} songs are held out to calibrate on, and "
+            f"target_precision {options.target_precision:g} takes at least {needed}: add "
+            f"{needed - num_songs} to valid/ and ingest again, lower target_precision, or set "
+            "allow_insufficient_evidence (which needs one)"
+        )
+
+
+def calibrated(
+    workspace: Workspace,
+    detector: str,
+    options: PolicyOptions,
+    *,
+    anew: bool = False,
+    keep: bool = True,
+) -> Calibration:
+    """The detector's thresholds for these options: computed once, kept, and read back from then on.
+
+    Args:
+        workspace: where the detector and its songs are.
+        detector: its id.
+        options: the policy, and how sure one must be.
+        anew: compute them though they are there.
+        keep: write what was computed.
+
+    Raises:
+        UserError: the detector is a foreign one, or the songs held out are too few for the
+            target; says how many more it takes.
+    """
+    registry.require_own_detector(workspace, detector)
+    path = calibration_path(detector, options)
+    if workspace.exists(path) and not anew:
+        try:
+            return Calibration.from_json(workspace.read_json(path))
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{workspace.url(path)}: no calibration that this silentmix knows ({error}); "
+                "remove the file to calibrate anew"
+            ) from error
+    description = registry.describe(workspace, "detectors", detector)
+    try:
+        calibration = calibrate(
+            _held_out_songs(Manifests(workspace), description["held_out"]),
+            options.policy,
+            SOURCES,
+            target_precision=options.target_precision,
+            bound=BoundConfig(confidence=options.confidence),
+            min_songs=options.min_songs,
+            allow_insufficient_evidence=options.allow_insufficient_evidence,
+        )
+    except InsufficientEvidenceError as error:
+        raise UserError(
+            f"detector {detector}: {error} (add songs to valid/, lower target_precision, or set "
+            "allow_insufficient_evidence)"
+        ) from error
+    if keep:
+        workspace.put_json(path, calibration.to_json())
+    return calibration
+
+
+def calibration_path(detector: str, options: PolicyOptions) -> str:
+    """Where the thresholds of a detector for some options are kept, relative to the workspace."""
+    values = {name: getattr(options, name) for name in PolicyOptions.model_fields}
+    name = fingerprint("calibrate", VERSION, detector=detector, **values)
+    return f"detectors/{detector}/calibrations/{name}.json"
+
+
+def _held_out_songs(manifests: Manifests, held_out: dict[str, str]) -> list[ScoredSong]:
+    corpus = held_out["corpus"]
+    activity = load_activity(
+        manifests, Partition("activity", corpus, held_out["activity"]), "valid"
+    )
+    scores = Partition("scores", corpus, held_out["scores"])
+    return [
+        ScoredSong(
+            track_id=row["track_id"],
+            probability=np.array(row["silence_probability"], dtype=np.float32),
+            level_db=np.array(row["level_db"], dtype=np.float32),
+            active=activity[row["track_id"]].active,
+        )
+        for row in manifests.rows(scores)
+        if row["track_id"] in activity
+    ]
+
+
+def fitted_calibration(manifests: Manifests, detector: str) -> Calibration | None:
+    """The thresholds that a detector was fitted with: those of the run that made it.
+
+    None where nobody knows them, or they were written by another version.
+    """
+    fitted, workspace = maker(manifests, detector), manifests.workspace
+    if fitted is None:
+        return None
+    given = json.loads(fitted.parameters)
+    policy = {name: given[name] for name in PolicyOptions.model_fields if name in given}
+    with suppress(TypeError, ValueError):  # of another version, as `extract` will say
+        path = calibration_path(detector, PolicyOptions.model_validate(policy))
+        if workspace.exists(path):
+            return Calibration.from_json(workspace.read_json(path))
+    return None

@@ -1,0 +1,1 @@
+"""Stage 5: recipes that add labelled stems to segments."""

@@ -1,0 +1,294 @@
+"""Stage 5: recipes that add labelled stems where segments are silent → ``remixes``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+from prefect import flow
+from pydantic import Field
+
+from demucs_core import SOURCES
+from demucs_core.remixing.matching import Fit, Match, misfit
+from demucs_core.remixing.recipes import Recipe, RemixConfig, SilentSegment, draw_recipes
+from demucs_core.remixing.stem_pool import LabelledSong, StemPool
+from flows.inputs.songs import MIXTURE, Song, load_activity, load_songs, require_songs
+from flows.remix.report import report_remixes
+from flows.remix.tempos import Listening, find_tempos, load_tempos, require_librosa, tempos_of
+from flows.running.execution import dask_client, run_batches
+from flows.running.parameters import CorpusName, Options, StageParameters
+from flows.running.progress import progress
+from flows.running.stage import StageResult, stage_run
+from storage.fingerprint import fingerprint
+from storage.manifests import Manifests, Partition, RowGroup
+from storage.workspace import Workspace
+
+STAGE, VERSION = "remix", 2
+_defaults = RemixConfig()
+
+
+class RemixOptions(Options):
+    """How recipes are drawn."""
+
+    remixes_per_segment: int = Field(4, ge=1, le=1000, description="Recipes drawn a segment.")
+    max_stem_s: float = Field(
+        _defaults.max_stem_s, gt=0, description="Longest stem excerpt in seconds."
+    )
+    min_active_share: float = Field(
+        _defaults.min_active_share,
+        ge=0,
+        le=1,
+        description="Least share of an excerpt in which its stem sounds, where there is such.",
+    )
+    empty_share: float = Field(
+        _defaults.empty_share,
+        ge=0,
+        le=1,
+        description="How often a segment with one source left gets no stem: a pure stem.",
+    )
+    max_gain_db: float = Field(
+        _defaults.max_gain_db, gt=0, description="Largest change of a stem's level in dB."
+    )
+    match: Match = Field(
+        _defaults.match,
+        description="What a stem shares with the segment: nothing, tempo, key or both; drums are "
+        "matched by tempo alone. Needs the extra `matching`.",
+    )
+    max_tempo_change: float = Field(
+        _defaults.max_tempo_change,
+        gt=0,
+        lt=0.4,
+        description="Tempos fit within this share of each other, or of half or double.",
+    )
+    max_key_steps: int = Field(
+        _defaults.max_key_steps,
+        ge=0,
+        le=6,
+        description="Keys fit up to this many steps apart on the circle of fifths.",
+    )
+    min_segment_s: float = Field(
+        _defaults.min_segment_s,
+        ge=0,
+        description="Shorter segments are left out; training without masks needs the crop's "
+        "length here.",
+    )
+    one_source: bool = Field(
+        _defaults.one_source,
+        description="Use one silent source of a segment alone, as the paper does: what else is "
+        "silent in it counts as part of the others' sum.",
+    )
+    seed: int = Field(0, ge=0, description="Decides what is drawn.")
+
+
+class RemixParameters(RemixOptions, StageParameters):
+    """Whose segments to remix, with whose stems."""
+
+    corpus: CorpusName = Field("music", description="Corpus whose segments are remixed.")
+    labelled: str = Field("labelled", description="Corpus of labelled songs the stems come from.")
+    segments: str = Field(
+        "", description="Fingerprint of the segments; empty takes the last that were extracted."
+    )
+
+
+@dataclass(frozen=True)
+class RemixBatch:
+    """A row group of segments that one Dask task draws recipes for."""
+
+    workspace: Workspace
+    target: Partition
+    stems: Partition
+    tempos: tuple[Partition, Partition] | None
+    """Of the labelled songs and of the corpus, where they are matched."""
+    segments: Partition
+    row_group: RowGroup
+    config: RemixConfig
+    remixes_per_segment: int
+    seed: int
+
+
+@flow(name="remix", flow_run_name="remix {parameters.corpus}")
+def remix(parameters: RemixParameters) -> StageResult:
+    """Draw recipes for every segment of a corpus."""
+    workspace = Workspace(parameters.workspace)
+    manifests = Manifests(workspace)
+    segments = manifests.latest("segments", parameters.corpus, parameters.segments or None)
+    stems = manifests.latest("stems", parameters.labelled)
+    songs = require_songs(load_songs(manifests, stems, "train"), stems.corpus, "train", "remixing")
+    tempos = None
+    if parameters.match != "none":
+        require_librosa()
+        tempos = tempos_of(parameters.labelled), tempos_of(parameters.corpus)
+    content = {
+        **parameters.content(),
+        "segments": segments.fingerprint,
+        "tempos": tempos and tempos[0].fingerprint,
+    }
+    # the digest knows which songs, the fingerprint their split and what counts as silent in them
+    made_from = f"{stems.fingerprint}/{manifests.digest(stems)}"
+    name = fingerprint(STAGE, VERSION, stems=made_from, **content)
+    config = RemixConfig(
+        **{field.name: getattr(parameters, field.name) for field in fields(RemixConfig)}
+    )
+    with stage_run(
+        STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
+    ) as run:
+        target = run.partition("remixes")
+        ids_of = {
+            group: {row["segment_id"] for row in manifests.read_row_group(group, ["segment_id"])}
+            for group in manifests.row_groups(segments)
+        }
+        everything = set().union(*ids_of.values())
+        done = run.done(target, everything)
+        batches = [
+            RemixBatch(
+                workspace, target, stems, tempos, segments, group, config,
+                parameters.remixes_per_segment,
+                parameters.seed,
+            )
+            for group, ids in ids_of.items()
+            if ids - done
+        ]  # fmt: skip
+        run.plan("segments", len(everything - done), len(everything), segments, stems)
+        if batches:
+            with dask_client(parameters) as client:
+                if tempos:
+                    find_tempos(client, manifests, tempos[0], _mixtures(songs))
+                    find_tempos(client, manifests, tempos[1], _tracks(manifests, segments))
+                with progress(STAGE, len(batches), "batches") as bar:
+                    for counts in run_batches(client, remix_batch, batches, bar):
+                        run.count(**counts)
+            report_remixes(run, target, {song.track_id: song.name for song in songs})
+        run.counts["remixes"] = manifests.count(target)
+    return run.result()
+
+
+def _mixtures(songs: list[Song]) -> set[Listening]:
+    return {Listening(song.track_id, song.paths[MIXTURE], song.num_samples) for song in songs}
+
+
+def _tracks(manifests: Manifests, segments: Partition) -> set[Listening]:
+    """The tracks that have segments."""
+    columns = ["track_id", "path", "track_num_samples"]
+    return {
+        Listening(row["track_id"], row["path"], row["track_num_samples"])
+        for row in manifests.rows(segments, columns)
+    }
+
+
+@lru_cache(maxsize=1)
+def _stem_pool(
+    workspace: Workspace, stems: Partition, tempos: Partition | None
+) -> tuple[StemPool, dict[str, Song]]:
+    """The stems to draw from; kept, since a worker draws for many batches."""
+    manifests = Manifests(workspace)
+    songs = load_songs(manifests, stems, "train")
+    tempo_keys = load_tempos(manifests, tempos, {song.track_id for song in songs}) if tempos else {}
+    activity = load_activity(
+        manifests, Partition("activity", stems.corpus, stems.fingerprint), "train"
+    )
+    pool = StemPool(
+        [
+            LabelledSong(
+                track_id=song.track_id,
+                num_samples=song.num_samples,
+                active=activity[song.track_id].active,
+                level_db=activity[song.track_id].level_db,
+                tempo_key=tempo_keys.get(song.track_id),
+            )
+            for song in songs
+        ],
+        SOURCES,
+    )
+    return pool, {song.track_id: song for song in songs}
+
+
+def remix_batch(batch: RemixBatch) -> dict[str, int]:
+    """Draw recipes for one row group of segments, and write its part of ``remixes``."""
+    manifests = Manifests(batch.workspace)
+    pool, songs = _stem_pool(batch.workspace, batch.stems, batch.tempos and batch.tempos[0])
+    done = manifests.items(batch.target)
+    segments = [
+        row for row in manifests.read_row_group(batch.row_group) if row["segment_id"] not in done
+    ]
+    tempo_keys = {}
+    if batch.tempos:
+        track_ids = {row["track_id"] for row in segments}
+        tempo_keys = load_tempos(manifests, batch.tempos[1], track_ids)
+    recipes = draw_recipes(
+        [
+            SilentSegment(
+                segment_id=row["segment_id"],
+                num_samples=row["stop_sample"] - row["start_sample"],
+                silent=tuple(row["silent_sources"]),
+                level_db=row["level_db"],
+                tempo_key=tempo_keys.get(row["track_id"]),
+            )
+            for row in segments
+        ],
+        pool,
+        remixes_per_segment=batch.remixes_per_segment,
+        seed=batch.seed,
+        config=batch.config,
+    )
+    by_id = {row["segment_id"]: row for row in segments}
+    rows = [
+        remix_row(by_id[recipe.segment_id], recipe, songs, batch.segments.fingerprint)
+        for recipe in recipes
+    ]
+    manifests.write(batch.target, list(by_id), rows)
+    counts = {"segments": len(segments)}
+    if batch.tempos:
+        counts |= _how_they_fit(recipes, batch.config)
+    return counts
+
+
+def _how_they_fit(recipes: list[Recipe], config: RemixConfig) -> dict[str, int]:
+    """How many stems fit, are merely the nearest there is, and were not matched at all."""
+    fits = [stem.fit for recipe in recipes for stem in recipe.added]
+    looked_at = [fit for fit in fits if fit != Fit()]
+    fitting = sum(
+        not misfit(fit, config.max_tempo_change, config.max_key_steps) for fit in looked_at
+    )
+    return {
+        "fitting_stems": fitting,
+        "nearest_stems": len(looked_at) - fitting,
+        "unmatched_stems": len(fits) - len(looked_at),
+    }
+
+
+def remix_row(
+    segment: dict[str, Any], recipe: Recipe, songs: dict[str, Song], segments_fingerprint: str
+) -> dict[str, Any]:
+    """A recipe as its row in ``remixes``."""
+    copied = (
+        "segment_id", "track_id", "path", "track_num_samples", "start_sample", "stop_sample",
+    )  # fmt: skip
+    return {
+        **{name: segment[name] for name in copied},
+        "remix_id": f"{recipe.segment_id}-{recipe.index}",
+        "silent_sources": list(recipe.silent),
+        "confidence": math.prod(
+            probability
+            for source, probability in zip(
+                segment["silent_sources"], segment["mean_probability"], strict=True
+            )
+            if source in recipe.silent
+        ),
+        "segments_fingerprint": segments_fingerprint,
+        "added": [
+            {
+                "source": stem.source,
+                "track_id": stem.stem_track_id,
+                "path": songs[stem.stem_track_id].paths[stem.source],
+                "track_num_samples": songs[stem.stem_track_id].num_samples,
+                "start_sample": stem.stem_start_sample,
+                "num_samples": stem.stem_num_samples,
+                "gain_db": stem.gain_db,
+                "tempo_ratio": stem.fit.tempo_ratio,
+                "key_steps": stem.fit.key_steps,
+            }
+            for stem in recipe.added
+        ],
+    }

@@ -1,0 +1,165 @@
+"""Tempo and key of tracks and of labelled songs, found by librosa once for each → ``tempos``.
+
+librosa and what it needs are large, and only matched remixes want them: they are the extra
+``matching``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import distributed
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from demucs_core import SAMPLE_RATE
+from demucs_core.remixing.matching import TempoKey, estimate_key
+from flows.running.execution import pending_batches, run_batches
+from flows.running.progress import progress
+from storage.errors import UserError
+from storage.fingerprint import fingerprint
+from storage.manifests import Manifests, Partition
+from storage.reading import CropReader
+from storage.workspace import Workspace
+
+NAME, VERSION = "tempos", 1
+EXCERPT_S = 120.0
+"""Heard of a track, from its middle: enough for its tempo and key, and memory has a bound."""
+
+ANALYSIS_RATE = 22_050
+WINDOW_SAMPLES = 8192
+BATCH_TRACKS = 16
+
+
+@dataclass(frozen=True, order=True)
+class Listening:
+    """A track or a song's mixture to find tempo and key of."""
+
+    track_id: str
+    path: str
+    num_samples: int
+
+
+@dataclass(frozen=True)
+class TempoBatch:
+    """What one Dask task listens to."""
+
+    workspace: Workspace
+    target: Partition
+    tracks: Sequence[Listening]
+
+
+def tempos_of(corpus: str) -> Partition:
+    """The partition with the tempos and keys of a corpus, labelled or not."""
+    return Partition(NAME, corpus, fingerprint(NAME, VERSION))
+
+
+def require_librosa() -> None:
+    """Refuse to match without the library that listens.
+
+    Raises:
+        UserError: it is not installed; says how to install it.
+    """
+    if find_spec("librosa") is None:
+        raise UserError(
+            "match needs librosa, which is not installed here: pip install 'silentmix[matching]', "
+            "or set match to none"
+        )
+
+
+def find_tempos(
+    client: distributed.Client,
+    manifests: Manifests,
+    target: Partition,
+    tracks: Collection[Listening],
+) -> None:
+    """Find tempo and key of those tracks that have none yet."""
+    batches = [
+        TempoBatch(manifests.workspace, target, batch)
+        for batch in pending_batches(
+            sorted(tracks), manifests.items(target), BATCH_TRACKS, lambda track: track.track_id
+        )
+    ]
+    if batches:
+        total = sum(len(batch.tracks) for batch in batches)
+        with progress(f"{NAME}-{target.corpus}", total, "tracks") as bar:
+            for _ in run_batches(
+                client, tempo_batch, batches, bar, lambda batch: len(batch.tracks)
+            ):
+                pass
+
+
+def tempo_batch(batch: TempoBatch) -> None:
+    """Find tempo and key of some tracks, and write their part of ``tempos``.
+
+    A track in which none can be found, because it can't be read or nothing has a pitch, is a
+    reject; it has no row, and its remixes are not matched.
+    """
+    reader = CropReader(batch.workspace.location)
+    rows, rejects = [], []
+    for track in batch.tracks:
+        length = min(track.num_samples, round(EXCERPT_S * SAMPLE_RATE))
+        try:
+            audio = reader(track.path, (track.num_samples - length) // 2, length)
+            found = listen(audio)
+        except (FileNotFoundError, ValueError) as error:
+            rejects.append(
+                {
+                    "stage": NAME,
+                    "item": track.track_id,
+                    "source_bytes": 0,
+                    "reason": "no_tempo_or_key",
+                    "detail": f"{type(error).__name__}: {error}",
+                }
+            )
+            continue
+        rows.append(
+            {
+                "track_id": track.track_id,
+                "tempo_bpm": found.tempo_bpm,
+                "key_tonic": found.tonic,
+                "key_mode": found.mode,
+            }
+        )
+    items = [track.track_id for track in batch.tracks]
+    manifests = Manifests(batch.workspace)
+    if rejects:
+        corpus, name = batch.target.corpus, batch.target.fingerprint
+        manifests.write(Partition("rejects", corpus, name), items, rejects)
+    manifests.write(batch.target, items, rows)
+
+
+def listen(audio: NDArray[np.float32]) -> TempoKey:
+    """Tempo and key of audio ``(C, T)`` at the canonical rate, by librosa.
+
+    Raises:
+        ValueError: it has none.
+    """
+    from librosa.feature import chroma_stft, tempo  # heavy, and wanted by few
+    from librosa.onset import onset_strength
+
+    mono = soxr.resample(audio.mean(axis=0), SAMPLE_RATE, ANALYSIS_RATE)
+    onsets = onset_strength(y=mono, sr=ANALYSIS_RATE)
+    chroma = chroma_stft(
+        y=mono, sr=ANALYSIS_RATE, n_fft=WINDOW_SAMPLES, hop_length=WINDOW_SAMPLES // 2
+    )
+    tonic, mode = estimate_key(chroma.mean(axis=1))
+    beats: Any = tempo(onset_envelope=onsets, sr=ANALYSIS_RATE)
+    return TempoKey(tempo_bpm=float(beats[0]), tonic=tonic, mode=mode)
+
+
+def load_tempos(
+    manifests: Manifests, tempos: Partition, track_ids: Collection[str]
+) -> dict[str, TempoKey]:
+    """Tempo and key of those of some tracks that have them."""
+    return {
+        row["track_id"]: TempoKey(
+            tempo_bpm=row["tempo_bpm"], tonic=row["key_tonic"], mode=row["key_mode"]
+        )
+        for row in manifests.rows(tempos)
+        if row["track_id"] in track_ids
+    }

@@ -1,0 +1,49 @@
+"""Which music a detector or a model was trained on → ``heard``: the answer to "who heard this?"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flows.running.stage import StageRun
+from storage.manifests import Partition
+from storage.schemas import HEARD
+from storage.sql import connect, quoted
+
+
+def write_heard(
+    run: StageRun, heard_by: str, stems: Partition, remixes: Sequence[Partition] = ()
+) -> None:
+    """Record what a training may hear: the songs it learns from and validates on, the remixes.
+
+    Manifests grow, and music is forgotten; this stays as it was. It belongs before the description
+    that makes a detector or model count as finished.
+
+    Args:
+        run: the training's; its fingerprint is the id of what is trained.
+        heard_by: ``detectors`` or ``models``.
+        stems: the labelled songs.
+        remixes: the recipes to draw from.
+    """
+    database = connect(run.workspace, ("stems", "remixes"))
+    rows = database.sql(f"""
+        WITH recipes AS (SELECT track_id, added FROM remixes WHERE {any_of(remixes)})
+        SELECT track_id, false FROM recipes
+        UNION SELECT unnest([stem.track_id FOR stem IN added]), true FROM recipes
+        UNION SELECT track_id, true FROM stems
+              WHERE {any_of([stems])} AND split IN ('train', 'valid')
+        ORDER BY track_id
+    """).fetchall()
+    run.manifests.write(
+        run.partition(HEARD.name),
+        [run.fingerprint],
+        [
+            {"heard_by": heard_by, "track_id": track_id, "labelled": labelled}
+            for track_id, labelled in rows
+        ],
+    )
+
+
+def any_of(partitions: Sequence[Partition]) -> str:
+    """SQL for: the row lies in one of these partitions."""
+    named = [f"({quoted(found.corpus)}, {quoted(found.fingerprint)})" for found in partitions]
+    return f"(corpus, fingerprint) IN ({', '.join(named)})" if named else "false"

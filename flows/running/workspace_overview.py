@@ -1,0 +1,146 @@
+"""The page of a workspace in the Prefect UI: what there is of each corpus, detector and model.
+
+It is written after every stage run, so it costs little: what it says is what the runs counted. Of
+the manifest ``runs`` it reads the last part of each partition, and no other manifest at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from prefect.artifacts import create_markdown_artifact
+
+from demucs_core import SOURCES
+from flows.inputs import registry
+from flows.inputs.methods import trained_on
+from flows.reports.markdown import number, plain, table
+from flows.server.pages import OVERVIEW, run_path
+from flows.server.telling import telling
+from storage.manifests import Manifests
+from storage.runs import PastRun, last_runs
+
+STAGES = ("ingest", "score", "extract", "remix", "fit-detector", "train", "evaluate")
+MAX_ROWS = 100
+NONE = "-"
+
+
+def publish_overview(manifests: Manifests) -> None:
+    """Show what a workspace holds, in the UI."""
+    markdown = overview_markdown(manifests)
+    with telling("of the workspace's overview"):
+        create_markdown_artifact(
+            markdown, key=OVERVIEW, description=f"Workspace {manifests.workspace.location}"
+        )
+
+
+def overview_markdown(manifests: Manifests) -> str:
+    """Corpora by stages, minutes found a source, detectors, and models with their scores."""
+    runs = last_runs(manifests, STAGES)
+    last: dict[tuple[str, str], PastRun] = {(run.stage, run.corpus): run for run in runs}
+    corpora = sorted({corpus for stage, corpus in last if stage == "ingest"})
+    extracted = [run for (stage, _), run in sorted(last.items()) if stage == "extract"]
+    sections = [
+        ("Corpora", [_corpus_row(corpus, last) for corpus in corpora]),
+        (
+            "Minutes in which a source is silent",
+            [
+                {"corpus": _link(run, run.corpus)}
+                | {source: _minutes(run, source) for source in SOURCES}
+                for run in extracted
+            ],
+        ),
+        ("Detectors: precision / recall on the songs held out", _detector_rows(manifests, runs)),
+        ("Models: SDR on the test songs, in dB", _model_rows(manifests, runs)),
+    ]
+    return "\n\n".join(
+        f"### {title}\n\n{table(rows[:MAX_ROWS])}{_more(rows)}" for title, rows in sections if rows
+    )
+
+
+def _more(rows: Sequence[object]) -> str:
+    more = len(rows) - MAX_ROWS
+    return f"\n\nand {more} more; see `silentmix status`" if more > 0 else ""
+
+
+def _corpus_row(corpus: str, last: dict[tuple[str, str], PastRun]) -> dict[str, str]:
+    row = {"corpus": plain(corpus)}
+    for stage, heading, names in (
+        ("ingest", "ingested", ("tracks", "songs", "hours", "rejected")),
+        ("score", "scored", ("total",)),
+        ("extract", "segments", ("segments",)),
+        ("remix", "remixes", ("remixes",)),
+    ):
+        run = last.get((stage, corpus))
+        row[heading] = NONE if run is None else _link(run, _counts(run, names))
+    return row
+
+
+def _counts(run: PastRun, names: Iterable[str]) -> str:
+    counts = {name: run.counts[name] for name in names if name in run.counts}
+    if len(counts) == 1:
+        return number(*counts.values())
+    return ", ".join(f"{number(value)} {name}" for name, value in counts.items() if value)
+
+
+def _minutes(run: PastRun, source: str) -> str:
+    minutes = run.counts.get(f"{source}_minutes")
+    return NONE if minutes is None else f"{minutes:,.1f}"
+
+
+def _detector_rows(manifests: Manifests, runs: Iterable[PastRun]) -> list[dict[str, str]]:
+    fitted = {run.fingerprint: run for run in runs if run.stage == "fit-detector"}
+    return [
+        {"detector": _link(run, name) + _forgotten(manifests, "detectors", name)}
+        | {"songs of": plain(run.corpus)}
+        | {source: _precision_and_recall(run, source) for source in SOURCES}
+        for name, run in _finished(manifests, "detectors", fitted)
+    ]
+
+
+def _precision_and_recall(run: PastRun, source: str) -> str:
+    if f"{source}_precision" not in run.counts:
+        return NONE
+    precision, recall = run.counts[f"{source}_precision"], run.counts[f"{source}_recall"]
+    return f"{precision:.1%} / {recall:.0%}"
+
+
+def _model_rows(manifests: Manifests, runs: Sequence[PastRun]) -> list[dict[str, str]]:
+    trained = {run.fingerprint: run for run in runs if run.stage == "train"}
+    scores = {
+        model: run
+        for run in runs
+        if run.stage == "evaluate"
+        for model in json.loads(run.parameters)["models"]
+    }
+    rows = []
+    for name, run in _finished(manifests, "models", trained):
+        evaluated = scores.get(name)
+        sdr_db = evaluated.counts if evaluated else {}
+        share = json.loads(run.parameters)["weak_share"]
+        row = {"model": _link(run, name) + _forgotten(manifests, "models", name)}
+        row["trained on"] = plain(trained_on(share))
+        for heading in (*SOURCES, "mean"):
+            value = sdr_db.get(f"sdr_{heading}_db")
+            row[heading] = NONE if value is None else f"{value:.2f}"
+        if evaluated:
+            row["mean"] = _link(evaluated, row["mean"])
+        rows.append((sdr_db.get("sdr_mean_db", float("-inf")), row))
+    return [row for _, row in sorted(rows, key=lambda found: -found[0])]
+
+
+def _finished(
+    manifests: Manifests, kind: str, runs: dict[str, PastRun]
+) -> list[tuple[str, PastRun]]:
+    """Those detectors or models that are there, with the runs that made them, newest first."""
+    there = set(registry.names(manifests.workspace, kind))
+    return [(name, run) for name, run in reversed(runs.items()) if name in there]
+
+
+def _forgotten(manifests: Manifests, kind: str, name: str) -> str:
+    count = len(registry.forgotten(manifests.workspace, kind, name))
+    return f", heard {count} forgotten since: retrain" if count else ""
+
+
+def _link(run: PastRun, text: str) -> str:
+    return f"[{plain(text)}]({run_path(run.flow_run_id)})" if run.flow_run_id else plain(text)

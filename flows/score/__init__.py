@@ -1,0 +1,1 @@
+"""Stage 3: how likely each source is silent, frame by frame."""

@@ -1,0 +1,214 @@
+"""Stage 3: how likely each source is silent in every track of a corpus → ``scores``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from prefect import flow
+from prefect.logging import get_run_logger
+from pydantic import Field
+
+from demucs_core import SOURCES
+from demucs_core.activity import stream_level_db
+from demucs_core.detector.scoring import DEFAULT_CHUNK_FRAMES, score_chunks
+from flows.inputs import registry
+from flows.inputs.songs import songs_kept_for_test
+from flows.policy.calibration import fitted_calibration
+from flows.running.execution import dask_client, pending_batches, run_batches
+from flows.running.parameters import BatchSize, CorpusName, Device, Options, StageParameters
+from flows.running.progress import progress
+from flows.running.stage import StageResult, StageRun, stage_run
+from flows.score.report import report_scores
+from storage.fingerprint import fingerprint
+from storage.manifests import Manifests, Partition
+from storage.reading import CropReader
+from storage.workspace import Workspace
+
+STAGE, VERSION = "score", 1
+
+
+class ScoreOptions(Options):
+    """On what to score, and how much at once."""
+
+    device: Device = Field("auto", description="auto takes a GPU if there is one.")
+    batch_tracks: BatchSize = Field(16, description="Tracks a Dask task scores and writes at once.")
+    batch_chunks: BatchSize = Field(8, description="Chunks scored at once on a GPU.")
+
+
+class ScoreParameters(ScoreOptions, StageParameters):
+    """Which corpus to score, with which detector."""
+
+    corpus: CorpusName = Field("music", description="Corpus whose tracks are scored.")
+    detector: str = Field("", description="Detector to use; empty takes the only one there is.")
+
+
+@dataclass(frozen=True)
+class ScoreBatch:
+    """Tracks that one Dask task scores."""
+
+    partition: Partition
+    workspace: Workspace
+    detector: str
+    device: str
+    batch_chunks: int
+    tracks: Sequence[dict[str, Any]]
+
+
+def scores_fingerprint(detector: str) -> str:
+    """The fingerprint of the scores that a detector gives."""
+    return fingerprint(STAGE, VERSION, detector=detector)
+
+
+@flow(name="score", flow_run_name="score {parameters.corpus}", log_prints=True)
+def score(parameters: ScoreParameters) -> StageResult:
+    """Score every track of a corpus: probabilities of silence a source, frame by frame."""
+    workspace = Workspace(parameters.workspace)
+    detector = registry.resolve(workspace, "detectors", parameters.detector)
+    device = registry.pick_device(parameters.device)
+    registry.load_detector(workspace, detector, device)  # refuse a foreign one before any work
+    name = scores_fingerprint(detector)
+    with stage_run(
+        STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
+    ) as run:
+        source = run.manifests.latest("tracks", parameters.corpus)
+        tracks, leaked = scorable_tracks(run.manifests, source)
+        num_new = score_tracks(run, tracks, source, parameters, detector, device)
+        _reject_leaked(run, leaked)
+        if num_new:
+            report_scores(run, fitted_calibration(run.manifests, detector))
+    return run.result()
+
+
+def score_tracks(
+    run: StageRun,
+    tracks: Sequence[dict[str, Any]],
+    source: Partition,
+    parameters: ScoreParameters,
+    detector: str,
+    device: str,
+) -> int:
+    """Score those of a corpus's tracks that are not scored yet; returns how many those were."""
+    partition = run.partition("scores")
+    done = run.done(partition, {track["track_id"] for track in tracks}, "rejects")
+    batches = [
+        ScoreBatch(partition, run.workspace, detector, device, parameters.batch_chunks, batch)
+        for batch in pending_batches(
+            tracks, done, parameters.batch_tracks, lambda track: str(track["track_id"])
+        )
+    ]
+    num_new = sum(len(batch.tracks) for batch in batches)
+    run.plan("tracks", num_new, len(tracks), source, f"detector {detector}")
+    if batches:
+        with (
+            dask_client(parameters, in_process=device != "cpu") as client,
+            progress(run.stage, num_new, "tracks") as bar,
+        ):
+            started = time.monotonic()
+            for counts in run_batches(
+                client, score_batch, batches, bar, lambda batch: len(batch.tracks)
+            ):
+                run.count(**counts)
+            run.count(scoring_s=round(time.monotonic() - started, 1))
+    return num_new
+
+
+def scorable_tracks(
+    manifests: Manifests, source: Partition
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The tracks to score: all of the corpus, less the labelled test songs among them.
+
+    Ingest refuses those, unless the labelled set came after them.
+
+    Returns:
+        The tracks, and for each that is a test song the song's name.
+    """
+    columns = ["track_id", "path", "num_samples", "content_hash"]
+    tests = songs_kept_for_test(manifests)
+    kept: list[dict[str, Any]] = []
+    leaked: dict[str, str] = {}
+    for track in sorted(manifests.rows(source, columns), key=lambda row: str(row["track_id"])):
+        song = tests.get(track.pop("content_hash"))
+        if song is None:
+            kept.append(track)
+        else:
+            leaked[track["track_id"]] = song
+    return kept, leaked
+
+
+def _reject_leaked(run: StageRun, leaked: dict[str, str]) -> None:
+    for track_id, song in leaked.items():
+        reject = {
+            "stage": STAGE,
+            "item": track_id,
+            "source_bytes": 0,
+            "reason": "labelled_test",
+            "detail": f"same audio as the labelled test song {song}",
+        }
+        run.manifests.write(run.partition("rejects"), [track_id], [reject])
+    if leaked:
+        run.count(labelled_test=len(leaked))
+        get_run_logger().warning("%d tracks are labelled test songs: left out", len(leaked))
+
+
+def score_batch(batch: ScoreBatch) -> dict[str, float]:
+    """Score a batch of tracks and write its part of ``scores``; what can't be scored is rejected.
+
+    Returns:
+        How many tracks were scored and rejected, and the seconds of music in them.
+    """
+    detector = registry.load_detector(batch.workspace, batch.detector, batch.device)
+    reader = CropReader(batch.workspace.location)
+    rows, rejects, duration_s = [], [], 0.0
+    for track in batch.tracks:
+        path, num_samples = track["path"], track["num_samples"]
+        problem = ""
+        try:
+            probability = score_chunks(
+                detector,
+                lambda start, num, path=path: reader(path, start, num),  # type: ignore[misc]
+                num_samples,
+                chunk_frames=DEFAULT_CHUNK_FRAMES,
+                batch_size=1 if batch.device == "cpu" else batch.batch_chunks,
+                device=batch.device,
+            )
+            level_db = stream_level_db(reader.blocks(path))
+            if not np.isfinite(probability).all():
+                problem = "the detector gave NaN"
+        except (FileNotFoundError, ValueError) as error:  # other I/O errors pass; a retry may help
+            problem = f"{type(error).__name__}: {error}"
+        if problem:
+            rejects.append(
+                {
+                    "stage": STAGE,
+                    "item": track["track_id"],
+                    "source_bytes": 0,
+                    "reason": "not_scored",
+                    "detail": problem,
+                }
+            )
+            continue
+        duration_s += num_samples / detector.config.sample_rate
+        rows.append(
+            {
+                "track_id": track["track_id"],
+                "detector_id": batch.detector,
+                "path": path,
+                "num_samples": num_samples,
+                "sources": list(SOURCES),
+                "hop_samples": detector.config.hop_samples,
+                "num_frames": probability.shape[1],
+                "silence_probability": list(probability),
+                "level_db": level_db,
+            }
+        )
+    items = [track["track_id"] for track in batch.tracks]
+    manifests = Manifests(batch.workspace)
+    if rejects:
+        corpus, name = batch.partition.corpus, batch.partition.fingerprint
+        manifests.write(Partition("rejects", corpus, name), items, rejects)
+    manifests.write(batch.partition, items, rows)
+    return {"tracks": len(rows), "rejected": len(rejects), "seconds": duration_s}

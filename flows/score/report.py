@@ -1,0 +1,206 @@
+"""What a person sees of scores: how sure the detector is, where the thresholds are, and sounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
+from demucs_core.extraction.calibration_result import Calibration
+from demucs_core.extraction.segments import ExtractionPolicy, threshold_log_odds, to_log_odds
+from demucs_core.windows import best_window
+from flows.reports.file_names import file_names
+from flows.reports.markdown import plain
+from flows.reports.plots import COLORS
+from flows.running.stage import StageRun
+from storage.manifests import Manifests, Partition
+from storage.reading import CropReader
+
+MAX_TRACKS = 500
+"""Looked at, the first ones by the names of their parts, which are hashes."""
+
+EXCERPT_S = 6.0
+"""With it, the players stay below the size that an artifact may have."""
+
+EDGES = np.arange(-10.0, 10.01, 0.5)
+"""Of the histogram's bins, in log-odds: equal steps of probability would hide both ends."""
+
+TICKS = (0.0001, 0.01, 0.5, 0.99, 0.9999)
+
+
+@dataclass(frozen=True)
+class Track:
+    """A row of ``scores`` as arrays."""
+
+    track_id: str
+    path: str
+    num_samples: int
+    probability: NDArray[np.float32]
+    """``(S, F)``."""
+    level_db: NDArray[np.float32]
+    """``(F,)``."""
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A stretch worth hearing, and by how much it was chosen over others."""
+
+    closeness: float
+    track_id: str
+    path: str
+    start_sample: int
+    num_samples: int
+    probability: float
+
+
+@dataclass
+class Look:
+    """What was seen of the scores of some tracks.
+
+    Attributes:
+        counts: frames a source and bin, ``(S, bins)``.
+        above: frames a source at or above its threshold.
+        surest: for each source, where it is silent most surely.
+        doubtful: for each source, where the probability is nearest to its threshold.
+    """
+
+    num_tracks: int = 0
+    counts: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros((len(SOURCES), len(EDGES) - 1), dtype=np.int64)
+    )
+    above: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(SOURCES), dtype=np.int64))
+    surest: dict[str, Excerpt] = field(default_factory=dict)
+    doubtful: dict[str, Excerpt] = field(default_factory=dict)
+
+
+def report_scores(run: StageRun, calibration: Calibration | None) -> None:
+    """Put a histogram of the scores a source into a run's report, and players.
+
+    Args:
+        run: of the stage; its partition of ``scores`` is looked at.
+        calibration: of the detector, whose thresholds are drawn in, if there is one.
+    """
+    thresholds = dict(zip(SOURCES, calibration.thresholds, strict=True)) if calibration else {}
+    look = look_at(_tracks(run.manifests, run.partition("scores")), thresholds)
+    if not look.num_tracks:
+        return
+    promise = (
+        f"Dashed: thresholds calibrated for a precision of {calibration.target_precision:g}."
+        if calibration
+        else "The detector has no calibrated thresholds yet."
+    )
+    caption = f"How likely each source is silent, frame by frame, in {look.num_tracks} tracks."
+    run.report.plot("scores", histogram(look, thresholds), f"{caption} {promise}")
+    _play(run, look, thresholds)
+
+
+def look_at(tracks: Iterator[Track], thresholds: dict[str, float]) -> Look:
+    """Count the frames of each probability, and choose what to hear."""
+    look = Look()
+    for track in tracks:
+        look.num_tracks += 1
+        log_odds = to_log_odds(track.probability)
+        clipped = np.clip(log_odds, EDGES[0], np.nextafter(EDGES[-1], 0))
+        for index, source in enumerate(SOURCES):
+            threshold = threshold_log_odds(thresholds.get(source, 0.5))
+            look.counts[index] += np.histogram(clipped[index], EDGES)[0]
+            look.above[index] += (log_odds[index] >= threshold).sum()
+            _choose(look.surest, source, track, index, track.probability[index])
+            if np.isfinite(threshold):
+                _choose(look.doubtful, source, track, index, -abs(log_odds[index] - threshold))
+    return look
+
+
+def _choose(
+    chosen: dict[str, Excerpt], source: str, track: Track, index: int, values: NDArray[np.floating]
+) -> None:
+    """Keep a track's best stretch if none before it was as good."""
+    num_frames = round(EXCERPT_S * SAMPLE_RATE / HOP_SAMPLES)
+    found = best_window(
+        values, track.level_db, num_frames, min_level_db=ExtractionPolicy.min_level_db
+    )
+    if found is None or (source in chosen and chosen[source].closeness >= found[1]):
+        return
+    start, closeness = found
+    first = start * HOP_SAMPLES
+    chosen[source] = Excerpt(
+        closeness=closeness,
+        track_id=track.track_id,
+        path=track.path,
+        start_sample=first,
+        num_samples=min(num_frames * HOP_SAMPLES, track.num_samples - first),
+        probability=float(track.probability[index, start : start + num_frames].mean()),
+    )
+
+
+def histogram(look: Look, thresholds: dict[str, float]) -> Figure:
+    """A panel a source: frames by probability of silence, with the threshold."""
+    figure = Figure(figsize=(8.0, 4.6))
+    panels = figure.subplots(2, 2, sharex=True, sharey=True).flat
+    num_frames = max(1, int(look.counts[0].sum()))
+    for index, (source, axes) in enumerate(zip(SOURCES, panels, strict=True)):
+        share = 100 * look.counts[index] / num_frames
+        axes.stairs(share, EDGES, fill=True, color=COLORS[source], alpha=0.75)
+        title = source
+        threshold = thresholds.get(source, np.inf)
+        if np.isfinite(threshold):
+            place = np.clip(threshold_log_odds(threshold), EDGES[0], EDGES[-1])
+            axes.axvline(place, color="#222222", linestyle="--", linewidth=1.2)
+            above = 100 * look.above[index] / num_frames
+            title = f"{source}: {above:.1f} % of frames from {threshold:.4g} on"
+        elif thresholds:
+            title = f"{source}: refused, no threshold keeps the promise"
+        axes.set_title(title, fontsize="medium")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xticks([threshold_log_odds(tick) for tick in TICKS], [f"{t:g}" for t in TICKS])
+        axes.label_outer()
+    figure.supxlabel("probability of silence", fontsize="medium")
+    figure.supylabel("% of frames", fontsize="medium")
+    figure.tight_layout()
+    return figure
+
+
+def _play(run: StageRun, look: Look, thresholds: dict[str, float]) -> None:
+    kinds = {"surest": look.surest, "doubtful": look.doubtful if thresholds else {}}
+    ids = {excerpt.track_id for found in kinds.values() for excerpt in found.values()}
+    names = file_names(run.manifests, run.corpus, ids)
+    reader = CropReader(run.workspace.location)
+    heading = {
+        "surest": "### Where each source is most surely silent",
+        "doubtful": "### Where each source is nearest to its threshold",
+    }
+    for kind, found in kinds.items():
+        if found:
+            run.report.text(heading[kind])
+        for source, excerpt in found.items():
+            audio = reader(excerpt.path, excerpt.start_sample, excerpt.num_samples)
+            run.report.player(
+                f"{excerpt.track_id}-{source}-{kind}",
+                audio,
+                SAMPLE_RATE,
+                f"**{source}** is silent with probability {excerpt.probability:.3f}: "
+                f"{plain(names[excerpt.track_id])} at {excerpt.start_sample / SAMPLE_RATE:.1f} s",
+            )
+
+
+def _tracks(manifests: Manifests, scores: Partition) -> Iterator[Track]:
+    """The first tracks of a partition, without a Python object a frame."""
+    columns = ["track_id", "path", "num_samples", "silence_probability", "level_db"]
+    number = 0
+    for batch in manifests.scan(scores, columns):
+        texts = batch.select(columns[:3]).to_pylist()
+        for index, row in enumerate(texts):
+            if number == MAX_TRACKS:
+                return
+            number += 1
+            sources: Any = batch["silence_probability"][index].values
+            yield Track(
+                **row,
+                probability=np.stack([values.values.to_numpy() for values in sources]),
+                level_db=batch["level_db"][index].values.to_numpy(),
+            )

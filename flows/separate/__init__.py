@@ -1,0 +1,1 @@
+"""A trained model on anybody's files."""

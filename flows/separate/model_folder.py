@@ -1,0 +1,88 @@
+"""A separation model from a workspace, or from a folder that somebody was handed.
+
+Such a folder holds ``config.json`` and ``weights.safetensors``: it is a copy of a workspace's
+``models/<id>``. Weights are mapped from the file, not copied: they take their own size in memory,
+where reading them takes several times that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from demucs_core import NUM_CHANNELS
+from demucs_core.separators.registry import SeparationModel, build_model
+from flows.inputs import registry
+from storage.errors import UserError
+from storage.workspace import Workspace
+
+_SOURCE_NAME = re.compile(r"\w[\w. -]*")
+
+
+def open_model(name: str, workspace: str, device: str) -> SeparationModel:
+    """A model in evaluation mode.
+
+    Args:
+        name: a folder (with a slash in it, or one that is there), or a model of the workspace;
+            empty for the only one it has.
+        workspace: asked for where ``name`` is no folder.
+        device: where to put it.
+
+    Raises:
+        UserError: there is no such model, or it is damaged.
+    """
+    folder = Path(name).expanduser()
+    if name and ("/" in name or os.sep in name or (folder / registry.DESCRIPTION).is_file()):
+        return load_folder(folder).to(device)
+    found = Workspace(workspace)
+    model = registry.resolve(found, "models", name)
+    if found.is_local:
+        return load_folder(Path(found.root) / "models" / model).to(device)
+    return _checked(registry.load_model(found, model, device), found.url(f"models/{model}"))
+
+
+def load_folder(folder: Path) -> SeparationModel:
+    """The model in a local folder, in evaluation mode, on the CPU.
+
+    Raises:
+        UserError: a file is missing or damaged, or the two don't belong together.
+    """
+    description, weights = folder / registry.DESCRIPTION, folder / registry.WEIGHTS
+    for path in (description, weights):
+        if not path.is_file():
+            raise UserError(
+                f"{folder}: no model here ({path.name} is missing); --model takes the name of a "
+                f"workspace's model, or a folder with {registry.DESCRIPTION} and {registry.WEIGHTS}"
+            )
+    try:
+        # on no device: the weights come from the file
+        with torch.device("meta"):
+            model = build_model(json.loads(description.read_text(encoding="utf-8"))["model"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{description}: describes no model of ours ({error})") from error
+    try:
+        tensors = {name: value.float() for name, value in load_file(weights).items()}
+        model.load_state_dict(tensors, assign=True)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{weights}: damaged weights ({error})") from error
+    except RuntimeError as error:
+        detail = " ".join(str(error).split()[:30])
+        raise UserError(f"{weights}: not the weights that config.json tells: {detail}") from error
+    return _checked(model.eval(), str(folder))
+
+
+def _checked(model: SeparationModel, place: str) -> SeparationModel:
+    """Refuse what can't be used on files: sources become names of files."""
+    config = model.config
+    if config.num_channels != NUM_CHANNELS:
+        raise UserError(f"{place}: a model of {config.num_channels} channels; only stereo will do")
+    for source in config.sources:
+        if not _SOURCE_NAME.fullmatch(source):
+            raise UserError(f"{place}: has a source {source!r}, which can't name a file")
+    return model

@@ -1,0 +1,230 @@
+"""The Prefect server that shows what ran: yours if you have one, else one of the workspace's own.
+
+Whoever sets ``PREFECT_API_URL``, ``PREFECT_PROFILE`` or ``PREFECT_HOME`` has chosen a server.
+Otherwise runs are recorded in ``<workspace>/.prefect``: by the server that ``silentmix up`` started
+there (:mod:`flows.service.lifecycle`), or else by one that lives as long as the command does.
+Nothing here imports Prefect into the command's process: its settings must be in place before anyone
+does.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from storage.errors import UserError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+CHOSEN_BY_USER = ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_HOME")
+PRIVATE = "SILENTMIX_PRIVATE_SERVER"
+"""Set where runs go to a command's own server, which no other run uses."""
+
+STARTUP_TIMEOUT_S = 180.0
+POLL_S = 0.1
+DAY_S = 86400
+LOG_TAIL_BYTES = 500
+
+SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # a first start migrates the database, which takes longer than Prefect's 20 s
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    # the terminal has progress bars and one line for an error; the UI has the logs
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
+    # half a minute of trying again outlasts a server that is started anew
+    "PREFECT_CLIENT_MAX_RETRIES": "4",
+    # how soon a run that was lost with its machine is noticed; the most often that Prefect allows
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    # the database stays bounded; what ran, and what came of it, is in the manifest runs for good
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(30 * DAY_S),
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES": json.dumps(
+        {"prefect.flow-run.heartbeat": DAY_S}
+    ),
+    # the slots of runs that were lost are freed, even if the server was started anew meanwhile
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage."
+    "filesystem",
+}
+
+
+def configure_prefect(workspace: str, environ: MutableMapping[str, str]) -> bool:
+    """Put Prefect's settings in place where the user has not.
+
+    Args:
+        workspace: folder or URL of a workspace that is there, or is about to be.
+        environ: where the settings go.
+
+    Returns:
+        Whether the workspace's own server is to be used.
+    """
+    for name, value in SETTINGS.items():
+        environ.setdefault(name, value)
+    if any(name in environ for name in CHOSEN_BY_USER):
+        return False
+    if "://" not in workspace:
+        environ["PREFECT_HOME"] = str(Path(workspace).expanduser().resolve() / ".prefect")
+    return True
+
+
+class WorkspaceServer:
+    """A Prefect server of this command's own, which ends with it, however that ends.
+
+    It starts in the background, since that takes seconds; :meth:`wait` before the first flow. Make
+    it before Prefect is imported: what Prefect still has to tell it when Python ends goes first.
+
+    Args:
+        environ: environment to start it in; its ``PREFECT_API_URL`` is set to the server's.
+
+    Raises:
+        UserError: the folder for its database can't be made.
+    """
+
+    def __init__(self, environ: MutableMapping[str, str]) -> None:
+        home = make_home(environ)
+        self._log = home / "server.log"
+        port = _free_port()
+        self.address = f"http://127.0.0.1:{port}"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                server_command(port, lasting=False),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=server_environment(port, environ),
+                # Ctrl-C is for the command, which still has things to tell the server
+                start_new_session=True,
+            )
+        environ["PREFECT_API_URL"] = f"{self.address}/api"
+        environ[PRIVATE] = "1"
+        atexit.register(self._stop)
+
+    def wait(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            UserError: it ended, or takes too long; with the end of its log.
+        """
+        deadline = time.monotonic() + STARTUP_TIMEOUT_S
+        while not healthy(self.address):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                tail = self._log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
+                raise UserError(f"the Prefect server did not start; its log {self._log}: {tail}")
+            time.sleep(POLL_S)
+
+    def _stop(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def make_home(environ: Mapping[str, str]) -> Path:
+    """Make the folder of the server's database and logs.
+
+    Raises:
+        UserError: it can't be made.
+    """
+    home = Path(environ.get("PREFECT_HOME", Path.home() / ".prefect"))
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{home}: can't be made ({error.strerror}), and the record of what runs goes there; "
+            "choose another --workspace, or set PREFECT_HOME"
+        ) from error
+    return home
+
+
+def server_command(port: int, *, lasting: bool) -> list[str]:
+    """How to start a server; one that does not last ends when its standard input does."""
+    command = [sys.executable, "-m", "flows.server.process", str(port)]
+    return [*command, "--lasting"] if lasting else command
+
+
+def server_environment(port: int, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a server."""
+    address = f"http://127.0.0.1:{port}"
+    return {
+        # where a notification says that the run is to be seen
+        "PREFECT_UI_URL": address,
+        **environ,
+        # its log is a file, where the commands' own is the terminal
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+        # the pages would talk to port 4200, whatever the port they came from
+        "PREFECT_SERVER_UI_API_URL": f"{address}/api",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def healthy(address: str) -> bool:
+    """Whether a Prefect server answers at an address."""
+    try:
+        with urllib.request.urlopen(f"{address}/api/health", timeout=5) as answer:
+            healthy: bool = answer.status == 200
+            return healthy
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _lock_before_reading() -> None:
+    """Have Prefect's automations take the write lock of SQLite before they read.
+
+    They read, then write; where somebody else wrote in between, SQLite refuses at once. After four
+    such refusals Prefect 3.8 drops the event (into the folder ``dlq``): a corpus is not scored, a
+    failure is not told.
+    """
+    from prefect.server.database import provide_database_interface
+    from prefect.server.events import triggers
+
+    def session(begin_transaction: bool = False) -> AbstractAsyncContextManager[AsyncSession]:
+        return provide_database_interface().session_context(
+            begin_transaction=begin_transaction, with_for_update=begin_transaction
+        )
+
+    triggers.automations_session = session  # type: ignore[attr-defined, assignment]
+
+
+def _serve(port: int, *, lasting: bool) -> None:
+    """Be the server; unless it lasts, until the process that started it ends, however it does."""
+    if not lasting:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    import uvicorn
+
+    _lock_before_reading()
+    uvicorn.run(
+        "prefect.server.api.server:create_app",
+        factory=True,
+        host="127.0.0.1",
+        port=port,
+        log_level="error",
+        timeout_graceful_shutdown=3,
+    )
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]), lasting="--lasting" in sys.argv[2:])

@@ -1,0 +1,1 @@
+"""What other policies would extract, before anything is extracted."""

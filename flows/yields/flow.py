@@ -1,0 +1,232 @@
+"""``silentmix yields``: what other thresholds and minimum lengths would extract; writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from pydantic import Field
+from rich.console import Console
+from rich.table import Table
+
+from demucs_core import SAMPLE_RATE, SOURCES
+from demucs_core.extraction.calibration_result import Calibration, SourceCalibration
+from demucs_core.extraction.segments import ExtractionPolicy, threshold_log_odds
+from demucs_core.extraction.yields import yield_table
+from flows.inputs import registry
+from flows.policy.calibration import PolicyOptions, calibrated
+from flows.running.execution import dask_client, run_batches
+from flows.running.parameters import CorpusName, WorkParameters
+from flows.running.progress import progress
+from flows.score.flow import scores_fingerprint
+from storage.errors import UserError
+from storage.manifests import Manifests, RowGroup
+from storage.workspace import Workspace
+
+CHOSEN = " *"
+
+
+class YieldsParameters(PolicyOptions, WorkParameters):
+    """Which scored corpus to look at, and what to try on it."""
+
+    corpus: CorpusName = Field("music", description="Corpus whose scores are read.")
+    detector: str = Field(
+        "", description="Detector that scored; empty takes the only one there is."
+    )
+    thresholds: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        [0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999],
+        min_length=1,
+        description="Probabilities of silence to try; the calibrated ones are added.",
+    )
+    min_durations_s: list[Annotated[float, Field(gt=0)]] = Field(
+        [1.0, 2.0, 3.0, 5.0, 10.0],
+        min_length=1,
+        description="Shortest segments in seconds to try; min_duration_s is added.",
+    )
+
+
+@dataclass(frozen=True)
+class YieldBatch:
+    """A row group of scores that one Dask task tries thresholds and lengths on."""
+
+    workspace: Workspace
+    row_group: RowGroup
+    policy: ExtractionPolicy
+    thresholds: tuple[float, ...]
+    min_durations_s: tuple[float, ...]
+
+
+@dataclass
+class Yields:
+    """What thresholds and minimum lengths (both ascending) would extract of some tracks."""
+
+    thresholds: tuple[float, ...]
+    min_durations_s: tuple[float, ...]
+    seconds: NDArray[np.float64]
+    """``(H, L, S)``."""
+    num_tracks: int = 0
+    num_unreadable: int = 0
+    """Tracks whose scores are no probabilities."""
+    duration_s: float = 0.0
+
+    @classmethod
+    def nothing(cls, thresholds: Sequence[float], min_durations_s: Sequence[float]) -> Yields:
+        """Of no tracks yet."""
+        shape = (len(thresholds), len(min_durations_s), len(SOURCES))
+        return cls(tuple(thresholds), tuple(min_durations_s), np.zeros(shape))
+
+    def add(self, other: Yields) -> None:
+        """Count another's tracks too."""
+        self.seconds += other.seconds
+        self.num_tracks += other.num_tracks
+        self.num_unreadable += other.num_unreadable
+        self.duration_s += other.duration_s
+
+
+@dataclass(frozen=True)
+class CorpusYields:
+    """The yields of a corpus, and the choice that its detector's calibration makes."""
+
+    corpus: str
+    detector: str
+    policy: ExtractionPolicy
+    yields: Yields
+    tried: frozenset[float]
+    """Thresholds tried for every source, calibrated or not."""
+    calibration: Calibration | None
+    problem: str
+    """Why there is no calibration, or empty."""
+
+    def rows(self) -> list[dict[str, str]]:
+        """A row a source and threshold: minutes for each minimum length, the choice marked."""
+        rows = []
+        for index, source in enumerate(SOURCES):
+            own = None if self.calibration is None else self.calibration.sources[index]
+            for threshold, seconds in zip(
+                self.yields.thresholds, self.yields.seconds[:, :, index], strict=True
+            ):
+                calibrated_here = own is not None and threshold == own.threshold
+                if threshold not in self.tried and not calibrated_here:
+                    continue
+                row = {
+                    "silent": source,
+                    "threshold": f"{threshold:.5g}",
+                    "promised": promised(own, threshold),
+                }
+                for length, value in zip(self.yields.min_durations_s, seconds, strict=True):
+                    chosen = calibrated_here and length == self.policy.min_duration_s
+                    row[f"≥ {length:g} s"] = f"{value / 60:.1f}{CHOSEN if chosen else ''}"
+                rows.append(row)
+        return rows
+
+    def summary(self) -> str:
+        """What the rows are about, in a line."""
+        said = (
+            f"{self.corpus}: minutes that could be extracted from {self.yields.num_tracks} tracks "
+            f"({self.yields.duration_s / 3600:.1f} h), by threshold, the precision promised for "
+            "it, and shortest segment"
+        )
+        if self.problem:
+            return f"{said}; nothing is calibrated: {self.problem}"
+        return f"{said};{CHOSEN} is the calibrated choice"
+
+
+@flow(name="yields", flow_run_name="yields {parameters.corpus}")
+def yields(parameters: YieldsParameters) -> CorpusYields:
+    """Show what other thresholds and minimum lengths would extract of a scored corpus."""
+    workspace = Workspace(parameters.workspace)
+    manifests = Manifests(workspace)
+    detector = registry.resolve(workspace, "detectors", parameters.detector)
+    scores = manifests.latest("scores", parameters.corpus, scores_fingerprint(detector))
+    calibration, problem = None, ""
+    try:
+        calibration = calibrated(workspace, detector, parameters, keep=False)
+    except UserError as error:  # too little evidence: looking at the yield may be why they came
+        registry.require_own_detector(workspace, detector)
+        problem = str(error)
+    tried = frozenset(parameters.thresholds)
+    thresholds = tried | thresholds_of(calibration)
+    lengths = {*parameters.min_durations_s, parameters.min_duration_s}
+    total = Yields.nothing(sorted(thresholds), sorted(lengths))
+    batches = [
+        YieldBatch(workspace, group, parameters.policy, total.thresholds, total.min_durations_s)
+        for group in manifests.row_groups(scores)
+    ]
+    with dask_client(parameters) as client, progress("yields", len(batches), "batches") as bar:
+        for found in run_batches(client, yields_of_batch, batches, bar):
+            total.add(found)
+    made = CorpusYields(
+        parameters.corpus, detector, parameters.policy, total, tried, calibration, problem
+    )
+    create_table_artifact(table=made.rows(), key="yields", description=made.summary())
+    return made
+
+
+def yields_of_batch(batch: YieldBatch) -> Yields:
+    """What each threshold and minimum length would extract from one row group of scores."""
+    total = Yields.nothing(batch.thresholds, batch.min_durations_s)
+    columns = ["num_samples", "hop_samples", "silence_probability", "level_db"]
+    for track in Manifests(batch.workspace).read_row_group(batch.row_group, columns):
+        try:
+            total.seconds += track_yield(track, batch.policy, total)
+        except ValueError:
+            total.num_unreadable += 1
+            continue
+        total.num_tracks += 1
+        total.duration_s += track["num_samples"] / SAMPLE_RATE
+    return total
+
+
+def track_yield(
+    track: dict[str, Any], policy: ExtractionPolicy, grid: Yields
+) -> NDArray[np.float64]:
+    """What a grid of thresholds and lengths would extract of one row of ``scores``: ``(H, L, S)``.
+
+    Raises `ValueError` where the scores are no probabilities.
+    """
+    return yield_table(
+        np.array(track["silence_probability"], dtype=np.float32),
+        np.array(track["level_db"], dtype=np.float32),
+        grid.thresholds,
+        grid.min_durations_s,
+        policy,
+        hop_samples=track["hop_samples"],
+    )
+
+
+def print_yields(found: CorpusYields, console: Console) -> None:
+    """The table of yields, for the terminal."""
+    console.print(found.summary(), markup=False, highlight=False)
+    rows = found.rows()
+    table = Table(box=None, pad_edge=False)
+    for heading in rows[0]:
+        table.add_column(heading, justify="left" if heading == "silent" else "right")
+    for before, row in zip([rows[0], *rows], rows, strict=False):
+        if row["silent"] != before["silent"]:
+            table.add_row()
+        style = "bold" if any(cell.endswith(CHOSEN) for cell in row.values()) else ""
+        table.add_row(*row.values(), style=style)
+    console.print(table)
+    if found.yields.num_unreadable:
+        console.print(
+            f"{found.yields.num_unreadable} tracks left out: their scores are no probabilities"
+        )
+
+
+def promised(source: SourceCalibration | None, threshold: float) -> str:
+    """The precision that the held-out songs promise at a threshold, between those measured."""
+    log_odds = threshold_log_odds(threshold)
+    if source is None or not source.curve.log_odds[0] <= log_odds <= source.curve.log_odds[-1]:
+        return ""
+    return f"{np.interp(log_odds, source.curve.log_odds, source.curve.precision_bound):.3f}"
+
+
+def thresholds_of(calibration: Calibration | None) -> set[float]:
+    """The thresholds that a calibration chose, of any source."""
+    sources = () if calibration is None else calibration.sources
+    return {source.threshold for source in sources if source.threshold is not None}

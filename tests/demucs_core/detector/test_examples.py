@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from demucs_core.detector.augmentation import AugmentationConfig
+from demucs_core.detector.config import DetectorConfig
+from demucs_core.detector.examples import ExampleSource, TrainingSong
+from demucs_core.detector.log_mel import LogMel
+from tests.demucs_core.test_augmentation import PLAIN
+from tests.demucs_core.test_detector import SMALL
+
+HOP = 4096
+
+
+def make_song(name, frames=60):
+    """Every source is a quiet hum; source s sounds in every second stretch of 10 + s frames."""
+    active = np.stack([np.arange(frames) // (10 + source) % 2 == 0 for source in range(4)])
+    return TrainingSong(
+        track_id=name,
+        stem_paths=tuple(f"{name}/{source}" for source in range(4)),
+        num_samples=frames * HOP,
+        active=active,
+    )
+
+
+SONGS = [make_song(f"song {number}") for number in range(3)]
+
+
+def read(path, start, count):
+    name, source = path.split("/")
+    song = SONGS[int(name.split()[1])]
+    time = np.arange(start, start + count)
+    sounding = song.active[int(source), np.minimum(time // HOP, 59)]
+    wave = 0.1 * np.sin(time * 0.01 * (1 + int(source))) * sounding
+    return np.stack([wave, wave]).astype(np.float32)
+
+
+def source_of(augmentation, crop_frames=20, songs=SONGS):
+    return ExampleSource(
+        songs=songs,
+        read=read,
+        detector=SMALL,
+        crop_frames=crop_frames,
+        augmentation=augmentation,
+    )
+
+
+def silence_of(examples, seed):
+    log_mel = LogMel(SMALL.features, SMALL.sample_rate)
+    return examples.example(np.random.default_rng(seed), log_mel)
+
+
+def test_an_example_is_log_mel_and_silence_of_the_crop():
+    features, silent = source_of(AugmentationConfig()).batch(3, 0, 0)
+    assert features.shape == (3, 2, 16, 80)
+    assert silent.shape == (3, 4, 20)
+    assert silent.dtype == torch.bool
+    assert torch.isfinite(features).all()
+
+
+def test_an_example_for_a_waveform_detector_is_the_audio_itself():
+    """Disturbed through its spectrum and back, which changes nothing where nothing is disturbed."""
+    wave = replace(SMALL, architecture="demucs-blstm")
+    plain = replace(source_of(PLAIN), detector=wave)
+    audio, silent = plain.batch(2, 0, 0)
+    assert audio.shape == (2, 2, 20 * HOP)
+    assert torch.equal(silent, source_of(PLAIN).batch(2, 0, 0)[1])
+    log_mel = LogMel(SMALL.features, SMALL.sample_rate)
+    features, _ = source_of(PLAIN).batch(2, 0, 0)
+    assert log_mel(audio) == pytest.approx(features, abs=1e-3)
+    loud = AugmentationConfig(**vars(PLAIN) | {"tone_probability": 1.0})
+    disturbed, _ = replace(plain, augmentation=loud).batch(2, 0, 0)
+    assert torch.isfinite(disturbed).all()
+    assert (disturbed - audio).abs().max() > 1e-3
+
+
+def test_batches_depend_on_seed_and_step_alone():
+    examples = source_of(AugmentationConfig())
+    features, silent = examples.batch(2, 5, 7)
+    again, silent_again = source_of(AugmentationConfig()).batch(3, 5, 7)
+    assert torch.equal(features, again[:2])
+    assert torch.equal(silent, silent_again[:2])
+    assert not torch.equal(features, examples.batch(2, 5, 8)[0])
+    assert not torch.equal(features, examples.batch(2, 6, 7)[0])
+
+
+def test_an_untouched_crop_is_silent_where_its_song_is():
+    whole = source_of(PLAIN, crop_frames=60)
+    for seed in range(5):
+        _, silent = silence_of(whole, seed)
+        assert np.array_equal(~silent.numpy(), SONGS[0].active)
+
+
+def test_a_source_left_out_is_silent_throughout_but_never_all_are():
+    everything = vars(PLAIN) | {"drop_probability": 1.0}
+    examples = source_of(AugmentationConfig(**everything), crop_frames=60)
+    for seed in range(5):
+        _, silent = silence_of(examples, seed)
+        assert silent.all(dim=1).sum() == 3
+
+
+def test_a_source_muted_for_a_part_is_silent_there():
+    muted = source_of(AugmentationConfig(**vars(PLAIN) | {"mute_probability": 1.0}), 60)
+    shares = [float(silence_of(muted, seed)[1].float().mean()) for seed in range(10)]
+    plain = 1 - SONGS[0].active.mean()
+    assert min(shares) >= plain - 0.01
+    assert max(shares) > plain + 0.1
+
+
+def test_gains_change_what_is_silent():
+    """A source 30 dB up makes the others silent: the label follows the mixture, not the song."""
+    loud = source_of(AugmentationConfig(**vars(PLAIN) | {"remix_probability": 1, "gain_db": 60}))
+    shares = [float(silence_of(loud, seed)[1].float().mean()) for seed in range(30)]
+    plain = source_of(AugmentationConfig(**vars(PLAIN) | {"remix_probability": 1}))
+    shares_plain = [float(silence_of(plain, seed)[1].float().mean()) for seed in range(30)]
+    assert np.mean(shares) > np.mean(shares_plain) + 0.1
+
+
+def test_a_song_shorter_than_the_crop_is_filled_with_silence():
+    _, silent = silence_of(source_of(PLAIN, crop_frames=80), 0)
+    assert silent[:, 62:].all()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in vars(AugmentationConfig()) if name.endswith("_probability")]
+)
+def test_each_augmentation_alone_keeps_examples_finite(name):
+    examples = source_of(AugmentationConfig(**vars(PLAIN) | {name: 1.0}))
+    for seed in range(3):
+        features, _ = silence_of(examples, seed)
+        assert torch.isfinite(features).all()
+
+
+def test_songs_that_do_not_fit_are_refused_by_name():
+    wrong = TrainingSong(
+        track_id="three stems", stem_paths=("a", "b", "c"), num_samples=HOP, active=np.ones((3, 1))
+    )
+    with pytest.raises(ValueError, match="three stems"):
+        source_of(PLAIN, songs=[wrong])
+    with pytest.raises(ValueError, match="no labelled song"):
+        source_of(PLAIN, songs=[])
+
+
+def test_the_default_detector_fits_the_examples():
+    examples = ExampleSource(songs=SONGS, read=read, detector=DetectorConfig(), crop_frames=4)
+    assert examples.batch(1, 0, 0)[0].shape == (1, 2, DetectorConfig().features.num_mels, 16)

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from demucs_core.detector.log_mel import LogMel, LogMelConfig, mel_filterbank
+
+RATE = 44_100
+
+
+@pytest.fixture(scope="module")
+def log_mel():
+    return LogMel(LogMelConfig(), RATE)
+
+
+def sine(hz, samples=8192, amplitude=1.0):
+    return amplitude * torch.sin(2 * torch.pi * hz * torch.arange(samples) / RATE)
+
+
+@pytest.mark.parametrize("bands", [16, 64, 128])
+def test_every_band_sums_to_one_and_bands_rise(bands):
+    bank = mel_filterbank(bands, 2048, RATE, 30.0, 16_000.0)
+    assert bank.shape == (bands, 1025)
+    assert bank.sum(dim=1).numpy() == pytest.approx(np.ones(bands), abs=1e-5)
+    centres = bank @ torch.arange(1025.0)
+    assert (centres.diff() > 0).all()
+
+
+def test_a_full_scale_sine_peaks_at_one(log_mel):
+    hz = 200 * RATE / log_mel.config.fft_samples
+    spectrum = log_mel.spectrum(sine(hz).expand(1, 2, -1))
+    assert spectrum[0, 0, :, 3].max() == pytest.approx(1.0, rel=1e-3)
+    assert spectrum[0, 0, :, 3].argmax() == 200
+
+
+def test_what_is_equal_in_both_channels_is_mid_and_what_is_opposite_is_side(log_mel):
+    tone = sine(440.0)
+    equal = log_mel(torch.stack([tone, tone])[None])
+    opposite = log_mel(torch.stack([tone, -tone])[None])
+    assert torch.allclose(equal[:, 0], opposite[:, 1], atol=1e-4)
+    assert (equal[:, 1] == equal[:, 1].min()).all()
+
+
+def test_frames_are_centred_on_their_hop(log_mel):
+    audio = torch.zeros(1, 2, 8192)
+    audio[..., 3 * 1024 + 512] = 1.0
+    energy = log_mel.spectrum(audio).sum(dim=(0, 1, 2))
+    assert energy.argmax() == 3
+    assert energy[2] == pytest.approx(float(energy[4]), rel=1e-3)
+
+
+def test_blocks_of_the_fast_path_join_without_a_seam(log_mel):
+    audio = torch.randn(1, 2, 600 * 1024, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(log_mel(audio), log_mel.compress(log_mel.spectrum(audio)), atol=1e-5)
+
+
+def test_wrong_shapes_are_refused(log_mel):
+    with pytest.raises(ValueError, match="channels"):
+        log_mel(torch.zeros(1, 1, 1024))
+    with pytest.raises(ValueError, match="multiple"):
+        log_mel(torch.zeros(1, 2, 1000))
+    with pytest.raises(ValueError, match="mel bands"):
+        LogMel(LogMelConfig(high_hz=30_000.0), RATE)

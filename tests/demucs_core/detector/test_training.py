@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from demucs_core.detector.registry import build_detector
+from demucs_core.detector.scoring import score_chunks
+from demucs_core.detector.training import (
+    DetectorTrainer,
+    DetectorTrainingConfig,
+    rate_factor,
+    silence_loss,
+)
+from tests.demucs_core.test_detector import SMALL
+from tests.demucs_core.test_detector_examples import SONGS, read
+
+CONFIG = DetectorTrainingConfig(steps=6, batch_size=2, crop_s=1.0, learning_rate=1e-2)
+
+
+def make_trainer(config=CONFIG, **options):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        detector = build_detector(SMALL)
+    return DetectorTrainer(detector, config, SONGS, read, **options)
+
+
+def stop_after(trainer, steps):
+    return lambda: trainer.step >= steps
+
+
+def weights(trainer):
+    return trainer.state()[0]
+
+
+def test_training_learns_and_the_detector_finds_the_silences():
+    config = DetectorTrainingConfig(steps=50, batch_size=8, crop_s=2.0, learning_rate=1e-2)
+    trainer = make_trainer(config)
+    assert trainer.run()
+    assert np.mean(trainer.losses[-10:]) < 0.85 * np.mean(trainer.losses[:10])
+    song = SONGS[0]
+    mixture = sum(read(path, 0, song.num_samples) for path in song.stem_paths)
+    scores = score_chunks(
+        trainer.detector, lambda start, count: mixture[:, start : start + count], song.num_samples
+    )
+    assert np.mean((scores > 0.5) == ~song.active) > 0.7
+
+
+def test_resumed_equals_uninterrupted_and_the_number_of_threads_does_not_matter():
+    whole = make_trainer(num_threads=2)
+    reports = []
+    assert whole.run(on_step=reports.append)
+    assert [report.step for report in reports] == [1, 2, 3, 4, 5, 6]
+    assert [report.loss for report in reports] == whole.losses
+
+    first = make_trainer()
+    assert not first.run(stop=stop_after(first, 3))
+    tensors, meta = first.state()
+    resumed = make_trainer()
+    resumed.load_state(tensors, json.loads(json.dumps(meta)))
+    assert resumed.step == 3
+    assert resumed.run()
+    assert resumed.losses == whole.losses
+    ours, theirs = weights(resumed), weights(whole)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_the_state_is_a_copy():
+    trainer = make_trainer()
+    trainer.run(stop=stop_after(trainer, 1))
+    tensors, meta = trainer.state()
+    kept = {name: value.clone() for name, value in tensors.items()}
+    trainer.run()
+    assert meta["step"] == 1
+    assert all(torch.equal(tensors[name], kept[name]) for name in kept)
+
+
+def test_training_leaves_the_global_generator_alone():
+    before = torch.random.get_rng_state()
+    make_trainer().run()
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_finished_run_has_nothing_to_do():
+    trainer = make_trainer()
+    trainer.run()
+    assert trainer.run(stop=lambda: True)
+
+
+def test_a_checkpoint_of_another_run_is_refused_by_field():
+    trainer = make_trainer()
+    trainer.run(stop=stop_after(trainer, 1))
+    tensors, meta = trainer.state()
+    other = make_trainer(DetectorTrainingConfig(steps=6, batch_size=4, crop_s=1.0))
+    with pytest.raises(ValueError, match="batch_size, learning_rate"):
+        other.load_state(tensors, meta)
+    with pytest.raises(ValueError, match="version 7"):
+        make_trainer().load_state(tensors, meta | {"version": 7})
+    del tensors["model.heads.weight"]
+    with pytest.raises(ValueError, match=r"heads\.weight"):
+        make_trainer().load_state(tensors, meta)
+
+
+def test_nan_in_the_audio_stops_the_run_with_the_step():
+    def broken(_path, _start, count):
+        return np.full((2, count), np.nan, np.float32)
+
+    trainer = DetectorTrainer(build_detector(SMALL), CONFIG, SONGS, broken)
+    with pytest.raises(ValueError, match="NaN"):
+        trainer.run()
+
+
+def test_loss_of_a_balanced_batch_is_plain_cross_entropy():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 8, generator=generator)
+    silent = torch.arange(8).expand(2, 3, 8) % 2 == 0
+    plain = binary_cross_entropy_with_logits(logits, silent.float())
+    assert silence_loss(logits, silent) == pytest.approx(float(plain), rel=1e-6)
+
+
+def test_rare_frames_weigh_as_much_as_common_ones():
+    silent = torch.zeros(1, 1, 10, dtype=torch.bool)
+    silent[..., 0] = True
+    logits = torch.zeros(1, 1, 10, requires_grad=True)
+    silence_loss(logits, silent).backward()
+    gradient = logits.grad[0, 0]
+    assert float(gradient[0] + gradient[1:].sum()) == pytest.approx(0, abs=1e-7)
+
+
+def test_false_silence_costs_more_if_asked():
+    silent = torch.tensor([[[True, False]]])
+    sure = torch.tensor([[[9.0, 9.0]]])
+    assert silence_loss(sure, silent, 3.0) == pytest.approx(
+        float(3 * silence_loss(sure, silent)), rel=1e-3
+    )
+
+
+def test_the_rate_rises_then_falls_to_zero():
+    factors = [rate_factor(step, 100) for step in range(100)]
+    peak = int(np.argmax(factors))
+    assert factors[peak] == 1
+    assert factors[:peak] == sorted(factors[:peak])
+    assert factors[peak:] == sorted(factors[peak:], reverse=True)
+    assert 0 < factors[-1] < 0.01
+
+
+@pytest.mark.parametrize("field", [{"steps": 0}, {"crop_s": 0.0}, {"seed": -1}])
+def test_bad_configuration_names_its_field(field):
+    with pytest.raises(ValueError, match=next(iter(field))):
+        DetectorTrainingConfig(**field)

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from demucs_core.extraction.calibration import (
+    InsufficientEvidenceError,
+    ScoredSong,
+    calibrate,
+)
+from demucs_core.extraction.calibration_result import Calibration
+from demucs_core.extraction.precision_bound import BoundConfig
+from demucs_core.extraction.segments import ExtractionPolicy, extract_segments
+
+POLICY = ExtractionPolicy()
+SOURCES = ("drums", "vocals")
+RATE = 44_100 / 4096
+# Small enough for quick tests, and enough songs for it below.
+ENOUGH = {"target_precision": 0.95, "bound": BoundConfig(num_bootstrap=400)}
+
+
+def make_song(rng, name, noise=0.7, bias=0.0):
+    """Stretches of sound and silence of 2 to 20 s, and a detector that is right but noisy."""
+    frames = 900
+    active = np.zeros((len(SOURCES), frames), dtype=bool)
+    for row in active:
+        position, sounding = 0, bool(rng.random() < 0.5)
+        while position < frames:
+            length = int(rng.uniform(2, 20) * RATE)
+            row[position : position + length] = sounding
+            position, sounding = position + length, not sounding
+    blur = rng.standard_normal((len(SOURCES), frames // 25)).repeat(25, axis=1) * noise
+    log_odds = np.where(active, -3.0, 3.0) + blur + bias
+    probability = (1 / (1 + np.exp(-log_odds))).astype(np.float32)
+    return ScoredSong(
+        track_id=name,
+        probability=probability,
+        level_db=np.full(frames, -20.0, np.float32),
+        active=active,
+    )
+
+
+def make_songs(count, seed=0, **options):
+    rng = np.random.default_rng(seed)
+    return [make_song(rng, f"song {number:03d}", **options) for number in range(count)]
+
+
+def extracted_precision(songs, calibration):
+    """Precision of the extracted seconds, by the extraction itself, for each source."""
+    right, total = np.zeros(len(SOURCES)), np.zeros(len(SOURCES))
+    for song in songs:
+        found = extract_segments(song.probability, song.level_db, calibration.thresholds, POLICY)
+        for source in range(len(SOURCES)):
+            mask = np.zeros(len(song.level_db), dtype=bool)
+            for segment in found:
+                if source in segment.silent:
+                    mask[segment.start_frame : segment.stop_frame] = True
+            right[source] += (mask & ~song.active[source]).sum()
+            total[source] += mask.sum()
+    return right / total
+
+
+def test_the_precision_promised_is_that_of_what_extraction_gives():
+    songs = make_songs(40, noise=2.0)
+    calibration = calibrate(songs, POLICY, SOURCES, **ENOUGH)
+    for source, precision in zip(
+        calibration.sources, extracted_precision(songs, calibration), strict=True
+    ):
+        assert source.precision == pytest.approx(precision, abs=1e-9)
+        assert 0.95 <= source.precision_bound <= source.precision
+        assert 0.3 < source.recall <= 1
+        assert source.num_songs > 20
+
+
+def test_the_promise_holds_on_other_songs():
+    calibration = calibrate(make_songs(60, noise=2.0), POLICY, SOURCES, **ENOUGH)
+    assert (extracted_precision(make_songs(60, 1, noise=2.0), calibration) >= 0.94).all()
+
+
+def test_the_order_of_songs_changes_nothing():
+    songs = make_songs(30)
+    assert calibrate(songs, POLICY, SOURCES, **ENOUGH) == calibrate(
+        songs[::-1], POLICY, SOURCES, **ENOUGH
+    )
+
+
+def test_too_few_songs_are_refused_with_the_number_missing():
+    with pytest.raises(InsufficientEvidenceError, match="36 without an error: 28 more") as refused:
+        calibrate(make_songs(8), POLICY, SOURCES)
+    calibration = refused.value.calibration
+    assert calibration.thresholds == (math.inf, math.inf)
+    assert not calibration.overridden
+    assert "drums" in str(refused.value)
+    assert "vocals" in str(refused.value)
+    # What was measured is there all the same, for the plots.
+    assert max(calibration.sources[0].curve.extracted_s) > 0
+
+
+def test_no_silence_at_all_is_too_little_evidence():
+    songs = make_songs(8, bias=-20.0)
+    with pytest.raises(InsufficientEvidenceError, match="found in 0 held-out songs"):
+        calibrate(songs, POLICY, SOURCES)
+    overridden = calibrate(songs, POLICY, SOURCES, allow_insufficient_evidence=True)
+    assert overridden.thresholds == (math.inf, math.inf)
+
+
+def test_an_override_gives_a_threshold_and_is_marked():
+    calibration = calibrate(make_songs(8), POLICY, SOURCES, allow_insufficient_evidence=True)
+    assert calibration.overridden
+    for source in calibration.sources:
+        assert source.overridden
+        assert source.problem is not None
+        assert source.precision >= 0.98
+        assert source.precision_bound < 0.98
+
+
+def test_a_bad_detector_is_told_from_too_few_songs():
+    rng = np.random.default_rng(0)
+    songs = []
+    for number, song in enumerate(make_songs(40)):
+        guess = rng.uniform(0.0, 6.0) * np.ones_like(song.probability)
+        probability = (1 / (1 + np.exp(-guess))).astype(np.float32)
+        songs.append(
+            ScoredSong(
+                track_id=str(number),
+                probability=probability,
+                level_db=song.level_db,
+                active=song.active,
+            )
+        )
+    with pytest.raises(InsufficientEvidenceError, match="better detector"):
+        calibrate(songs, POLICY, SOURCES, **ENOUGH)
+
+
+def test_a_calibration_survives_json():
+    calibration = calibrate(make_songs(8), POLICY, SOURCES, allow_insufficient_evidence=True)
+    text = json.dumps(calibration.to_json(), allow_nan=False)
+    assert Calibration.from_json(json.loads(text)) == calibration
+    with pytest.raises(ValueError, match="colour"):
+        Calibration.from_json(calibration.to_json() | {"colour": 1})
+
+
+def test_reliability_of_a_sure_and_right_detector_is_at_the_ends():
+    calibration = calibrate(make_songs(30, noise=0.0), POLICY, SOURCES, **ENOUGH)
+    reliability = calibration.sources[0].reliability
+    assert reliability.observed[0] == 0
+    assert reliability.observed[-1] == 1
+    assert sum(reliability.num_frames) == 30 * 900
+
+
+def test_bad_input_is_refused_by_name():
+    songs = make_songs(6)
+    songs[3].probability[0, 5] = np.nan
+    with pytest.raises(ValueError, match="song 003"):
+        calibrate(songs, POLICY, SOURCES)
+    with pytest.raises(ValueError, match="target_precision"):
+        calibrate(songs, POLICY, SOURCES, target_precision=1.0)
+    with pytest.raises(ValueError, match="song 000"):
+        calibrate(songs, POLICY, ("drums",))

@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from demucs_core.training.examples import (
+    AddedStem,
+    Augmentation,
+    Example,
+    Remix,
+    collate,
+    place_crop,
+    read_crop,
+    supervised_example,
+    validation_crops,
+    weak_example,
+)
+from demucs_core.training.weak_loss import check_partition, grouped_l1
+from tests.demucs_core.synthetic_audio import SyntheticReader, stem_track
+
+PLAIN = Augmentation(
+    gain_min=1, gain_max=1, swap_channels=False, flip_sign=False, remix_probability=0
+)
+RAMP = SyntheticReader(ramp=True)
+CROP = 32
+
+
+def remix(**fields: object) -> Remix:
+    values = {
+        "remix_id": "r",
+        "track_path": "track:1000",
+        "track_num_samples": 1000,
+        "segment_start_sample": 400,
+        "segment_stop_sample": 420,
+        "silent": (1,),
+        **fields,
+    }
+    return Remix(**values)  # type: ignore[arg-type]
+
+
+def added(source: int = 1, **fields: object) -> AddedStem:
+    values = {"path": "stem:500", "num_samples": 500, "start_sample": 100, "gain_db": 0.0}
+    return AddedStem(source=source, **{**values, **fields})  # type: ignore[arg-type]
+
+
+def render(
+    recipe: Remix, seed: int = 0, augmentation: Augmentation = PLAIN, masked: bool = True
+) -> Example:
+    return weak_example(
+        np.random.default_rng(seed),
+        recipe,
+        RAMP,
+        num_sources=4,
+        crop_samples=CROP,
+        augmentation=augmentation,
+        masked=masked,
+    )
+
+
+def supervised(seed: int, augmentation: Augmentation, crop_samples: int = CROP) -> Example:
+    return supervised_example(
+        np.random.default_rng(seed),
+        [stem_track("a", 500), stem_track("b", 90), stem_track("c", 20)],
+        SyntheticReader(),
+        crop_samples=crop_samples,
+        augmentation=augmentation,
+    )
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_supervised_examples_know_every_source(seed: int) -> None:
+    example = supervised(seed, Augmentation())
+    torch.testing.assert_close(example.mixture, example.targets.sum(0))
+    assert torch.equal(example.membership, torch.eye(4))
+    assert example.mask.all()
+    assert example.weight == 1
+    assert example.targets.shape == (4, 2, CROP)
+
+
+def test_supervised_without_augmentation_is_the_track() -> None:
+    track = stem_track("a", 100)
+    example = supervised_example(
+        np.random.default_rng(0), [track], RAMP, crop_samples=CROP, augmentation=PLAIN
+    )
+    start = int(example.targets[0, 0, 0]) - 1
+    expected = np.stack([RAMP(path, start, CROP) for path in track.paths])
+    assert np.array_equal(example.targets.numpy(), expected)
+
+
+def test_a_track_shorter_than_the_crop_ends_in_zeros() -> None:
+    example = supervised_example(
+        np.random.default_rng(0),
+        [stem_track("a", 20)],
+        SyntheticReader(),
+        crop_samples=CROP,
+        augmentation=Augmentation(),
+    )
+    assert example.targets[..., :20].abs().min() > 0
+    assert not example.targets[..., 20:].any()
+
+
+def test_augmentation_changes_each_source_on_its_own() -> None:
+    reader = SyntheticReader(ramp=True)
+    gains, swapped = [], []
+    for seed in range(50):
+        example = supervised_example(
+            np.random.default_rng(seed),
+            [stem_track("a", CROP)],
+            reader,
+            crop_samples=CROP,
+            augmentation=Augmentation(remix_probability=0),
+        )
+        # The ramp reader's second channel is -3 times the first.
+        ratio = example.targets[:, 1, 0] / example.targets[:, 0, 0]
+        swap = ratio.abs() < 1
+        torch.testing.assert_close(ratio, torch.where(swap, -1 / 3, -3.0))
+        first = torch.where(swap, example.targets[:, 1, 0], example.targets[:, 0, 0])
+        gains.append(first)
+        swapped.append(swap)
+    gain = torch.stack(gains)
+    assert gain.abs().min() >= 0.25
+    assert gain.abs().max() <= 1.25
+    assert gain.abs().min() < 0.3
+    assert gain.abs().max() > 1.2
+    for per_source in (gain < 0, torch.stack(swapped)):
+        assert 0.35 < per_source.float().mean() < 0.65
+        assert (per_source.any(dim=1) & ~per_source.all(dim=1)).any()
+
+
+def test_remixing_takes_each_source_from_another_track() -> None:
+    tracks = [stem_track(name, CROP) for name in "abcdefgh"]
+    reader = SyntheticReader()
+    stems = {
+        (track.track_id, source): reader(path, 0, CROP)
+        for track in tracks
+        for source, path in enumerate(track.paths)
+    }
+
+    def origins(seed: int, remix_probability: float) -> list[str]:
+        example = supervised_example(
+            np.random.default_rng(seed),
+            tracks,
+            reader,
+            crop_samples=CROP,
+            augmentation=Augmentation(
+                gain_min=1,
+                gain_max=1,
+                swap_channels=False,
+                flip_sign=False,
+                remix_probability=remix_probability,
+            ),
+        )
+        return [
+            next(t.track_id for t in tracks if np.array_equal(stems[t.track_id, source], target))
+            for source, target in enumerate(example.targets.numpy())
+        ]
+
+    assert all(len(set(origins(seed, 0))) == 1 for seed in range(10))
+    assert sum(len(set(origins(seed, 1))) > 1 for seed in range(20)) > 15
+    mixed = sum(len(set(origins(seed, 0.5))) > 1 for seed in range(100))
+    assert 30 < mixed < 70
+
+
+segments = st.integers(0, 99).flatmap(
+    lambda start: st.tuples(st.just(start), st.integers(start + 1, 100))
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(segment=segments, crop=st.integers(1, 120), seed=st.integers(0, 1000))
+def test_crops_cover_as_much_of_the_segment_as_they_can(
+    segment: tuple[int, int], crop: int, seed: int
+) -> None:
+    start, stop = segment
+    recipe = remix(track_num_samples=100, segment_start_sample=start, segment_stop_sample=stop)
+    place = place_crop(np.random.default_rng(seed), recipe, crop)
+    overlap = min(stop, place + crop) - max(start, place)
+    assert overlap == min(crop, stop - start)
+    assert place >= 0
+    if crop <= 100:
+        assert place + crop <= 100
+    else:
+        assert place == 0
+
+
+def test_crops_are_drawn_from_all_places() -> None:
+    short, long = remix(), remix(segment_stop_sample=440)
+    rng = np.random.default_rng(0)
+    assert {place_crop(rng, short, CROP) for _ in range(400)} == set(range(388, 401))
+    assert {place_crop(rng, long, CROP) for _ in range(400)} == set(range(400, 409))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_stem_meets_the_segment_where_the_recipe_says(seed: int) -> None:
+    example = render(remix(added=(added(gain_db=-20.0),)), seed)
+    original = example.targets[0, 0]
+    crop_start = int(original[0]) - 1
+    assert torch.equal(original, torch.arange(crop_start + 1.0, crop_start + 1 + CROP))
+    # Stem sample 100 (of value 101) at track sample 400, a tenth as loud, in the whole crop.
+    stem = example.targets[1, 0]
+    torch.testing.assert_close(stem, 0.1 * (original - 300))
+    torch.testing.assert_close(example.mixture, example.targets.sum(0))
+    assert example.membership.tolist() == [[1, 0, 1, 1], [0, 1, 0, 0], [0] * 4, [0] * 4]
+    inside = (original > 400) & (original <= 420)
+    assert int(inside.sum()) == 20
+    assert all(torch.equal(row, inside) for row in example.mask)
+
+
+@pytest.mark.parametrize(
+    ("stem", "real"),
+    [
+        # The stem's audio begins with the segment: none before it, and the segment is known.
+        (added(start_sample=0), range(400, 420)),
+        # It ends 12 samples into the segment.
+        (added(start_sample=488), range(400, 412)),
+        # It is over before the segment, or starts after it.
+        (added(start_sample=900), range(0)),
+        (added(start_sample=-10), range(410, 420)),
+    ],
+)
+def test_the_mask_ends_where_the_stem_does(stem: AddedStem, real: range) -> None:
+    for seed in range(5):
+        example = render(remix(added=(stem,)), seed)
+        crop_start = int(example.targets[0, 0, 0]) - 1
+        known = {crop_start + int(place) for place in example.mask[0].nonzero()}
+        assert known == set(real)
+        for place in range(CROP):
+            position = crop_start + place - 400 + stem.start_sample
+            expected = position + 1 if 0 <= position < 500 else 0
+            assert example.targets[1, 0, place] == expected
+
+
+def test_unmasked_examples_claim_the_whole_crop() -> None:
+    assert render(remix(added=(added(),)), masked=False).mask.all()
+
+
+def test_a_silent_source_without_a_stem_is_a_target_of_zeros() -> None:
+    example = render(remix(silent=(0, 3), added=(added(3),)))
+    assert not example.targets[0].any()
+    assert example.targets[3].any()
+    assert example.membership.tolist() == [[1, 0, 0, 0], [0, 1, 1, 0], [0] * 4, [0, 0, 0, 1]]
+    torch.testing.assert_close(example.mixture, example.targets[1] + example.targets[3])
+
+
+def test_three_silent_sources_make_a_pure_stem() -> None:
+    example = render(remix(silent=(0, 1, 3)))
+    assert torch.equal(example.membership, torch.eye(4))
+    assert torch.equal(example.targets[2], example.mixture)
+    assert not example.targets[[0, 1, 3]].any()
+
+
+@settings(deadline=None)
+@given(
+    silent=st.sets(st.integers(0, 3), min_size=1),
+    data=st.data(),
+    seed=st.integers(0, 1000),
+    masked=st.booleans(),
+)
+def test_true_sources_have_no_weak_loss(
+    silent: set[int], data: st.DataObject, seed: int, masked: bool
+) -> None:
+    filled = data.draw(st.sets(st.sampled_from(sorted(silent))))
+    recipe = remix(silent=tuple(silent), added=tuple(added(source) for source in filled))
+    example = render(recipe, seed, Augmentation(), masked)
+    check_partition(example.membership)
+    # A separation that is right: what was added, and the rest split in any way.
+    truth = torch.zeros(4, 2, CROP)
+    for source in filled:
+        truth[source] = example.targets[source]
+    sounding = [source for source in range(4) if source not in silent]
+    rest = example.mixture - truth.sum(0)
+    for source in sounding:
+        truth[source] = rest / len(sounding)
+    batch = collate([example, example])
+    loss = grouped_l1(truth.expand(2, -1, -1, -1), *batch[1:])
+    assert loss < 1e-3
+    assert grouped_l1(truth.expand(2, -1, -1, -1) + 1, *batch[1:]) > 0.9
+
+
+def test_weak_augmentation_changes_the_example_as_a_whole() -> None:
+    recipe = remix(added=(added(),))
+    seen = set()
+    for seed in range(30):
+        # The crop is drawn first, so that both have the same one.
+        plain, changed = render(recipe, seed), render(recipe, seed, Augmentation())
+        gain = changed.targets[0, :, 0] / plain.targets[0, :, 0]
+        # The ramp reader's second channel is -3 times the first.
+        swap = bool(gain[0].abs() > 2 * gain[1].abs())
+        expected = plain.targets.flip(1) if swap else plain.targets
+        factor = changed.targets[0, 0, 0] / expected[0, 0, 0]
+        torch.testing.assert_close(changed.targets, expected * factor)
+        torch.testing.assert_close(changed.mixture, changed.targets.sum(0))
+        assert torch.equal(changed.mask, plain.mask)
+        assert 0.25 <= abs(float(factor)) <= 1.25
+        seen.add((swap, bool(factor < 0)))
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"segment_stop_sample": 1001}, r"remix r: segment \[400, 1001\) is not inside"),
+        ({"segment_stop_sample": 400}, "is not inside"),
+        ({"added": (added(2),)}, "must differ and be among the silent"),
+        ({"added": (added(1), added(1))}, "must differ"),
+    ],
+)
+def test_impossible_recipes_are_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        remix(**fields)
+
+
+def test_bad_augmentation_is_refused() -> None:
+    with pytest.raises(ValueError, match="gain_min"):
+        Augmentation(gain_min=2)
+    with pytest.raises(ValueError, match="remix_probability"):
+        Augmentation(remix_probability=1.5)
+
+
+def test_a_reader_that_gives_too_little_is_named_with_its_path() -> None:
+    with pytest.raises(ValueError, match=r"reading 9 samples of x\.wav gave .* \(2, 4\)"):
+        read_crop(lambda _path, _start, _num: np.zeros((2, 4), np.float32), "x.wav", 0, 9)
+
+
+def test_validation_crops_are_spread_over_the_track() -> None:
+    crops = validation_crops(
+        [stem_track("a", 132), stem_track("b", CROP), stem_track("c", 10)],
+        RAMP,
+        crop_samples=CROP,
+        crops_per_track=2,
+    )
+    assert all(crop.shape == (4, 2, CROP) for crop in crops)
+    assert [int(crop[0, 0, 0]) - 1 for crop in crops] == [25, 75, 0, 0]
+    assert not crops[-1][..., 10:].any()
+
+
+def test_collating_stacks() -> None:
+    examples = [supervised(seed, Augmentation()) for seed in range(3)]
+    batch = collate(examples)
+    assert batch.mixture.shape == (3, 2, CROP)
+    assert batch.weight.shape == (3,)
+    for single, stacked in zip(examples[1], (field[1] for field in batch), strict=True):
+        assert torch.equal(single, stacked)

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from demucs_core.training.examples import AddedStem, Example, Remix, collate
+from demucs_core.training.stream import ExampleStream, taught_sources
+from tests.demucs_core.synthetic_audio import SyntheticReader, stem_track
+
+TRACKS = [stem_track("a", 300), stem_track("b", 100)]
+
+
+def recipe(silent: tuple[int, ...], *added: int, weight: float = 1.0) -> Remix:
+    stems = tuple(
+        AddedStem(source=source, path="s:90", num_samples=90, start_sample=9, gain_db=0.0)
+        for source in added
+    )
+    return Remix(
+        remix_id="r",
+        track_path="t:200",
+        track_num_samples=200,
+        segment_start_sample=50,
+        segment_stop_sample=90,
+        silent=silent,
+        added=stems,
+        weight=weight,
+    )
+
+
+def stream(**fields: object) -> ExampleStream:
+    values = {
+        "tracks": TRACKS,
+        "remixes": [recipe((1,), 1)],
+        "read": SyntheticReader(),
+        "num_sources": 4,
+        "seed": 0,
+        "steps": 20,
+        "batch_size": 4,
+        "crop_samples": 24,
+        "weak_share": 0.5,
+        **fields,
+    }
+    return ExampleStream(**values)  # type: ignore[arg-type]
+
+
+def equal(first: Example, second: Example) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def is_weak(example: Example) -> bool:
+    return not torch.equal(example.membership, torch.eye(4))
+
+
+def test_an_example_depends_on_seed_and_index_only() -> None:
+    first, second, other = stream(), stream(steps=7), stream(seed=1)
+    for index in (27, 3, 0, 12):
+        assert equal(first[index], second[index])
+        assert not equal(first[index], other[index])
+    assert not equal(first[2], first[6])
+
+
+def test_order_and_processes_of_the_loader_change_nothing() -> None:
+    dataset = pickle.loads(pickle.dumps(stream()))
+
+    def batches(start: int, num_workers: int) -> list[Example]:
+        loader = DataLoader(
+            dataset,
+            batch_size=4,
+            sampler=range(start, 24),
+            collate_fn=collate,
+            num_workers=num_workers,
+        )
+        return list(loader)
+
+    whole, resumed = batches(0, 0), batches(8, 2)
+    assert len(whole) == 6
+    assert all(equal(a, b) for a, b in zip(whole[2:], resumed, strict=True))
+
+
+@pytest.mark.parametrize(("share", "counts"), [(0.0, {0}), (0.5, {2}), (0.3, {1, 2}), (1.0, {4})])
+def test_batches_keep_to_the_weak_share(share: float, counts: set[int]) -> None:
+    dataset = stream(weak_share=share, steps=1000)
+    nums = [dataset.num_weak_at(step) for step in range(1000)]
+    assert set(nums) == counts
+    assert sum(nums) == pytest.approx(share * 4000, abs=5)
+    for step in range(5):
+        batch = [dataset[4 * step + place] for place in range(4)]
+        assert [is_weak(example) for example in batch] == [place < nums[step] for place in range(4)]
+
+
+def test_the_weak_share_grows_over_the_ramp() -> None:
+    dataset = stream(weak_share=1.0, ramp_steps=10, steps=30)
+    shares = [dataset.weak_share_at(step) for step in range(12)]
+    assert shares == pytest.approx([step / 10 for step in range(10)] + [1, 1])
+    assert dataset.num_weak_at(0) == 0
+    assert dataset.num_weak_at(10) == 4
+
+
+def test_recipes_are_drawn_evenly_over_sources() -> None:
+    remixes = [recipe((1,), 1)] * 30 + [recipe((3,), 3)] + [recipe((0, 1, 3))]
+    dataset = stream(remixes=remixes, weak_share=1.0, tracks=[], steps=300, batch_size=1)
+    counts: Counter[str] = Counter()
+    for example in (dataset[index] for index in range(300)):
+        # The place of the only groups of one source each tells the recipes apart.
+        alone = tuple(example.membership.diagonal().nonzero().flatten().tolist())
+        counts[str(alone)] += 1
+    assert len(counts) == 3
+    assert all(70 < count < 130 for count in counts.values())
+
+
+def test_recipes_of_a_source_are_drawn_evenly_over_groups() -> None:
+    remixes = [recipe((1,), 1)] * 50 + [recipe((1, 3), 1)] * 5 + [recipe((0, 2, 3))]
+    dataset = stream(remixes=remixes, weak_share=1.0, tracks=[], steps=300, batch_size=1)
+    counts: Counter[str] = Counter()
+    for example in (dataset[index] for index in range(300)):
+        counts[str(example.membership.tolist())] += 1
+    assert len(counts) == 3
+    assert all(70 < count < 130 for count in counts.values())
+
+
+@pytest.mark.parametrize(
+    ("remix", "sources"),
+    [
+        (recipe((1,), 1), (1,)),
+        (recipe((1, 2), 1), (1,)),
+        (recipe((1, 2), 1, 2), (1, 2)),
+        (recipe((1, 2)), (1, 2)),
+        (recipe((0, 1, 3)), (2,)),
+        (recipe((0, 1, 3), 0), (0, 2)),
+    ],
+)
+def test_what_a_recipe_teaches(remix: Remix, sources: tuple[int, ...]) -> None:
+    assert taught_sources(remix, 4) == sources
+
+
+def test_weights_of_weak_examples() -> None:
+    dataset = stream(remixes=[recipe((1,), 1, weight=0.5)], weak_weight=0.4)
+    weights = [float(dataset[index].weight) for index in range(4)]
+    assert weights == pytest.approx([0.2, 0.2, 1, 1])
+
+
+def test_the_weak_weight_grows_over_its_ramp() -> None:
+    dataset = stream(weak_share=1.0, weak_weight=0.5, weight_ramp_steps=4, steps=6, batch_size=1)
+    weights = [float(dataset[step].weight) for step in range(6)]
+    assert weights == pytest.approx([0, 0.125, 0.25, 0.375, 0.5, 0.5])
+
+
+def test_masked_reaches_the_examples() -> None:
+    remixes = [recipe((1,), 1)]
+    masked, unmasked = (
+        stream(remixes=remixes, crop_samples=100, masked=masked) for masked in (True, False)
+    )
+    assert not masked[0].mask.all()
+    assert unmasked[0].mask.all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"remixes": []}, "weak_share is 0.5, but there is no remix"),
+        ({"tracks": []}, "no labelled track"),
+        ({"tracks": [], "weak_share": 1.0, "ramp_steps": 5}, "no labelled track"),
+        ({"tracks": [stem_track("x", 9, 3)]}, "track x has 3 stems, expected 4"),
+        ({"weak_share": 1.1}, "weak_share must be from 0 to 1"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"crop_samples": 0}, "crop_samples"),
+        ({"remixes": [recipe((4,))]}, r"silent sources \[4\] must be some of 0 to 3"),
+        ({"remixes": [recipe(())]}, r"silent sources \[\]"),
+    ],
+)
+def test_bad_arguments_are_named(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        stream(**fields)
+
+
+def test_indexes_past_the_end_are_refused() -> None:
+    with pytest.raises(IndexError, match="example 80 of 80"):
+        stream()[80]

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from demucs_core.separators.registry import build_model
+from demucs_core.training.examples import AddedStem, Example, Remix, validation_crops
+from demucs_core.training.stream import ExampleStream
+from demucs_core.training.trainer import NonFiniteLossError, StepReport, Trainer, TrainingConfig
+from tests.demucs_core.synthetic_audio import SyntheticReader, stem_track
+
+CONFIG = TrainingConfig(
+    steps=6,
+    batch_size=2,
+    crop_samples=600,
+    weak_share=0.5,
+    learning_rate=1e-3,
+    validate_every=2,
+    checkpoint_every=4,
+)
+TRACKS = [stem_track("a", 3000), stem_track("b", 2000)]
+READ = SyntheticReader()
+STEM = AddedStem(source=1, path="s:1500", num_samples=1500, start_sample=9, gain_db=-3.0)
+REMIX = Remix(
+    remix_id="r",
+    track_path="t:3000",
+    track_num_samples=3000,
+    segment_start_sample=700,
+    segment_stop_sample=1100,
+    silent=(1, 2),
+    added=(STEM,),
+)
+
+
+def stream(config: TrainingConfig) -> ExampleStream:
+    return ExampleStream(
+        tracks=TRACKS,
+        remixes=[REMIX],
+        read=READ,
+        num_sources=4,
+        seed=config.seed,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        crop_samples=config.crop_samples,
+        weak_share=config.weak_share,
+    )
+
+
+def trainer(
+    config: TrainingConfig = CONFIG,
+    architecture: str = "demucs",
+    examples: Dataset[Example] | None = None,
+    num_workers: int = 0,
+    **model: object,
+) -> Trainer:
+    description = {"architecture": architecture, "channels": 4, "depth": 3, **model}
+    crops = validation_crops(TRACKS, READ, crop_samples=600, crops_per_track=2)
+    return Trainer(
+        build_model(description, seed=config.seed),
+        config,
+        examples or stream(config),
+        crops,
+        num_workers=num_workers,
+    )
+
+
+def assert_same(first: Trainer, second: Trainer) -> None:
+    (tensors, meta), (other_tensors, other_meta) = first.state(), second.state()
+    assert tensors.keys() == other_tensors.keys()
+    for name, value in tensors.items():
+        assert torch.equal(value, other_tensors[name]), name
+    assert {**meta, "training": None} == {**other_meta, "training": None}
+
+
+@pytest.mark.parametrize("architecture", ["demucs", "wave_unet"])
+@pytest.mark.parametrize("stop_at", [1, 3, 4])
+def test_resumed_equals_uninterrupted(tmp_path: Path, architecture: str, stop_at: int) -> None:
+    straight = trainer(architecture=architecture)
+    assert straight.run()
+
+    broken_off = trainer(architecture=architecture)
+    assert not broken_off.run(stop=lambda: broken_off.step == stop_at)
+    tensors, meta = broken_off.state()
+    save_file(tensors, tmp_path / "state.safetensors")
+    text = json.dumps(meta, allow_nan=False)
+
+    resumed = trainer(architecture=architecture)
+    # Whatever the new trainer's weights were, the checkpoint's count.
+    with torch.no_grad():
+        for value in resumed.model.parameters():
+            value.fill_(math.nan)
+    resumed.load_state(load_file(tmp_path / "state.safetensors"), json.loads(text))
+    assert resumed.step == stop_at
+    assert_same(resumed, broken_off)
+    assert resumed.run()
+    assert_same(resumed, straight)
+    assert [entry.step for entry in resumed.history] == [2, 4, 6]
+
+
+def test_a_run_can_be_made_longer_and_loader_processes_change_nothing() -> None:
+    straight = trainer()
+    straight.run()
+    short = trainer(replace(CONFIG, steps=4, checkpoint_every=1))
+    short.run()
+    longer = trainer(num_workers=1)
+    longer.load_state(*short.state())
+    longer.run()
+    assert_same(longer, straight)
+
+
+def test_state_before_the_first_step() -> None:
+    fresh, other = trainer(), trainer(replace(CONFIG, steps=3))
+    tensors, meta = fresh.state()
+    assert not any(name.startswith("adam.") for name in tensors)
+    assert meta["step"] == 0
+    other.load_state(tensors, meta)
+    assert other.run()
+
+
+def test_state_shares_no_memory_with_the_run() -> None:
+    run = trainer()
+    run.run(stop=lambda: run.step == 2)
+    tensors, _ = run.state()
+    before = {name: value.clone() for name, value in tensors.items()}
+    run.run()
+    assert all(torch.equal(value, before[name]) for name, value in tensors.items())
+    assert all(value.is_contiguous() for value in tensors.values())
+    pointers = [value.data_ptr() for value in tensors.values()]
+    assert len(set(pointers)) == len(pointers)
+
+
+def test_training_learns_and_keeps_the_best() -> None:
+    config = replace(CONFIG, steps=40, validate_every=5, learning_rate=3e-3)
+    run = trainer(config)
+    first = run.best_weights()
+    run.run()
+    losses = [entry.loss for entry in run.history]
+    assert min(losses) < 0.9 * losses[0]
+    assert run.best is not None
+    assert run.best.loss == min(losses)
+    assert len(run.best.sdr_db) == 4
+    assert any(not torch.equal(value, first[name]) for name, value in run.best_weights().items())
+    # A worse validation leaves the best weights as they are.
+    best = run.best_weights()
+    with torch.no_grad():
+        for value in run.model.parameters():
+            value.mul_(3)
+    longer = replace(config, steps=41, learning_rate=3e-3)
+    worse = trainer(longer)
+    worse.load_state(*run.state())
+    worse.run()
+    assert not worse.history[-1].best
+    assert all(torch.equal(value, best[name]) for name, value in worse.best_weights().items())
+
+
+def test_callbacks_come_when_due() -> None:
+    run = trainer(replace(CONFIG, steps=6, validate_every=4, checkpoint_every=2))
+    reports: list[StepReport] = []
+    checkpoints: list[int] = []
+    assert run.run(on_step=reports.append, on_checkpoint=lambda: checkpoints.append(run.step))
+    assert [report.step for report in reports] == [1, 2, 3, 4, 5, 6]
+    assert [report.step for report in reports if report.validation] == [4, 6]
+    assert checkpoints == [2, 4, 6]
+    validation = reports[3].validation
+    assert validation is not None
+    assert validation.train_loss == pytest.approx(sum(r.loss for r in reports[:4]) / 4)
+    # A finished run has nothing left to do.
+    assert run.run(on_step=lambda _report: pytest.fail("no step is left"))
+
+
+def test_stopping_ends_within_a_step_and_saves() -> None:
+    run = trainer()
+    checkpoints: list[int] = []
+    done = run.run(stop=lambda: run.step == 3, on_checkpoint=lambda: checkpoints.append(run.step))
+    assert not done
+    assert run.step == 3
+    assert checkpoints == [3]
+
+
+class Poisoned(Dataset[Example]):
+    """Good examples up to one with NaN in it."""
+
+    def __init__(self, bad_index: int) -> None:
+        self.good = stream(CONFIG)
+        self.bad_index = bad_index
+
+    def __getitem__(self, index: int) -> Example:
+        example = self.good[index]
+        if index == self.bad_index:
+            example.mixture[0, 0] = math.nan
+        return example
+
+
+def test_nan_names_the_step_and_leaves_the_model_alone() -> None:
+    run, good = trainer(examples=Poisoned(bad_index=5)), trainer()
+    with pytest.raises(NonFiniteLossError, match="nan at step 3 of 6"):
+        run.run()
+    assert isinstance(NonFiniteLossError(), FloatingPointError)
+    good.run(stop=lambda: good.step == 2)
+    assert_same(run, good)
+
+
+def without(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in tensors.items() if key != name}
+
+
+def test_foreign_checkpoints_are_refused() -> None:
+    run = trainer()
+    run.run(stop=lambda: run.step == 1)
+    tensors, meta = run.state()
+    name = "adam.exp_avg.encoder.0.0.bias"
+    cases = [
+        (trainer(context=5), tensors, meta, "model context 3, not 5"),
+        (trainer(architecture="wave_unet"), tensors, meta, "model architecture 'demucs', not"),
+        (trainer(replace(CONFIG, seed=1)), tensors, meta, "training seed 0, not 1"),
+        (trainer(), tensors, {**meta, "version": 99}, "version 99, this code reads 1"),
+        (trainer(), without(name, tensors), meta, f"no tensor {name}"),
+        (trainer(), {**tensors, name: torch.zeros(3)}, meta, rf"shape \(3,\) for {name}"),
+    ]
+    for other, its_tensors, its_meta, message in cases:
+        before = other.state()[0]
+        with pytest.raises(ValueError, match=message):
+            other.load_state(its_tensors, its_meta)
+        assert all(torch.equal(v, before[n]) for n, v in other.state()[0].items())
+
+
+def test_without_validation_crops_the_training_loss_decides() -> None:
+    config = replace(CONFIG, steps=3, validate_every=1)
+    model = build_model({"architecture": "demucs", "channels": 4, "depth": 2}, seed=0)
+    run = Trainer(model, config, stream(config), [])
+    run.run()
+    assert all(entry.loss == entry.train_loss for entry in run.history)
+    assert all(entry.sdr_db == () for entry in run.history)
+
+
+def test_bfloat16_needs_a_gpu() -> None:
+    with pytest.raises(ValueError, match="bfloat16 needs a GPU"):
+        trainer(replace(CONFIG, precision="bfloat16"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("steps", 0),
+        ("batch_size", 0),
+        ("weak_share", 1.5),
+        ("weak_weight", -1.0),
+        ("ramp_steps", -1),
+        ("weight_ramp_steps", -1),
+        ("learning_rate", 0.0),
+        ("precision", "float16"),
+        ("remix_probability", 2.0),
+    ],
+)
+def test_bad_fields_are_named(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=field):
+        TrainingConfig(**{field: value})  # type: ignore[arg-type]

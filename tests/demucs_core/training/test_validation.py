@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from demucs_core.separators.registry import SeparationModel, build_model
+from demucs_core.training.validation import Validation, measure_crops
+
+
+def crops(num: int = 5) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(4, 2, 100, generator=generator) for _ in range(num)]
+
+
+def silent_model() -> SeparationModel:
+    """A model whose estimates are zeros."""
+    model = build_model(
+        {"architecture": "wave_unet", "channels": 2, "depth": 1, "difference_output": False}
+    )
+    with torch.no_grad():
+        for value in model.parameters():
+            value.zero_()
+    return model
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_silence_has_an_sdr_of_zero_and_the_level_as_its_loss(batch_size: int) -> None:
+    stems = crops()
+    loss, sdr_db = measure_crops(silent_model(), stems, batch_size=batch_size)
+    assert loss == pytest.approx(float(torch.stack(stems).abs().mean()))
+    assert sdr_db == pytest.approx((0,) * 4)
+
+
+def test_sdr_is_pooled_over_crops() -> None:
+    model = build_model({"architecture": "demucs", "channels": 4, "depth": 2}, seed=0)
+    stems = crops()
+    stems[0] *= 0.001
+    _, sdr_db = measure_crops(model, stems, batch_size=2)
+    stacked = torch.stack(stems)
+    with torch.no_grad():
+        error = model(stacked.sum(1)) - stacked
+    expected = 10 * torch.log10(stacked.square().sum((0, 2, 3)) / error.square().sum((0, 2, 3)))
+    assert sdr_db == pytest.approx(expected.tolist(), abs=1e-3)
+
+
+def test_a_source_that_never_sounds_has_no_sdr() -> None:
+    stems = crops()
+    for stem in stems:
+        stem[2] = 0
+    _, sdr_db = measure_crops(silent_model(), stems, batch_size=2)
+    assert [math.isnan(value) for value in sdr_db] == [False, False, True, False]
+
+
+def test_a_perfect_estimate_has_the_largest_sdr() -> None:
+    # The last source is the mixture less the others, which are zeros here and there.
+    model = build_model({"architecture": "wave_unet", "channels": 2, "depth": 1})
+    with torch.no_grad():
+        for value in model.parameters():
+            value.zero_()
+    stem = torch.zeros(4, 2, 100)
+    stem[3] = crops(1)[0][3]
+    loss, sdr_db = measure_crops(model, [stem], batch_size=1)
+    assert loss == 0
+    assert sdr_db[3] == pytest.approx(100)
+
+
+def test_validations_survive_strict_json() -> None:
+    entry = Validation(step=3, train_loss=0.1, loss=0.2, sdr_db=(1.0, math.nan), best=True)
+    text = json.dumps(entry.to_json(), allow_nan=False)
+    again = Validation.from_json(json.loads(text))
+    assert again.sdr_db[0] == 1
+    assert math.isnan(again.sdr_db[1])
+    assert (again.step, again.train_loss, again.loss, again.best) == (3, 0.1, 0.2, True)
+    assert again.mean_sdr_db == 1
+    nothing = Validation(step=1, train_loss=0.1, loss=0.2, sdr_db=(math.nan,), best=True)
+    assert math.isnan(nothing.mean_sdr_db)

@@ -1,0 +1,47 @@
+"""The command as a process of its own: what it prints, and the server it starts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from flows.cli.main import EXIT_USER_ERROR
+from tests.flows.conftest import Finished
+
+POLL_S = 0.1
+TIMEOUT_S = 300
+
+
+def environment(home: Path) -> dict[str, str]:
+    """This process's, less the tests' own Prefect server."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    return {**kept, "HOME": str(home)}
+
+
+def test_a_flow_that_fails_prints_one_line(finished: Finished, tmp_path: Path) -> None:
+    location = finished.workspace.location
+    command = ["score", "--workspace", location, "--corpus", "nobodys"]
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *command],
+        env=environment(tmp_path), capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == EXIT_USER_ERROR
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"silentmix: {location}: no tracks of corpus 'nobodys'; there are some")
+    assert not done.stdout
+
+
+def test_what_is_refused_at_once_leaves_nothing(tmp_path: Path) -> None:
+    command = ["train", "--workspace", "nowhere"]
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "flows.cli", *command],
+        env=environment(tmp_path), cwd=tmp_path, capture_output=True, text=True,
+        timeout=TIMEOUT_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == EXIT_USER_ERROR
+    said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    assert len(said) == 1
+    assert not any(name in done.stderr for name in ("prefect.", "torch", "distributed"))
+    assert not list(tmp_path.iterdir())

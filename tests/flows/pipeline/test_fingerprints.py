@@ -1,0 +1,118 @@
+"""What changes a result is in its fingerprint, and what does not is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+import pytest
+
+from flows.fit_detector import flow as fit_detector
+from flows.fit_detector.flow import FitDetectorParameters
+from flows.ingest.flow import IngestParameters, ingest
+from flows.remix import flow as remix
+from flows.remix.flow import RemixParameters
+from flows.running.execution import dask_client
+from flows.running.parameters import StageParameters
+from flows.train import flow as train
+from flows.train.flow import TrainParameters
+from storage.manifests import Manifests, Partition
+from storage.workspace import Workspace
+from tests.flows.conftest import play, write
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    with dask_client(StageParameters(), in_process=True):
+        yield
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Callable[..., Workspace]:
+    """Makes a workspace that holds a labelled set, ingested with some parameters."""
+    for split, seed in (("train", 1), ("valid", 2)):
+        for source, audio in play(seed).items():
+            write(tmp_path / "set" / split / "Song" / f"{source}.wav", audio)
+
+    def make(name: str, **parameters: Any) -> Workspace:
+        workspace = Workspace(str(tmp_path / name), create=True)
+        values = {
+            "workspace": workspace.location,
+            "source": str(tmp_path / "set"),
+            "corpus": "labelled",
+            "labelled": True,
+        }
+        ingest(IngestParameters.model_validate(values | parameters))
+        for table in ("segments", "remixes"):
+            Manifests(workspace).write(Partition(table, "music", "f1"), ["t"], [])
+        return workspace
+
+    return make
+
+
+class Named(Exception):  # noqa: N818
+    """Tells the fingerprint a stage would write under, in place of its work."""
+
+
+@pytest.fixture
+def name_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    def tell(*_: object, fingerprint: str, **__: object) -> NoReturn:
+        raise Named(fingerprint)
+
+    def find(module: ModuleType, parameters: StageParameters) -> str:
+        monkeypatch.setattr(module, "stage_run", tell)
+        stage = getattr(module, module.__name__.rpartition(".")[2])
+        with pytest.raises(Named) as named:
+            stage(parameters)
+        return str(named.value)
+
+    return find
+
+
+def test_labels_made_otherwise_make_another_detector_and_other_remixes(
+    labelled: Callable[..., Workspace], name_of: Callable[..., str]
+) -> None:
+    """The songs are the same, but not what is known of them."""
+    names = []
+    for options in ({}, {"relative_db": -20.0}, {"close_gap_s": 1.0}, {}):
+        location = labelled(f"w{len(names)}", **options).location
+        names.append(
+            (
+                name_of(fit_detector, FitDetectorParameters(workspace=location)),
+                name_of(remix, RemixParameters(workspace=location)),
+            )
+        )
+    assert names[0] == names[3]
+    for kind in zip(*names, strict=True):
+        assert len(set(kind)) == 3
+
+
+SAME: list[dict[str, Any]] = [
+    {"workers": 7},
+    {"dask_address": "tcp://nowhere:1"},
+    {"device": "cpu"},
+    {"loader_workers": 3},
+    {"checkpoint_every": 3},
+]
+OTHER: list[dict[str, Any]] = [
+    {"steps": 3},
+    {"seed": 3},
+    {"weak_share": 0.0},
+    {"validate_every": 3},
+    {"confidence_weighting": 2.0},
+]
+
+
+def test_where_and_how_fast_a_model_is_trained_is_not_in_its_name(
+    labelled: Callable[..., Workspace], name_of: Callable[..., str]
+) -> None:
+    location = labelled("w").location
+
+    def name(**fields: Any) -> str:
+        return name_of(train, TrainParameters(workspace=location, **fields))
+
+    assert {name(**fields) for fields in SAME} == {name()}
+    assert len({name(), *(name(**fields) for fields in OTHER)}) == len(OTHER) + 1
+    assert name(weak_share=0, corpora=[]) == name(weak_share=0, corpora=["nobodys"])

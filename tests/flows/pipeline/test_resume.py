@@ -1,0 +1,100 @@
+"""A run that is killed outright continues, and ends with the rows of an undisturbed one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows.inputs import registry
+from storage.schemas import TABLES
+from storage.workspace import Workspace
+from tests.flows.conftest import Corpus, Finished, assert_same, content
+
+POLL_S = 0.02
+TIMEOUT_S = 400
+
+
+def start(config: Path) -> subprocess.Popen[bytes]:
+    # Dask leaves its workers' number of threads in this process's environment, and another number
+    # of threads rounds otherwise
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PREFECT") and not name.endswith("_NUM_THREADS")
+    }
+    command = [sys.executable, "-m", "flows.cli", "run", "--config", str(config)]
+    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def kill_once(config: Path, reached: Callable[[], bool]) -> None:
+    """Run the pipeline, and kill it as soon as it has got somewhere."""
+    process = start(config)
+    deadline = time.monotonic() + TIMEOUT_S
+    while not reached():
+        assert process.poll() is None, process.communicate()[0].decode()
+        assert time.monotonic() < deadline
+        time.sleep(POLL_S)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_killed_in_score_and_in_train(corpus: Corpus, finished: Finished, tmp_path: Path) -> None:
+    root = tmp_path / "workspace"
+    config = corpus.config(root)
+
+    def some_scores() -> bool:
+        return len(list(root.glob("manifests/scores/corpus=music/*/*.parquet"))) >= 2
+
+    def second_model_under_way() -> bool:
+        finished_models = list(root.glob("models/*/config.json"))
+        return bool(finished_models) and len(list(root.glob("models/*/checkpoint*"))) > 0
+
+    kill_once(config, some_scores)
+    assert not list(root.glob("manifests/segments/**/*.parquet"))
+    kill_once(config, second_model_under_way)
+    assert len(list(root.glob("models/*/config.json"))) == 1
+    process = start(config)
+    output = process.communicate(timeout=TIMEOUT_S)[0].decode()
+    assert process.returncode == 0, output
+
+    continued = Workspace(str(root))
+    mine = content(continued)
+    assert {partition.table for partition in mine} == set(TABLES) - {"audits", "runs", "tempos"}
+    assert_same(mine, content(finished.workspace))
+    for kind in ("detectors", "models"):
+        assert registry.names(continued, kind) == registry.names(finished.workspace, kind)
+        for name in registry.names(continued, kind):
+            weights = f"{kind}/{name}/{registry.WEIGHTS}"
+            assert continued.read(weights) == finished.workspace.read(weights)
+    assert not list(root.rglob("*.tmp"))
+    assert not list(root.glob("models/*/checkpoint*"))
+
+
+def test_the_server_does_not_outlive_a_killed_command(corpus: Corpus, tmp_path: Path) -> None:
+    root = tmp_path / "workspace"
+    config = corpus.config(root)
+    kill_once(config, lambda: (root / ".prefect" / "prefect.db").exists())
+    deadline = time.monotonic() + TIMEOUT_S
+    while _uses(root / ".prefect"):
+        assert time.monotonic() < deadline, "a server is left behind"
+        time.sleep(POLL_S)
+
+
+def _uses(folder: Path) -> bool:
+    """Whether any process has a file below ``folder`` open."""
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if str(link.readlink()).startswith(str(folder)):
+                return True
+        except OSError:
+            continue
+    return False
