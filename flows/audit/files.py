@@ -20,7 +20,7 @@ from flows.audit.flow import (
     write_answers,
 )
 from flows.audit.result import summarise
-from flows.cli.overview import print_table
+from flows.reports.terminal_table import print_table
 from storage.errors import UserError
 from storage.reading import CropReader
 from storage.schemas import AUDITS

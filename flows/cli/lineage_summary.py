@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from flows.cli.overview import print_table
 from flows.provenance.lineage import Hearer, Lineage, Listing
+from flows.reports.terminal_table import print_table
 
 
 def print_lineage(found: Lineage, console: Console) -> None:

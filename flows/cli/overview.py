@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import duckdb
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from flows.inputs import registry
 from flows.inputs.methods import trained_on
 from flows.inputs.paper_table import paper_table
 from flows.reports.silent_minutes import silent_minutes
+from flows.reports.terminal_table import print_table
 from storage.errors import UserError
 from storage.manifests import Manifests
 from storage.schemas import TABLES
 from storage.sql import connect
 from storage.workspace import Workspace
-
-MAX_CELL = 60
-UNLIMITED_WIDTH = 1_000_000
 
 
 def print_status(location: str, console: Console) -> None:
@@ -106,21 +101,3 @@ def print_query(location: str, sql: str, console: Console) -> None:
     except duckdb.Error as error:
         known = ", ".join(TABLES)
         raise UserError(f"SQL: {' '.join(str(error).split())} (tables: {known})") from error
-
-
-def print_table(console: Console, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table that fits the terminal; whole where there is none, since a program may read it."""
-    cut = console.is_terminal
-    if not cut:
-        console = Console(file=console.file, width=UNLIMITED_WIDTH)
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading)
-    for row in rows:
-        table.add_row(*(Text(_cell(value, cut)) for value in row))
-    console.print(table)
-
-
-def _cell(value: Any, cut: bool) -> str:
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= MAX_CELL or not cut else f"{text[: MAX_CELL - 1]}…"

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.cli.demo import DemoParameters, run_demo
-from flows.cli.overview import print_table
 from flows.evaluate.flow import EvaluateParameters, Evaluation, evaluate
 from flows.evaluate.summary import print_comparison
 from flows.extract.flow import ExtractParameters, extract
@@ -21,6 +20,7 @@ from flows.fit_detector.flow import FitDetectorParameters, fit_detector
 from flows.ingest.flow import IngestParameters, ingest
 from flows.pipeline.flow import STAGES, PipelineParameters, Stage, pipeline
 from flows.remix.flow import RemixParameters, remix
+from flows.reports.terminal_table import print_table
 from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult, run_stage
 from flows.score.flow import ScoreParameters, score

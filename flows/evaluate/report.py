@@ -14,6 +14,7 @@ from demucs_core import SOURCES
 from demucs_core.metrics.comparison import Difference, compare_songs, median_sdr
 from flows.evaluate.excerpts import play_songs
 from flows.evaluate.files import write_csv
+from flows.evaluate.plots import sdr_boxes, sdr_differences
 from flows.evaluate.summary import (
     FIGURES,
     ComparisonSummary,
@@ -26,7 +27,6 @@ from flows.evaluate.summary import (
 from flows.inputs.methods import COLUMNS, SONG_SDR, Method, songs_in_common
 from flows.inputs.songs import Song
 from flows.reports.artifacts import Report
-from flows.reports.plots import sdr_boxes, sdr_differences
 from storage.errors import UserError
 from storage.fingerprint import short_hash
 from storage.manifests import Manifests, Partition

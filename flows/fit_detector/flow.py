@@ -16,12 +16,12 @@ from demucs_core.detector.examples import TrainingSong
 from demucs_core.detector.registry import build_detector, detector_config
 from demucs_core.detector.training import DetectorStep, DetectorTrainer, DetectorTrainingConfig
 from demucs_core.extraction.calibration_result import Calibration
+from flows.fit_detector.plots import precision_recall, reliability
 from flows.inputs import registry
 from flows.inputs.songs import MIXTURE, Song, load_activity, load_songs, require_songs
 from flows.policy.calibration import PolicyOptions, calibrated, calibration_path, require_evidence
 from flows.reports.live_plot import live_plot
 from flows.reports.loss_plots import detector_figure
-from flows.reports.plots import precision_recall, reliability
 from flows.running.execution import dask_client, pending_batches, run_batches
 from flows.running.heard import write_heard
 from flows.running.interruption import interruptible

@@ -10,7 +10,7 @@ from typing import Any
 
 from demucs_core import SOURCES
 from demucs_core.extraction.calibration_result import SourceCalibration
-from flows.reports.plots import precision_recall_figure, reliability_figure
+from flows.fit_detector.plots import precision_recall_figure, reliability_figure
 from flows.studies.detector import STITCH_FRAMES, DetectorFindings, StudyDetectorParameters
 from flows.studies.report import NONE_SHOWN, Row, StudyReport, markdown_table
 from flows.studies.truth import SourceQuality

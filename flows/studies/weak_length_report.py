@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from demucs_core import SOURCES
 from demucs_core.extraction.segments import ExtractionPolicy, Segment
-from flows.reports.plots import METHOD_COLORS, SIZE_IN
+from flows.evaluate.plots import METHOD_COLORS
+from flows.reports.plots import SIZE_IN
 from flows.studies.report import Row, StudyReport
 from flows.studies.usable_minutes import FRAME_RATE, at_least, usable_minutes
 from flows.studies.weak_length import (

@@ -10,8 +10,8 @@ from demucs_core.detector.augmentation import AugmentationConfig
 from demucs_core.detector.config import DetectorConfig
 from demucs_core.detector.examples import ExampleSource, TrainingSong
 from demucs_core.detector.log_mel import LogMel
-from tests.demucs_core.test_augmentation import PLAIN
-from tests.demucs_core.test_detector import SMALL
+from tests.demucs_core.detector.test_augmentation import PLAIN
+from tests.demucs_core.detector.test_detector import SMALL
 
 HOP = 4096
 

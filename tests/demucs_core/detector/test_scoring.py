@@ -12,7 +12,7 @@ from demucs_core.detector.config import ARCHITECTURES
 from demucs_core.detector.log_mel_detector import LogMelDetector
 from demucs_core.detector.registry import build_detector
 from demucs_core.detector.scoring import score_chunks
-from tests.demucs_core.test_detector import SMALL
+from tests.demucs_core.detector.test_detector import SMALL
 
 
 class Crowded(LogMelDetector):

@@ -15,8 +15,8 @@ from demucs_core.detector.training import (
     rate_factor,
     silence_loss,
 )
-from tests.demucs_core.test_detector import SMALL
-from tests.demucs_core.test_detector_examples import SONGS, read
+from tests.demucs_core.detector.test_detector import SMALL
+from tests.demucs_core.detector.test_examples import SONGS, read
 
 CONFIG = DetectorTrainingConfig(steps=6, batch_size=2, crop_s=1.0, learning_rate=1e-2)
 

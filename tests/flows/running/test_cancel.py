@@ -18,7 +18,7 @@ from storage.manifests import Manifests
 from storage.weights import load_tensors
 from storage.workspace import Workspace
 from tests.flows.conftest import Corpus, Finished, content
-from tests.flows.test_resume import POLL_S, TIMEOUT_S
+from tests.flows.pipeline.test_resume import POLL_S, TIMEOUT_S
 
 MANY_STEPS = 10_000_000
 
