@@ -146,8 +146,9 @@ class Manifests:
             with self._open(path) as file:
                 schema = file.schema_arrow
                 _check_schema(schema, table, self.workspace.url(path))
-                batches = file.iter_batches(table.rows_a_group, columns=list(columns))
-                gone = sum(_count(matches(batch)) for batch in batches)
+                present = _present(columns, schema, table)
+                batches = file.iter_batches(table.rows_a_group, columns=present)
+                gone = sum(_count(matches(_completed(batch, columns, table))) for batch in batches)
             covered: list[str] = json.loads((schema.metadata or {}).get(ITEMS, b"[]"))
             total += gone
             if dry_run or not (gone or any(item in items for item in covered)):
@@ -272,8 +273,10 @@ class Manifests:
         for path in self.parts(partition, newest_first=newest_first):
             with self._open(path) as file:
                 _check_schema(file.schema_arrow, table, self.workspace.url(path))
-                names = list(columns) if columns is not None else table.schema.names
-                yield from file.iter_batches(table.rows_a_group, columns=names)
+                wanted = list(columns) if columns is not None else table.schema.names
+                present = _present(wanted, file.schema_arrow, table)
+                for batch in file.iter_batches(table.rows_a_group, columns=present):
+                    yield _completed(batch, wanted, table)
 
     def rows(
         self, partition: Partition, columns: Sequence[str] | None = None
@@ -312,10 +315,11 @@ class Manifests:
     ) -> list[dict[str, Any]]:
         """The rows of one row group, as dictionaries."""
         with self._open(group.path) as file:
-            rows: list[dict[str, Any]] = file.read_row_group(
-                group.index, None if columns is None else list(columns)
-            ).to_pylist()
-        return rows
+            table = _table_of(file.schema_arrow)
+            wanted = list(columns) if columns is not None else table.schema.names
+            present = _present(wanted, file.schema_arrow, table)
+            read = file.read_row_group(group.index, present).combine_chunks().to_batches()
+            return [row for batch in read for row in _completed(batch, wanted, table).to_pylist()]
 
     def _open(self, path: str) -> pq.ParquetFile:
         return pq.ParquetFile(self.workspace.fs.open(self.workspace.resolve(path), "rb"))
@@ -359,6 +363,33 @@ def _check_schema(schema: pa.Schema, table: Table, url: str) -> None:
             f"{url}: {table.name} of schema version {version}, this silentmix knows "
             f"{table.version}; read it with the version that wrote it, or upgrade"
         )
-    missing = [name for name in table.schema.names if name not in schema.names]
+    missing = [name for name in table.schema.names if name not in {*schema.names, *table.added}]
     if missing:
         raise ManifestError(f"{url}: {table.name} without the column {missing[0]!r}")
+
+
+def _table_of(schema: pa.Schema) -> Table:
+    """The table that a part says it belongs to."""
+    return _known((schema.metadata or {}).get(b"silentmix.table", b"").decode())
+
+
+def _present(wanted: Sequence[str], schema: pa.Schema, table: Table) -> list[str]:
+    """Which columns to read: those that the part has; its key, where it has none of them."""
+    return [name for name in wanted if name in schema.names] or list(table.key)
+
+
+def _completed(batch: pa.RecordBatch, wanted: Sequence[str], table: Table) -> pa.RecordBatch:
+    """The columns that are wanted; those that came after the part was written have their default.
+
+    Only columns in :attr:`Table.added` can be missing: :func:`_check_schema` saw to that.
+    """
+    if batch.schema.names == list(wanted):
+        return batch
+    columns = [
+        batch.column(name)
+        if name in batch.schema.names
+        else pa.array([table.added[name]] * batch.num_rows, table.schema.field(name).type)
+        for name in wanted
+    ]
+    fields = [table.schema.field(name) for name in wanted]
+    return pa.record_batch(columns, schema=pa.schema(fields))

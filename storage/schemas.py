@@ -7,7 +7,9 @@ The Hive partition columns ``corpus`` and ``fingerprint`` come on top of the fie
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -28,6 +30,9 @@ class Table:
     fields: _Fields
     rows_a_group: int = 16_384
     """Rows in a Parquet row group: few where a row holds a value a frame."""
+    added: Mapping[str, Any] = field(default_factory=dict)
+    """Columns that came later, and the value that rows of before have. So that old workspaces stay
+    readable, the version says only what a default can't bridge."""
 
     @property
     def schema(self) -> pa.Schema:
@@ -36,6 +41,7 @@ class Table:
             pa.field(name, kind, nullable=False, metadata={"description": text})
             for name, kind, text in self.fields
         ]
+        assert self.added.keys() <= {name for name, _, _ in self.fields}, self.name
         metadata: dict[str | bytes, str | bytes] = {
             "silentmix.table": self.name,
             "silentmix.version": str(self.version),

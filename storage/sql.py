@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -29,14 +30,37 @@ def connect(
             for partition in manifests.partitions(name)
             for part in manifests.parts(partition)
         ]
-        if paths:
-            files = ", ".join(quoted(path) for path in paths)
+        table = TABLES[name]
+        columns = [*table.schema, *((field, pa.string()) for field in PARTITION_FIELDS)]
+        empty = pa.schema(columns).empty_table()
+        if not paths:
+            connection.register(name, empty)
+            continue
+        files = ", ".join(quoted(path) for path in paths)
+        if not table.added:  # every part has every column, and their footers need not be read
             read = f"read_parquet([{files}], hive_partitioning = true)"
             connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {read}")
-        else:
-            columns = [*TABLES[name].schema, *((field, pa.string()) for field in PARTITION_FIELDS)]
-            connection.register(name, pa.schema(columns).empty_table())
+            continue
+        connection.register(f"{name}_columns", empty)
+        read = f"read_parquet([{files}], hive_partitioning = true, union_by_name = true)"
+        filled = ", ".join(
+            f"coalesce({column}, {_literal(value)}) AS {column}"
+            for column, value in table.added.items()
+        )
+        connection.execute(
+            f"CREATE VIEW {name} AS SELECT * REPLACE ({filled}) FROM "
+            f"(SELECT * FROM {read} UNION ALL BY NAME SELECT * FROM {name}_columns)"
+        )
     return connection
+
+
+def _literal(value: Any) -> str:
+    """A column's default as SQL: a text, a number, a truth or a list of these."""
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    return str(value).lower()
 
 
 def quoted(text: str) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import duckdb
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 
 from storage.manifests import ManifestError, Manifests, Partition
 from storage.schemas import PARTITION_FIELDS, SCORES, TABLES
+from storage.sql import connect
 from storage.workspace import Workspace
 
 REJECTS = Partition("rejects", "corpus", "f1")
@@ -177,6 +180,71 @@ def test_a_schema_of_another_version_is_refused(workspace: Workspace) -> None:
     workspace.put(path, write)
     with pytest.raises(ManifestError, match=r"rejects of schema version 99, this silentmix knows"):
         list(manifests.rows(REJECTS))
+
+
+GROWN = replace(
+    TABLES["rejects"],
+    fields=(
+        *TABLES["rejects"].fields,
+        ("licence", pa.string(), "Licence that the file names"),
+        ("streams", pa.list_(pa.int64()), "Streams that were tried"),
+    ),
+    added={"licence": "it's unknown", "streams": [0, 1]},
+)
+"""``rejects`` as a later version could have it."""
+
+
+def test_rows_of_before_have_the_defaults_of_columns_that_came_later(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifests = Manifests(workspace)
+    manifests.write(REJECTS, ["a"], [reject("a")])
+    monkeypatch.setitem(TABLES, "rejects", GROWN)
+    old = {**reject("a"), "licence": "it's unknown", "streams": [0, 1]}
+    new = {**reject("b"), "licence": "CC0", "streams": [2]}
+    assert list(manifests.rows(REJECTS)) == [old]
+    assert list(manifests.rows(REJECTS, ["licence"])) == [{"licence": "it's unknown"}]
+    manifests.write(REJECTS, ["b"], [new])
+    assert sorted(manifests.rows(REJECTS), key=lambda row: row["item"]) == [old, new]
+    assert sorted(manifests.read(REJECTS, ["licence"])["licence"].to_pylist()) == [
+        "CC0", "it's unknown"
+    ]  # fmt: skip
+    groups = manifests.row_groups(REJECTS)
+    found = [row for group in groups for row in manifests.read_row_group(group, ["streams"])]
+    assert sorted(row["streams"] for row in found) == [[0, 1], [2]]
+    forgotten = manifests.forget(
+        REJECTS, lambda batch: pc.equal(batch["licence"], "CC0"), {"b"}, columns=["licence"]
+    )
+    assert forgotten == 1
+    assert list(manifests.rows(REJECTS)) == [old]
+
+
+@pytest.mark.parametrize("items", [["a"], ["b"], ["a", "b"]])
+def test_sql_sees_the_defaults_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, items: list[str]
+) -> None:
+    workspace = Workspace(str(tmp_path / "w"), create=True)
+    if "a" in items:
+        Manifests(workspace).write(REJECTS, ["a"], [reject("a")])
+    monkeypatch.setitem(TABLES, "rejects", GROWN)
+    if "b" in items:
+        new = {**reject("b"), "licence": "CC0", "streams": [2]}
+        Manifests(workspace).write(REJECTS, ["b"], [new])
+    query = "SELECT item, licence, streams, corpus FROM rejects ORDER BY item"
+    rows = {
+        "a": ("a", "it's unknown", [0, 1], "corpus"),
+        "b": ("b", "CC0", [2], "corpus"),
+    }
+    assert connect(workspace).sql(query).fetchall() == [rows[item] for item in items]
+
+
+def test_a_column_without_a_default_can_not_be_missing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Manifests(workspace).write(REJECTS, ["a"], [reject("a")])
+    monkeypatch.setitem(TABLES, "rejects", replace(GROWN, added={"licence": ""}))
+    with pytest.raises(ManifestError, match="rejects without the column 'streams'"):
+        list(Manifests(workspace).rows(REJECTS))
 
 
 @pytest.mark.parametrize("name", ["", "2024", "a/b", "../x", "a b", "a=b", "-x"])
