@@ -26,16 +26,7 @@ from flows.running.parameters import describe
 from flows.separate.command import SeparateParameters
 from flows.server.announcements import TAG
 from flows.yields.flow import YieldsParameters
-from storage.discovery import DiscoveryError
 from storage.errors import UserError
-from storage.labelled import LabelledSetError
-from storage.manifests import ManifestError
-from storage.weights import WeightsError
-from storage.workspace import WorkspaceError
-
-USER_ERRORS = (
-    UserError, WorkspaceError, ManifestError, LabelledSetError, DiscoveryError, WeightsError
-)  # fmt: skip
 
 POLICY_READERS = ("fit-detector", "yields", "forecast")
 """Commands that take the extraction policy from the configuration of ``extract``."""
@@ -67,7 +58,7 @@ def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = No
         before_flow: called once the arguments are known to be right, before a flow runs.
 
     Raises:
-        UserError: and the others of :data:`USER_ERRORS`, for what a user can mend.
+        UserError: what a user can mend.
     """
     config, tokens = option(arguments, "config")
     app.config = []

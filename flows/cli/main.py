@@ -12,7 +12,7 @@ from flows.cli.configuration import load_config, option
 from flows.server.process import WorkspaceServer, configure_prefect
 from flows.service.state import service_home, standing_server
 from storage.errors import UserError
-from storage.workspace import Workspace, WorkspaceError
+from storage.workspace import Workspace
 
 DEFAULT_WORKSPACE = "workspace"
 DEMO_WORKSPACE = "demo-workspace"
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run_service(arguments)
     try:
         before_flow = _prepare(arguments)
-    except (UserError, WorkspaceError) as error:
+    except UserError as error:
         return _complain(error)
     from flows.cli import app as commands
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.raiseExceptions = False
     try:
         commands.run(arguments, before_flow=before_flow)
-    except commands.USER_ERRORS as error:
+    except UserError as error:
         return _complain(error)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
@@ -102,7 +102,7 @@ def _run_service(arguments: list[str]) -> int:
 
     try:
         return service_commands.run(arguments)
-    except (UserError, WorkspaceError) as error:
+    except UserError as error:
         return _complain(error)
     except KeyboardInterrupt:
         print("silentmix: interrupted", file=sys.stderr)

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import distributed
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -32,9 +31,9 @@ from flows.inputs.methods import (
 )
 from flows.inputs.paper_table import paper_table
 from flows.inputs.songs import MIXTURE, Song, load_songs, require_songs
-from flows.running.execution import dask_client, pending_batches, run_batches
+from flows.running.execution import dask_client, pending_batches, results_of
 from flows.running.parameters import RUNTIME, CorpusName, Device, Options, StageParameters
-from flows.running.progress import progress
+from flows.running.rejects import reject_row
 from flows.running.stage import StageResult, StageRun, stage_run
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
@@ -133,7 +132,7 @@ def evaluate(parameters: EvaluateParameters) -> Evaluation:
     )
     partitions, results = [], []
     with ExitStack() as stack:
-        client = None
+        shared = False
         for model in models:
             name = fingerprint(STAGE, VERSION, **{**parameters.content(), "model": model})
             with stage_run(
@@ -151,10 +150,10 @@ def evaluate(parameters: EvaluateParameters) -> Evaluation:
                     for [song] in pending_batches(songs, done, 1, lambda song: song.track_id)
                 ]
                 run.plan("songs", len(batches), len(songs), stems, f"model {model}")
-                if batches and client is None:
-                    in_process = device != "cpu"
-                    client = stack.enter_context(dask_client(parameters, in_process=in_process))
-                _evaluate_model(run, client, batches)
+                if batches and device == "cpu" and not shared:
+                    stack.enter_context(dask_client(parameters))  # one cluster for all models
+                    shared = True
+                _evaluate_model(run, batches, parameters)
             results.append(run.result())
     if parameters.dry_run:
         return Evaluation(location=workspace.location, results=results, comparison=None)
@@ -172,13 +171,14 @@ def evaluate(parameters: EvaluateParameters) -> Evaluation:
 
 
 def _evaluate_model(
-    run: StageRun, client: distributed.Client | None, batches: list[EvaluateBatch]
+    run: StageRun, batches: list[EvaluateBatch], parameters: EvaluateParameters
 ) -> None:
-    if batches:
-        assert client is not None
-        with progress(STAGE, len(batches), "songs") as bar:
-            for counts in run_batches(client, evaluate_song, batches, bar):
-                run.count(**counts)
+    in_process = any(batch.device != "cpu" for batch in batches)
+    with results_of(
+        evaluate_song, batches, parameters, label=STAGE, unit="songs", in_process=in_process
+    ) as results:
+        for counts in results:
+            run.count(**counts)
     medians = paper_table(run.manifests, run.partition("evaluations"))
     run.counts.update({f"sdr_{source}_db": round(value, 3) for source, value in medians.items()})
 
@@ -196,13 +196,8 @@ def evaluate_song(batch: EvaluateBatch) -> dict[str, float]:
     try:
         rows = _score_song(batch)
     except NotScoredError as problem:
-        reject = {
-            "stage": STAGE,
-            "item": song.track_id,
-            "source_bytes": 0,
-            "reason": problem.reason,
-            "detail": f"{song.name}: {problem}",
-        }
+        detail = f"{song.name}: {problem}"
+        reject = reject_row(STAGE, song.track_id, problem.reason, detail)
         corpus, name = batch.partition.corpus, batch.partition.fingerprint
         manifests.write(Partition("rejects", corpus, name), [song.track_id], [reject])
         if problem.lasting:

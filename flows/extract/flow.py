@@ -22,9 +22,9 @@ from flows.reports.file_names import file_names
 from flows.reports.markdown import plain
 from flows.reports.plots import bars
 from flows.reports.silent_minutes import silent_minutes
-from flows.running.execution import dask_client, run_batches
+from flows.running.execution import results_of
 from flows.running.parameters import CorpusName, StageParameters
-from flows.running.progress import progress
+from flows.running.rejects import reject_row
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.flow import scores_fingerprint
 from storage.fingerprint import fingerprint, short_hash
@@ -105,10 +105,9 @@ def extract(parameters: ExtractParameters) -> StageResult:
             if ids - done
         ]  # fmt: skip
         run.plan("tracks", len(everything - done), len(everything), scores)
-        if batches:
-            with dask_client(parameters) as client, progress(STAGE, len(batches), "batches") as bar:
-                for counts in run_batches(client, extract_batch, batches, bar):
-                    run.count(**counts)
+        with results_of(extract_batch, batches, parameters, label=STAGE, unit="batches") as results:
+            for counts in results:
+                run.count(**counts)
         minutes = silent_minutes(manifests, segments)
         if missed := [source for source, found in minutes.items() if not found]:
             run.notes += why_nothing(manifests, scores, detector, parameters, missed)
@@ -144,15 +143,7 @@ def extract_batch(batch: ExtractBatch) -> dict[str, float]:
                 hop_samples=track["hop_samples"],
             )
         except ValueError as error:
-            rejects.append(
-                {
-                    "stage": STAGE,
-                    "item": track["track_id"],
-                    "source_bytes": 0,
-                    "reason": "bad_scores",
-                    "detail": str(error),
-                }
-            )
+            rejects.append(reject_row(STAGE, track["track_id"], "bad_scores", str(error)))
             continue
         rows += [
             segment_row(track, sure, batch.scores.fingerprint, batch.policy_json)

@@ -22,7 +22,7 @@ from flows.inputs.songs import MIXTURE, Song, load_activity, load_songs, require
 from flows.policy.calibration import PolicyOptions, calibrated, calibration_path, require_evidence
 from flows.reports.live_plot import live_plot
 from flows.reports.loss_plots import detector_figure
-from flows.running.execution import dask_client, pending_batches, run_batches
+from flows.running.execution import pending_batches, results_of
 from flows.running.heard import write_heard
 from flows.running.interruption import interruptible
 from flows.running.parameters import CorpusName, Device, Options, StageParameters
@@ -212,13 +212,12 @@ def _score_held_out(
         )
         for batch in pending_batches(songs, done, 4, lambda song: song.track_id)
     ]
-    if batches:
-        with (
-            dask_client(parameters, in_process=device != "cpu") as client,
-            progress("score-held-out", len(batches), "batches") as bar,
-        ):
-            for _ in run_batches(client, score_batch, batches, bar):
-                pass
+    with results_of(
+        score_batch, batches, parameters,
+        label="score-held-out", unit="batches", in_process=device != "cpu",
+    ) as results:  # fmt: skip
+        for _ in results:
+            pass
     run.count(held_out_songs=len(songs))
 
 

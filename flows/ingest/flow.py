@@ -13,9 +13,8 @@ from demucs_core.activity import ActivityConfig
 from flows.ingest.report import report_songs, report_tracks
 from flows.ingest.stems import StemBatch, commit_songs, ingest_songs, song_item
 from flows.ingest.tracks import TrackBatch, TrackCommitter, file_item, ingest_files
-from flows.running.execution import dask_client, pending_batches, run_batches
+from flows.running.execution import pending_batches, results_of
 from flows.running.parameters import RUNTIME, BatchSize, CorpusName, Options, StageParameters
-from flows.running.progress import progress
 from flows.running.stage import StageResult, StageRun, stage_run
 from storage.discovery import find_audio
 from storage.fingerprint import fingerprint
@@ -101,13 +100,11 @@ def _ingest_tracks(parameters: IngestParameters) -> StageResult:
         run.plan("files", pending, len(files), parameters.source)
         if batches:
             committer = TrackCommitter(run)
-            with (
-                dask_client(parameters) as client,
-                progress(STAGE, pending, "files") as bar,
-            ):
-                for outcome in run_batches(
-                    client, ingest_files, batches, bar, lambda batch: len(batch.files)
-                ):
+            with results_of(
+                ingest_files, batches, parameters,
+                label=STAGE, unit="files", size=lambda batch: len(batch.files),
+            ) as results:  # fmt: skip
+                for outcome in results:
                     committer.commit(outcome)
         _summarise(run, "tracks")
     return run.result()
@@ -149,15 +146,12 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
         ]  # fmt: skip
         pending = sum(len(batch.songs) for batch in batches)
         run.plan("songs", pending, len(songs), parameters.source)
-        if batches:
-            with (
-                dask_client(parameters) as client,
-                progress(STAGE, pending, "songs") as bar,
-            ):
-                for outcome in run_batches(
-                    client, ingest_songs, batches, bar, lambda batch: len(batch.songs)
-                ):
-                    commit_songs(run, outcome)
+        with results_of(
+            ingest_songs, batches, parameters,
+            label=STAGE, unit="songs", size=lambda batch: len(batch.songs),
+        ) as results:  # fmt: skip
+            for outcome in results:
+                commit_songs(run, outcome)
         _summarise(run, "stems")
     return run.result()
 

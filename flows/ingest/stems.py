@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
 from demucs_core.activity import FLOOR_DB, ActivityConfig, active_frames, stream_level_db
-from flows.ingest.tracks import ID_DIGITS, reject_row
+from flows.ingest.tracks import ID_DIGITS, STAGE
 from flows.inputs.forgotten import FORGOTTEN, forgotten
 from flows.inputs.songs import MIXTURE
+from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
 from storage.canonical import PreparedAudio, Unusable, prepare, summed
 from storage.fingerprint import short_hash
@@ -62,7 +63,8 @@ def ingest_songs(batch: StemBatch) -> SongOutcome:
         try:
             stems, activity = _ingest_song(batch, song)
         except Unusable as problem:
-            outcome.rejects.append(reject_row(song_item(song), 0, problem.reason, problem.detail))
+            reject = reject_row(STAGE, song_item(song), problem.reason, problem.detail)
+            outcome.rejects.append(reject)
             continue
         outcome.stems.extend(stems)
         outcome.activity.extend(activity)
@@ -79,7 +81,7 @@ def commit_songs(run: StageRun, outcome: SongOutcome) -> None:
             run.workspace.remove(row["path"])
         else:
             stems.append(row)
-    rejects += [reject_row(item, 0, *FORGOTTEN) for item in sorted(refused)]
+    rejects += [reject_row(STAGE, item, *FORGOTTEN) for item in sorted(refused)]
     activity = [row for row in outcome.activity if row["track_id"] not in gone]
     if rejects:
         run.manifests.write(run.partition("rejects"), outcome.items, rejects)

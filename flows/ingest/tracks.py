@@ -10,6 +10,7 @@ from fsspec import AbstractFileSystem
 
 from demucs_core import SAMPLE_RATE
 from flows.inputs.forgotten import FORGOTTEN, forgotten
+from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
 from storage.canonical import PreparedAudio, Unusable, prepare
 from storage.discovery import SourceFile
@@ -62,7 +63,9 @@ def ingest_files(batch: TrackBatch) -> Outcome:
                 outcome.rows.append(_write_track(batch, file, audio))
         except Unusable as problem:
             outcome.rejects.append(
-                reject_row(file.url, file.num_bytes, problem.reason, problem.detail)
+                reject_row(
+                    STAGE, file.url, problem.reason, problem.detail, source_bytes=file.num_bytes
+                )
             )
     return outcome
 
@@ -95,17 +98,6 @@ def _write_track(batch: TrackBatch, file: SourceFile, audio: PreparedAudio) -> d
     }
 
 
-def reject_row(item: str, num_bytes: int, reason: str, detail: str) -> dict[str, Any]:
-    """A row of ``rejects``."""
-    return {
-        "stage": STAGE,
-        "item": item,
-        "source_bytes": max(num_bytes, 0),
-        "reason": reason,
-        "detail": detail,
-    }
-
-
 class TrackCommitter:
     """Writes batches in their order, so that of two equal files the first one always stays."""
 
@@ -129,7 +121,7 @@ class TrackCommitter:
             owner, url = self._owner.get(row["content_hash"]), row["source_url"]
             known = self._urls.get(row["content_hash"])
             if row["track_id"] in self._forgotten:
-                rejects.append(reject_row(url, row["source_bytes"], *FORGOTTEN))
+                rejects.append(reject_row(STAGE, url, *FORGOTTEN, source_bytes=row["source_bytes"]))
                 self._run.workspace.remove(row["path"])
             elif owner is not None:
                 reason = "labelled_test" if owner.startswith("labelled test") else "duplicate"
@@ -149,7 +141,8 @@ class TrackCommitter:
 
 
 def _same_audio(row: dict[str, Any], reason: str, owner: str) -> dict[str, Any]:
-    return reject_row(row["source_url"], row["source_bytes"], reason, f"same audio as {owner}")
+    detail = f"same audio as {owner}"
+    return reject_row(STAGE, row["source_url"], reason, detail, source_bytes=row["source_bytes"])
 
 
 def audio_elsewhere(run: StageRun) -> dict[str, str]:

@@ -24,8 +24,7 @@ from flows.score.flow import ScoreOptions, ScoreParameters, score
 from flows.server.announcements import TAG
 from flows.train.flow import TrainOptions, TrainParameters, train
 from storage.errors import UserError
-from storage.manifests import ManifestError
-from storage.workspace import Workspace, WorkspaceError
+from storage.workspace import Workspace
 
 Stage = Literal["ingest", "fit-detector", "score", "extract", "remix", "train", "evaluate"]
 STAGES: tuple[Stage, ...] = (
@@ -120,7 +119,7 @@ class _Chain:
                 if not waits_for:
                     self.results += steps[stage]()
                     continue
-            except (UserError, ManifestError, WorkspaceError):
+            except UserError:
                 pending = [found.stage for found in self.results if not found.already_done]
                 if not (self.parameters.dry_run and pending):
                     raise

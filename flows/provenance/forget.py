@@ -22,6 +22,7 @@ from flows.ingest.tracks import track_path
 from flows.inputs import registry
 from flows.inputs.forgotten import FORGOTTEN, RECORDS, STAGE, forgotten
 from flows.provenance.forget_reports import remove_sound, sounds_in_reports
+from flows.running.rejects import reject_row
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.schemas import EVALUATIONS, HEARD, REJECTS, STEMS, TABLES
@@ -197,13 +198,7 @@ def _record(manifests: Manifests, music: Iterable[_Music]) -> None:
     known = forgotten(manifests)
     for corpus in sorted({found.corpus for found in music}):
         rows = [
-            {
-                "stage": STAGE,
-                "item": found.track_id,
-                "source_bytes": 0,
-                "reason": FORGOTTEN[0],
-                "detail": found.name,
-            }
+            reject_row(STAGE, found.track_id, FORGOTTEN[0], found.name)
             for found in music
             if found.corpus == corpus and found.track_id not in known
         ]

@@ -17,9 +17,8 @@ from demucs_core.remixing.stem_pool import LabelledSong, StemPool
 from flows.inputs.songs import MIXTURE, Song, load_activity, load_songs, require_songs
 from flows.remix.report import report_remixes
 from flows.remix.tempos import Listening, find_tempos, load_tempos, require_librosa, tempos_of
-from flows.running.execution import dask_client, run_batches
+from flows.running.execution import dask_client, results_of
 from flows.running.parameters import CorpusName, Options, StageParameters
-from flows.running.progress import progress
 from flows.running.stage import StageResult, stage_run
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition, RowGroup
@@ -152,12 +151,14 @@ def remix(parameters: RemixParameters) -> StageResult:
         ]  # fmt: skip
         run.plan("segments", len(everything - done), len(everything), segments, stems)
         if batches:
-            with dask_client(parameters) as client:
+            with dask_client(parameters):  # one cluster for both
                 if tempos:
-                    find_tempos(client, manifests, tempos[0], _mixtures(songs))
-                    find_tempos(client, manifests, tempos[1], _tracks(manifests, segments))
-                with progress(STAGE, len(batches), "batches") as bar:
-                    for counts in run_batches(client, remix_batch, batches, bar):
+                    find_tempos(parameters, manifests, tempos[0], _mixtures(songs))
+                    find_tempos(parameters, manifests, tempos[1], _tracks(manifests, segments))
+                with results_of(
+                    remix_batch, batches, parameters, label=STAGE, unit="batches"
+                ) as results:
+                    for counts in results:
                         run.count(**counts)
             report_remixes(run, target, {song.track_id: song.name for song in songs})
         run.counts["remixes"] = manifests.count(target)

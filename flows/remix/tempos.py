@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-import distributed
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
 from demucs_core import SAMPLE_RATE
 from demucs_core.remixing.matching import TempoKey, estimate_key
-from flows.running.execution import pending_batches, run_batches
-from flows.running.progress import progress
+from flows.running.execution import pending_batches, results_of
+from flows.running.parameters import WorkParameters
+from flows.running.rejects import reject_row
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
@@ -72,7 +72,7 @@ def require_librosa() -> None:
 
 
 def find_tempos(
-    client: distributed.Client,
+    parameters: WorkParameters,
     manifests: Manifests,
     target: Partition,
     tracks: Collection[Listening],
@@ -84,13 +84,12 @@ def find_tempos(
             sorted(tracks), manifests.items(target), BATCH_TRACKS, lambda track: track.track_id
         )
     ]
-    if batches:
-        total = sum(len(batch.tracks) for batch in batches)
-        with progress(f"{NAME}-{target.corpus}", total, "tracks") as bar:
-            for _ in run_batches(
-                client, tempo_batch, batches, bar, lambda batch: len(batch.tracks)
-            ):
-                pass
+    with results_of(
+        tempo_batch, batches, parameters,
+        label=f"{NAME}-{target.corpus}", unit="tracks", size=lambda batch: len(batch.tracks),
+    ) as results:  # fmt: skip
+        for _ in results:
+            pass
 
 
 def tempo_batch(batch: TempoBatch) -> None:
@@ -107,15 +106,8 @@ def tempo_batch(batch: TempoBatch) -> None:
             audio = reader(track.path, (track.num_samples - length) // 2, length)
             found = listen(audio)
         except (FileNotFoundError, ValueError) as error:
-            rejects.append(
-                {
-                    "stage": NAME,
-                    "item": track.track_id,
-                    "source_bytes": 0,
-                    "reason": "no_tempo_or_key",
-                    "detail": f"{type(error).__name__}: {error}",
-                }
-            )
+            detail = f"{type(error).__name__}: {error}"
+            rejects.append(reject_row(NAME, track.track_id, "no_tempo_or_key", detail))
             continue
         rows.append(
             {

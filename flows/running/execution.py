@@ -7,7 +7,7 @@ batch holds tens of tracks. So a hundred thousand tracks cost a hundred task run
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
@@ -19,7 +19,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import TagsContext
 
 from flows.running.parameters import WorkParameters
-from flows.running.progress import StageProgress
+from flows.running.progress import StageProgress, progress
 from storage.errors import UserError
 
 MAX_TASK_RUNS = 100
@@ -102,6 +102,41 @@ def pending_batches(
     return [batch for batch in batches if batch]
 
 
+@contextmanager
+def results_of(
+    work: Callable[[Batch], Result],
+    batches: Sequence[Batch],
+    parameters: WorkParameters,
+    *,
+    label: str,
+    unit: str,
+    size: Callable[[Batch], float] = lambda _: 1.0,
+    in_process: bool = False,
+) -> Iterator[Iterator[Result]]:
+    """The results of ``work`` on every pending batch, in their order, with a progress bar.
+
+    Where nothing is pending, no worker starts.
+
+    Args:
+        work: what a Dask worker does with a batch.
+        batches: what is pending.
+        parameters: which cluster, how many local workers.
+        label: name of the work, for the bar and the task runs.
+        unit: what the bar counts.
+        size: how many units a batch is.
+        in_process: as in :func:`dask_client`.
+    """
+    if not batches:
+        yield iter(())
+        return
+    total = sum(size(batch) for batch in batches)
+    with (
+        dask_client(parameters, in_process=in_process) as client,
+        progress(label, total, unit) as bar,
+    ):
+        yield run_batches(client, work, batches, bar, size)
+
+
 def run_batches(
     client: distributed.Client,
     work: Callable[[Batch], Result],
@@ -178,8 +213,3 @@ def run_batches(
 def _groups(batches: Sequence[Batch], most: int) -> list[Sequence[Batch]]:
     size = max(1, -(-len(batches) // most))
     return [batches[start : start + size] for start in range(0, len(batches), size)]
-
-
-def flatten(rows: Iterable[Sequence[Item]]) -> list[Item]:
-    """Join lists."""
-    return [row for batch in rows for row in batch]

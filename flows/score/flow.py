@@ -18,9 +18,9 @@ from demucs_core.detector.scoring import DEFAULT_CHUNK_FRAMES, score_chunks
 from flows.inputs import registry
 from flows.inputs.songs import songs_kept_for_test
 from flows.policy.calibration import fitted_calibration
-from flows.running.execution import dask_client, pending_batches, run_batches
+from flows.running.execution import pending_batches, results_of
 from flows.running.parameters import BatchSize, CorpusName, Device, Options, StageParameters
-from flows.running.progress import progress
+from flows.running.rejects import reject_row
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.report import report_scores
 from storage.fingerprint import fingerprint
@@ -102,16 +102,15 @@ def score_tracks(
     ]
     num_new = sum(len(batch.tracks) for batch in batches)
     run.plan("tracks", num_new, len(tracks), source, f"detector {detector}")
-    if batches:
-        with (
-            dask_client(parameters, in_process=device != "cpu") as client,
-            progress(run.stage, num_new, "tracks") as bar,
-        ):
-            started = time.monotonic()
-            for counts in run_batches(
-                client, score_batch, batches, bar, lambda batch: len(batch.tracks)
-            ):
-                run.count(**counts)
+    with results_of(
+        score_batch, batches, parameters,
+        label=run.stage, unit="tracks", size=lambda batch: len(batch.tracks),
+        in_process=device != "cpu",
+    ) as results:  # fmt: skip
+        started = time.monotonic()
+        for counts in results:
+            run.count(**counts)
+        if batches:
             run.count(scoring_s=round(time.monotonic() - started, 1))
     return num_new
 
@@ -141,13 +140,8 @@ def scorable_tracks(
 
 def _reject_leaked(run: StageRun, leaked: dict[str, str]) -> None:
     for track_id, song in leaked.items():
-        reject = {
-            "stage": STAGE,
-            "item": track_id,
-            "source_bytes": 0,
-            "reason": "labelled_test",
-            "detail": f"same audio as the labelled test song {song}",
-        }
+        detail = f"same audio as the labelled test song {song}"
+        reject = reject_row(STAGE, track_id, "labelled_test", detail)
         run.manifests.write(run.partition("rejects"), [track_id], [reject])
     if leaked:
         run.count(labelled_test=len(leaked))
@@ -181,15 +175,7 @@ def score_batch(batch: ScoreBatch) -> dict[str, float]:
         except (FileNotFoundError, ValueError) as error:  # other I/O errors pass; a retry may help
             problem = f"{type(error).__name__}: {error}"
         if problem:
-            rejects.append(
-                {
-                    "stage": STAGE,
-                    "item": track["track_id"],
-                    "source_bytes": 0,
-                    "reason": "not_scored",
-                    "detail": problem,
-                }
-            )
+            rejects.append(reject_row(STAGE, track["track_id"], "not_scored", problem))
             continue
         duration_s += num_samples / detector.config.sample_rate
         rows.append(

@@ -20,9 +20,8 @@ from demucs_core.extraction.segments import ExtractionPolicy, threshold_log_odds
 from demucs_core.extraction.yields import yield_table
 from flows.inputs import registry
 from flows.policy.calibration import PolicyOptions, calibrated
-from flows.running.execution import dask_client, run_batches
+from flows.running.execution import results_of
 from flows.running.parameters import CorpusName, WorkParameters
-from flows.running.progress import progress
 from flows.score.flow import scores_fingerprint
 from storage.errors import UserError
 from storage.manifests import Manifests, RowGroup
@@ -157,8 +156,10 @@ def yields(parameters: YieldsParameters) -> CorpusYields:
         YieldBatch(workspace, group, parameters.policy, total.thresholds, total.min_durations_s)
         for group in manifests.row_groups(scores)
     ]
-    with dask_client(parameters) as client, progress("yields", len(batches), "batches") as bar:
-        for found in run_batches(client, yields_of_batch, batches, bar):
+    with results_of(
+        yields_of_batch, batches, parameters, label="yields", unit="batches"
+    ) as results:
+        for found in results:
             total.add(found)
     made = CorpusYields(
         parameters.corpus, detector, parameters.policy, total, tried, calibration, problem
