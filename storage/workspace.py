@@ -20,9 +20,12 @@ from typing import Any, BinaryIO
 from fsspec.core import url_to_fs
 
 from storage.errors import UserError
+from storage.music_format import MusicFormat
 
-FORMAT = 1
-"""Version of the workspace layout; a workspace of a newer one is refused."""
+FORMAT = 2
+"""Newest version of the workspace layout; a workspace of a newer one is refused. Since version 2 a
+workspace says what music it holds. One of MUSDB18's sources, rate and channels is marked with
+version 1 nevertheless, since those who know no other can work with it."""
 
 WRITTEN = ("mtime", "LastModified", "updated", "last_modified", "created")
 """What the filesystems call the time at which a file was last written."""
@@ -40,16 +43,29 @@ class WorkspaceError(UserError):
 class Workspace:
     """A root URL (folder, ``s3://…``, ``gs://…``, ``memory://…``) and safe access to what is in it.
 
+    Args:
+        url: the root.
+        create: begin one where there is none.
+        music: what it holds, if it is new; it must be what an existing one holds. Unless told, a
+            new one holds the default and an existing one whatever it does.
+
+    Attributes:
+        music: what it holds.
+
     Raises:
         WorkspaceError: the URL names no workspace and ``create`` is false, names a folder that
-            holds something else, or a workspace written by a newer silentmix.
+            holds something else, a workspace written by a newer silentmix, or one that holds
+            other music.
     """
 
-    def __init__(self, url: str, *, create: bool = False) -> None:
+    music: MusicFormat
+
+    def __init__(self, url: str, *, create: bool = False, music: MusicFormat | None = None) -> None:
         self._locate(url)
-        if self._is_new(create):
+        if self._is_new(create, music):
+            version = FORMAT if self.music != MusicFormat() else 1
             try:
-                self.put_json(MARKER, {"format": FORMAT})
+                self.put_json(MARKER, {"format": version, "music": self.music.to_json()})
             except OSError as error:
                 raise WorkspaceError(
                     f"{self.location}: can't be written ({error.strerror or error}); choose "
@@ -57,11 +73,13 @@ class Workspace:
                 ) from error
 
     @classmethod
-    def check(cls, url: str, *, create: bool = False) -> Workspace:
+    def check(
+        cls, url: str, *, create: bool = False, music: MusicFormat | None = None
+    ) -> Workspace:
         """Raise what opening it would raise, without making anything; returns it to look into."""
         workspace = cls.__new__(cls)
         workspace._locate(url)
-        workspace._is_new(create)
+        workspace._is_new(create, music)
         return workspace
 
     def _locate(self, url: str) -> None:
@@ -82,21 +100,17 @@ class Workspace:
     def __repr__(self) -> str:
         return f"Workspace({self.location!r})"
 
-    def _is_new(self, create: bool) -> bool:
+    def _is_new(self, create: bool, music: MusicFormat | None) -> bool:
         """Whether nothing is there yet; refuses what is there and is no workspace of ours."""
         if self.exists(MARKER):
-            found = self._format()
-            if found is None:
+            self.music = self._declared()
+            if music is not None and music != self.music:
                 raise WorkspaceError(
-                    f"{self.location}: {MARKER} is not what silentmix writes; restore it, or "
-                    "choose another --workspace"
-                )
-            if found > FORMAT:
-                raise WorkspaceError(
-                    f"{self.location}: workspace format {found} is newer than this silentmix knows "
-                    f"({FORMAT}); upgrade silentmix, or choose another --workspace"
+                    f"{self.location}: holds {self.music}, and can't hold {music} too; choose "
+                    "another --workspace"
                 )
             return False
+        self.music = music or MusicFormat()
         if not create:
             raise WorkspaceError(
                 f"{self.location}: no silentmix workspace here (no {MARKER}); check --workspace, "
@@ -111,12 +125,30 @@ class Workspace:
             )
         return True
 
-    def _format(self) -> int | None:
+    def _declared(self) -> MusicFormat:
+        """What an existing workspace says that it holds; one from before 0.2 does not say it."""
+        marker: object = None
+        with suppress(ValueError):
+            marker = self.read_json(MARKER)
+        version = marker.get("format") if isinstance(marker, dict) else None
+        if not isinstance(marker, dict) or not isinstance(version, int):
+            raise WorkspaceError(
+                f"{self.location}: {MARKER} is not what silentmix writes; restore it, or "
+                "choose another --workspace"
+            )
+        if version > FORMAT:
+            raise WorkspaceError(
+                f"{self.location}: workspace format {version} is newer than this silentmix knows "
+                f"({FORMAT}); upgrade silentmix, or choose another --workspace"
+            )
+        if "music" not in marker and version == 1:
+            return MusicFormat()
         try:
-            found = self.read_json(MARKER)["format"]
-        except (ValueError, TypeError, KeyError):
-            return None
-        return found if isinstance(found, int) else None
+            return MusicFormat.from_json(marker.get("music"))
+        except UserError as error:
+            raise WorkspaceError(
+                f"{self.location}: {MARKER} speaks of {error}; restore it"
+            ) from error
 
     def _listing(self) -> list[str]:
         try:

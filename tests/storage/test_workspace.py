@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import pytest
 
+from storage.music_format import MusicFormat
 from storage.workspace import FORMAT, MARKER, Workspace, WorkspaceError
 
 
@@ -94,7 +95,49 @@ def test_a_workspace_travels_to_other_processes(workspace: Workspace) -> None:
 
 
 def test_opening_again_needs_no_create(workspace: Workspace) -> None:
-    assert Workspace(workspace.location).read_json(MARKER) == {"format": FORMAT}
+    assert Workspace(workspace.location).music == MusicFormat()
+    assert Workspace(workspace.location, create=True).music == MusicFormat()
+
+
+OWN = MusicFormat(sources=("vocals", "accompaniment"), sample_rate=16_000, num_channels=1)
+
+
+def test_a_workspace_keeps_what_music_it_holds(tmp_path: Path) -> None:
+    made = Workspace(str(tmp_path / "w"), create=True, music=OWN)
+    for opened in (
+        made,
+        Workspace(made.location),
+        Workspace(made.location, create=True, music=OWN),
+        Workspace.check(made.location),
+        pickle.loads(pickle.dumps(made)),
+    ):
+        assert opened.music == OWN
+    assert made.read_json(MARKER)["format"] == 2, "those who know no other music must refuse it"
+
+
+def test_a_workspace_of_0_1_0_holds_the_default(workspace: Workspace) -> None:
+    assert workspace.read_json(MARKER)["format"] == 1, "0.1.0 can work with the default"
+    workspace.put_json(MARKER, {"format": 1})
+    assert Workspace(workspace.location).music == MusicFormat()
+
+
+def test_a_workspace_that_holds_other_music_is_refused(tmp_path: Path) -> None:
+    location = Workspace(str(tmp_path / "w"), create=True, music=OWN).location
+    told = (
+        f"{location}: holds vocals, accompaniment at 16000 Hz in mono, and can't hold drums, bass, "
+        "other, vocals at 44100 Hz in stereo too; choose another --workspace"
+    )
+    for opening in (Workspace, Workspace.check):
+        with pytest.raises(WorkspaceError) as refused:
+            opening(location, create=True, music=MusicFormat())
+        assert str(refused.value) == told
+
+
+@pytest.mark.parametrize("music", [None, {}, {"sources": ["bass"]}])
+def test_a_workspace_that_says_it_wrongly_is_named(workspace: Workspace, music: object) -> None:
+    workspace.put_json(MARKER, {"format": 2, "music": music})
+    with pytest.raises(WorkspaceError, match=r"workspace\.json speaks of .*; restore it"):
+        Workspace(workspace.location)
 
 
 def test_a_missing_workspace_is_named(tmp_path: Path) -> None:
