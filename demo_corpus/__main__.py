@@ -14,6 +14,8 @@ from pathlib import Path
 from demo_corpus.composition import SHORTEST_S
 from demo_corpus.corpus import Map, write_labelled, write_unlabelled
 from demo_corpus.palette import POOLS, pool
+from demo_corpus.sampler import SAMPLE_RATE
+from demo_corpus.splits import MUSDB, SPLITS
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--unlabelled-seconds", type=_seconds, default=60.0, help="longest song")
     parser.add_argument("--labelled-instruments", choices=names, default="all")
     parser.add_argument("--unlabelled-instruments", choices=names, default="all")
+    parser.add_argument("--split", choices=SPLITS, default=MUSDB.name, help="stems to write")
+    parser.add_argument("--sample-rate", type=int, default=SAMPLE_RATE, help="of all songs, in Hz")
+    parser.add_argument("--mono", action="store_true", help="write the labelled songs in mono")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
     with contextlib.ExitStack() as stack:
@@ -47,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             num_test=options.test,
             duration_s=options.labelled_seconds,
             instruments=pool(options.labelled_instruments),
+            split=SPLITS[options.split],
+            sample_rate=options.sample_rate,
+            num_channels=1 if options.mono else 2,
             map=spread,
         )
         files = write_unlabelled(
@@ -55,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             num_songs=options.songs,
             duration_s=options.unlabelled_seconds,
             instruments=pool(options.unlabelled_instruments),
+            split=SPLITS[options.split],
+            sample_rate=options.sample_rate,
             leaked=folders[-1] / "mixture.wav" if options.test else None,
             map=spread,
         )

@@ -11,7 +11,7 @@ import builtins
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from demo_corpus.files import FORMATS, AudioFormat, appear_bytes, write_audio, w
 from demo_corpus.names import Credit, draw_credits
 from demo_corpus.palette import ALL, InstrumentPool, pool
 from demo_corpus.rendering import Stems, render
-from demo_corpus.score import SOURCES
-from demo_corpus.truth import Levels, measure, write_truth
+from demo_corpus.sampler import SAMPLE_RATE
+from demo_corpus.splits import MUSDB, SPLITS, StemSplit
+from demo_corpus.truth import HOP_SAMPLES, Levels, measure, write_truth
 
 VERSION = 2
 """Raised when the generator's sound or layout changes, so that old songs are made anew."""
@@ -63,12 +64,32 @@ class SongJob:
     target: str
     record: Path
     audio_format: AudioFormat | None = None
+    split_name: str = MUSDB.name
+    sample_rate: int = SAMPLE_RATE
+    num_channels: int = 2
+    hop_samples: int = HOP_SAMPLES
+
+    @property
+    def split(self) -> StemSplit:
+        """The stems that it is written as."""
+        return SPLITS[self.split_name]
 
     def fingerprint(self) -> str:
         """Hash of what changes the song's content or place within the corpus."""
         facts = {**asdict(self), "version": VERSION}
         del facts["root"], facts["record"]
+        if facts["audio_format"] is not None and facts["audio_format"]["sample_rate"] is None:
+            facts["audio_format"]["sample_rate"] = SAMPLE_RATE
+        for field in _LATER_FIELDS:  # so that corpora of before are still found complete
+            if facts[field.name] == field.default:
+                del facts[field.name]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+_LATER_FIELDS = [
+    field for field in fields(SongJob)
+    if field.name in ("split_name", "sample_rate", "num_channels", "hop_samples")
+]  # fmt: skip
 
 
 def write_labelled(
@@ -80,13 +101,16 @@ def write_labelled(
     num_valid: int = 0,
     duration_s: float = 40.0,
     instruments: InstrumentPool = ALL,
+    split: StemSplit = MUSDB,
+    sample_rate: int = SAMPLE_RATE,
+    num_channels: int = 2,
     truth: Path | None = None,
     map: Map = builtins.map,
 ) -> list[Path]:
-    """Write `<root>/<train|valid|test>/<Artist - Title>/{mixture,drums,bass,other,vocals}.wav`.
+    """Write `<root>/<train|valid|test>/<Artist - Title>/{mixture,<a stem each>}.wav`.
 
-    16-bit 44.1 kHz stereo; each mixture is exactly the sum of its stems. Records go to `truth`
-    (default: `truth/<name of root>` beside `root`).
+    16-bit WAV, by default 44.1 kHz stereo with the stems of MUSDB18; each mixture is exactly the
+    sum of its stems. Records go to `truth` (default: `truth/<name of root>` beside `root`).
 
     Returns:
         The song folders, split by split.
@@ -98,7 +122,7 @@ def write_labelled(
     _check(counts.values(), duration_s)
     truth = truth or root.parent / "truth" / root.name
     names = draw_credits(np.random.default_rng([seed, _LABELLED]), sum(counts.values()))
-    splits = [split for split, count in counts.items() for _ in range(count)]
+    subsets = [subset for subset, count in counts.items() for _ in range(count)]
     jobs = [
         SongJob(
             seed=seed,
@@ -107,10 +131,13 @@ def write_labelled(
             pool_name=instruments.name,
             duration_s=duration_s,
             root=root,
-            target=f"{split}/{credit.artist} - {credit.title}",
+            target=f"{subset}/{credit.artist} - {credit.title}",
             record=truth / "songs" / f"{index:04d}.json",
+            split_name=split.name,
+            sample_rate=sample_rate,
+            num_channels=num_channels,
         )
-        for index, (split, credit) in enumerate(zip(splits, names, strict=True))
+        for index, (subset, credit) in enumerate(zip(subsets, names, strict=True))
     ]
     _run(jobs, truth, write_labelled_song, map)
     return [root / job.target for job in jobs]
@@ -123,6 +150,9 @@ def write_unlabelled(
     num_songs: int,
     duration_s: float = 60.0,
     instruments: InstrumentPool = ALL,
+    split: StemSplit = MUSDB,
+    sample_rate: int = SAMPLE_RATE,
+    hop_samples: int = HOP_SAMPLES,
     faults: bool = True,
     leaked: Path | None = None,
     truth: Path | None = None,
@@ -133,7 +163,8 @@ def write_unlabelled(
     With `faults`, the files of `faults.write_faults`, a duplicate of the first song and, where
     `leaked` names a file (a labelled test mixture), its bytes under another name. `truth`
     (default: `truth/<name of root>` beside `root`) receives `truth.parquet` (see `truth`) and
-    `files.json`, what this function returns.
+    `files.json`, what this function returns. The truth is about the split's sources, in frames of
+    `hop_samples` at `sample_rate`, which is also the songs' own rate.
 
     Raises:
         ValueError: a count is negative, or `duration_s` too short for a song.
@@ -152,6 +183,9 @@ def write_unlabelled(
             target=_unlabelled_path(index, credit, FORMATS[index % len(FORMATS)]),
             record=truth / "songs" / f"{index:04d}.json",
             audio_format=FORMATS[index % len(FORMATS)],
+            split_name=split.name,
+            sample_rate=sample_rate,
+            hop_samples=hop_samples,
         )
         for index, credit in enumerate(names)
     ]
@@ -164,7 +198,8 @@ def write_unlabelled(
     if faults:
         files += _write_extras(root, truth, seed, jobs, leaked)
     if changed or not (truth / "truth.parquet").is_file():
-        write_truth(truth / "truth.parquet", [(job.target, _levels(job)) for job in jobs])
+        levels = [(job.target, _levels(job)) for job in jobs]
+        write_truth(truth / "truth.parquet", levels, split.sources, hop_samples)
     listing = json.dumps([asdict(file) for file in files], indent=1, ensure_ascii=False)
     if _text(truth / "files.json") != listing:
         appear_bytes(truth / "files.json", listing.encode())
@@ -172,20 +207,28 @@ def write_unlabelled(
 
 
 def compose_and_render(job: SongJob) -> Stems:
-    """Stems (4, 2, T) of a song."""
+    """Stems (S, C, T) of a song."""
     rng = np.random.default_rng([job.seed, job.stream, job.index])
     instruments = pool(job.pool_name)
-    return render(rng, compose(rng, instruments, job.duration_s), instruments)
+    song = compose(rng, instruments, job.duration_s)
+    return render(
+        rng,
+        song,
+        instruments,
+        split=job.split,
+        sample_rate=job.sample_rate,
+        num_channels=job.num_channels,
+    )
 
 
 def write_labelled_song(job: SongJob) -> None:
     """Write a song's mixture and stems, then its record."""
     stems = compose_and_render(job)
     audio = {"mixture": stems.sum(axis=0, dtype=np.int16)}
-    audio.update(zip(SOURCES, stems, strict=True))
+    audio.update(zip(job.split.sources, stems, strict=True))
     paths = [f"{job.target}/{name}.wav" for name in audio]
     for path, samples in zip(paths, audio.values(), strict=True):
-        write_pcm16(job.root / path, samples)
+        write_pcm16(job.root / path, samples, job.sample_rate)
     _write_record(job, paths, {})
 
 
@@ -194,8 +237,12 @@ def write_unlabelled_song(job: SongJob) -> None:
     assert job.audio_format is not None
     stems = compose_and_render(job)
     mixture = stems.sum(axis=0, dtype=np.int16).astype(np.float32) / np.float32(32_768)
-    kept = write_audio(job.root / job.target, mixture, job.audio_format)
-    levels = measure(stems[..., :kept], num_channels=job.audio_format.num_channels)
+    kept = write_audio(job.root / job.target, mixture, job.audio_format, job.sample_rate)
+    levels = measure(
+        stems[..., :kept],
+        num_channels=job.audio_format.num_channels,
+        hop_samples=job.hop_samples,
+    )
     _write_record(
         job,
         [job.target],

@@ -29,14 +29,14 @@ class AudioFormat:
     """A way to store audio. `container` and `subtype` are libsndfile's names; AAC is PyAV's.
 
     `kept_share` below one cuts the file short after that share of its samples, its header
-    declaring them all.
+    declaring them all. Without a `sample_rate` the file has the song's own.
     """
 
     name: str
     extension: str
     container: str
     subtype: str
-    sample_rate: int = SAMPLE_RATE
+    sample_rate: int | None = None
     num_channels: int = 2
     kept_share: float = 1.0
 
@@ -83,32 +83,37 @@ def appear_bytes(path: Path, content: bytes) -> None:
     appear(path, lambda temporary: _write_bytes(temporary, content))
 
 
-def write_pcm16(path: Path, audio: npt.NDArray[np.int16]) -> None:
-    """Write (C, T) 16-bit samples as a 44.1 kHz WAV."""
+def write_pcm16(path: Path, audio: npt.NDArray[np.int16], sample_rate: int) -> None:
+    """Write (C, T) 16-bit samples as a WAV."""
     appear(
         path,
         lambda temporary: soundfile.write(
-            temporary, audio.T, SAMPLE_RATE, format="WAV", subtype="PCM_16"
+            temporary, audio.T, sample_rate, format="WAV", subtype="PCM_16"
         ),
     )
 
 
-def write_audio(path: Path, audio: npt.NDArray[np.float32], audio_format: AudioFormat) -> int:
-    """Write stereo (2, T) audio of 44.1 kHz in a format.
+def write_audio(
+    path: Path,
+    audio: npt.NDArray[np.float32],
+    audio_format: AudioFormat,
+    sample_rate: int = SAMPLE_RATE,
+) -> int:
+    """Write stereo (2, T) audio of a sample rate in a format, which may have another.
 
     Returns:
-        How many of its 44.1 kHz samples the file holds.
+        How many of its samples the file holds.
     """
     num_samples = int(audio.shape[1])
     if audio_format.num_channels == 1:
         audio = audio.mean(axis=0, keepdims=True)
-    if audio_format.sample_rate != SAMPLE_RATE:
-        resampled = soxr.resample(audio.T, SAMPLE_RATE, audio_format.sample_rate).T
-        audio = np.clip(resampled, -1, 1)
+    if audio_format.sample_rate is not None and audio_format.sample_rate != sample_rate:
+        resampled = soxr.resample(audio.T, sample_rate, audio_format.sample_rate).T
+        audio, sample_rate = np.clip(resampled, -1, 1), audio_format.sample_rate
     if audio_format.subtype == "AAC":
-        appear(path, lambda temporary: _write_aac(temporary, audio))
+        appear(path, lambda temporary: _write_aac(temporary, audio, sample_rate))
     else:
-        appear(path, lambda temporary: _write_sndfile(temporary, audio, audio_format))
+        appear(path, lambda temporary: _write_sndfile(temporary, audio, audio_format, sample_rate))
     if audio_format.kept_share < 1:
         num_samples = int(num_samples * audio_format.kept_share)
         frame_bytes = 2 * audio_format.num_channels
@@ -117,16 +122,18 @@ def write_audio(path: Path, audio: npt.NDArray[np.float32], audio_format: AudioF
     return num_samples
 
 
-def _write_sndfile(path: Path, audio: npt.NDArray[np.float32], audio_format: AudioFormat) -> None:
+def _write_sndfile(
+    path: Path, audio: npt.NDArray[np.float32], audio_format: AudioFormat, sample_rate: int
+) -> None:
     """Through libsndfile, but for what would make two runs' bytes differ."""
     if audio_format.subtype == "FLOAT":
         # libsndfile stamps float files with the time.
-        wavfile.write(path, audio_format.sample_rate, np.ascontiguousarray(audio.T, np.float32))
+        wavfile.write(path, sample_rate, np.ascontiguousarray(audio.T, np.float32))
         return
     with soundfile.SoundFile(
         path,
         "w",
-        samplerate=audio_format.sample_rate,
+        samplerate=sample_rate,
         channels=audio.shape[0],
         format=audio_format.container,
         subtype=audio_format.subtype,
@@ -138,17 +145,17 @@ def _write_sndfile(path: Path, audio: npt.NDArray[np.float32], audio_format: Aud
         path.write_bytes(with_serial(path.read_bytes(), _OGG_SERIAL))
 
 
-def _write_aac(path: Path, audio: npt.NDArray[np.float32]) -> None:
+def _write_aac(path: Path, audio: npt.NDArray[np.float32], sample_rate: int) -> None:
     options: Mapping[str, str] = {"fflags": "+bitexact"}
     with av.open(str(path), "w", format="ipod", options=dict(options)) as container:
-        stream = container.add_stream("aac", rate=SAMPLE_RATE, layout="stereo", bit_rate=160_000)
+        stream = container.add_stream("aac", rate=sample_rate, layout="stereo", bit_rate=160_000)
         size = 1_024
         for start in range(0, audio.shape[1], size):
             block = np.ascontiguousarray(audio[:, start : start + size], dtype=np.float32)
             frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="stereo")
-            frame.sample_rate = SAMPLE_RATE
+            frame.sample_rate = sample_rate
             frame.pts = start
-            frame.time_base = Fraction(1, SAMPLE_RATE)
+            frame.time_base = Fraction(1, sample_rate)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 

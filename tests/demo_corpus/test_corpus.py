@@ -15,6 +15,7 @@ from demo_corpus.files import FORMATS
 from demo_corpus.ogg import with_serial
 from demo_corpus.palette import ALL, SEEN
 from demo_corpus.score import SOURCES
+from demo_corpus.splits import KARAOKE
 
 SECONDS = 5.0
 
@@ -263,7 +264,7 @@ import numpy as np
 from pathlib import Path
 from demo_corpus.files import write_pcm16
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
-write_pcm16(Path(sys.argv[1]), np.ones((2, 44_100), np.int16))
+write_pcm16(Path(sys.argv[1]), np.ones((2, 44_100), np.int16), 44_100)
 """
 
 
@@ -277,3 +278,27 @@ def test_a_file_that_finds_no_room_is_named_and_leaves_nothing(tmp_path):
     assert "MiB free on its disk" in last
     assert str(target) in last
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_corpus_of_other_stems_at_another_rate(tmp_path: Path):
+    songs = write_labelled(
+        tmp_path / "labelled", seed=3, num_train=1, num_test=0, duration_s=SECONDS, split=KARAOKE,
+        sample_rate=16_000, num_channels=1,
+    )  # fmt: skip
+    assert {path.stem for path in songs[0].iterdir()} == {"mixture", *KARAOKE.sources}
+    audio = {path.stem: soundfile.read(path, dtype="int16") for path in songs[0].iterdir()}
+    assert {(rate, samples.ndim) for samples, rate in audio.values()} == {(16_000, 1)}
+    total = sum(audio[source][0].astype(int) for source in KARAOKE.sources)
+    np.testing.assert_array_equal(audio["mixture"][0], total)
+    files = write_unlabelled(
+        tmp_path / "unlabelled", seed=3, num_songs=7, duration_s=SECONDS, split=KARAOKE,
+        sample_rate=16_000, hop_samples=2_048, faults=False,
+    )  # fmt: skip
+    rates = {file.format: soundfile.info(tmp_path / "unlabelled" / file.path).samplerate
+             for file in files if file.format != "m4a"}  # fmt: skip
+    assert rates.pop("48k") == 48_000
+    assert set(rates.values()) == {16_000}
+    rows = pq.read_table(tmp_path / "truth" / "unlabelled" / "truth.parquet").to_pylist()
+    assert {(row["source"], row["hop_samples"]) for row in rows} == {
+        ("vocals", 2_048), ("accompaniment", 2_048)
+    }  # fmt: skip

@@ -9,6 +9,7 @@ from demo_corpus.rendering import render
 from demo_corpus.sampler import SAMPLE_RATE, Sampler, matching_regions
 from demo_corpus.score import SOURCES, Note
 from demo_corpus.soundfont import SoundFont, default_soundfont_path, load_soundfont
+from demo_corpus.splits import BAND, INSTRUMENTS, KARAOKE, StemSplit, instrument_of
 from demo_corpus.truth import frame_levels
 
 MELODIC = ("bass", "keys", "guitars", "pads", "plucks", "leads", "voices")
@@ -52,6 +53,32 @@ def test_every_source_is_silent_for_seconds_somewhere():
             runs = np.diff(edges.reshape(-1, 2), axis=1)
             longest[index] = max(longest[index], runs.max(initial=0) * 4_096 / SAMPLE_RATE)
     assert np.all(longest >= 3.0), dict(zip(SOURCES, longest, strict=True))
+
+
+@pytest.mark.parametrize("split", [BAND, KARAOKE], ids=lambda split: split.name)
+def test_a_song_is_written_as_other_stems(split: StemSplit):
+    rng = np.random.default_rng([2, 0])
+    song = compose(rng, ALL, 16.0)
+    stems = render(rng, song, ALL, split=split, sample_rate=16_000, num_channels=1)
+    musdb = _render(0)
+    assert stems.shape == (len(split.sources), 1, round(musdb.shape[2] * 16_000 / SAMPLE_RATE))
+    levels = np.stack([frame_levels(stem.astype(np.float32) / 32_768, 1_486) for stem in stems])
+    assert np.abs(stems.sum(axis=0, dtype=np.int32)).max() <= 0.91 * 32_768
+    sounding = {split.stem_of(instrument_of(part, n)) for part in song.parts for n in part.notes}
+    heard = {name for name, level in zip(split.sources, levels, strict=True) if level.max() > -60}
+    assert heard == sounding
+    # a stem that the two splits share is silent at the same time in both
+    vocals = frame_levels(musdb[SOURCES.index("vocals")].astype(np.float32) / 32_768)
+    own = levels[split.sources.index("vocals")]
+    size = min(len(vocals), len(own))
+    assert np.mean((vocals[:size] < -70) == (own[:size] < -70)) > 0.97
+
+
+def test_an_instrument_is_in_one_stem():
+    with pytest.raises(ValueError, match="split odd: winds must be in one stem each"):
+        StemSplit(name="odd", stems={"all": tuple(i for i in INSTRUMENTS if i != "winds")})
+    with pytest.raises(ValueError, match="split odd: bass must be in one stem each"):
+        StemSplit(name="odd", stems={"all": INSTRUMENTS, "low": ("bass",)})
 
 
 @pytest.mark.parametrize(("program", "pitch"), [(0, 60), (33, 40), (40, 69), (56, 65), (52, 62)])
