@@ -102,10 +102,10 @@ def test_every_format_decodes_to_the_song(corpus, stems):
         else:
             audio, sample_rate = soundfile.read(path, always_2d=True)
             audio = audio.T
-            assert sample_rate == known.sample_rate
+            assert sample_rate == (known.sample_rate or SAMPLE_RATE)
         assert audio.shape[0] == known.num_channels
         expected = stems[index].sum(axis=0).mean(axis=0) / 32_768
-        share = known.kept_share * known.sample_rate / 44_100
+        share = known.kept_share * sample_rate / SAMPLE_RATE
         assert audio.shape[1] == pytest.approx(expected.size * share, rel=0.01)
         level_db, expected_db = (
             10 * np.log10(np.mean(np.square(mono[: audio.shape[1]])))
