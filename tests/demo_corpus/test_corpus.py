@@ -14,6 +14,7 @@ from demo_corpus.corpus import SongJob, compose_and_render, write_labelled, writ
 from demo_corpus.files import FORMATS
 from demo_corpus.ogg import with_serial
 from demo_corpus.palette import ALL, SEEN
+from demo_corpus.sampler import SAMPLE_RATE
 from demo_corpus.score import SOURCES
 from demo_corpus.splits import KARAOKE
 
@@ -96,6 +97,7 @@ def test_every_format_decodes_to_the_song(corpus, stems):
         path = folder / "unlabelled" / song.path
         if known.name == "m4a":
             with av.open(str(path)) as container:
+                sample_rate = container.streams.audio[0].rate
                 audio = np.concatenate(
                     [frame.to_ndarray() for frame in container.decode(audio=0)], axis=1
                 )
