@@ -34,6 +34,8 @@ from storage.listing import (
     url_of,
     valid_text,
 )
+from storage.musdb18 import NAMES as MUSDB18
+from storage.musdb18 import letters
 
 Split = Literal["train", "valid", "test"]
 
@@ -110,17 +112,16 @@ def find_songs(
 ) -> tuple[Any, list[LabelledSong]]:
     """Find the songs of a labelled set.
 
-    Validation songs are those in ``valid/``, where there is such a folder with songs; else the
-    training songs in musdb's list of 14; else, where none or all of them are in that list, a share
-    of the training songs, chosen by a hash of their names (see :func:`choose_validation`).
+    Validation songs are those in ``valid/``, where there is such a folder with songs; else those
+    training songs whose name says so (see :func:`choose_validation`).
 
     One name may occur in several splits (the rows that come of it carry the split as well); equal
-    audio in two splits is for the ingest to find, by content.
+    audio in two splits is found by content (:mod:`flows.ingest.current_songs`).
 
     Args:
         root: local path or fsspec URL of the set.
         sources: names of the sources; each song must have exactly these.
-        valid_share: share of the training songs to validate with, where nothing else says which.
+        valid_share: how likely a training song is for validation, where nothing else says which.
         require_test: whether a set without test songs is refused.
 
     Returns:
@@ -148,31 +149,24 @@ def find_songs(
     return fs, sorted(songs, key=lambda song: (splits.index(song.split), song.name))
 
 
-def choose_validation(names: Sequence[str], share: float) -> frozenset[str]:
-    """Choose which training songs are for validation.
+def choose_validation(names: Iterable[str], share: float) -> frozenset[str]:
+    """Choose which training songs are for validation, each by its own name alone.
 
-    musdb's own, where some of the songs, but not all, are in its list. Else ``share`` of them,
-    rounded, but at least one of two or more and never all: those whose names have the smallest
-    BLAKE2b hashes. Which song comes before which never depends on the other songs.
+    A song of MUSDB18 is if musdb holds it out; any other if the BLAKE2b hash of its name, as a
+    fraction, is below ``share``. So a song stays what it is when the set grows, and a small set may
+    get none at all.
 
-    >>> sorted(choose_validation(["ANiMAL - Rockshow", "Another"], 0.5))
+    >>> sorted(choose_validation(["ANiMAL - Rockshow", "ANiMAL - Clinic A", "Another"], 0.14))
     ['ANiMAL - Rockshow']
-    >>> len(choose_validation(["a", "b", "c"], 0.14)), len(choose_validation(["a"], 0.14))
-    (1, 0)
     """
-    musdbs = musdb_conventions().validation_songs
-    listed = frozenset(name for name in names if _normal(name) in musdbs)
-    if 0 < len(listed) < len(names):
-        return listed
-    if share == 0 or len(names) < 2:
-        return frozenset()
-    num_chosen = min(max(round(share * len(names)), 1), len(names) - 1)
-    return frozenset(sorted(names, key=_rank)[:num_chosen])
+    return frozenset(name for name in names if _is_held_out(name, share))
 
 
-def _rank(name: str) -> tuple[bytes, str]:
-    content = _normal(name).encode()
-    return hashlib.blake2b(content, digest_size=8).digest(), name
+def _is_held_out(name: str, share: float) -> bool:
+    if letters(name) in MUSDB18:
+        return letters(name) in map(letters, musdb_conventions().validation_songs)
+    hashed = hashlib.blake2b(_normal(name).encode(), digest_size=8).digest()
+    return int.from_bytes(hashed, "big") < share * 2**64
 
 
 def _normal(name: str) -> str:

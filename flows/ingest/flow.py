@@ -36,8 +36,8 @@ class IngestOptions(Options):
         0.14,
         ge=0,
         lt=1,
-        description="Share of the training songs held out for validation, where "
-        "the labelled set has no valid/ folder and no songs that MUSDB18 holds out.",
+        description="Share of the training songs held out for validation, where the labelled set "
+        "has no valid/ folder: chosen by their names, but for MUSDB18's, where musdb says which.",
     )
     relative_db: float = Field(
         _activity.relative_db,

@@ -68,8 +68,8 @@ def require_songs(songs: list[Song], corpus: str, split: str, purpose: str) -> l
     """
     if not songs:
         raise UserError(
-            f"corpus {corpus!r} has no {split} songs, and {purpose} needs them; add a {split}/ "
-            "folder to the labelled set and ingest it again"
+            f"corpus {corpus!r} has no {split} songs, and {purpose} needs them; add songs to the "
+            f"labelled set's {split}/ folder and ingest it again"
         )
     return songs
 

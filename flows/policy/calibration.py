@@ -85,7 +85,8 @@ def require_evidence(num_songs: int, corpus: str, options: PolicyOptions) -> Non
         raise UserError(
             f"corpus {corpus!r}: {num_songs} songs are held out to calibrate on, and "
             f"target_precision {options.target_precision:g} takes at least {needed}: add "
-            f"{needed - num_songs} to valid/ and ingest again, lower target_precision, or set "
+            f"{needed - num_songs} to valid/ and ingest again (a set without valid/ holds out more "
+            "with a larger valid_share), lower target_precision, or set "
             "allow_insufficient_evidence (which needs one)"
         )
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 import uuid
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from storage.labelled import (
     find_songs,
     musdb_conventions,
 )
+from storage.musdb18 import SONGS
 from tests.storage.s3_server import s3_bucket
 
 SOURCES = ("drums", "bass", "other", "vocals")
@@ -131,7 +133,7 @@ def test_what_is_no_song_is_passed_over(root: str) -> None:
     write(root, "README.md", "train/README.txt", "train/.keep", "test/._B.stem.mp4", "extra/x.wav")
     write(root, "train/A/.drums.wav", "train/A/lyrics.txt", "train/A/cover.jpg")
     write(root, "train/A/guitar.mid")
-    assert names(find_songs(root, SOURCES)[1]) == [("train", "A"), ("test", "B")]
+    assert names(find_songs(root, SOURCES, valid_share=0)[1]) == [("train", "A"), ("test", "B")]
 
 
 def test_linked_songs_count(tmp_path: Path) -> None:
@@ -139,7 +141,10 @@ def test_linked_songs_count(tmp_path: Path) -> None:
     for split, song in (("train", "A"), ("test", "B")):
         (tmp_path / "set" / split).mkdir(parents=True)
         (tmp_path / "set" / split / song).symlink_to(tmp_path / "elsewhere" / song)
-    assert names(find_songs(str(tmp_path / "set"), SOURCES)[1]) == [("train", "A"), ("test", "B")]
+    assert names(find_songs(str(tmp_path / "set"), SOURCES, valid_share=0)[1]) == [
+        ("train", "A"),
+        ("test", "B"),
+    ]
 
 
 def test_one_name_may_be_in_two_splits(root: str) -> None:
@@ -150,7 +155,9 @@ def test_one_name_may_be_in_two_splits(root: str) -> None:
 
 def test_a_test_split_may_be_optional(root: str) -> None:
     write_songs(root, "train/A")
-    assert names(find_songs(root, SOURCES, require_test=False)[1]) == [("train", "A")]
+    assert names(find_songs(root, SOURCES, valid_share=0, require_test=False)[1]) == [
+        ("train", "A")
+    ]
     assert message(root) == (
         f"{root}: no test songs; put Song.stem.mp4 files, or folders with drums, bass, other, "
         f"vocals, into {url(root)}/test/"
@@ -177,47 +184,63 @@ def test_a_valid_folder_comes_before_musdbs_list(root: str) -> None:
 
 def test_a_share_is_set_aside_where_nothing_else_says_which(root: str) -> None:
     write_songs(root, *(f"train/{number}" for number in range(8)), "test/A")
-    splits = [song.split for song in find_songs(root, SOURCES, valid_share=0.25)[1]]
-    assert splits == ["train"] * 6 + ["valid"] * 2 + ["test"]
+    splits = {song.name: song.split for song in find_songs(root, SOURCES, valid_share=0.25)[1]}
+    chosen = {name for name, split in splits.items() if split == "valid"}
+    assert 0 < len(chosen) < 8
+    assert chosen == choose_validation(map(str, range(8)), 0.25)
+    assert splits["A"] == "test"
+
+
+def test_a_song_stays_what_it_is_when_the_set_grows(root: str) -> None:
+    before: dict[str, str] = {}
+    for number in range(12):
+        write_songs(root, f"train/song {number}", "train/first", "test/A")
+        found = {song.name: song.split for song in find_songs(root, SOURCES, valid_share=0.4)[1]}
+        assert before.items() <= found.items()
+        before = {**found}
+    assert set(before.values()) == {"train", "valid", "test"}
 
 
 song_names = st.lists(st.text(min_size=1), unique=True, max_size=30)
 shares = st.floats(0, 1, exclude_max=True)
 
 
-@given(song_names, shares, st.randoms(use_true_random=False))
-def test_the_choice_depends_on_the_names_alone(names: list[str], share: float, random: Any) -> None:
+@given(song_names, song_names, shares)
+def test_the_choice_depends_on_the_song_alone(
+    names: list[str], others: list[str], share: float
+) -> None:
     chosen = choose_validation(names, share)
-    assert chosen <= set(names)
-    if share > 0 and len(names) > 1:
-        assert 1 <= len(chosen) < len(names)
-        assert abs(len(chosen) - share * len(names)) <= 1
-    else:
-        assert not chosen
-    random.shuffle(names)
-    assert choose_validation(names, share) == chosen
+    assert chosen == frozenset().union(*(choose_validation([name], share) for name in names))
+    assert choose_validation([*others, *names], share) & frozenset(names) == chosen
 
 
-@given(song_names, shares, st.text(min_size=1))
-def test_a_new_song_moves_at_most_one_other(names: list[str], share: float, new: str) -> None:
-    before = choose_validation([name for name in names if name != new], share)
-    after = choose_validation(sorted({*names, new}), share)
-    assert len(before ^ (after - {new})) <= 1
+@given(song_names, shares, shares)
+def test_a_larger_share_holds_a_smaller_one(names: list[str], one: float, two: float) -> None:
+    assert choose_validation(names, min(one, two)) <= choose_validation(names, max(one, two))
+
+
+def test_the_share_is_kept_over_many_songs() -> None:
+    assert len(choose_validation((f"song {n}" for n in range(10_000)), 0.14)) == 1323
+    assert choose_validation([f"song {n}" for n in range(100)], 0) == frozenset()
+
+
+def test_of_musdb18_musdbs_own_are_held_out_and_no_others() -> None:
+    chosen = choose_validation(SONGS.splitlines(), 0.9)
+    assert {unicodedata.normalize("NFC", name) for name in chosen} == (
+        musdb_conventions().validation_songs
+    )
+    assert len(chosen) == 14
 
 
 def test_the_choice_is_the_same_everywhere() -> None:
     assert sorted(choose_validation([f"song {n}" for n in range(20)], 0.14)) == [
         "song 11",
-        "song 13",
         "song 6",
     ]
-    assert choose_validation([MUSDB_VALIDATION], 0.5) == frozenset()
     composed, decomposed = "Caf\u00e9", "Cafe\u0301"
-    others = [str(number) for number in range(5)]
-    chosen = {
-        name: name in choose_validation([name, *others], 0.5) for name in (composed, decomposed)
-    }
-    assert chosen[composed] == chosen[decomposed]
+    for share in (0.2, 0.4, 0.6, 0.8):
+        chosen = choose_validation([composed, decomposed], share)
+        assert (composed in chosen) == (decomposed in chosen)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
@@ -344,7 +367,7 @@ def test_musdb_agrees_on_wav_files(tmp_path: Path) -> None:
             soundfile.write(tmp_path / song / f"{source}.wav", stem, 44100)
         soundfile.write(tmp_path / song / "mixture.wav", stems.sum(0, dtype=np.int16), 44100)
     tracks = musdb_tracks(tmp_path, is_wav=True)
-    songs = find_songs(str(tmp_path), SOURCES)[1]
+    songs = find_songs(str(tmp_path), SOURCES, valid_share=0)[1]
     assert sorted(names(songs)) == sorted(tracks)
     for song in songs:
         assert_as_musdb(song, tracks[song.split, song.name], tolerance=0)
