@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 
 from storage.errors import UserError
 from storage.fingerprint import digest, short_hash
-from storage.schemas import RUNS, TABLES, Table
+from storage.retired import Hidden, Retired, current_rows, with_needed
+from storage.schemas import RETIRED, RUNS, STEMS, TABLES, Table
 from storage.workspace import Workspace
 
 COMPACTED = "compact-"
@@ -68,6 +69,7 @@ class Manifests:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
+        self._retired: Retired | None = None
 
     # Writing
 
@@ -90,6 +92,8 @@ class Manifests:
             schema = _part_schema(partition.table, {ITEMS: json.dumps(names).encode()})
             table = pa.Table.from_pylist(list(rows), schema=schema)
             self.workspace.put(path, lambda file: _write_parquet(partition.table, [table], file))
+        if partition.table == RETIRED.name:
+            self._retired = None
         return path
 
     def compact(self, partition: Partition) -> int:
@@ -105,7 +109,10 @@ class Manifests:
         metadata = {REPLACES: json.dumps(names).encode(), ITEMS: json.dumps(items).encode()}
         schema = _part_schema(partition.table, metadata)
         path = f"{partition.folder}/{COMPACTED}{short_hash(json.dumps(names), 24)}.parquet"
-        tables = (pa.Table.from_batches([batch]).cast(schema) for batch in self.scan(partition))
+        tables = (
+            pa.Table.from_batches([batch]).cast(schema)
+            for batch in self.scan(partition, retired=True)
+        )
         self.workspace.put(path, lambda file: _write_parquet(partition.table, tables, file))
         for part in parts:
             self.workspace.remove(part)
@@ -257,32 +264,54 @@ class Manifests:
 
     # Reading
 
+    def retired(self) -> Retired:
+        """What is retired in the workspace; read once."""
+        if self._retired is None:
+            self._retired = Retired(
+                (partition.corpus, row)
+                for partition in self.partitions(RETIRED.name)
+                for row in self.rows(partition)
+            )
+        return self._retired
+
+    def _hidden(self, table: str, corpus: str) -> Hidden | None:
+        return None if table == RETIRED.name else self.retired().hidden(table, corpus)
+
     def scan(
         self,
         partition: Partition,
         columns: Sequence[str] | None = None,
         *,
         newest_first: bool = False,
+        retired: bool = False,
     ) -> Iterator[pa.RecordBatch]:
         """Read a partition batch by batch, in the order of its parts' names or age.
+
+        Rows that are not current are left out (:mod:`storage.retired`), unless ``retired``.
 
         Raises:
             ManifestError: a part has a schema this version does not know.
         """
         table = _known(partition.table)
+        wanted = list(columns) if columns is not None else table.schema.names
+        hidden = None if retired else self._hidden(partition.table, partition.corpus)
+        looked_at = with_needed(wanted, hidden)
         for path in self.parts(partition, newest_first=newest_first):
             with self._open(path) as file:
                 _check_schema(file.schema_arrow, table, self.workspace.url(path))
-                wanted = list(columns) if columns is not None else table.schema.names
-                present = _present(wanted, file.schema_arrow, table)
+                present = _present(looked_at, file.schema_arrow, table)
                 for batch in file.iter_batches(table.rows_a_group, columns=present):
-                    yield _completed(batch, wanted, table)
+                    yield current_rows(_completed(batch, looked_at, table), wanted, hidden)
 
     def rows(
-        self, partition: Partition, columns: Sequence[str] | None = None
+        self,
+        partition: Partition,
+        columns: Sequence[str] | None = None,
+        *,
+        retired: bool = False,
     ) -> Iterator[dict[str, Any]]:
-        """Read a partition row by row, as dictionaries."""
-        for batch in self.scan(partition, columns):
+        """Read a partition row by row, as dictionaries; current rows alone, unless ``retired``."""
+        for batch in self.scan(partition, columns, retired=retired):
             yield from batch.to_pylist()
 
     def read(self, partition: Partition, columns: Sequence[str] | None = None) -> pa.Table:
@@ -303,23 +332,42 @@ class Manifests:
             yield "/".join(row[column] for column in columns)
 
     def digest(self, partition: Partition) -> str:
-        """A digest of which rows a partition holds, whatever parts they lie in."""
-        return digest(self.keys(partition))
+        """A digest of which rows a partition holds, whatever parts they lie in.
+
+        A song that moves keeps its key, so what is retired of ``stems`` counts with its split.
+        """
+        keys = self.keys(partition)
+        hidden = self._hidden(partition.table, partition.corpus)
+        if hidden is not None and partition.table == STEMS.name:
+            keys = itertools.chain(keys, self._retired_keys(partition, hidden))
+        return digest(keys)
+
+    def _retired_keys(self, partition: Partition, hidden: Hidden) -> Iterator[str]:
+        for batch in self.scan(partition, hidden.columns, retired=True):
+            for row in batch.filter(pc.invert(hidden.current(batch))).to_pylist():
+                yield "/".join(["retired", *row.values()])
 
     def count(self, partition: Partition) -> int:
-        """Rows in a partition, from the parts' footers."""
+        """Current rows in a partition; where none are retired, from the parts' footers."""
+        if self._hidden(partition.table, partition.corpus) is not None:
+            return sum(len(batch) for batch in self.scan(partition, _known(partition.table).key))
         return sum(self._open(path).metadata.num_rows for path in self.parts(partition))
 
     def read_row_group(
         self, group: RowGroup, columns: Sequence[str] | None = None
     ) -> list[dict[str, Any]]:
-        """The rows of one row group, as dictionaries."""
+        """The current rows of one row group, as dictionaries."""
         with self._open(group.path) as file:
             table = _table_of(file.schema_arrow)
             wanted = list(columns) if columns is not None else table.schema.names
-            present = _present(wanted, file.schema_arrow, table)
+            hidden = self._hidden(table.name, _corpus_of(group.path))
+            looked_at = with_needed(wanted, hidden)
+            present = _present(looked_at, file.schema_arrow, table)
             read = file.read_row_group(group.index, present).combine_chunks().to_batches()
-            return [row for batch in read for row in _completed(batch, wanted, table).to_pylist()]
+            batches = (_completed(batch, looked_at, table) for batch in read)
+            return [
+                row for batch in batches for row in current_rows(batch, wanted, hidden).to_pylist()
+            ]
 
     def _open(self, path: str) -> pq.ParquetFile:
         return pq.ParquetFile(self.workspace.fs.open(self.workspace.resolve(path), "rb"))
@@ -328,6 +376,10 @@ class Manifests:
         with self._open(path) as file:
             names: list[str] = json.loads((file.schema_arrow.metadata or {}).get(key, b"[]"))
         return names
+
+
+def _corpus_of(path: str) -> str:
+    return PurePosixPath(path).parts[2].removeprefix("corpus=")
 
 
 def _part_schema(table: str, metadata: Mapping[bytes, bytes]) -> pa.Schema:

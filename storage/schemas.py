@@ -16,6 +16,7 @@ import pyarrow as pa
 PARTITION_FIELDS = ("corpus", "fingerprint")
 
 _text, _int, _float, _flag = pa.string(), pa.int64(), pa.float32(), pa.bool_()
+_time = pa.timestamp("us", tz="UTC")
 _Fields = tuple[tuple[str, pa.DataType, str], ...]
 
 
@@ -122,6 +123,46 @@ ACTIVITY = Table(
         ("relative_db", _float, "Threshold relative to the mixture that was used"),
         ("absolute_db", _float, "Absolute floor that was used"),
         ("close_gap_s", _float, "Silences shorter than this count as active"),
+    ),
+)
+
+LABELLED_FILES = Table(
+    name="labelled_files",
+    version=1,
+    description="Which files each labelled song was made of, a row each time that they were looked "
+    "at and had changed; the last one holds.",
+    key=("split", "song", "identity", "seen_at"),
+    fields=(
+        ("split", _text, "train, valid or test"),
+        ("song", _text, "Name of the song in the labelled set"),
+        ("identity", _text, "Hash of its files' names, sizes and times; empty if they are gone"),
+        ("track_id", _text, "Song, as in stems; empty where it could not be used"),
+        ("seen_at", _time, "When they were looked at"),
+    ),
+)
+
+RETURNED = "returned"
+"""The reason of a row of ``retired`` that says: it is current again."""
+
+RETIRED = Table(
+    name="retired",
+    version=1,
+    description="Rows of tracks, stems and activity that are not current any more, and whose "
+    "segments and remixes are not either. They stay for the lineage of what heard them. Rows are "
+    "events, of which the last one holds.",
+    key=("manifest", "track_id", "split", "name", "decided_at"),
+    fields=(
+        ("manifest", _text, "tracks, stems or activity"),
+        ("track_id", _text, "Track or song"),
+        ("split", _text, "Split that the song was in; empty for a track"),
+        ("name", _text, "Name of the song; empty for a track and for activity"),
+        (
+            "reason",
+            _text,
+            "replaced, moved, duplicate, labelled_test or labelled_valid; or returned",
+        ),
+        ("superseded_by", _text, "What is current in its place"),
+        ("decided_at", _time, "When ingest found it"),
     ),
 )
 
@@ -288,7 +329,7 @@ RUNS = Table(
         ("parameters", _text, "Parameters, as JSON"),
         ("versions", _text, "Versions of silentmix, Python and the libraries that matter, as JSON"),
         ("git_revision", _text, "Revision of the code, or empty"),
-        ("started_at", pa.timestamp("us", tz="UTC"), "When it started"),
+        ("started_at", _time, "When it started"),
         ("duration_s", pa.float64(), "How long it took"),
         ("counts", _text, "What went in and what came out, as JSON"),
         ("outcome", _text, "completed, failed or cancelled"),
@@ -299,8 +340,8 @@ RUNS = Table(
 TABLES = {
     table.name: table
     for table in (
-        TRACKS, REJECTS, STEMS, ACTIVITY, SCORES, SEGMENTS, TEMPOS, REMIXES, HEARD, AUDITS,
-        EVALUATIONS, RUNS,
+        TRACKS, REJECTS, STEMS, ACTIVITY, LABELLED_FILES, RETIRED, SCORES, SEGMENTS, TEMPOS,
+        REMIXES, HEARD, AUDITS, EVALUATIONS, RUNS,
     )
 }  # fmt: skip
 """All manifests by name."""

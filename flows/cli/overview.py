@@ -24,7 +24,9 @@ def print_status(location: str, console: Console) -> None:
     workspace = Workspace(location)
     manifests = Manifests(workspace)
     console.print(f"[bold]{workspace.location}[/bold]")
-    shown = [name for name in TABLES if name not in ("runs", "activity", "tempos")]
+    shown = [
+        name for name in TABLES if name not in ("runs", "activity", "labelled_files", "tempos")
+    ]
     counts: dict[str, dict[str, int]] = {}
     for name in shown:
         for partition in manifests.partitions(name):

@@ -25,6 +25,7 @@ from flows.provenance.forget_reports import remove_sound, sounds_in_reports
 from flows.running.rejects import reject_row
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
+from storage.retired import adds_stem_of
 from storage.schemas import EVALUATIONS, HEARD, REJECTS, STEMS, TABLES
 from storage.sql import connect
 from storage.workspace import Workspace
@@ -187,10 +188,7 @@ def _hits(batch: pa.RecordBatch, ids: Set[str]) -> pa.BooleanArray:
     wanted = pa.array(sorted(ids))
     hits = pc.is_in(batch["track_id"], wanted)
     if "added" in batch.schema.names:
-        stems = batch["added"]
-        added = pc.is_in(pc.struct_field(pc.list_flatten(stems), "track_id"), wanted)
-        rows = pc.list_parent_indices(stems).filter(added)
-        hits = pc.or_(hits, pc.is_in(pa.array(range(len(batch)), pa.int64()), rows))
+        hits = pc.or_(hits, adds_stem_of(batch, ids))
     return hits
 
 
