@@ -212,11 +212,11 @@ def _listed(fs: Any, path: str, source: str) -> tuple[Any, list[SourceFile]]:
     """The entries of a text list, there or not, and the one filesystem they are in."""
     with reaching(source):
         content = fs.cat_file(path)
-    lines = [line.strip() for line in _decoded(content).splitlines()]
+    lines = [line.strip() for line in decoded_text(content).splitlines()]
     names = [line for line in lines if line and not line.startswith("#")]
     if not names:
         raise DiscoveryError(f"{shown(source)}: the list is empty; write one path or URL a line")
-    places = [_place(fs, posixpath.dirname(path), name) for name in names]
+    places = [place_of(fs, posixpath.dirname(path), name) for name in names]
     filesystems = {type(place_fs) for place_fs, _ in places}
     if len(filesystems) > 1:
         raise DiscoveryError(
@@ -233,7 +233,7 @@ def _listed(fs: Any, path: str, source: str) -> tuple[Any, list[SourceFile]]:
     return entries_fs, _sorted(entries_fs, found)
 
 
-def _place(fs: Any, folder: str, name: str) -> tuple[Any, str]:
+def place_of(fs: Any, folder: str, name: str) -> tuple[Any, str]:
     """Filesystem and path of a list's entry."""
     if is_url(name):
         place_fs, path = open_location(name)
@@ -257,7 +257,7 @@ def _listed_entry(fs: Any, path: str) -> Entry:
         return Entry(path=path)
 
 
-def _decoded(content: bytes) -> str:
+def decoded_text(content: bytes) -> str:
     """A list's text: UTF-8 or marked UTF-16; other bytes as names of local files have them."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", "replace")

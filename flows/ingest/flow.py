@@ -18,7 +18,7 @@ from flows.running.parameters import RUNTIME, BatchSize, CorpusName, Options, St
 from flows.running.stage import StageResult, StageRun, stage_run
 from storage.discovery import find_audio
 from storage.fingerprint import fingerprint
-from storage.labelled import find_songs
+from storage.labelled.sets import find_songs
 from storage.workspace import Workspace
 
 STAGE, VERSION = "ingest", 1

@@ -21,7 +21,7 @@ from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
 from storage.canonical import PreparedAudio, Unusable, prepare, summed
 from storage.fingerprint import short_hash
-from storage.labelled import LabelledSong
+from storage.labelled.song import LabelledSong
 from storage.listing import url_of
 from storage.workspace import Workspace
 

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import unicodedata
-import uuid
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pytest
 import soundfile
@@ -15,58 +13,15 @@ from numpy.typing import NDArray
 
 from storage.decode import AudioDecoder
 from storage.ffmpeg import put_ffmpeg_on_path
-from storage.labelled import (
-    LabelledSetError,
-    LabelledSong,
-    StemSource,
-    choose_validation,
-    find_songs,
-    musdb_conventions,
-)
-from storage.musdb18 import SONGS
+from storage.labelled.musdb import choose_validation, musdb_conventions
+from storage.labelled.musdb18 import SONGS
+from storage.labelled.sets import find_songs
+from storage.labelled.song import LabelledSong, StemSource
+from tests.storage.labelled.files import SOURCES, message, names, url, write, write_songs
 from tests.storage.s3_server import s3_bucket
 
-SOURCES = ("drums", "bass", "other", "vocals")
 MUSDB_VALIDATION = "ANiMAL - Rockshow"
-REAL_SET = Path(__file__).parents[3] / "shared" / "audio" / "musdb7"
-STEMS = [f"{source}.wav" for source in SOURCES]
-
-
-@pytest.fixture(params=["local", "memory"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL or path of a place of the test's own."""
-    return str(tmp_path) if request.param == "local" else f"memory://{uuid.uuid4().hex}"
-
-
-def write(root: str, *names: str) -> str:
-    """Write files with something in them; returns the root's path in its filesystem."""
-    fs, folder = fsspec.core.url_to_fs(root)
-    for name in names:
-        path = f"{folder}/{name}"
-        fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-        fs.pipe_file(path, b"audio")
-    return str(folder)
-
-
-def write_songs(root: str, *songs: str) -> str:
-    return write(root, *(f"{song}/{stem}" for song in songs for stem in STEMS))
-
-
-def url(root: str) -> str:
-    """The root as messages show it."""
-    fs, folder = fsspec.core.url_to_fs(root)
-    return folder if "://" not in root else str(fs.unstrip_protocol(folder))
-
-
-def names(songs: list[LabelledSong]) -> list[tuple[str, str]]:
-    return [(song.split, song.name) for song in songs]
-
-
-def message(root: str, sources: tuple[str, ...] = SOURCES, **options: Any) -> str:
-    with pytest.raises(LabelledSetError) as refused:
-        find_songs(root, sources, **options)
-    assert "\n" not in str(refused.value)
-    return str(refused.value)
+REAL_SET = Path(__file__).parents[4] / "shared" / "audio" / "musdb7"
 
 
 def test_stem_folders(root: str) -> None:
@@ -80,15 +35,15 @@ def test_stem_folders(root: str) -> None:
         split="train",
         mixture=StemSource(f"{folder}/train/A/mixture.ogg"),
         stems={
-            "drums": StemSource(f"{folder}/train/A/drums.flac"),
-            "bass": StemSource(f"{folder}/train/A/BASS.WAV"),
-            "other": StemSource(f"{folder}/train/A/other.m4a"),
-            "vocals": StemSource(f"{folder}/train/A/Vocals.mp3"),
+            "drums": (StemSource(f"{folder}/train/A/drums.flac"),),
+            "bass": (StemSource(f"{folder}/train/A/BASS.WAV"),),
+            "other": (StemSource(f"{folder}/train/A/other.m4a"),),
+            "vocals": (StemSource(f"{folder}/train/A/Vocals.mp3"),),
         },
     )
     assert list(songs[0].stems) == list(SOURCES)
     assert songs[1].mixture is None
-    assert fs.cat_file(songs[0].stems["bass"].path) == b"audio"
+    assert fs.cat_file(songs[0].stems["bass"][0].path) == b"audio"
 
 
 @pytest.mark.s3
@@ -98,7 +53,7 @@ def test_a_set_in_an_object_store() -> None:
         write(f"{bucket}/sets/mine", "test/C.stem.mp4")
         fs, songs = find_songs(f"{bucket}/sets/mine", SOURCES)
         assert sorted(song.name for song in songs) == ["A", "B", "C"]
-        assert fs.cat_file(songs[0].stems["drums"].path) == b"audio"
+        assert fs.cat_file(songs[0].stems["drums"][0].path) == b"audio"
         assert songs[-1].mixture == StemSource(f"{folder}/test/C.stem.mp4", 0)
         write(f"{bucket}/sets/mine", "test/D/guitar.wav")
         assert message(f"{bucket}/sets/mine").startswith(
@@ -116,10 +71,10 @@ def test_stem_files(root: str) -> None:
     assert names(songs) == [("train", "A - 1"), ("test", "C")]
     assert songs[0].mixture == StemSource(path, 0)
     assert songs[0].stems == {
-        "drums": StemSource(path, 1),
-        "bass": StemSource(path, 2),
-        "other": StemSource(path, 3),
-        "vocals": StemSource(path, 4),
+        "drums": (StemSource(path, 1),),
+        "bass": (StemSource(path, 2),),
+        "other": (StemSource(path, 3),),
+        "vocals": (StemSource(path, 4),),
     }
 
 
@@ -251,11 +206,14 @@ def test_shares_that_are_none(tmp_path: Path, share: float) -> None:
 
 
 def test_no_set(root: str) -> None:
-    write(root, "file.wav", "other/x.wav")
+    write(root, "file.wav", "elsewhere/x.wav")
     assert message(f"{root}/none") == (
         f"{root}/none: no such folder; check the path of the labelled set"
     )
-    assert message(f"{root}/file.wav") == f"{root}/file.wav: is a file; a labelled set is a folder"
+    assert message(f"{root}/file.wav") == (
+        f"{root}/file.wav: is a file; a labelled set is a folder, a library of stems a folder or "
+        "a .csv file"
+    )
     assert message(root).startswith(f"{root}: no train/ folder; a labelled set has train/ and ")
 
 
@@ -276,15 +234,17 @@ def test_an_unknown_source(root: str) -> None:
     write(root, "train/Song/guitar.wav")
     assert message(root) == (
         f"{url(root)}/train/Song/guitar.wav: unknown source 'guitar'; the sources are drums, bass, "
-        "other, vocals (and mixture)"
+        "other, vocals (and mixture); remove it, or say with stems what it holds, such as "
+        "vocals=guitar or skip=guitar"
     )
 
 
 def test_a_missing_stem(root: str) -> None:
-    write(root, "train/Song/drums.wav", "train/Song/other.wav", "train/Song/mixture.wav")
+    write(root, "train/Song/drums.wav", "train/Song/other.wav")
     assert message(root) == (
         f"{url(root)}/train/Song: no bass and no vocals (such as bass.wav); a song needs drums, "
-        "bass, other, vocals; add what is missing, or move the folder out of train/"
+        "bass, other, vocals; add what is missing or the mixture that holds it, or move the song "
+        "out of train/"
     )
 
 
@@ -313,7 +273,8 @@ def test_a_source_that_no_stem_file_holds(root: str) -> None:
     write(root, "train/A.stem.mp4")
     assert message(root, ("drums", "guitar")) == (
         f"{url(root)}/train/A.stem.mp4: a .stem.mp4 holds no source 'guitar', only drums, bass, "
-        "other, vocals; use a folder of stems"
+        "other, vocals; use a folder of stems, or say with stems which of them are it, such as "
+        "guitar=drums|bass"
     )
 
 
@@ -352,7 +313,7 @@ def assert_as_musdb(song: LabelledSong, track: Any, tolerance: float) -> None:
     """musdb's audio is 16-bit: apart from that rounding, the two must agree sample by sample."""
     assert song.mixture is not None
     np.testing.assert_allclose(decoded(song.mixture), track.audio.T, rtol=0, atol=tolerance)
-    for source, stem in song.stems.items():
+    for source, [stem] in song.stems.items():
         target = track.targets[source].audio.T
         assert np.ptp(target) > 10 * tolerance
         np.testing.assert_allclose(decoded(stem), target, rtol=0, atol=tolerance)

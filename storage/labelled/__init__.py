@@ -1,0 +1,1 @@
+"""Labelled music as people have it: sets of songs in splits, and libraries of single stems."""
