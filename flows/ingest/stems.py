@@ -93,19 +93,25 @@ def commit_songs(run: StageRun, outcome: SongOutcome) -> None:
 def _ingest_song(
     batch: StemBatch, song: LabelledSong
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    if set(song.groups) != set(SOURCES):
+        raise Unusable("partially_labelled", f"knows {', '.join(song.groups)} alone")
     with ExitStack() as stack:
         audio: dict[str, PreparedAudio] = {}
-        for source, found in song.stems.items():
-            audio[source] = stack.enter_context(
-                prepare(
-                    batch.fs,
-                    found.path,
-                    sample_rate=SAMPLE_RATE,
-                    stream=found.stream,
-                    min_duration_s=batch.min_duration_s,
-                    allow_silence=True,
+        for source, parts in song.stems.items():
+            takes = [
+                stack.enter_context(
+                    prepare(
+                        batch.fs,
+                        found.path,
+                        sample_rate=SAMPLE_RATE,
+                        stream=found.stream,
+                        min_duration_s=batch.min_duration_s,
+                        allow_silence=True,
+                    )
                 )
-            )
+                for found in parts
+            ]
+            audio[source] = takes[0] if len(takes) == 1 else stack.enter_context(summed(takes))
         if song.mixture is None:
             audio[MIXTURE] = stack.enter_context(summed([audio[source] for source in SOURCES]))
         else:
@@ -150,7 +156,7 @@ def _write_song(
         path = f"audio/{batch.corpus}/{track_id}/{source}.wav"
         if batch.rewrite or not batch.workspace.exists(path):
             batch.workspace.put(path, partial(stem.write_wav, gain_db=gain_db))
-        found = song.mixture if source == MIXTURE else song.stems[source]
+        found = song.mixture if source == MIXTURE else song.stems[source][0]
         stems.append(
             {
                 "track_id": track_id,

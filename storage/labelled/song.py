@@ -56,6 +56,11 @@ class LabelledSong:
         """Every group, the computed one last."""
         return (*self.stems, self.rest) if self.rest else tuple(self.stems)
 
+    def files(self) -> list[str]:
+        """The paths of all files that it is made of, each once, sorted."""
+        parts = [part for parts in self.stems.values() for part in parts]
+        return sorted({part.path for part in (*parts, *([self.mixture] if self.mixture else []))})
+
 
 def group_name(group: Iterable[str], sources: Sequence[str]) -> str:
     """The name of some sources' sum.
