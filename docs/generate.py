@@ -1,15 +1,26 @@
-"""Write the reference pages from the code: ``python docs/generate.py``."""
+"""Write the reference pages and ``prefect.yaml`` from the code: ``python docs/generate.py``."""
 
 from __future__ import annotations
 
+import inspect
+import textwrap
 from pathlib import Path
 
-from pydantic_core import PydanticUndefined
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-from flows.cli.pipeline_commands import STAGE_FLOWS
+from flows.catalogue import CATALOGUE, POOLS, Entry
+from flows.server.announcements import TAG
 from storage.schemas import TABLES
 
 DOCS = Path(__file__).parent
+
+PREFECT_HEADER = """\
+# Deployments of every flow, written by `make docs` from flows/catalogue.py. `silentmix up`
+# registers them with your Prefect server (and so does `prefect deploy --all`, with
+# SILENTMIX_WORKSPACE set); their parameters are those of `silentmix STAGE --help`.
+name: silentmix
+"""
 
 
 def manifests_page() -> str:
@@ -35,7 +46,7 @@ def manifests_page() -> str:
 
 
 def parameters_page() -> str:
-    """Every stage's parameters."""
+    """Every flow's parameters."""
     lines = [
         "# Parameters",
         "",
@@ -43,16 +54,69 @@ def parameters_page() -> str:
         "in the Prefect",
         "UI's run form.",
     ]
-    for name, (stage_flow, model) in STAGE_FLOWS.items():
-        lines += ["", f"## {name}", "", (stage_flow.__doc__ or "").strip()]
+    for entry in CATALOGUE:
+        lines += ["", f"## {entry.name}", "", inspect.getdoc(entry.load_flow()) or ""]
+        lines += ["", _place(entry)]
         lines += ["", "| field | default | meaning |", "|---|---|---|"]
-        for field, info in model.model_fields.items():
-            default = "required" if info.default is PydanticUndefined else f"`{info.default!r}`"
-            lines.append(f"| `{field}` | {default} | {info.description} |")
+        for field, info in entry.load_parameters().model_fields.items():
+            lines.append(f"| `{field}` | {_default(info)} | {info.description} |")
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"manifests.md": manifests_page, "parameters.md": parameters_page}
+def _place(entry: Entry) -> str:
+    """Where a flow's runs are, and what they leave."""
+    tables = ", ".join(f"[`{table}`](manifests.md#{table})" for table in entry.writes)
+    said = f"Runs in the work pool `{entry.pool}`"
+    said += f"; writes {tables}." if tables else "."
+    if entry.then:
+        said += f" Then the standing server starts [{entry.then}](#{entry.then})."
+    return said
+
+
+def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "required"
+    return "see its section" if isinstance(info.default, BaseModel) else f"`{info.default!r}`"
+
+
+def prefect_yaml() -> str:
+    """What `prefect deploy --all` deploys: every flow, in its pool."""
+    parts = [PREFECT_HEADER, "definitions:", "  work_pools:"]
+    for pool, (limit, _) in POOLS.items():
+        comment = " # takes one job at a time" if limit == 1 else ""
+        parts += [f"    {pool}: &{pool}", f"      name: {pool}{comment}"]
+    parts += ['  workspace: &workspace "{{ $SILENTMIX_WORKSPACE }}"', "", "deployments:"]
+    return "\n".join(parts) + "\n" + "\n".join(map(_deployment, CATALOGUE))
+
+
+def _deployment(entry: Entry) -> str:
+    wrapped = "\n".join(textwrap.wrap(entry.deployed, 94, break_on_hyphens=False))
+    lines = [
+        f"  - name: {entry.name}",
+        f"    entrypoint: {entry.flow}",
+        "    description: >-",
+        textwrap.indent(wrapped, " " * 6),
+        f"    tags: [{TAG}, {entry.name}]",
+        f"    work_pool: *{entry.pool}",
+        "    parameters:",
+        "      parameters: {workspace: *workspace}",
+    ]
+    if entry.schedule is not None:
+        lines += [
+            "    schedules:",
+            f'      - cron: "{entry.schedule.cron}"',
+            "        timezone: UTC",
+            f"        slug: {entry.schedule.slug}",
+            "        active: false",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {
+    "manifests.md": manifests_page,
+    "parameters.md": parameters_page,
+    "../prefect.yaml": prefect_yaml,
+}
 
 
 def main() -> None:

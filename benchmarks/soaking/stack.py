@@ -19,6 +19,7 @@ from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore
 from prefect.states import Scheduled
 
+from flows.catalogue import FOLLOWING
 from flows.service import automations, lifecycle, registration
 from flows.service.deployments import FORM
 
@@ -46,7 +47,7 @@ class Stack:
         Args:
             fields: by stage.
         """
-        for stage, following in automations.NEXT_STAGE.items():
+        for stage, following in FOLLOWING.items():
             name = f"silentmix: {stage}, then {following}"
             [found] = self.client.read_automations_by_name(name)
             [action] = found.actions
@@ -60,7 +61,7 @@ class Stack:
 
     def switch_automations_off(self) -> None:
         """So that a run that ends starts no other."""
-        for stage, following in automations.NEXT_STAGE.items():
+        for stage, following in FOLLOWING.items():
             [found] = self.client.read_automations_by_name(f"silentmix: {stage}, then {following}")
             self.client.pause_automation(found.id)
 

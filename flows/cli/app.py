@@ -13,23 +13,18 @@ import cyclopts
 import httpx
 from prefect import tags
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from flows.catalogue import CATALOGUE, CHAIN
 from flows.cli import pipeline_commands, result_commands, service_commands, study_commands
 from flows.cli.configuration import load_config, option, stage_section
 from flows.cli.demo import DemoParameters
-from flows.cli.pipeline_commands import STAGE_FLOWS
-from flows.forecast.flow import ForecastParameters
-from flows.pipeline.flow import STAGES, PipelineParameters
+from flows.pipeline.flow import PipelineParameters
 from flows.policy.calibration import PolicyOptions
 from flows.running.parameters import describe
 from flows.separate.command import SeparateParameters
 from flows.server.announcements import TAG
-from flows.yields.flow import YieldsParameters
 from storage.errors import UserError
-
-POLICY_READERS = ("fit-detector", "yields", "forecast")
-"""Commands that take the extraction policy from the configuration of ``extract``."""
 
 GROUPED = ("manifests", "study")
 """Commands that have commands of their own."""
@@ -93,19 +88,20 @@ def is_server_gone(error: Exception) -> bool:
 def _from_config(path: str, command: str) -> dict[str, Any]:
     """The fields of one command, from a configuration file."""
     loaded = load_config(path)
-    known = {name: set(model.model_fields) for name, (_, model) in STAGE_FLOWS.items()}
-    known |= {"demo": set(DemoParameters.model_fields)}
-    known |= {"separate": set(SeparateParameters.model_fields)}
-    known |= {"yields": set(YieldsParameters.model_fields)}
-    known |= {"forecast": set(ForecastParameters.model_fields)}
-    known[""] = set(PipelineParameters.model_fields) - {name.replace("-", "_") for name in STAGES}
+    models: dict[str, type[BaseModel]] = {
+        entry.name: entry.load_parameters() for entry in CATALOGUE if not entry.own_command
+    }
+    models |= {"demo": DemoParameters, "separate": SeparateParameters}
+    known = {name: set(model.model_fields) for name, model in models.items()}
+    known[""] = set(PipelineParameters.model_fields) - {entry.field for entry in CHAIN}
     if command == "run":
         stage_section(loaded, "", known)
         return {name: value for name, value in loaded.items() if value is not None}
     if command not in known:
         return {key: loaded[key] for key in stage_section(loaded, "", known) if key == "workspace"}
     fields = stage_section(loaded, command, known)
-    if command in POLICY_READERS:  # the policy that thresholds are for, as in a `run`
+    if issubclass(models[command], PolicyOptions):
+        # the policy that thresholds are for, as in a `run`
         policy = stage_section(loaded, "extract", known)
         fields = {key: policy[key] for key in PolicyOptions.model_fields if key in policy} | fields
     return fields

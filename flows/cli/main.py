@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from flows.catalogue import CATALOGUE
 from flows.cli.configuration import load_config, option
 from flows.server.process import WorkspaceServer, configure_prefect
 from flows.service.state import service_home, standing_server
@@ -18,12 +19,9 @@ DEFAULT_WORKSPACE = "workspace"
 DEMO_WORKSPACE = "demo-workspace"
 STUDY_WORKSPACE = "study-workspace"
 OWN_WORKSPACES = {"demo": DEMO_WORKSPACE, "study": STUDY_WORKSPACE}
-CREATING = ("run", "demo", "study", "ingest")
-FIRST_STAGE = "ingest"
-FLOWS = (
-    *CREATING, "fit-detector", "score", "extract", "remix", "train", "evaluate", "yields",
-    "forecast",
-)  # fmt: skip
+OF_MANY_FLOWS = ("run", "demo", "study")
+FLOWS = (*OF_MANY_FLOWS, *(entry.name for entry in CATALOGUE if not entry.own_command))
+CREATING = (*OF_MANY_FLOWS, *(entry.name for entry in CATALOGUE if entry.creates))
 READING = ("status", "manifests", "lineage", "forget", "audit")
 SERVICE = ("up", "down", "doctor")
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -85,7 +83,7 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
     begins = command in CREATING
     if command == "run":
         first = asked("only") or asked("from") or asked("from-stage")
-        begins = first in ("", FIRST_STAGE)
+        begins = first in ("", *CREATING)
     Workspace.check(workspace, create=begins)  # refuse it before anything starts
     if "--dry-run" in arguments or asked("dry-run") == "True":
         return None

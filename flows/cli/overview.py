@@ -7,6 +7,7 @@ from typing import Any
 import duckdb
 from rich.console import Console
 
+from flows.catalogue import CATALOGUE
 from flows.inputs import registry
 from flows.inputs.methods import trained_on
 from flows.inputs.paper_table import paper_table
@@ -14,7 +15,7 @@ from flows.reports.silent_minutes import silent_minutes
 from flows.reports.terminal_table import print_table
 from storage.errors import UserError
 from storage.manifests import Manifests
-from storage.schemas import TABLES
+from storage.schemas import REJECTS, TABLES
 from storage.sql import connect
 from storage.workspace import Workspace
 
@@ -24,9 +25,8 @@ def print_status(location: str, console: Console) -> None:
     workspace = Workspace(location)
     manifests = Manifests(workspace)
     console.print(f"[bold]{workspace.location}[/bold]")
-    shown = [
-        name for name in TABLES if name not in ("runs", "activity", "labelled_files", "tempos")
-    ]
+    listed = {REJECTS.name, *(name for entry in CATALOGUE for name in entry.listed)}
+    shown = [name for name in TABLES if name in listed]
     counts: dict[str, dict[str, int]] = {}
     for name in shown:
         for partition in manifests.partitions(name):

@@ -4,41 +4,28 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import cyclopts
 from cyclopts import Parameter
-from prefect import Flow
 from rich.console import Console
 from rich.table import Table
 
+from flows.catalogue import CATALOGUE, Entry
 from flows.cli.demo import DemoParameters, run_demo
-from flows.evaluate.flow import EvaluateParameters, Evaluation, evaluate
-from flows.evaluate.summary import print_comparison
-from flows.extract.flow import ExtractParameters, extract
-from flows.fit_detector.flow import FitDetectorParameters, fit_detector
-from flows.ingest.flow import IngestParameters, ingest
-from flows.pipeline.flow import STAGES, PipelineParameters, Stage, pipeline
-from flows.remix.flow import RemixParameters, remix
+from flows.pipeline.flow import PipelineParameters, pipeline
 from flows.reports.terminal_table import print_table
-from flows.running.parameters import StageParameters
+from flows.running.chain import Stage
+from flows.running.parameters import StageParameters, WorkParameters
 from flows.running.stage import StageResult, run_stage
-from flows.score.flow import ScoreParameters, score
-from flows.train.flow import TrainParameters, train
-
-STAGE_FLOWS: dict[str, tuple[Flow[..., Any], type[StageParameters]]] = {
-    "ingest": (ingest, IngestParameters),
-    "fit-detector": (fit_detector, FitDetectorParameters),
-    "score": (score, ScoreParameters),
-    "extract": (extract, ExtractParameters),
-    "remix": (remix, RemixParameters),
-    "train": (train, TrainParameters),
-    "evaluate": (evaluate, EvaluateParameters),
-}
+from flows.running.stage_result import results_in
 
 app = cyclopts.App()
 main_group = cyclopts.Group("The whole pipeline", sort_key=1)
-stages_group = cyclopts.Group("Stages, one by one", sort_key=2)
+groups = {
+    "stages": cyclopts.Group("Stages, one by one", sort_key=2),
+    "results": cyclopts.Group("Results", sort_key=3),
+}
 console = Console()
 
 
@@ -66,26 +53,30 @@ def demo_command(
     run_demo(parameters, console)
 
 
-def _add_stage(name: str, stage_flow: Flow[..., Any], model: type[StageParameters]) -> None:
-    def command(parameters: StageParameters) -> None:
+def _add_command(entry: Entry, place: int) -> None:
+    stage_flow, model = entry.load_flow(), entry.load_parameters()
+
+    def command(parameters: WorkParameters) -> None:
         made = run_stage(stage_flow, parameters)
-        results = made.results if isinstance(made, Evaluation) else [made]
-        if parameters.dry_run:
+        results = results_in(made)
+        if isinstance(parameters, StageParameters) and parameters.dry_run:
             print_plans(results)
             return
-        print_results(results)
-        if isinstance(made, Evaluation) and made.comparison is not None:
-            print_comparison(made.comparison, made.location, console)
+        if results:
+            print_results(results)
+        if entry.prints:
+            entry.beside_flow(entry.prints)(made, console)
 
     command.__annotations__["parameters"] = Annotated[model, Parameter(name="*")]
     if not any(field.is_required() for field in model.model_fields.values()):
         command.__defaults__ = (model(),)
     command.__doc__ = inspect.getdoc(stage_flow)
-    app.command(command, name=name, group=stages_group, sort_key=STAGES.index(name))
+    app.command(command, name=entry.name, group=groups[entry.group], sort_key=place)
 
 
-for _name, (_flow, _model) in STAGE_FLOWS.items():
-    _add_stage(_name, _flow, _model)
+for _place, _entry in enumerate(CATALOGUE):
+    if not _entry.own_command:
+        _add_command(_entry, _place)
 
 
 def print_plans(results: Sequence[StageResult]) -> None:

@@ -15,51 +15,19 @@ from flows.audit.flow import AuditParameters
 from flows.cli import overview
 from flows.cli.forget_summary import print_forgotten
 from flows.cli.lineage_summary import print_lineage
-from flows.cli.pipeline_commands import print_plans
-from flows.forecast.flow import ForecastParameters, forecast, print_forecast
+from flows.cli.pipeline_commands import groups
 from flows.provenance.forget import forget
 from flows.provenance.lineage import lineage
-from flows.running.stage import StageResult, run_stage
 from flows.separate.command import SeparateParameters, separate_files
-from flows.yields.flow import YieldsParameters, print_yields, yields
 from storage.errors import UserError
 from storage.listing import shown
 from storage.workspace import Workspace
 
 app = cyclopts.App()
-results_group = cyclopts.Group("Results", sort_key=3)
 console = Console()
 
 
-@app.command(name="yields", group=results_group)
-def yields_command(
-    parameters: Annotated[YieldsParameters, Parameter(name="*")] = YieldsParameters(),  # noqa: B008
-) -> None:
-    """Show what other thresholds and minimum lengths would extract; writes nothing.
-
-    Minutes a source over a scored corpus, with the calibrated choice marked. Run it before
-    `extract`, to choose a policy by looking.
-    """
-    print_yields(yields(parameters), console)
-
-
-@app.command(name="forecast", group=results_group)
-def forecast_command(
-    parameters: Annotated[ForecastParameters, Parameter(name="*")] = ForecastParameters(),  # noqa: B008
-) -> None:
-    """Say from a small sample what a corpus would give, before all of it is scored.
-
-    Scores a random sample of its tracks, and tells the hours a source that the policy would
-    extract from the whole corpus, and how long scoring the rest would take. The scores are kept.
-    """
-    made = run_stage(forecast, parameters)
-    if isinstance(made, StageResult):
-        print_plans([made])
-    else:
-        print_forecast(made, console)
-
-
-@app.command(name="separate", group=results_group)
+@app.command(name="separate", group=groups["results"])
 def separate_command(
     *files: Annotated[str, Parameter(help="Files in any format; folders, globs, lists, URLs.")],
     parameters: Annotated[SeparateParameters, Parameter(name="*")] = SeparateParameters(),  # noqa: B008
@@ -78,13 +46,13 @@ def _complain(problem: str) -> None:
     print(f"silentmix: {' '.join(problem.split())}", file=sys.stderr)
 
 
-@app.command(group=results_group)
+@app.command(group=groups["results"])
 def status(*, workspace: str = "workspace") -> None:
     """Show what a workspace holds, corpus by corpus, stage by stage."""
     overview.print_status(workspace, console)
 
 
-@app.command(name="lineage", group=results_group)
+@app.command(name="lineage", group=groups["results"])
 def lineage_command(
     name: str,
     *,
@@ -105,7 +73,7 @@ def lineage_command(
         print_lineage(found, console)
 
 
-@app.command(name="audit", group=results_group)
+@app.command(name="audit", group=groups["results"])
 def audit_command(
     parameters: Annotated[AuditParameters, Parameter(name="*")] = AuditParameters(),  # noqa: B008
     *,
@@ -127,7 +95,7 @@ def audit_command(
         print_audit(*import_answers(Path(answers), parameters.workspace), console)
 
 
-@app.command(name="forget", group=results_group)
+@app.command(name="forget", group=groups["results"])
 def forget_command(
     *names: str,
     source: Annotated[str, Parameter(help="Glob of source files, such as '*/Artist/*'.")] = "",
@@ -143,7 +111,7 @@ def forget_command(
 
 
 manifests_app = cyclopts.App(
-    name="manifests", help="Look into the Parquet manifests.", group=results_group
+    name="manifests", help="Look into the Parquet manifests.", group=groups["results"]
 )
 app.command(manifests_app)
 

@@ -14,14 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from prefect import flow
-from pydantic import BaseModel, Field
+from pydantic import Field
+from rich.console import Console
 
 from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.metrics.bsseval import bss_eval, song_sdr
 from demucs_core.metrics.scorable import why_not_scorable
 from demucs_core.separators.separation import separate
 from flows.evaluate.report import compare
-from flows.evaluate.summary import ComparisonSummary
+from flows.evaluate.summary import ComparisonSummary, print_comparison
 from flows.inputs import registry
 from flows.inputs.methods import (
     choose_models,
@@ -31,10 +32,12 @@ from flows.inputs.methods import (
 )
 from flows.inputs.paper_table import paper_table
 from flows.inputs.songs import MIXTURE, Song, load_songs, require_songs
+from flows.running.chain import Chain
 from flows.running.execution import dask_client, pending_batches, results_of
 from flows.running.parameters import RUNTIME, CorpusName, Device, Options, StageParameters
 from flows.running.rejects import reject_row
-from flows.running.stage import StageResult, StageRun, stage_run
+from flows.running.stage import StageRun, stage_run
+from flows.running.stage_result import StageResults
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
 from storage.museval_folder import frame_median, result_path
@@ -75,17 +78,15 @@ class EvaluateParameters(EvaluateOptions, StageParameters):
     )
 
 
-class Evaluation(BaseModel):
+class Evaluation(StageResults):
     """What came of evaluating: a result a model, and how they compare.
 
     Attributes:
         location: the workspace.
-        results: in the order of the models.
         comparison: of all methods; None of a dry run.
     """
 
     location: str
-    results: list[StageResult]
     comparison: ComparisonSummary | None
 
 
@@ -168,6 +169,24 @@ def evaluate(parameters: EvaluateParameters) -> Evaluation:
         workspace, methods, songs, reference=reference, corpus=stems.corpus, device=device
     )
     return Evaluation(location=workspace.location, results=results, comparison=summary)
+
+
+def in_chain(chain: Chain) -> list[EvaluateParameters]:
+    """The run in the chain: of the models that were trained, or of all there are."""
+    return [
+        EvaluateParameters(
+            **chain.common,
+            **chain.options(STAGE),
+            labelled=chain.parameters.labelled_corpus,
+            models=chain.made("train"),
+        )
+    ]
+
+
+def print_evaluation(made: Evaluation, console: Console) -> None:
+    """How the models compare, for the terminal."""
+    if made.comparison is not None:
+        print_comparison(made.comparison, made.location, console)
 
 
 def _evaluate_model(

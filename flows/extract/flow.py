@@ -22,6 +22,7 @@ from flows.reports.file_names import file_names
 from flows.reports.markdown import plain
 from flows.reports.plots import bars
 from flows.reports.silent_minutes import silent_minutes
+from flows.running.chain import Chain
 from flows.running.execution import results_of
 from flows.running.parameters import CorpusName, StageParameters
 from flows.running.rejects import reject_row
@@ -115,6 +116,18 @@ def extract(parameters: ExtractParameters) -> StageResult:
                 get_run_logger().warning("%s", note)
         _summarise(run, segments, minutes)
     return run.result()
+
+
+def in_chain(chain: Chain) -> list[ExtractParameters]:
+    """The run in the chain: of the music, by the scores of the detector that was fitted."""
+    return [
+        ExtractParameters(
+            **chain.common,
+            **chain.options(STAGE),
+            corpus=chain.parameters.corpus,
+            detector=chain.detector(),
+        )
+    ]
 
 
 def extract_batch(batch: ExtractBatch) -> dict[str, float]:

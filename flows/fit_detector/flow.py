@@ -22,6 +22,7 @@ from flows.inputs.songs import MIXTURE, Song, load_activity, load_songs, require
 from flows.policy.calibration import PolicyOptions, calibrated, calibration_path, require_evidence
 from flows.reports.live_plot import live_plot
 from flows.reports.loss_plots import detector_figure
+from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
 from flows.running.heard import write_heard
 from flows.running.interruption import interruptible
@@ -113,6 +114,18 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
         calibration = calibrated(workspace, name, parameters, anew=parameters.force)
         _report(run, calibration)
     return run.result()
+
+
+def in_chain(chain: Chain) -> list[FitDetectorParameters]:
+    """The run in the chain: calibrated for the policy that it extracts with."""
+    return [
+        FitDetectorParameters(
+            **chain.common,
+            **chain.options(STAGE),
+            **chain.options("extract"),
+            labelled=chain.parameters.labelled_corpus,
+        )
+    ]
 
 
 def _trainer(

@@ -81,8 +81,10 @@ class CorpusForecast:
 
 @flow(name="forecast", flow_run_name="forecast {parameters.corpus}")
 def forecast(parameters: ForecastParameters) -> CorpusForecast | StageResult:
-    """Forecast what a corpus would give, by scoring a random sample of it; the scores are kept.
+    """Say from a small sample what a corpus would give, before all of it is scored.
 
+    Scores a random sample of its tracks, and tells the hours a source that the policy would
+    extract from the whole corpus, and how long scoring the rest would take. The scores are kept.
     A dry run gives the plan.
     """
     workspace = Workspace(parameters.workspace)

@@ -13,10 +13,12 @@ from demucs_core.activity import ActivityConfig
 from flows.ingest.report import report_songs, report_tracks
 from flows.ingest.stems import StemBatch, commit_songs, ingest_songs, song_item
 from flows.ingest.tracks import TrackBatch, TrackCommitter, file_item, ingest_files
+from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
 from flows.running.parameters import RUNTIME, BatchSize, CorpusName, Options, StageParameters
 from flows.running.stage import StageResult, StageRun, stage_run
 from storage.discovery import find_audio
+from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.labelled.sets import find_songs
 from storage.workspace import Workspace
@@ -73,6 +75,33 @@ class IngestParameters(IngestOptions, StageParameters):
 def ingest(parameters: IngestParameters) -> StageResult:
     """Ingest unlabelled music or a labelled set; what is there already is not done again."""
     return _ingest_stems(parameters) if parameters.labelled else _ingest_tracks(parameters)
+
+
+def in_chain(chain: Chain) -> list[IngestParameters]:
+    """The runs in the chain: of the labelled set, then of the music.
+
+    Raises:
+        UserError: one of them was not named.
+    """
+    asked = chain.parameters
+    for name in ("labelled", "unlabelled"):
+        if not getattr(asked, name):
+            raise UserError(f"{name} is required for the stage ingest; name the {name} music")
+    needs_test = "evaluate" in asked.stages
+    return [
+        IngestParameters(
+            **chain.common,
+            **chain.options(STAGE),
+            source=source,
+            corpus=corpus,
+            labelled=labelled,
+            require_test=labelled and needs_test,
+        )
+        for source, corpus, labelled in (
+            (asked.labelled, asked.labelled_corpus, True),
+            (asked.unlabelled, asked.corpus, False),
+        )
+    ]
 
 
 def _ingest_tracks(parameters: IngestParameters) -> StageResult:

@@ -17,6 +17,7 @@ from demucs_core.remixing.stem_pool import LabelledSong, StemPool
 from flows.inputs.songs import MIXTURE, Song, load_activity, load_songs, require_songs
 from flows.remix.report import report_remixes
 from flows.remix.tempos import Listening, find_tempos, load_tempos, require_librosa, tempos_of
+from flows.running.chain import Chain
 from flows.running.execution import dask_client, results_of
 from flows.running.parameters import CorpusName, Options, StageParameters
 from flows.running.stage import StageResult, stage_run
@@ -163,6 +164,19 @@ def remix(parameters: RemixParameters) -> StageResult:
             report_remixes(run, target, {song.track_id: song.name for song in songs})
         run.counts["remixes"] = manifests.count(target)
     return run.result()
+
+
+def in_chain(chain: Chain) -> list[RemixParameters]:
+    """The run in the chain: of the segments that were extracted, or of the last ones."""
+    return [
+        RemixParameters(
+            **chain.common,
+            **chain.options(STAGE),
+            corpus=chain.parameters.corpus,
+            labelled=chain.parameters.labelled_corpus,
+            segments="".join(chain.made("extract")),
+        )
+    ]
 
 
 def _mixtures(songs: list[Song]) -> set[Listening]:

@@ -20,7 +20,7 @@ from prefect import Flow
 from prefect.logging import get_run_logger
 
 from flows.reports.artifacts import Report
-from flows.running.parameters import StageParameters
+from flows.running.parameters import StageParameters, WorkParameters
 from flows.running.stage_report import publish_report
 from flows.running.stage_result import Plan, StageResult
 from flows.running.terminal import outlive_log
@@ -180,9 +180,10 @@ def stage_run(
         announce(stage, corpus, fields, {"fingerprint": fingerprint, "counts": run.counts})
 
 
-def run_stage(stage_flow: Flow[..., Result], parameters: StageParameters) -> Result:
+def run_stage(stage_flow: Flow[..., Result], parameters: WorkParameters) -> Result:
     """Run a stage as a flow run; a dry run needs no Prefect server and leaves no trace there."""
-    return stage_flow.fn(parameters) if parameters.dry_run else stage_flow(parameters)
+    dry_run = isinstance(parameters, StageParameters) and parameters.dry_run
+    return stage_flow.fn(parameters) if dry_run else stage_flow(parameters)
 
 
 def _planned(run: StageRun) -> dict[str, float]:

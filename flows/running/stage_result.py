@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel
 
 
@@ -46,3 +48,20 @@ class StageResult(BaseModel):
     notes: list[str] = []
     plan: Plan | None = None
     waits_for: str = ""
+
+
+class StageResults(BaseModel):
+    """What a stage made that works on several things at once, such as models.
+
+    Attributes:
+        results: a result a thing.
+    """
+
+    results: list[StageResult]
+
+
+def results_in(made: Any) -> list[StageResult]:
+    """The results in what a flow returned: one, several, or none of a flow that writes nothing."""
+    if isinstance(made, StageResults):
+        return made.results
+    return [made] if isinstance(made, StageResult) else []

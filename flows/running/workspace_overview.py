@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from prefect.artifacts import create_markdown_artifact
 
 from demucs_core import SOURCES
+from flows.catalogue import CATALOGUE
 from flows.inputs import registry
 from flows.inputs.methods import trained_on
 from flows.reports.markdown import number, plain, table
@@ -20,7 +21,6 @@ from flows.server.telling import telling
 from storage.manifests import Manifests
 from storage.runs import PastRun, last_runs
 
-STAGES = ("ingest", "score", "extract", "remix", "fit-detector", "train", "evaluate")
 MAX_ROWS = 100
 NONE = "-"
 
@@ -36,7 +36,7 @@ def publish_overview(manifests: Manifests) -> None:
 
 def overview_markdown(manifests: Manifests) -> str:
     """Corpora by stages, minutes found a source, detectors, and models with their scores."""
-    runs = last_runs(manifests, STAGES)
+    runs = last_runs(manifests, [entry.name for entry in CATALOGUE])
     last: dict[tuple[str, str], PastRun] = {(run.stage, run.corpus): run for run in runs}
     corpora = sorted({corpus for stage, corpus in last if stage == "ingest"})
     extracted = [run for (stage, _), run in sorted(last.items()) if stage == "extract"]
@@ -65,14 +65,11 @@ def _more(rows: Sequence[object]) -> str:
 
 def _corpus_row(corpus: str, last: dict[tuple[str, str], PastRun]) -> dict[str, str]:
     row = {"corpus": plain(corpus)}
-    for stage, heading, names in (
-        ("ingest", "ingested", ("tracks", "songs", "hours", "rejected")),
-        ("score", "scored", ("total",)),
-        ("extract", "segments", ("segments",)),
-        ("remix", "remixes", ("remixes",)),
-    ):
-        run = last.get((stage, corpus))
-        row[heading] = NONE if run is None else _link(run, _counts(run, names))
+    for entry in CATALOGUE:
+        if entry.column is not None:
+            run = last.get((entry.name, corpus))
+            shown = NONE if run is None else _link(run, _counts(run, entry.column.counts))
+            row[entry.column.heading] = shown
     return row
 
 

@@ -18,6 +18,7 @@ from demucs_core.detector.scoring import DEFAULT_CHUNK_FRAMES, score_chunks
 from flows.inputs import registry
 from flows.inputs.songs import songs_kept_for_test
 from flows.policy.calibration import fitted_calibration
+from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
 from flows.running.parameters import BatchSize, CorpusName, Device, Options, StageParameters
 from flows.running.rejects import reject_row
@@ -81,6 +82,18 @@ def score(parameters: ScoreParameters) -> StageResult:
         if num_new:
             report_scores(run, fitted_calibration(run.manifests, detector))
     return run.result()
+
+
+def in_chain(chain: Chain) -> list[ScoreParameters]:
+    """The run in the chain: of the music, by the detector that was fitted."""
+    return [
+        ScoreParameters(
+            **chain.common,
+            **chain.options(STAGE),
+            corpus=chain.parameters.corpus,
+            detector=chain.detector(),
+        )
+    ]
 
 
 def score_tracks(

@@ -18,11 +18,11 @@ from prefect.events.actions import CallWebhook, ChangeFlowRunState, RunDeploymen
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from pydantic import SecretStr
 
+from flows.catalogue import BY_NAME, FOLLOWING
 from flows.server.announcements import PASSED_ON, TAG, completed
 from flows.service.deployments import FORM
 from storage.fingerprint import short_hash
 
-NEXT_STAGE = {"ingest": "score", "score": "extract"}
 ENDED = ("Completed", "Failed", "Cancelled", "Crashed")
 LOST_AFTER = timedelta(minutes=3)
 """Six heartbeats, as often as :data:`flows.server.process.SETTINGS` has them."""
@@ -49,7 +49,7 @@ def register(client: SyncPrefectClient, webhook: str = "") -> list[str]:
     Returns:
         Names of those that were registered.
     """
-    wanted = [_chain(client, *pair) for pair in NEXT_STAGE.items()]
+    wanted = [_chain(client, *pair) for pair in FOLLOWING.items()]
     wanted += [lost(), _not_begun()]
     if webhook:
         wanted.append(_notify(_webhook_block(webhook)))
@@ -89,9 +89,8 @@ def _digest(automation: AutomationCore) -> str:
 
 
 def _chain(client: SyncPrefectClient, stage: str, following: str) -> AutomationCore:
-    # a labelled set has nothing to score
-    labels = {"silentmix.labelled": "false"} if stage == "ingest" else {}
-    names = [name for name in PASSED_ON if name != "detector" or stage == "score"]
+    known = [set(BY_NAME[name].load_parameters().model_fields) for name in (stage, following)]
+    names = [name for name in PASSED_ON if all(name in fields for fields in known)]
     fields = {
         name: {"__prefect_kind": "jinja", "template": f"{{{{ event.payload.{name} }}}}"}
         for name in names
@@ -101,7 +100,8 @@ def _chain(client: SyncPrefectClient, stage: str, following: str) -> AutomationC
         description=f"A corpus whose {stage} has completed goes on to {following}.",
         trigger=EventTrigger(
             expect={completed(stage)},
-            match={"prefect.resource.id": "silentmix.corpus.*", **labels},
+            # a labelled set has nothing to score, and stages after that none of it
+            match={"prefect.resource.id": "silentmix.corpus.*", "silentmix.labelled": "false"},
             posture=Posture.Reactive,
             threshold=1,
         ),

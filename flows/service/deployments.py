@@ -6,7 +6,6 @@ that was switched on stays on, parameters that were set stay set, a pool keeps i
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import json
 from pathlib import Path
@@ -21,24 +20,19 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
+from flows.catalogue import POOLS, load
 from storage.errors import UserError
 from storage.fingerprint import short_hash
 
 DEFINITIONS = Path(__file__).parents[2] / "prefect.yaml"
 PROCESS = "process"
-POOLS = {
-    "cpu": (2, "Stages that need no GPU; a run starts its own Dask workers."),
-    "gpu": (1, "Stages that take a GPU where there is one: one job at a time."),
-}
-"""How many runs at once, and what they are."""
-
 FORM = "parameters"
 """The flows' one parameter, which holds the fields of the run form."""
 
 
 def make_pools(client: SyncPrefectClient) -> list[str]:
     """Make the work pools that are missing; returns their names."""
-    made = []
+    made: list[str] = []
     for name, (limit, description) in POOLS.items():
         pool = WorkPoolCreate(
             name=name,
@@ -111,8 +105,7 @@ def definitions() -> list[dict[str, Any]]:
 
 def load_flow(definition: dict[str, Any]) -> Flow[..., Any]:
     """The flow that a deployment runs."""
-    module, _, name = definition["entrypoint"].rpartition(".")
-    found = getattr(importlib.import_module(module), name)
+    found = load(definition["entrypoint"])
     assert isinstance(found, Flow)
     return found
 

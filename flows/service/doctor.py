@@ -19,6 +19,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from flows.catalogue import POOLS
 from flows.service.lifecycle import DEFAULT_PORT, chosen_server, who_listens
 from flows.service.state import ServiceState, service_home, standing_server
 from storage.ffmpeg import PROGRAMS, put_ffmpeg_on_path
@@ -183,10 +184,10 @@ def workers(workspace: str) -> Finding:
     address, state = _service(workspace)
     if not address and not state.processes:
         return Finding("none; `silentmix up` starts them")
-    from flows.service import deployments, registration
+    from flows.service import registration
 
     with registration.server(address or state.address) as client:
-        idle = [pool for pool in deployments.POOLS if not registration.online(client, pool)]
+        idle = [pool for pool in POOLS if not registration.online(client, pool)]
         if idle:
             return Finding(
                 f"none is online for {', '.join(idle)}",
@@ -194,7 +195,7 @@ def workers(workspace: str) -> Finding:
             )
         if foreign := registration.foreign_workers(client):
             return Finding("; ".join(foreign), "`silentmix down`, then `silentmix up`, if yours")
-    return Finding(f"online for {', '.join(deployments.POOLS)}")
+    return Finding(f"online for {', '.join(POOLS)}")
 
 
 def _service(workspace: str) -> tuple[str, ServiceState]:

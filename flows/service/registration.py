@@ -14,6 +14,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import Worker, WorkerStatus
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.catalogue import POOLS
 from flows.server.process import POLL_S, STARTUP_TIMEOUT_S
 from flows.service import automations, deployments
 from flows.service.processes import OwnProcess
@@ -62,7 +63,7 @@ def register_all(client: SyncPrefectClient, workspace: str, notify_url: str) -> 
 
 def own_pools(client: SyncPrefectClient) -> list[str]:
     """The pools that take workers of this machine; those of Kubernetes, say, have their own."""
-    pools = (client.read_work_pool(name) for name in deployments.POOLS)
+    pools = (client.read_work_pool(name) for name in POOLS)
     return [pool.name for pool in pools if pool.type == deployments.PROCESS]
 
 
@@ -102,7 +103,7 @@ def online(client: SyncPrefectClient, pool: str) -> list[Worker]:
 def foreign_workers(client: SyncPrefectClient) -> list[str]:
     """A line for each worker online that runs another version than what is installed here."""
     problems = []
-    for pool in deployments.POOLS:
+    for pool in POOLS:
         for worker in online(client, pool):
             found = WORKER_NAME.fullmatch(worker.name)
             if found is not None and found.groupdict() != installed_versions():

@@ -21,6 +21,7 @@ from flows.inputs.recipes import load_recipes
 from flows.inputs.songs import load_songs, require_songs
 from flows.reports.live_plot import live_plot
 from flows.reports.loss_plots import training_figure
+from flows.running.chain import Chain
 from flows.running.heard import write_heard
 from flows.running.interruption import interruptible
 from flows.running.parameters import RUNTIME, CorpusName, Device, Options, StageParameters
@@ -163,6 +164,19 @@ def train(parameters: TrainParameters) -> StageResult:
         figure = training_figure(trainer.history, losses, trainer.step - len(losses))
         run.report.plot("loss", figure, CAPTION)
     return run.result()
+
+
+def in_chain(chain: Chain) -> list[TrainParameters]:
+    """The runs in the chain: on labelled songs alone, to compare with, then as was asked for."""
+    asked = TrainParameters(
+        **chain.common,
+        **chain.options(STAGE),
+        labelled=chain.parameters.labelled_corpus,
+        corpora=[chain.parameters.corpus],
+    )
+    if chain.parameters.baseline and asked.weak_share > 0:
+        return [asked.model_copy(update={"weak_share": 0.0}), asked]
+    return [asked]
 
 
 def _build(

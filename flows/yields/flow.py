@@ -137,7 +137,11 @@ class CorpusYields:
 
 @flow(name="yields", flow_run_name="yields {parameters.corpus}")
 def yields(parameters: YieldsParameters) -> CorpusYields:
-    """Show what other thresholds and minimum lengths would extract of a scored corpus."""
+    """Show what other thresholds and minimum lengths would extract; writes nothing.
+
+    Minutes a source over a scored corpus, with the calibrated choice marked. Run it before
+    `extract`, to choose a policy by looking.
+    """
     workspace = Workspace(parameters.workspace)
     manifests = Manifests(workspace)
     detector = registry.resolve(workspace, "detectors", parameters.detector)

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from rich.console import Console
 
+from flows.catalogue import BY_NAME, CATALOGUE
 from flows.cli import app as commands
 from flows.cli import main as cli
 from flows.cli import pipeline_commands
 from flows.cli.demo import DemoParameters
-from flows.cli.pipeline_commands import STAGE_FLOWS
 from flows.pipeline.flow import PipelineParameters
 from storage.workspace import FORMAT, MARKER, Workspace
 from tests.flows.conftest import Corpus, Finished, play, write
@@ -92,7 +92,7 @@ def test_a_workspace_of_a_newer_format(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 MISSING = [
-    *([stage] for stage in STAGE_FLOWS if stage != "ingest"),
+    *([entry.name] for entry in CATALOGUE if not (entry.creates or entry.own_command)),
     *(["run", *first] for first in (["--only", "score"], ["--from=extract"])),
     *(["manifests", *what] for what in (["list"], ["show", "tracks"], ["query", "SELECT 1"])),
     ["status"],
@@ -274,14 +274,14 @@ def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands.app, "console", Console(width=250))
 
 
-@pytest.mark.parametrize("stage", STAGE_FLOWS)
+@pytest.mark.parametrize("stage", [entry.name for entry in CATALOGUE if entry.name != "pipeline"])
 def test_help_names_every_field(
     stage: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wide_terminal(monkeypatch)
     assert cli.main([stage, "--help"]) == 0
     said = capsys.readouterr().out
-    for field in STAGE_FLOWS[stage][1].model_fields:
+    for field in BY_NAME[stage].load_parameters().model_fields:
         assert f"--{field.replace('_', '-')}" in said
 
 

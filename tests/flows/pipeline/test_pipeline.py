@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from demucs_core import SOURCES
+from flows.catalogue import STAGES
 from flows.extract.flow import ExtractBatch, ExtractParameters, extract, extract_batch
 from flows.ingest.flow import IngestParameters, ingest
 from flows.inputs import registry
-from flows.pipeline.flow import STAGES, PipelineParameters, pipeline
+from flows.pipeline.flow import PipelineParameters, pipeline
 from flows.policy.calibration import calibrated, require_evidence
 from flows.score.flow import ScoreBatch, ScoreParameters, score, score_batch
 from storage.errors import UserError

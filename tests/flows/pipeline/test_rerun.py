@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from prefect import Flow
 
+from flows.catalogue import STAGES
 from flows.cli import main as cli
 from flows.extract.flow import ExtractParameters, extract
 from flows.ingest.flow import IngestParameters, ingest
-from flows.pipeline.flow import STAGES, PipelineParameters, pipeline
+from flows.pipeline.flow import PipelineParameters, pipeline
 from flows.remix.flow import RemixParameters, remix
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters

@@ -6,8 +6,8 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError
 
+from flows.catalogue import CATALOGUE
 from flows.cli.configuration import load_config, stage_section
-from flows.cli.pipeline_commands import STAGE_FLOWS
 from flows.running.parameters import RUNTIME, CorpusName, Device, StageParameters, describe
 from storage.errors import UserError
 
@@ -24,7 +24,8 @@ def test_content_holds_what_changes_the_output_and_nothing_else() -> None:
 
 
 def test_every_field_of_every_stage_is_described() -> None:
-    for _, model in STAGE_FLOWS.values():
+    for entry in CATALOGUE:
+        model = entry.load_parameters()
         for name, field in model.model_fields.items():
             assert field.description, f"{model.__name__}.{name}"
 

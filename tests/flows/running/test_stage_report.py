@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flows.pipeline.flow import STAGES
+from flows.catalogue import STAGES
 from flows.score.flow import ScoreParameters, score
 from flows.server.pages import CAME_OF_IT, artifact_path, run_path
 from storage.manifests import Partition

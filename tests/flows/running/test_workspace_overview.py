@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.running.workspace_overview import STAGES, overview_markdown
+from flows.catalogue import STAGES
+from flows.running.workspace_overview import overview_markdown
 from flows.server.pages import run_path
 from storage.manifests import Manifests, Partition
 from storage.runs import last_runs

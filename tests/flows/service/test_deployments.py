@@ -6,25 +6,16 @@ import re
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
-from flows.audit.flow import AuditParameters, audit
-from flows.cli.pipeline_commands import STAGE_FLOWS
-from flows.forecast.flow import ForecastParameters, forecast
-from flows.pipeline.flow import PipelineParameters, pipeline
-from flows.running.parameters import UNITS, Options, StageParameters
+from flows.catalogue import BY_NAME, CATALOGUE, POOLS
+from flows.running.chain import ChainParameters
+from flows.running.parameters import UNITS, StageParameters
 from flows.server.announcements import TAG
-from flows.service.deployments import FORM, POOLS, definitions, load_flow
-from flows.yields.flow import YieldsParameters, yields
+from flows.service.deployments import FORM, definitions, load_flow
 
 DEFINITIONS = definitions()
-MODELS: dict[str, type[Options]] = {
-    **{flow.name: model for flow, model in STAGE_FLOWS.values()},
-    pipeline.name: PipelineParameters,
-    audit.name: AuditParameters,
-    yields.name: YieldsParameters,
-    forecast.name: ForecastParameters,
-}
+MODELS = {entry.name: entry.load_parameters() for entry in CATALOGUE}
 
 
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda definition: definition["name"])
@@ -37,6 +28,7 @@ def test_a_deployment_names_a_flow_and_gives_it_what_it_takes(definition: dict[s
     assert definition["description"]
     assert definition["tags"] == [TAG, found.name]
     assert definition["work_pool"]["name"] in POOLS
+    assert definition["entrypoint"] == BY_NAME[found.name].flow
 
 
 def test_every_flow_that_a_user_runs_is_deployed() -> None:
@@ -65,13 +57,15 @@ def test_the_form_in_the_ui_explains_every_field(definition: dict[str, Any]) -> 
             assert schema["title"].endswith(f"[{UNITS[last]}]")
     # what to work on first, on how many processes last
     own = set(model.__annotations__)
+    if issubclass(model, ChainParameters):  # the music, then how each stage works on it
+        own = set(ChainParameters.__annotations__)
     assert set(list(fields)[: len(own)]) == own
     where = set(StageParameters.model_fields) & set(fields)
     assert set(list(fields)[-len(where) :]) == where
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.__name__)
-def test_choices_are_lists(model: type[Options]) -> None:
+def test_choices_are_lists(model: type[BaseModel]) -> None:
     """A pattern of alternatives would be a free text field in the form."""
     for schema in model.model_json_schema()["properties"].values():
         assert not re.search(r"\(.*\|.*\)", schema.get("pattern", "")), schema

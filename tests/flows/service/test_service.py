@@ -28,6 +28,7 @@ from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore
 from prefect.states import Running
 
+from flows.catalogue import POOLS
 from flows.cli.main import EXIT_USER_ERROR
 from flows.cli.service_commands import EXIT_WRONG
 from flows.extract.flow import extract
@@ -61,7 +62,7 @@ def registered(client: SyncPrefectClient) -> dict[str, Any]:
         for each in deployments.definitions()
     ]
     automations = client.read_automations(sort=AutomationSort.NAME_ASC, limit=200)
-    pools = [client.read_work_pool(name) for name in deployments.POOLS]
+    pools = [client.read_work_pool(name) for name in POOLS]
     return {
         "deployments": {each.name: each.model_dump(exclude=changing) for each in found},
         "pools": {each.name: each.model_dump(exclude=changing) for each in pools},

@@ -1,0 +1,104 @@
+"""What a stage knows of the chain of all stages when it says what it runs there.
+
+Each stage of the chain has a function ``in_chain(chain)`` beside its flow, which gives the
+parameters of its runs: of one, or of several.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+from pydantic import Field
+
+from flows.catalogue import BY_NAME, STAGES, load
+from flows.inputs import registry
+from flows.running.parameters import CorpusName, StageParameters
+from flows.running.stage_result import StageResult
+from storage.errors import UserError
+from storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    Stage = str
+else:
+    Stage = Literal[STAGES]
+
+
+class ChainParameters(StageParameters):
+    """The labelled set, the unlabelled music, and which stages work on them."""
+
+    labelled: str = Field(
+        "", description="Labelled set: folder of MUSDB18, MUSDB18-HQ or stem folders."
+    )
+    unlabelled: str = Field(
+        "", description="Unlabelled music: a folder, a glob, a list of files (.txt, .m3u) or a URL."
+    )
+    labelled_corpus: CorpusName = Field("labelled", description="Name of the labelled corpus.")
+    corpus: CorpusName = Field("music", description="Name of the unlabelled corpus.")
+    from_stage: Annotated[Stage, Parameter(name=["--from-stage", "--from"])] = Field(
+        STAGES[0], description="First stage to run."
+    )
+    until_stage: Annotated[Stage, Parameter(name=["--until-stage", "--until"])] = Field(
+        STAGES[-1], description="Last stage to run."
+    )
+    detector: str = Field(
+        "", description="Detector for the stages after fit-detector, if that stage does not run."
+    )
+    baseline: bool = Field(
+        True, description="Train and evaluate a model on labelled songs alone too, to compare."
+    )
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that run.
+
+        Raises:
+            UserError: the last comes before the first.
+        """
+        first, last = STAGES.index(self.from_stage), STAGES.index(self.until_stage)
+        if last < first:
+            raise UserError(
+                f"until_stage {self.until_stage!r} comes before from_stage {self.from_stage!r}; "
+                f"the order is {', '.join(STAGES)}"
+            )
+        return STAGES[first : last + 1]
+
+
+@dataclass
+class Chain:
+    """The stages in turn: what each made is what the next one takes.
+
+    Attributes:
+        parameters: of the chain, with a field a stage for that stage's options.
+        results: of the stages that have run, in their order.
+    """
+
+    parameters: ChainParameters
+    results: list[StageResult] = field(default_factory=list)
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """The fields that every stage's parameters share."""
+        return {name: getattr(self.parameters, name) for name in StageParameters.model_fields}
+
+    def options(self, stage: str) -> dict[str, Any]:
+        """What was asked of how a stage works: the fields of its options."""
+        entry = BY_NAME[stage]
+        options = getattr(self.parameters, entry.field)
+        return {name: getattr(options, name) for name in load(entry.options).model_fields}
+
+    def made(self, stage: str) -> list[str]:
+        """The fingerprints of what a stage of this chain made."""
+        return [result.fingerprint for result in self.results if result.stage == stage]
+
+    def detector(self) -> str:
+        """The detector that was fitted, or that the workspace has.
+
+        Raises:
+            UserError: none was fitted, and which to take is not clear.
+        """
+        if fitted := self.made("fit-detector"):
+            return fitted[0]
+        workspace = Workspace(self.parameters.workspace)
+        return registry.resolve(workspace, "detectors", self.parameters.detector)
