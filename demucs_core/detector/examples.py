@@ -11,8 +11,9 @@ the batch alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -28,24 +29,20 @@ from demucs_core.detector.augmentation import (
 )
 from demucs_core.detector.config import DetectorConfig
 from demucs_core.detector.log_mel import LogMel
+from demucs_core.stem_tracks import Group, StemTrack, TrackPool
 
 ReadAudio = Callable[[str, int, int], NDArray[np.float32]]
 """Path, first sample and number of samples to audio ``(C, n)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSong:
-    """A labelled song to train on."""
+class TrainingSong(StemTrack):
+    """A labelled song, or a single stem, to train on."""
 
-    track_id: str
-    """Name of the song."""
-    stem_paths: tuple[str, ...]
-    """What the reader takes for each source's stem."""
-    num_samples: int
-    """Length of every stem."""
     active: NDArray[np.bool_]
     """Where each source is active, ``(S, F)``: where to look for it. What is silent in an example
-    is measured anew, for gains and company change it."""
+    is measured anew, for gains and company change it. Of sources that the song does not know by
+    themselves it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -65,43 +62,60 @@ class ExampleSource:
             raise ValueError("there is no labelled song to train a detector on")
         if self.crop_frames < 1:
             raise ValueError(f"crop_frames is {self.crop_frames}: it must be 1 or more")
-        num_sources = len(self.detector.sources)
         for song in self.songs:
-            shape = (num_sources, -(-song.num_samples // self.detector.hop_samples))
-            if len(song.stem_paths) != num_sources or song.active.shape != shape:
+            shape = (self.num_sources, -(-song.num_samples // self.detector.hop_samples))
+            if song.active.shape != shape:
                 raise ValueError(
-                    f"{song.track_id} has {len(song.stem_paths)} stems and activity of shape "
-                    f"{song.active.shape}, expected {num_sources} and {shape}"
+                    f"{song.track_id} has activity of shape {song.active.shape}, expected {shape}"
                 )
+        assert self._pool
 
-    def batch(self, size: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """Examples of one step: what the detector takes, and silence ``(B, S, F)`` bool.
+    @property
+    def num_sources(self) -> int:
+        """Sources of the detector."""
+        return len(self.detector.sources)
 
-        It takes log-mel bands ``(B, 2, M, 4F)`` or audio ``(B, 2, T)``.
+    @cached_property
+    def _pool(self) -> TrackPool[TrainingSong]:
+        return TrackPool(self.songs, self.num_sources)
+
+    def batch(self, size: int, seed: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Examples of one step: what the detector takes, silence ``(B, S, F)`` and what is known.
+
+        It takes log-mel bands ``(B, 2, M, 4F)`` or audio ``(B, 2, T)``. What is known is ``(B, S)``
+        bool: where it says no, the silence says nothing.
         """
         log_mel = LogMel(self.detector.features, self.detector.sample_rate)
         examples = [
             self.example(np.random.default_rng([seed, step, place]), log_mel)
             for place in range(size)
         ]
-        inputs, silent = zip(*examples, strict=True)
-        return torch.stack(inputs), torch.stack(silent)
+        inputs, silent, known = zip(*examples, strict=True)
+        return torch.stack(inputs), torch.stack(silent), torch.stack(known)
 
-    def example(self, rng: np.random.Generator, log_mel: LogMel) -> tuple[Tensor, Tensor]:
-        """One example: log-mel ``(2, M, 4F)`` or audio ``(2, T)``, and silence ``(S, F)`` bool."""
-        stems = self._draw_stems(rng)
-        mixture = _sum(stems, self.crop_frames * self.detector.hop_samples)
+    def example(self, rng: np.random.Generator, log_mel: LogMel) -> tuple[Tensor, Tensor, Tensor]:
+        """One example: log-mel ``(2, M, 4F)`` or audio ``(2, T)``, and silence ``(S, F)`` bool.
+
+        And ``(S,)`` bool: of which sources it is known. Those that sound in a sum are not; where
+        the sum is left out of the mixture, all of them are silent.
+        """
+        drawn = self._draw_stems(rng)
+        mixture = _sum(list(drawn.values()), self.crop_frames * self.detector.hop_samples)
         peak = float(np.abs(mixture).max())
         gain = 10.0 ** (-rng.uniform(0.0, self.augmentation.quieter_db) / 20.0)
         gain = gain / peak if peak > 1.0 else gain
-        silent = self._measure_silence(stems, mixture, gain)
+        silent = self._measure_silence(drawn, mixture, gain)
+        known = torch.ones(self.num_sources, dtype=torch.bool)
+        for group, stem in drawn.items():
+            if len(group) > 1 and stem is not None:
+                known[list(group)] = False
         audio = torch.from_numpy(mixture * np.float32(gain))
 
         def disturb(spectrum: Tensor) -> Tensor:
             return disturb_spectrum(spectrum, self.detector.sample_rate, self.augmentation, rng)
 
         if self.detector.hears_waveform:
-            return _filter(audio, disturb, self.detector.features.fft_samples), silent
+            return _filter(audio, disturb, self.detector.features.fft_samples), silent, known
         with torch.no_grad():
             features = log_mel.compress(disturb(log_mel.spectrum(audio[None])[0]))
         if rng.random() < self.augmentation.band_mask_probability:
@@ -109,44 +123,44 @@ class ExampleSource:
             width = int(rng.integers(1, max(2, num_mels // 6)))
             first = int(rng.integers(0, num_mels - width + 1))
             features[:, first : first + width] = features[:, first : first + width].mean()
-        return features, silent
+        return features, silent, known
 
-    def _draw_stems(self, rng: np.random.Generator) -> list[NDArray[np.float32] | None]:
-        """Stems ``(C, T)`` as they go into the mixture; none where a source is left out."""
-        wish = self.augmentation
-        num_sources = len(self.detector.sources)
-        is_remix = rng.random() < wish.remix_probability
-        dropped = rng.random(num_sources) < wish.drop_probability
+    def _draw_stems(self, rng: np.random.Generator) -> dict[Group, NDArray[np.float32] | None]:
+        """Stems ``(C, T)`` as they go into the mixture; none where a group is left out."""
+        wish, pool = self.augmentation, self._pool
+        is_remix = rng.random() < wish.remix_probability or not pool.whole
+        dropped = rng.random(self.num_sources) < wish.drop_probability
         if dropped.all():
-            dropped[rng.integers(num_sources)] = False
-        together = self._draw_place(rng, None)
+            dropped[rng.integers(self.num_sources)] = False
+        groups = pool.groups
+        if pool.whole:
+            song = pool.draw_whole(rng)
+            share = float(rng.random())
+            groups = groups if is_remix and groups else song.groups
         speed = self._draw_speed(rng)
-        stems: list[NDArray[np.float32] | None] = []
-        for source in range(num_sources):
-            if dropped[source]:
-                stems.append(None)
+        stems: dict[Group, NDArray[np.float32] | None] = {}
+        for group in groups:
+            # what stays of a sum stays whole
+            if dropped[list(group)].all():
+                stems[group] = None
                 continue
             if is_remix:
-                song, share = self._draw_place(rng, source)
+                song = pool.draw_having(rng, group)
+                share = self._draw_place(rng, song, group)
                 speed = self._draw_speed(rng)
-            else:
-                song, share = together
-            stem = self._read(song, source, share, speed)
-            stems.append(self._change_stem(stem, rng, is_remix=is_remix))
+            stem = self._read(song, group, share, speed)
+            stems[group] = self._change_stem(stem, rng, is_remix=is_remix)
         return stems
 
-    def _draw_place(
-        self, rng: np.random.Generator, source: int | None
-    ) -> tuple[TrainingSong, float]:
-        """A song and a place in it, from 0 to 1; for a source, half the time where it is active."""
-        song = self.songs[int(rng.integers(len(self.songs)))]
+    def _draw_place(self, rng: np.random.Generator, song: TrainingSong, group: Group) -> float:
+        """A place in a song, from 0 to 1; half the time where the source is active."""
         place = float(rng.random())
-        if source is not None and rng.random() < 0.5:
-            frames = np.flatnonzero(song.active[source])
+        if rng.random() < 0.5 and len(group) == 1:
+            frames = np.flatnonzero(song.active[group[0]])
             if len(frames):
                 first = frames[rng.integers(len(frames))] - rng.integers(self.crop_frames)
                 place = float(first) / max(1, song.active.shape[1] - self.crop_frames)
-        return song, min(max(place, 0.0), 1.0)
+        return min(max(place, 0.0), 1.0)
 
     def _draw_speed(self, rng: np.random.Generator) -> float:
         if rng.random() >= self.augmentation.speed_probability:
@@ -155,12 +169,12 @@ class ExampleSource:
         return float(np.exp(rng.uniform(-limit, limit)))
 
     def _read(
-        self, song: TrainingSong, source: int, place: float, speed: float
+        self, song: TrainingSong, group: Group, place: float, speed: float
     ) -> NDArray[np.float32]:
         samples = self.crop_frames * self.detector.hop_samples
         wanted = min(int(np.ceil((samples + 1) * speed)), song.num_samples)
         start = int(place * (song.num_samples - wanted))
-        audio = self.read(song.stem_paths[source], start, wanted)
+        audio = self.read(song.path_of(group), start, wanted)
         if speed != 1.0:
             audio = resample(audio, speed)
         short = samples - audio.shape[1]
@@ -184,17 +198,20 @@ class ExampleSource:
         return stem
 
     def _measure_silence(
-        self, stems: list[NDArray[np.float32] | None], mixture: NDArray[np.float32], gain: float
+        self,
+        stems: Mapping[Group, NDArray[np.float32] | None],
+        mixture: NDArray[np.float32],
+        gain: float,
     ) -> Tensor:
         hop, rate = self.detector.hop_samples, self.detector.sample_rate
         gain_db = np.float32(20.0 * np.log10(gain))
         mixture_db = frame_level_db(mixture, hop) + gain_db
-        silent = torch.ones(len(stems), self.crop_frames, dtype=torch.bool)
-        for source, stem in enumerate(stems):
+        silent = torch.ones(self.num_sources, self.crop_frames, dtype=torch.bool)
+        for group, stem in stems.items():
             if stem is not None:
                 level_db = frame_level_db(stem, hop) + gain_db
                 active = active_frames(level_db, mixture_db, self.activity, hop, rate)
-                silent[source] = torch.from_numpy(~active)
+                silent[list(group)] = torch.from_numpy(~active)
         return silent
 
 

@@ -126,7 +126,7 @@ class DetectorTrainer:
         finite.
         """
         steps = self.config.steps
-        ahead: deque[Future[tuple[Tensor, Tensor]]] = deque()
+        ahead: deque[Future[tuple[Tensor, Tensor, Tensor]]] = deque()
         pool = ThreadPoolExecutor(self._num_threads, thread_name_prefix="detector-examples")
         try:
             while self.step < steps:
@@ -144,16 +144,21 @@ class DetectorTrainer:
             pool.shutdown(wait=True, cancel_futures=True)
             self.detector.eval()
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         return self._examples.batch(self.config.batch_size, self.config.seed, step)
 
-    def _train_step(self, inputs: Tensor, silent: Tensor) -> float:
+    def _train_step(self, inputs: Tensor, silent: Tensor, known: Tensor) -> float:
         for group in self._optimizer.param_groups:
             group["lr"] = self.config.learning_rate * rate_factor(self.step, self.config.steps)
         self.detector.train()
         self._optimizer.zero_grad(set_to_none=True)
         logits = self.detector.score_inputs(inputs.to(self._device))
-        loss = silence_loss(logits, silent.to(self._device), self.config.false_silent_weight)
+        loss = silence_loss(
+            logits,
+            silent.to(self._device),
+            self.config.false_silent_weight,
+            None if known.all() else known.to(self._device),
+        )
         value = float(loss.detach())
         if not math.isfinite(value):
             raise FloatingPointError(
@@ -224,17 +229,33 @@ class DetectorTrainer:
         self.losses = list(meta["losses"])
 
 
-def silence_loss(logits: Tensor, silent: Tensor, false_silent_weight: float = 1.0) -> Tensor:
+def silence_loss(
+    logits: Tensor,
+    silent: Tensor,
+    false_silent_weight: float = 1.0,
+    known: Tensor | None = None,
+) -> Tensor:
     """Cross-entropy of log-odds ``(B, S, F)`` with silence ``(B, S, F)`` bool, balanced: a scalar.
 
     In each source, silent and active frames of the batch weigh the same in sum, however rare
     either is (down to a twentieth); active ones `false_silent_weight` times that. Then the mean
-    over sources.
+    over sources. Where ``known`` ``(B, S)`` bool is given, what is not known counts nowhere.
     """
     target = silent.to(logits.dtype)
-    share = target.mean(dim=(0, 2), keepdim=True).clamp(0.05, 0.95)
+    if known is None:
+        share = target.mean(dim=(0, 2), keepdim=True)
+    else:
+        counts = known[:, :, None].to(logits.dtype).expand_as(target)
+        share = (target * counts).sum(dim=(0, 2), keepdim=True)
+        share = share / counts.sum(dim=(0, 2), keepdim=True).clamp(min=1)
+    share = share.clamp(0.05, 0.95)
     weight = torch.where(silent, 0.5 / share, false_silent_weight * 0.5 / (1.0 - share))
-    return F.binary_cross_entropy_with_logits(logits, target, weight=weight)
+    if known is None:
+        return F.binary_cross_entropy_with_logits(logits, target, weight=weight)
+    total = F.binary_cross_entropy_with_logits(
+        logits, target, weight=weight * counts, reduction="sum"
+    )
+    return total / counts.sum().clamp(min=1)
 
 
 def rate_factor(step: int, steps: int) -> float:

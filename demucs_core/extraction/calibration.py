@@ -55,6 +55,12 @@ class ScoredSong:
     """Level of the mixture, ``(F,)`` dBFS."""
     active: NDArray[np.bool_]
     """Where each source is active, ``(S, F)``."""
+    known: tuple[bool, ...] | None = None
+    """Of which sources that is known; the song is no evidence for the others. None: of all."""
+
+    def knows(self, source: int) -> bool:
+        """Whether it is known where a source is active."""
+        return self.known is None or self.known[source]
 
 
 class InsufficientEvidenceError(ValueError):
@@ -101,11 +107,11 @@ def calibrate(
     for song in songs:
         _check_song(song, len(sources))
     frame_rate = sample_rate / hop_samples
-    lower = PrecisionBound(len(songs), bound, np.random.default_rng(seed))
-    duration_s = sum(len(song.level_db) for song in songs) / frame_rate
     results = []
     for index, name in enumerate(sources):
-        counts = _count_seconds(songs, index, policy, frame_rate)
+        evidence = [song for song in songs if song.knows(index)]
+        lower = PrecisionBound(len(evidence), bound, np.random.default_rng(seed))
+        counts = _count_seconds(evidence, index, policy, frame_rate)
         choice = _choose(counts, lower, target_precision, min_songs)
         problem = None
         overridden = False
@@ -120,10 +126,10 @@ def calibrate(
                 counts,
                 choice,
                 lower,
-                duration_s,
+                sum(len(song.level_db) for song in evidence) / frame_rate,
                 problem=problem,
                 overridden=overridden,
-                reliability=_reliability(songs, index, policy, frame_rate),
+                reliability=_reliability(evidence, index, policy, frame_rate),
             )
         )
     calibration = Calibration(
@@ -132,7 +138,7 @@ def calibrate(
         confidence=bound.confidence,
         worst_song_error=bound.worst_song_error,
         num_songs=len(songs),
-        duration_s=duration_s,
+        duration_s=sum(len(song.level_db) for song in songs) / frame_rate,
     )
     if not allow_insufficient_evidence and any(result.problem for result in results):
         raise InsufficientEvidenceError(calibration)

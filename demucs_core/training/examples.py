@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from demucs_core.stem_tracks import StemTrack, TrackPool
+
 Audio = NDArray[np.float32]
 
 Reader = Callable[[str, int, int], Audio]
@@ -40,15 +42,6 @@ class Example(NamedTuple):
     """``(G, T)`` bool: where a group's sum is known."""
     weight: Tensor
     """Scalar float32: weight in the loss."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StemTrack:
-    """A labelled song: where each source's audio is, in the order of the sources."""
-
-    track_id: str
-    num_samples: int
-    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +118,7 @@ class Augmentation:
         gain_max: largest gain, linear.
         swap_channels: exchange left and right, every second time.
         flip_sign: turn the waveform upside down, every second time.
-        remix_probability: how often a supervised example has each source from a track of its own.
+        remix_probability: how often a supervised example has each stem from a track of its own.
 
     Raises:
         ValueError: a field out of range, by name.
@@ -157,30 +150,46 @@ class Augmentation:
 
 def supervised_example(
     rng: np.random.Generator,
-    tracks: Sequence[StemTrack],
+    tracks: TrackPool[StemTrack],
     read: Reader,
     *,
+    num_sources: int,
     crop_samples: int,
     augmentation: Augmentation,
 ) -> Example:
-    """Draw a crop of a labelled track, or of one track a source, and mix its changed stems."""
-    num_sources = len(tracks[0].paths)
-    remixed = rng.random() < augmentation.remix_probability
-    chosen = tracks[int(rng.integers(len(tracks)))]
-    start = _random_start(rng, chosen.num_samples, crop_samples)
-    stems: list[Audio] = []
-    for source in range(num_sources):
+    """Draw a crop of a labelled track, or of one track a source, and mix its changed stems.
+
+    Each stem is a group: a source, or the sum of several at the place of the first of them. Where
+    each is from a track of its own, they are sources as far as somebody has each by itself.
+    """
+    remixed = rng.random() < augmentation.remix_probability or not tracks.whole
+    groups = tracks.groups
+    if tracks.whole:
+        chosen = tracks.draw_whole(rng)
+        start = _random_start(rng, chosen.num_samples, crop_samples)
+        groups = groups if remixed and groups else chosen.groups
+    targets: list[Audio | None] = [None] * num_sources
+    membership = torch.zeros(num_sources, num_sources)
+    for group in groups:
         if remixed:
-            chosen = tracks[int(rng.integers(len(tracks)))]
+            chosen = tracks.draw_having(rng, group)
             start = _random_start(rng, chosen.num_samples, crop_samples)
-        stem = read_crop(read, chosen.paths[source], start, crop_samples)
-        stems.append(augmentation.apply(rng, stem))
-    targets = torch.from_numpy(np.stack(stems))
+        stem = read_crop(read, chosen.path_of(group), start, crop_samples)
+        targets[group[0]] = augmentation.apply(rng, stem)
+        membership[group[0], list(group)] = 1
+    return _of_groups(targets, membership)
+
+
+def _of_groups(targets: Sequence[Audio | None], membership: Tensor) -> Example:
+    """An example that knows each group's sum everywhere; places without a group are silent."""
+    [shape, *_] = [stem.shape for stem in targets if stem is not None]
+    silence = np.zeros(shape, dtype=np.float32)
+    stacked = torch.from_numpy(np.stack([silence if one is None else one for one in targets]))
     return Example(
-        mixture=targets.sum(dim=0),
-        targets=targets,
-        membership=torch.eye(num_sources),
-        mask=torch.ones(num_sources, crop_samples, dtype=torch.bool),
+        mixture=stacked.sum(dim=0),
+        targets=stacked,
+        membership=membership,
+        mask=torch.ones(len(targets), shape[1], dtype=torch.bool),
         weight=torch.tensor(1.0),
     )
 
@@ -257,19 +266,6 @@ def place_crop(rng: np.random.Generator, remix: Remix, crop_samples: int) -> int
     return int(rng.integers(earliest, latest + 1))
 
 
-def validation_crops(
-    tracks: Sequence[StemTrack], read: Reader, *, crop_samples: int, crops_per_track: int
-) -> list[Tensor]:
-    """Read the same stems each time: crops ``(S, C, T)`` spread evenly over each track."""
-    return [
-        torch.from_numpy(
-            np.stack([read_crop(read, path, start, crop_samples) for path in track.paths])
-        )
-        for track in tracks
-        for start in _even_starts(track.num_samples, crop_samples, crops_per_track)
-    ]
-
-
 def collate(examples: Sequence[Example]) -> Example:
     """Stack examples of one crop length into a batch."""
     return Example(*(torch.stack(values) for values in zip(*examples, strict=True)))
@@ -292,10 +288,3 @@ def read_crop(read: Reader, path: str, start_sample: int, num_samples: int) -> A
 def _random_start(rng: np.random.Generator, num_samples: int, crop_samples: int) -> int:
     """Draw where a crop starts; a track shorter than the crop starts with it."""
     return int(rng.integers(max(num_samples - crop_samples, 0) + 1))
-
-
-def _even_starts(num_samples: int, crop_samples: int, num_crops: int) -> list[int]:
-    """Put crops in the middle of equal parts of a track; fewer where it is too short for all."""
-    room = max(num_samples - crop_samples, 0)
-    starts = (int(room * (index + 0.5) / num_crops) for index in range(num_crops))
-    return sorted(set(starts))

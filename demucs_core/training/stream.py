@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from torch.utils.data import Dataset
 
+from demucs_core.stem_tracks import StemTrack, TrackPool
 from demucs_core.training.examples import (
     Augmentation,
     Example,
     Reader,
     Remix,
-    StemTrack,
     supervised_example,
     weak_example,
 )
@@ -35,7 +35,7 @@ class ExampleStream(Dataset[Example]):
     alternate between the numbers around it, so that the average keeps to the share.
 
     Args:
-        tracks: labelled songs; needed unless all examples are weak.
+        tracks: labelled songs and single stems; needed unless all examples are weak.
         remixes: recipes; needed unless none is.
         read: the reader of all audio.
         num_sources: number of sources.
@@ -82,12 +82,7 @@ class ExampleStream(Dataset[Example]):
             raise ValueError("there is no labelled track to draw supervised examples from")
         if not remixes and weak_share > 0:
             raise ValueError(f"weak_share is {weak_share}, but there is no remix to draw from")
-        for track in tracks:
-            if len(track.paths) != num_sources:
-                raise ValueError(
-                    f"track {track.track_id} has {len(track.paths)} stems, expected {num_sources}"
-                )
-        self.tracks = tracks
+        self.tracks = TrackPool(tracks, num_sources)
         self.remixes = remixes
         self.read = read
         self.num_sources = num_sources
@@ -131,6 +126,7 @@ class ExampleStream(Dataset[Example]):
                 rng,
                 self.tracks,
                 self.read,
+                num_sources=self.num_sources,
                 crop_samples=self.crop_samples,
                 augmentation=self.augmentation,
             )

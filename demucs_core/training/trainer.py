@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from demucs_core.separators.registry import SeparationModel, config_of
 from demucs_core.training.examples import Example, collate
 from demucs_core.training.state import check_same, copy_to_cpu, flatten_state, restore_state
-from demucs_core.training.validation import Validation, measure_crops
+from demucs_core.training.validation import Validation, ValidationCrop, measure_crops
 from demucs_core.training.weak_loss import grouped_l1
 
 STATE_VERSION = 1
@@ -112,9 +112,8 @@ class Trainer:
         examples: ``config.steps * config.batch_size`` examples by index, for example an
             :class:`~demucs_core.training.stream.ExampleStream`. Example i may depend on nothing
             but i, or else a resumed run differs.
-        validation: stems ``(S, C, T)``, all of one shape, the same at every start of the run; their
-            sum is the mixture. May be empty: then the best model is the one with the lowest
-            training loss.
+        validation: crops, all of one shape, the same at every start of the run. May be empty: then
+            the best model is the one with the lowest training loss.
         device: where to train.
         num_workers: processes that make examples; 0 makes them in this one. The result is the same.
 
@@ -127,7 +126,7 @@ class Trainer:
         model: SeparationModel,
         config: TrainingConfig,
         examples: Dataset[Example],
-        validation: Sequence[Tensor],
+        validation: Sequence[ValidationCrop],
         *,
         device: torch.device | str = "cpu",
         num_workers: int = 0,

@@ -158,7 +158,7 @@ def _trainer(
         [
             TrainingSong(
                 track_id=song.track_id,
-                stem_paths=song.stem_track().paths,
+                paths=song.stem_track().paths,
                 num_samples=song.num_samples,
                 active=active[song.track_id].active,
             )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demucs_core import SOURCES
-from demucs_core.training.examples import StemTrack
+from demucs_core.stem_tracks import StemTrack
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 

@@ -13,9 +13,10 @@ from pydantic import Field
 from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.separators.demucs import DemucsConfig
 from demucs_core.separators.registry import SeparationModel, build_model, config_of
-from demucs_core.training.examples import Augmentation, validation_crops
+from demucs_core.training.examples import Augmentation
 from demucs_core.training.stream import ExampleStream
 from demucs_core.training.trainer import StepReport, Trainer, TrainingConfig
+from demucs_core.training.validation import validation_crops
 from flows.inputs import registry
 from flows.inputs.recipes import load_recipes
 from flows.inputs.songs import load_songs, require_songs
@@ -231,6 +232,7 @@ def _build(
     crops = validation_crops(
         [song.stem_track() for song in held_out],
         reader,
+        num_sources=len(SOURCES),
         crop_samples=crop_samples,
         crops_per_track=parameters.validation_crops,
     )

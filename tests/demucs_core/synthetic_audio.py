@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from demucs_core.training.examples import StemTrack
+from demucs_core.stem_tracks import StemTrack
 
 
 class SyntheticReader:

@@ -21,7 +21,7 @@ def make_song(name, frames=60):
     active = np.stack([np.arange(frames) // (10 + source) % 2 == 0 for source in range(4)])
     return TrainingSong(
         track_id=name,
-        stem_paths=tuple(f"{name}/{source}" for source in range(4)),
+        paths=tuple(f"{name}/{source}" for source in range(4)),
         num_samples=frames * HOP,
         active=active,
     )
@@ -55,7 +55,7 @@ def silence_of(examples, seed):
 
 
 def test_an_example_is_log_mel_and_silence_of_the_crop():
-    features, silent = source_of(AugmentationConfig()).batch(3, 0, 0)
+    features, silent, _ = source_of(AugmentationConfig()).batch(3, 0, 0)
     assert features.shape == (3, 2, 16, 80)
     assert silent.shape == (3, 4, 20)
     assert silent.dtype == torch.bool
@@ -66,24 +66,25 @@ def test_an_example_for_a_waveform_detector_is_the_audio_itself():
     """Disturbed through its spectrum and back, which changes nothing where nothing is disturbed."""
     wave = replace(SMALL, architecture="demucs-blstm")
     plain = replace(source_of(PLAIN), detector=wave)
-    audio, silent = plain.batch(2, 0, 0)
+    audio, silent, _ = plain.batch(2, 0, 0)
     assert audio.shape == (2, 2, 20 * HOP)
     assert torch.equal(silent, source_of(PLAIN).batch(2, 0, 0)[1])
     log_mel = LogMel(SMALL.features, SMALL.sample_rate)
-    features, _ = source_of(PLAIN).batch(2, 0, 0)
+    features, _, _ = source_of(PLAIN).batch(2, 0, 0)
     assert log_mel(audio) == pytest.approx(features, abs=1e-3)
     loud = AugmentationConfig(**vars(PLAIN) | {"tone_probability": 1.0})
-    disturbed, _ = replace(plain, augmentation=loud).batch(2, 0, 0)
+    disturbed, _, _ = replace(plain, augmentation=loud).batch(2, 0, 0)
     assert torch.isfinite(disturbed).all()
     assert (disturbed - audio).abs().max() > 1e-3
 
 
 def test_batches_depend_on_seed_and_step_alone():
     examples = source_of(AugmentationConfig())
-    features, silent = examples.batch(2, 5, 7)
-    again, silent_again = source_of(AugmentationConfig()).batch(3, 5, 7)
+    features, silent, known = examples.batch(2, 5, 7)
+    again, silent_again, _ = source_of(AugmentationConfig()).batch(3, 5, 7)
     assert torch.equal(features, again[:2])
     assert torch.equal(silent, silent_again[:2])
+    assert known.all()
     assert not torch.equal(features, examples.batch(2, 5, 8)[0])
     assert not torch.equal(features, examples.batch(2, 6, 7)[0])
 
@@ -91,7 +92,7 @@ def test_batches_depend_on_seed_and_step_alone():
 def test_an_untouched_crop_is_silent_where_its_song_is():
     whole = source_of(PLAIN, crop_frames=60)
     for seed in range(5):
-        _, silent = silence_of(whole, seed)
+        _, silent, _ = silence_of(whole, seed)
         assert np.array_equal(~silent.numpy(), SONGS[0].active)
 
 
@@ -99,7 +100,7 @@ def test_a_source_left_out_is_silent_throughout_but_never_all_are():
     everything = vars(PLAIN) | {"drop_probability": 1.0}
     examples = source_of(AugmentationConfig(**everything), crop_frames=60)
     for seed in range(5):
-        _, silent = silence_of(examples, seed)
+        _, silent, _ = silence_of(examples, seed)
         assert silent.all(dim=1).sum() == 3
 
 
@@ -121,7 +122,7 @@ def test_gains_change_what_is_silent():
 
 
 def test_a_song_shorter_than_the_crop_is_filled_with_silence():
-    _, silent = silence_of(source_of(PLAIN, crop_frames=80), 0)
+    _, silent, _ = silence_of(source_of(PLAIN, crop_frames=80), 0)
     assert silent[:, 62:].all()
 
 
@@ -131,16 +132,18 @@ def test_a_song_shorter_than_the_crop_is_filled_with_silence():
 def test_each_augmentation_alone_keeps_examples_finite(name):
     examples = source_of(AugmentationConfig(**vars(PLAIN) | {name: 1.0}))
     for seed in range(3):
-        features, _ = silence_of(examples, seed)
+        features, _, _ = silence_of(examples, seed)
         assert torch.isfinite(features).all()
 
 
 def test_songs_that_do_not_fit_are_refused_by_name():
     wrong = TrainingSong(
-        track_id="three stems", stem_paths=("a", "b", "c"), num_samples=HOP, active=np.ones((3, 1))
+        track_id="three stems", paths=("a", "b", "c"), num_samples=HOP, active=np.ones((3, 1))
     )
     with pytest.raises(ValueError, match="three stems"):
         source_of(PLAIN, songs=[wrong])
+    with pytest.raises(ValueError, match="no stem has source 3 by itself"):
+        source_of(PLAIN, songs=[replace(wrong, active=np.ones((4, 1)))])
     with pytest.raises(ValueError, match="no labelled song"):
         source_of(PLAIN, songs=[])
 
@@ -148,3 +151,49 @@ def test_songs_that_do_not_fit_are_refused_by_name():
 def test_the_default_detector_fits_the_examples():
     examples = ExampleSource(songs=SONGS, read=read, detector=DetectorConfig(), crop_frames=4)
     assert examples.batch(1, 0, 0)[0].shape == (1, 2, DetectorConfig().features.num_mels, 16)
+
+
+KARAOKE = TrainingSong(
+    track_id="song 0",
+    paths=("song 0/3", "song 0/0"),
+    groups=((3,), (0, 1, 2)),
+    num_samples=60 * HOP,
+    active=SONGS[0].active & np.array([False, False, False, True])[:, None],
+)
+
+
+def test_what_sounds_in_a_sum_is_not_known():
+    examples = source_of(PLAIN, crop_frames=60, songs=[KARAOKE])
+    _, silent, known = silence_of(examples, 0)
+    assert known.tolist() == [False, False, False, True]
+    assert np.array_equal(~silent[3].numpy(), SONGS[0].active[3])
+
+
+def test_a_sum_left_out_is_known_to_be_silent():
+    often = AugmentationConfig(**vars(PLAIN) | {"drop_probability": 0.8})
+    examples = source_of(often, crop_frames=60, songs=[KARAOKE])
+    seen = set()
+    for seed in range(40):
+        _, silent, known = silence_of(examples, seed)
+        seen.add(bool(known[0]))
+        assert known[3]
+        assert known[:3].all() == known[:3].any()
+        assert silent[:3].all() == known[0]
+    assert seen == {True, False}
+
+
+def test_remixes_take_each_source_from_who_has_it_by_itself():
+    read_paths = []
+
+    def noting(path, start, count):
+        read_paths.append(path)
+        return read(path, start, count)
+
+    remixed = AugmentationConfig(**vars(PLAIN) | {"remix_probability": 1.0})
+    single = replace(SONGS[1], paths=("song 1/0",), groups=((0,),), active=SONGS[1].active)
+    examples = replace(source_of(remixed, songs=[SONGS[2], KARAOKE, single]), read=noting)
+    for seed in range(30):
+        assert silence_of(examples, seed)[2].all()
+    assert set(read_paths) == {
+        "song 2/0", "song 1/0", "song 2/1", "song 2/2", "song 2/3", "song 0/3",
+    }  # fmt: skip

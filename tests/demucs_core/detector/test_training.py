@@ -42,7 +42,7 @@ def test_training_learns_and_the_detector_finds_the_silences():
     assert trainer.run()
     assert np.mean(trainer.losses[-10:]) < 0.85 * np.mean(trainer.losses[:10])
     song = SONGS[0]
-    mixture = sum(read(path, 0, song.num_samples) for path in song.stem_paths)
+    mixture = sum(read(path, 0, song.num_samples) for path in song.paths)
     scores = score_chunks(
         trainer.detector, lambda start, count: mixture[:, start : start + count], song.num_samples
     )
@@ -152,3 +152,17 @@ def test_the_rate_rises_then_falls_to_zero():
 def test_bad_configuration_names_its_field(field):
     with pytest.raises(ValueError, match=next(iter(field))):
         DetectorTrainingConfig(**field)
+
+
+def test_what_is_not_known_changes_no_loss():
+    torch.manual_seed(0)
+    logits, silent = torch.randn(3, 4, 20), torch.rand(3, 4, 20) < 0.3
+    known = torch.ones(3, 4, dtype=torch.bool)
+    assert silence_loss(logits, silent, known=known) == pytest.approx(
+        float(silence_loss(logits, silent)), rel=1e-6
+    )
+    known[0, :2] = False
+    loss = float(silence_loss(logits, silent, 2.0, known))
+    logits[0, :2], silent[0, :2] = 5.0, True
+    assert float(silence_loss(logits, silent, 2.0, known)) == loss
+    assert float(silence_loss(logits, silent, known=torch.zeros_like(known))) == 0

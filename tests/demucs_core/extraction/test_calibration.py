@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -149,6 +150,27 @@ def test_reliability_of_a_sure_and_right_detector_is_at_the_ends():
     assert reliability.observed[0] == 0
     assert reliability.observed[-1] == 1
     assert sum(reliability.num_frames) == 30 * 900
+
+
+def test_a_song_is_evidence_for_what_it_knows_alone():
+    """Wrong activity of a source that the song doesn't know by itself changes nothing."""
+    songs = make_songs(40, noise=2.0)
+    partly = [
+        replace(song, active=np.zeros_like(song.active), known=(False, True))
+        if number < 8
+        else song
+        for number, song in enumerate(songs)
+    ]
+    for song, whole in zip(partly, songs, strict=True):
+        song.active[1:] = whole.active[1:]
+    calibration = calibrate(partly, POLICY, SOURCES, **ENOUGH)
+    assert calibration.sources[1:] == calibrate(songs, POLICY, SOURCES, **ENOUGH).sources[1:]
+    assert calibration.sources[0] == calibrate(songs[8:], POLICY, SOURCES, **ENOUGH).sources[0]
+    nobody = [replace(song, known=(False, True)) for song in songs]
+    with pytest.raises(InsufficientEvidenceError, match=SOURCES[0]):
+        calibrate(nobody, POLICY, SOURCES, **ENOUGH)
+    override = calibrate(nobody, POLICY, SOURCES, allow_insufficient_evidence=True)
+    assert override.thresholds[0] == np.inf
 
 
 def test_bad_input_is_refused_by_name():

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from demucs_core.stem_tracks import StemTrack, TrackPool
 from demucs_core.training.examples import (
     AddedStem,
     Augmentation,
@@ -15,9 +16,9 @@ from demucs_core.training.examples import (
     place_crop,
     read_crop,
     supervised_example,
-    validation_crops,
     weak_example,
 )
+from demucs_core.training.validation import validation_crops
 from demucs_core.training.weak_loss import check_partition, grouped_l1
 from tests.demucs_core.synthetic_audio import SyntheticReader, stem_track
 
@@ -63,8 +64,9 @@ def render(
 def supervised(seed: int, augmentation: Augmentation, crop_samples: int = CROP) -> Example:
     return supervised_example(
         np.random.default_rng(seed),
-        [stem_track("a", 500), stem_track("b", 90), stem_track("c", 20)],
+        TrackPool([stem_track("a", 500), stem_track("b", 90), stem_track("c", 20)], 4),
         SyntheticReader(),
+        num_sources=4,
         crop_samples=crop_samples,
         augmentation=augmentation,
     )
@@ -84,7 +86,12 @@ def test_supervised_examples_know_every_source(seed: int) -> None:
 def test_supervised_without_augmentation_is_the_track() -> None:
     track = stem_track("a", 100)
     example = supervised_example(
-        np.random.default_rng(0), [track], RAMP, crop_samples=CROP, augmentation=PLAIN
+        np.random.default_rng(0),
+        TrackPool([track], 4),
+        RAMP,
+        num_sources=4,
+        crop_samples=CROP,
+        augmentation=PLAIN,
     )
     start = int(example.targets[0, 0, 0]) - 1
     expected = np.stack([RAMP(path, start, CROP) for path in track.paths])
@@ -94,8 +101,9 @@ def test_supervised_without_augmentation_is_the_track() -> None:
 def test_a_track_shorter_than_the_crop_ends_in_zeros() -> None:
     example = supervised_example(
         np.random.default_rng(0),
-        [stem_track("a", 20)],
+        TrackPool([stem_track("a", 20)], 4),
         SyntheticReader(),
+        num_sources=4,
         crop_samples=CROP,
         augmentation=Augmentation(),
     )
@@ -109,8 +117,9 @@ def test_augmentation_changes_each_source_on_its_own() -> None:
     for seed in range(50):
         example = supervised_example(
             np.random.default_rng(seed),
-            [stem_track("a", CROP)],
+            TrackPool([stem_track("a", CROP)], 4),
             reader,
+            num_sources=4,
             crop_samples=CROP,
             augmentation=Augmentation(remix_probability=0),
         )
@@ -143,8 +152,9 @@ def test_remixing_takes_each_source_from_another_track() -> None:
     def origins(seed: int, remix_probability: float) -> list[str]:
         example = supervised_example(
             np.random.default_rng(seed),
-            tracks,
+            TrackPool(tracks, 4),
             reader,
+            num_sources=4,
             crop_samples=CROP,
             augmentation=Augmentation(
                 gain_min=1,
@@ -330,12 +340,111 @@ def test_validation_crops_are_spread_over_the_track() -> None:
     crops = validation_crops(
         [stem_track("a", 132), stem_track("b", CROP), stem_track("c", 10)],
         RAMP,
+        num_sources=4,
         crop_samples=CROP,
         crops_per_track=2,
     )
-    assert all(crop.shape == (4, 2, CROP) for crop in crops)
-    assert [int(crop[0, 0, 0]) - 1 for crop in crops] == [25, 75, 0, 0]
-    assert not crops[-1][..., 10:].any()
+    assert all(crop.targets.shape == (4, 2, CROP) for crop in crops)
+    assert all(torch.equal(crop.membership, torch.eye(4)) for crop in crops)
+    assert [int(crop.targets[0, 0, 0]) - 1 for crop in crops] == [25, 75, 0, 0]
+    assert not crops[-1].targets[..., 10:].any()
+
+
+# Vocals and the rest; a stem of drums; drums and bass as a sum, and two sources.
+KARAOKE = StemTrack(
+    track_id="k", num_samples=90, paths=("k3:90", "k012:90"), groups=((3,), (0, 1, 2))
+)
+SINGLE = StemTrack(track_id="s", num_samples=60, paths=("s0:60",), groups=((0,),))
+RHYTHM = StemTrack(
+    track_id="r", num_samples=70, paths=("r01:70", "r2:70", "r3:70"), groups=((0, 1), (2,), (3,))
+)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 10**6), remix=st.sampled_from([0.0, 0.5, 1.0]))
+def test_the_groups_of_partially_labelled_songs_add_up_to_the_mixture(
+    seed: int, remix: float
+) -> None:
+    example = supervised_example(
+        np.random.default_rng(seed),
+        TrackPool([KARAOKE, SINGLE, RHYTHM], 4),
+        SyntheticReader(),
+        num_sources=4,
+        crop_samples=CROP,
+        augmentation=Augmentation(remix_probability=remix),
+    )
+    check_partition(example.membership)
+    used = example.membership.any(dim=1)
+    assert torch.equal(example.targets.sum(dim=0), example.mixture)
+    assert example.targets[used].abs().amax(dim=(1, 2)).min() > 0
+    assert not example.targets[~used].any()
+    groups = {tuple(row.nonzero().flatten().tolist()) for row in example.membership[used]}
+    assert groups in ({(3,), (0, 1, 2)}, {(0, 1), (2,), (3,)})  # never bass by itself
+    perfect = example.targets.new_zeros(example.targets.shape)
+    for group in groups:  # any sources that add up to the sums are right
+        perfect[group[-1]] = example.targets[group[0]]
+    loss = grouped_l1(perfect[None], *(field[None] for field in example[1:]))
+    assert float(loss) == 0
+
+
+def test_each_source_comes_from_who_has_it_by_itself() -> None:
+    """Known together: one song by its sources, and one sum that nobody needs then."""
+    read: list[str] = []
+
+    def reader(path: str, start: int, num: int) -> np.ndarray:
+        read.append(path.partition(":")[0])
+        return SyntheticReader()(path, start, num)
+
+    tracks = TrackPool([stem_track("a", 90), KARAOKE, SINGLE], 4)
+    for seed in range(40):
+        example = supervised_example(
+            np.random.default_rng(seed),
+            tracks,
+            reader,
+            num_sources=4,
+            crop_samples=CROP,
+            augmentation=Augmentation(remix_probability=1),
+        )
+        assert torch.equal(example.membership, torch.eye(4))
+    assert set(read) == {"a0", "s0", "a1", "a2", "a3", "k3"}
+
+
+def test_single_stems_alone_are_always_mixed() -> None:
+    singles = [
+        StemTrack(track_id=f"s{n}", num_samples=60, paths=(f"s{n}:60",), groups=((n,),))
+        for n in range(4)
+    ]
+    example = supervised_example(
+        np.random.default_rng(0),
+        TrackPool(singles, 4),
+        SyntheticReader(),
+        num_sources=4,
+        crop_samples=CROP,
+        augmentation=PLAIN,
+    )
+    assert torch.equal(example.membership, torch.eye(4))
+    with pytest.raises(ValueError, match="no stem has source 3 by itself"):
+        TrackPool(singles[:3], 4)
+
+
+def test_tracks_that_are_none() -> None:
+    with pytest.raises(ValueError, match="a source in two stems"):
+        StemTrack(track_id="x", num_samples=1, paths=("a", "b"), groups=((0, 1), (1,)))
+    with pytest.raises(ValueError, match="2 stems and 1 groups"):
+        StemTrack(track_id="x", num_samples=1, paths=("a", "b"), groups=((0,),))
+    with pytest.raises(ValueError, match="track x has stems of sources"):
+        TrackPool([stem_track("x", 1, 5)], 4)
+
+
+def test_validation_takes_whole_songs_and_what_they_know() -> None:
+    crops = validation_crops(
+        [KARAOKE, SINGLE], RAMP, num_sources=4, crop_samples=CROP, crops_per_track=1
+    )
+    [crop] = crops
+    check_partition(crop.membership)
+    assert crop.membership.tolist() == [[1, 1, 1, 0], [0] * 4, [0] * 4, [0, 0, 0, 1]]
+    assert torch.equal(crop.targets[0], crop.targets[3])
+    assert not crop.targets[1:3].any()
 
 
 def test_collating_stacks() -> None:

@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from demucs_core.separators.registry import build_model
-from demucs_core.training.examples import AddedStem, Example, Remix, validation_crops
+from demucs_core.training.examples import AddedStem, Example, Remix
 from demucs_core.training.stream import ExampleStream
 from demucs_core.training.trainer import NonFiniteLossError, StepReport, Trainer, TrainingConfig
+from demucs_core.training.validation import validation_crops
 from tests.demucs_core.synthetic_audio import SyntheticReader, stem_track
 
 CONFIG = TrainingConfig(
@@ -62,7 +63,7 @@ def trainer(
     **model: object,
 ) -> Trainer:
     description = {"architecture": architecture, "channels": 4, "depth": 3, **model}
-    crops = validation_crops(TRACKS, READ, crop_samples=600, crops_per_track=2)
+    crops = validation_crops(TRACKS, READ, num_sources=4, crop_samples=600, crops_per_track=2)
     return Trainer(
         build_model(description, seed=config.seed),
         config,

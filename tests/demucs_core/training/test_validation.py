@@ -8,12 +8,17 @@ import torch
 from torch import Tensor
 
 from demucs_core.separators.registry import SeparationModel, build_model
-from demucs_core.training.validation import Validation, measure_crops
+from demucs_core.training.validation import Validation, ValidationCrop, measure_crops
 
 
 def crops(num: int = 5) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
     return [torch.randn(4, 2, 100, generator=generator) for _ in range(num)]
+
+
+def known(crops: list[Tensor]) -> list[ValidationCrop]:
+    """Crops of songs that know each source by itself."""
+    return [ValidationCrop(stems, torch.eye(len(stems))) for stems in crops]
 
 
 def silent_model() -> SeparationModel:
@@ -30,7 +35,7 @@ def silent_model() -> SeparationModel:
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_silence_has_an_sdr_of_zero_and_the_level_as_its_loss(batch_size: int) -> None:
     stems = crops()
-    loss, sdr_db = measure_crops(silent_model(), stems, batch_size=batch_size)
+    loss, sdr_db = measure_crops(silent_model(), known(stems), batch_size=batch_size)
     assert loss == pytest.approx(float(torch.stack(stems).abs().mean()))
     assert sdr_db == pytest.approx((0,) * 4)
 
@@ -39,7 +44,7 @@ def test_sdr_is_pooled_over_crops() -> None:
     model = build_model({"architecture": "demucs", "channels": 4, "depth": 2}, seed=0)
     stems = crops()
     stems[0] *= 0.001
-    _, sdr_db = measure_crops(model, stems, batch_size=2)
+    _, sdr_db = measure_crops(model, known(stems), batch_size=2)
     stacked = torch.stack(stems)
     with torch.no_grad():
         error = model(stacked.sum(1)) - stacked
@@ -51,7 +56,7 @@ def test_a_source_that_never_sounds_has_no_sdr() -> None:
     stems = crops()
     for stem in stems:
         stem[2] = 0
-    _, sdr_db = measure_crops(silent_model(), stems, batch_size=2)
+    _, sdr_db = measure_crops(silent_model(), known(stems), batch_size=2)
     assert [math.isnan(value) for value in sdr_db] == [False, False, True, False]
 
 
@@ -63,7 +68,7 @@ def test_a_perfect_estimate_has_the_largest_sdr() -> None:
             value.zero_()
     stem = torch.zeros(4, 2, 100)
     stem[3] = crops(1)[0][3]
-    loss, sdr_db = measure_crops(model, [stem], batch_size=1)
+    loss, sdr_db = measure_crops(model, known([stem]), batch_size=1)
     assert loss == 0
     assert sdr_db[3] == pytest.approx(100)
 
@@ -78,3 +83,24 @@ def test_validations_survive_strict_json() -> None:
     assert again.mean_sdr_db == 1
     nothing = Validation(step=1, train_loss=0.1, loss=0.2, sdr_db=(math.nan,), best=True)
     assert math.isnan(nothing.mean_sdr_db)
+
+
+def test_sums_count_in_the_loss_and_in_no_sdr() -> None:
+    """Vocals and the rest: only how their sum is split between the others can't be told."""
+    model = build_model({"architecture": "demucs", "channels": 4, "depth": 2}, seed=0)
+    whole, partly = crops(2)
+    partly[1:3] = 0
+    sums = ValidationCrop(partly, torch.tensor([[1.0, 1, 1, 0], [0] * 4, [0] * 4, [0, 0, 0, 1]]))
+    loss, sdr_db = measure_crops(model, [*known([whole]), sums], batch_size=2)
+    with torch.no_grad():
+        estimates = model(torch.stack([whole.sum(0), partly.sum(0)]))
+    error = (estimates[0] - whole).abs().sum()
+    rest, vocals = estimates[1, :3].sum(0) - partly[0], estimates[1, 3] - partly[3]
+    expected = (error + rest.abs().sum() + vocals.abs().sum()) / (6 * 200)
+    assert loss == pytest.approx(float(expected), rel=1e-5)
+    energy = whole[3].square().sum() + partly[3].square().sum()
+    ratio = energy / ((estimates[0, 3] - whole[3]).square().sum() + vocals.square().sum())
+    assert sdr_db[3] == pytest.approx(10 * math.log10(ratio), abs=1e-3)
+    _, alone = measure_crops(model, known([whole]), batch_size=1)
+    assert sdr_db[:3] == pytest.approx(alone[:3], abs=1e-4)
+    assert math.isnan(measure_crops(model, [sums], batch_size=1)[1][0])
