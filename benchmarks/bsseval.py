@@ -26,7 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-from demucs_core import NUM_CHANNELS, SAMPLE_RATE, SOURCES
+from storage.music_format import MusicFormat
+
+NUM_CHANNELS = MusicFormat().num_channels
+SAMPLE_RATE = MusicFormat().sample_rate
+SOURCES = MusicFormat().sources
 
 FloatArray = NDArray[np.float64]
 
@@ -113,7 +117,11 @@ def _ours(folder: Path, num_samples: int, device: str) -> Run:
 
     begun = time.perf_counter()
     scores = bss_eval_streamed(
-        reader("references"), reader("estimates"), num_samples=num_samples, device=device
+        reader("references"),
+        reader("estimates"),
+        num_samples=num_samples,
+        window_samples=SAMPLE_RATE,
+        device=device,
     )
     seconds = time.perf_counter() - begun
     return _run(seconds, [scores.sdr, scores.isr, scores.sir, scores.sar])

@@ -30,10 +30,12 @@ from numpy.typing import NDArray
 from demo_corpus.composition import compose
 from demo_corpus.palette import ALL
 from demo_corpus.rendering import render
-from demucs_core import SAMPLE_RATE
 from demucs_core.detector.config import ARCHITECTURES, Architecture, DetectorConfig
 from demucs_core.detector.registry import SilenceDetector, build_detector, detector_config
 from demucs_core.detector.scoring import score_chunks
+from storage.music_format import MusicFormat
+
+SAMPLE_RATE = MusicFormat().sample_rate
 
 TRACK_S = 240.0
 SONG_S = 40.0

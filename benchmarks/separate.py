@@ -29,7 +29,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks.bsseval import synthesise
-from demucs_core import NUM_CHANNELS, SAMPLE_RATE, SOURCES
+from storage.music_format import MusicFormat
+
+NUM_CHANNELS = MusicFormat().num_channels
+SAMPLE_RATE = MusicFormat().sample_rate
+SOURCES = MusicFormat().sources
 
 MIXTURE, OURS, THEIRS, WEIGHTS = "mixture", "silentmix", "demucs", "weights.safetensors"
 
@@ -102,6 +106,7 @@ def _ours(task: Task) -> Run:
         task.num_samples,
         segment_samples=int(task.segment_s * SAMPLE_RATE),
         overlap=task.overlap,
+        max_shift_samples=0,
     )
     with (task.folder / OURS).open("wb") as file:
         for block in blocks:

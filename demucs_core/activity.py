@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from demucs_core import HOP_SAMPLES, SAMPLE_RATE
 from demucs_core.runs import close_short_gaps
 
 FLOOR_DB = -120.0
@@ -73,7 +72,7 @@ class LevelMeter:
     [0.0]
     """
 
-    def __init__(self, hop_samples: int = HOP_SAMPLES) -> None:
+    def __init__(self, hop_samples: int) -> None:
         if hop_samples < 1:
             raise ValueError(f"hop_samples is {hop_samples}: it must be 1 or more")
         self._hop = hop_samples
@@ -95,9 +94,7 @@ class LevelMeter:
         return _levels_of_whole_frames(rest, rest.shape[1])
 
 
-def frame_level_db(
-    audio: NDArray[np.float32], hop_samples: int = HOP_SAMPLES
-) -> NDArray[np.float32]:
+def frame_level_db(audio: NDArray[np.float32], hop_samples: int) -> NDArray[np.float32]:
     """RMS level over channels of each frame: audio ``(C, T)`` to ``(F,)`` float32 dBFS.
 
     ``F = ceil(T / hop_samples)``; the last frame is measured over the samples it has. Digital
@@ -106,9 +103,7 @@ def frame_level_db(
     return stream_level_db([audio], hop_samples)
 
 
-def stream_level_db(
-    blocks: Iterable[NDArray[np.float32]], hop_samples: int = HOP_SAMPLES
-) -> NDArray[np.float32]:
+def stream_level_db(blocks: Iterable[NDArray[np.float32]], hop_samples: int) -> NDArray[np.float32]:
     """`frame_level_db` of audio too long for memory: blocks ``(C, n)`` of any lengths in order."""
     meter = LevelMeter(hop_samples)
     levels = [meter.update(block) for block in blocks]
@@ -119,8 +114,8 @@ def active_frames(
     stem_level_db: NDArray[np.float32],
     mixture_level_db: NDArray[np.float32],
     config: ActivityConfig,
-    hop_samples: int = HOP_SAMPLES,
-    sample_rate: int = SAMPLE_RATE,
+    hop_samples: int,
+    sample_rate: int,
 ) -> NDArray[np.bool_]:
     """Where a source is active: levels ``(F,)`` of its stem and of the mixture to ``(F,)`` bool.
 

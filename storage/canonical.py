@@ -1,4 +1,4 @@
-"""Canonical audio: 16-bit stereo WAV at one sample rate, made from any file in bounded memory.
+"""Canonical audio: 16-bit WAV of one sample rate, stereo or mono, from any file, in bounded memory.
 
 A file is decoded once to a scratch file of float32, while its peak, level and length are measured.
 Then the caller, who knows now what it is, may have it written: samples ``x`` become the integers
@@ -23,8 +23,7 @@ from fsspec import AbstractFileSystem
 from numpy.typing import NDArray
 
 from storage.codecs import Unusable
-from storage.decode import SAMPLE_RATE, AudioDecoder, open_local
-from storage.downmix import NUM_CHANNELS
+from storage.decode import AudioDecoder, open_local
 
 __all__ = ["PreparedAudio", "Unusable", "prepare", "summed", "wav_header"]
 
@@ -34,8 +33,8 @@ FLOOR_DB = -120.0
 MIN_DURATION_S = 3.0
 SILENCE_DB = -70.0
 _PCM_SCALE = 32768.0
-_BYTES_A_SAMPLE = 2 * NUM_CHANNELS
-_SCRATCH_BYTES_A_SAMPLE = 4 * NUM_CHANNELS
+_BYTES_A_VALUE = 2
+_SCRATCH_BYTES_A_VALUE = 4
 _MAX_RIFF_BYTES = 0xFFFF_FFFF
 
 
@@ -44,6 +43,7 @@ class PreparedAudio:
 
     Attributes:
         sample_rate: samples a second.
+        num_channels: 1 or 2.
         num_samples: length, as decoded.
         peak: largest absolute sample value, as decoded.
         gain_db: gain that brings a peak above full scale back to it; 0 for others.
@@ -51,8 +51,8 @@ class PreparedAudio:
         truncated: whether the file broke off.
     """
 
-    def __init__(self, scratch: BinaryIO, sample_rate: int) -> None:
-        self._scratch, self.sample_rate = scratch, sample_rate
+    def __init__(self, scratch: BinaryIO, sample_rate: int, num_channels: int) -> None:
+        self._scratch, self.sample_rate, self.num_channels = scratch, sample_rate, num_channels
         self.num_samples, self.peak, self._energy = 0, 0.0, 0.0
         self.truncated = False
         self._hashes: dict[float, str] = {}
@@ -72,19 +72,19 @@ class PreparedAudio:
         """RMS level re full scale at :attr:`gain_db`, at least :data:`FLOOR_DB`."""
         if not self._energy:
             return FLOOR_DB
-        power = self._energy / (NUM_CHANNELS * self.num_samples)
+        power = self._energy / (self.num_channels * self.num_samples)
         return max(FLOOR_DB, 10 * math.log10(power) + self.gain_db)
 
     def read(
         self, start_sample: int, num_samples: int, gain_db: float | None = None
     ) -> NDArray[np.float32]:
-        """Samples ``[start_sample, start_sample + num_samples)``: ``(2, num_samples)`` float32.
+        """Samples ``[start_sample, start_sample + num_samples)``: ``(C, num_samples)`` float32.
 
         Beyond either end there are zeros. ``gain_db`` is :attr:`gain_db` unless told.
         """
         first = min(max(start_sample, 0), self.num_samples)
         last = min(max(start_sample + num_samples, first), self.num_samples)
-        audio = np.zeros((num_samples, NUM_CHANNELS), dtype=np.float32)
+        audio = np.zeros((num_samples, self.num_channels), dtype=np.float32)
         if last > first:
             into = audio[first - start_sample : last - start_sample]
             np.multiply(self._interleaved(first, last - first), self._factor(gain_db), out=into)
@@ -93,7 +93,7 @@ class PreparedAudio:
     def blocks(
         self, gain_db: float | None = None, block_samples: int = BLOCK_SAMPLES
     ) -> Iterator[NDArray[np.float32]]:
-        """All of it as consecutive blocks ``(2, n)``, ``n`` at most ``block_samples``."""
+        """All of it as consecutive blocks ``(C, n)``, ``n`` at most ``block_samples``."""
         for start in range(0, self.num_samples, block_samples):
             yield self.read(start, min(block_samples, self.num_samples - start), gain_db)
 
@@ -109,12 +109,12 @@ class PreparedAudio:
 
     def write_wav(self, file: BinaryIO, gain_db: float | None = None) -> None:
         """Write it as canonical audio; equal audio gives equal bytes."""
-        file.write(wav_header(self.num_samples, self.sample_rate))
+        file.write(wav_header(self.num_samples, self.sample_rate, self.num_channels))
         for block in self._pcm_blocks(gain_db):
             file.write(block)
 
     def _append(self, audio: NDArray[np.float32]) -> None:
-        """Add a block ``(2, n)`` at the end, and measure it."""
+        """Add a block ``(C, n)`` at the end, and measure it."""
         if not audio.shape[1]:
             return
         self._scratch.write(np.ascontiguousarray(audio.T).data.cast("B"))
@@ -123,12 +123,11 @@ class PreparedAudio:
         self._energy += float(np.square(audio, dtype=np.float64).sum())
 
     def _interleaved(self, start_sample: int, num_samples: int) -> NDArray[np.float32]:
+        bytes_a_sample = _SCRATCH_BYTES_A_VALUE * self.num_channels
         content = os.pread(
-            self._scratch.fileno(),
-            num_samples * _SCRATCH_BYTES_A_SAMPLE,
-            start_sample * _SCRATCH_BYTES_A_SAMPLE,
+            self._scratch.fileno(), num_samples * bytes_a_sample, start_sample * bytes_a_sample
         )
-        return np.frombuffer(content, dtype=np.float32).reshape(-1, NUM_CHANNELS)
+        return np.frombuffer(content, dtype=np.float32).reshape(-1, self.num_channels)
 
     def _factor(self, gain_db: float | None) -> np.float32:
         return np.float32(10 ** ((self.gain_db if gain_db is None else gain_db) / 20))
@@ -148,7 +147,8 @@ def prepare(
     fs: AbstractFileSystem,
     path: str,
     *,
-    sample_rate: int = SAMPLE_RATE,
+    sample_rate: int,
+    num_channels: int,
     stream: int | None = None,
     min_duration_s: float = MIN_DURATION_S,
     silence_db: float = SILENCE_DB,
@@ -160,6 +160,7 @@ def prepare(
         fs: filesystem the file is on.
         path: its path there.
         sample_rate: of the canonical audio.
+        num_channels: of the canonical audio: 1 or 2.
         stream: which of the file's audio streams, counted from 0; by default the best.
         min_duration_s: shorter files are refused.
         silence_db: files whose RMS level is below are refused.
@@ -169,9 +170,11 @@ def prepare(
         Unusable: the file can't be used, and why.
     """
     with tempfile.TemporaryFile(prefix="silentmix-") as scratch:
-        audio = PreparedAudio(scratch, sample_rate)
+        audio = PreparedAudio(scratch, sample_rate, num_channels)
         with open_local(fs, path) as file:
-            decoder = AudioDecoder(file, sample_rate=sample_rate, stream=stream)
+            decoder = AudioDecoder(
+                file, sample_rate=sample_rate, num_channels=num_channels, stream=stream
+            )
             for block in decoder:
                 audio._append(block)
         scratch.flush()
@@ -183,14 +186,14 @@ def prepare(
 @contextmanager
 def summed(parts: Sequence[PreparedAudio]) -> Generator[PreparedAudio]:
     """The sum of some audio, as decoded, each without a gain; as long as the longest."""
-    rates = {part.sample_rate for part in parts}
-    assert len(rates) == 1, f"sample rates differ: {sorted(rates)}"
+    formats = {(part.sample_rate, part.num_channels) for part in parts}
+    assert len(formats) == 1, f"sample rates or channels differ: {sorted(formats)}"
     with tempfile.TemporaryFile(prefix="silentmix-") as scratch:
-        audio = PreparedAudio(scratch, rates.pop())
+        audio = PreparedAudio(scratch, *formats.pop())
         longest = max(part.num_samples for part in parts)
         for start in range(0, longest, BLOCK_SAMPLES):
             num_samples = min(BLOCK_SAMPLES, longest - start)
-            total = np.zeros((NUM_CHANNELS, num_samples), dtype=np.float32)
+            total = np.zeros((audio.num_channels, num_samples), dtype=np.float32)
             for part in parts:
                 total += part.read(start, num_samples, gain_db=0.0)
             audio._append(total)
@@ -211,12 +214,13 @@ def _check(audio: PreparedAudio, min_duration_s: float, silence_db: float | None
         raise Unusable("silent", f"level {audio.level_db:.1f} dB, below {silence_db:g} dB")
 
 
-def wav_header(num_samples: int, sample_rate: int) -> bytes:
-    """What goes before 16-bit stereo samples: RIFF, or RF64 (EBU Tech 3306) above 4 GiB."""
-    num_bytes = num_samples * _BYTES_A_SAMPLE
+def wav_header(num_samples: int, sample_rate: int, num_channels: int) -> bytes:
+    """What goes before 16-bit samples: RIFF, or RF64 (EBU Tech 3306) above 4 GiB."""
+    bytes_a_sample = _BYTES_A_VALUE * num_channels
+    num_bytes = num_samples * bytes_a_sample
     fmt = struct.pack(
-        "<4sIHHIIHH", b"fmt ", 16, 1, NUM_CHANNELS, sample_rate, sample_rate * _BYTES_A_SAMPLE,
-        _BYTES_A_SAMPLE, 16,
+        "<4sIHHIIHH", b"fmt ", 16, 1, num_channels, sample_rate, sample_rate * bytes_a_sample,
+        bytes_a_sample, 16,
     )  # fmt: skip
     if num_bytes + 36 <= _MAX_RIFF_BYTES:
         data = struct.pack("<4sI", b"data", num_bytes)

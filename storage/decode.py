@@ -1,4 +1,4 @@
-"""Decode anything a music folder holds to stereo float blocks, in bounded memory."""
+"""Decode anything a music folder holds to float blocks, stereo or mono, in bounded memory."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
 from storage.codecs import Chunks, Unusable, chunks, one_line
-from storage.downmix import NUM_CHANNELS, downmix_matrix, to_stereo
+from storage.downmix import downmix, downmix_matrix
 
-SAMPLE_RATE = 44_100
 SAMPLE_RATES = (2_000, 768_000)
 """Outside of these, a header is broken."""
 
 
 class AudioDecoder:
-    """Iterates once over a file's audio as blocks ``(2, n)`` float32, of any length above 0.
+    """Iterates once over a file's audio as blocks ``(C, n)`` float32, of any length above 0.
 
     Lengths are those decoded, never those a header declares. Damaged packets are skipped, as
     players do; a file that breaks off gives what it has.
@@ -32,6 +31,7 @@ class AudioDecoder:
         file: a file of the operating system, as :func:`open_local` gives it.
         sample_rate: of the blocks. Other rates are resampled (soxr, HQ) to ``n * sample_rate /
             rate`` samples, rounded half up.
+        num_channels: C: 1 or 2. Others are mixed down, or mono put on both sides.
         stream: which of the file's audio streams, counted from 0; by default the best.
 
     Attributes:
@@ -42,10 +42,10 @@ class AudioDecoder:
     """
 
     def __init__(
-        self, file: BinaryIO, *, sample_rate: int = SAMPLE_RATE, stream: int | None = None
+        self, file: BinaryIO, *, sample_rate: int, num_channels: int, stream: int | None = None
     ) -> None:
         self.truncated = False
-        self._sample_rate = sample_rate
+        self._sample_rate, self._num_channels = sample_rate, num_channels
         self._chunks = self._noting_the_end(chunks(file, stream))
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
@@ -54,9 +54,9 @@ class AudioDecoder:
             lowest, highest = SAMPLE_RATES
             if not lowest <= rate <= highest:
                 raise Unusable("corrupt", f"declares {rate} samples a second")
-            matrix = downmix_matrix(speakers)
-            stereo = (to_stereo(chunk.audio, matrix) for chunk in run)
-            yield from _resampled(_finite(stereo), rate, self._sample_rate)
+            matrix = downmix_matrix(speakers, self._num_channels)
+            mixed = (downmix(chunk.audio, matrix) for chunk in run)
+            yield from _resampled(_finite(mixed), rate, self._sample_rate, self._num_channels)
 
     def _noting_the_end(self, decoded: Chunks) -> Chunks:
         self.truncated = yield from decoded
@@ -71,12 +71,12 @@ def _finite(blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float3
 
 
 def _resampled(
-    blocks: Iterator[NDArray[np.float32]], rate: int, sample_rate: int
+    blocks: Iterator[NDArray[np.float32]], rate: int, sample_rate: int, num_channels: int
 ) -> Iterator[NDArray[np.float32]]:
     if rate == sample_rate:
         yield from blocks
         return
-    resampler = soxr.ResampleStream(rate, sample_rate, NUM_CHANNELS, "float32", "HQ")
+    resampler = soxr.ResampleStream(rate, sample_rate, num_channels, "float32", "HQ")
     num_in = num_out = 0
     for block in blocks:
         num_in += block.shape[1]
@@ -84,9 +84,9 @@ def _resampled(
         num_out += len(resampled)
         if len(resampled):
             yield resampled.T
-    tail = resampler.resample_chunk(np.zeros((0, NUM_CHANNELS), dtype=np.float32), last=True)
+    tail = resampler.resample_chunk(np.zeros((0, num_channels), dtype=np.float32), last=True)
     num_left = max(0, (2 * num_in * sample_rate + rate) // (2 * rate) - num_out)
-    fitted = np.zeros((num_left, NUM_CHANNELS), dtype=np.float32)
+    fitted = np.zeros((num_left, num_channels), dtype=np.float32)
     kept = min(num_left, len(tail))
     fitted[:kept] = tail[:kept]
     if num_left:

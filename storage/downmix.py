@@ -1,8 +1,9 @@
-"""Any number of channels to stereo.
+"""Any number of channels to stereo, or to mono.
 
 ITU-R BS.775-3, annex 4: the fronts as they are, the centre and the surrounds at -3 dB, each on its
 side. Low-frequency effects are left out. Sums are not scaled down: audio is float here, and peaks
-above full scale are dealt with once for the whole file (:mod:`storage.canonical`).
+above full scale are dealt with once for the whole file (:mod:`storage.canonical`). Mono is the mean
+of the two sides.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-NUM_CHANNELS = 2
+STEREO = 2
 _HALF_POWER = 1 / sqrt(2)
 _CENTRE, _BACK_CENTRE = (_HALF_POWER, _HALF_POWER), (0.5, 0.5)
 _LEFT, _RIGHT = (_HALF_POWER, 0.0), (0.0, _HALF_POWER)
@@ -40,32 +41,42 @@ _USUAL_ORDER: dict[int, tuple[str, ...]] = {
 """The order of WAVE_FORMAT_EXTENSIBLE, for files that do not tell."""
 
 
-def downmix_matrix(speakers: Sequence[str]) -> NDArray[np.float32]:
-    """Weights ``(2, C)`` that take ``C`` channels to stereo.
+def downmix_matrix(speakers: Sequence[str], num_channels: int) -> NDArray[np.float32]:
+    """Weights ``(num_channels, C)`` that take ``C`` channels to stereo, or to mono.
 
     One channel goes to both sides as it is. Where a speaker is unknown, the usual order of that
     many channels is taken; where there is none, both sides get the mean of all channels.
 
     Args:
         speakers: FFmpeg's abbreviation for each channel, as ``FL``, ``LFE``, ``SR``.
+        num_channels: 1 or 2.
+
+    >>> downmix_matrix(["FL", "FR"], 1).tolist()
+    [[0.5, 0.5]]
     """
+    matrix = _to_stereo(speakers)
+    return matrix if num_channels == STEREO else matrix.mean(axis=0, keepdims=True)
+
+
+def _to_stereo(speakers: Sequence[str]) -> NDArray[np.float32]:
     num_channels = len(speakers)
     if num_channels == 1:
-        return np.ones((NUM_CHANNELS, 1), dtype=np.float32)
+        return np.ones((STEREO, 1), dtype=np.float32)
     names: Sequence[str] = speakers
     if len(set(speakers)) < num_channels or any(name not in _WEIGHTS for name in speakers):
         names = _USUAL_ORDER.get(num_channels, ())
     matrix = np.array([_WEIGHTS[name] for name in names], dtype=np.float32).T
     if not names or not matrix.any():
-        return np.full((NUM_CHANNELS, num_channels), 1 / num_channels, dtype=np.float32)
+        return np.full((STEREO, num_channels), 1 / num_channels, dtype=np.float32)
     return matrix
 
 
-def to_stereo(audio: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Apply a matrix of :func:`downmix_matrix`: ``(C, n)`` to ``(2, n)``, stereo unchanged."""
-    if matrix.shape == (2, 2) and np.array_equal(matrix, np.eye(2, dtype=np.float32)):
+def downmix(audio: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Apply a matrix of :func:`downmix_matrix` to ``(C, n)``; what fits already is unchanged."""
+    num_channels, num_given = matrix.shape
+    if num_channels == num_given and np.array_equal(matrix, np.eye(num_given, dtype=np.float32)):
         return audio
-    if matrix.shape[1] == 1:
-        return np.repeat(audio.T, NUM_CHANNELS, axis=1).T
+    if num_given == 1:
+        return np.repeat(audio.T, num_channels, axis=1).T
     with np.errstate(over="ignore", invalid="ignore"):
         return (audio.T @ matrix.T).T

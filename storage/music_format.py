@@ -76,6 +76,21 @@ class MusicFormat:
         """Frames a second."""
         return self.sample_rate / self.hop_samples
 
+    def beyond_default(self, *fields: str) -> dict[str, object]:
+        """Those of some fields that differ from the default's: what belongs into a fingerprint.
+
+        The default stays out of it, so that what was made before there was a choice keeps its name.
+
+        >>> MusicFormat(num_channels=1).beyond_default("sources", "num_channels")
+        {'num_channels': 1}
+        """
+        usual = MusicFormat().to_json()
+        return {
+            name: value
+            for name, value in self.to_json().items()
+            if name in fields and value != usual[name]
+        }
+
     def to_json(self) -> dict[str, object]:
         """What :meth:`from_json` reads."""
         return {**asdict(self), "sources": list(self.sources)}
@@ -102,8 +117,14 @@ class MusicFormat:
         >>> str(MusicFormat())
         'drums, bass, other, vocals at 44100 Hz in stereo'
         """
-        channels = "stereo" if self.num_channels == 2 else "mono"
-        return f"{', '.join(self.sources)} at {self.sample_rate} Hz in {channels}"
+        return in_words(self.sources, self.sample_rate, self.num_channels)
+
+
+def in_words(sources: Sequence[str], sample_rate: int, num_channels: int) -> str:
+    """Sources, rate and channels of anything, in one line for people."""
+    known = {1: "mono", 2: "stereo"}
+    channels = known.get(num_channels, f"{num_channels} channels")
+    return f"{', '.join(sources)} at {sample_rate} Hz in {channels}"
 
 
 def _check_sources(names: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from storage.canonical import PreparedAudio, prepare
 from storage.codecs import BLOCK_SAMPLES, chunks
 from storage.decode import open_local
-from storage.downmix import NUM_CHANNELS
+from storage.downmix import STEREO
 
 
 class Resampler:
@@ -62,7 +62,7 @@ class Resampled:
 
     Attributes:
         num_samples: its length.
-        read: ``read(start_sample, num_samples)`` gives ``(2, num_samples)`` of what is there.
+        read: ``read(start_sample, num_samples)`` gives ``(C, num_samples)`` of what is there.
     """
 
     num_samples: int
@@ -73,7 +73,7 @@ class Resampled:
 def prepare_original(
     fs: AbstractFileSystem, path: str, choose_rate: Callable[[int], int]
 ) -> Generator[tuple[PreparedAudio, int]]:
-    """Decode a file at its own rate, and tell how many channels it has: 1, or 2 for any others.
+    """Decode a file at its own rate to stereo, and tell how many channels it has: 1, or else 2.
 
     Args:
         fs: filesystem the file is on.
@@ -90,10 +90,11 @@ def prepare_original(
             LocalFileSystem(),
             str(file.name),
             sample_rate=choose_rate(first.sample_rate),
+            num_channels=STEREO,
             min_duration_s=0.0,
             allow_silence=True,
         ) as audio:
-            yield audio, min(first.audio.shape[0], NUM_CHANNELS)
+            yield audio, min(first.audio.shape[0], STEREO)
 
 
 @contextmanager
@@ -103,19 +104,20 @@ def resampled(audio: PreparedAudio, sample_rate: int) -> Generator[Resampled]:
         yield Resampled(num_samples=audio.num_samples, read=audio.read)
         return
     num_samples = max(1, round(audio.num_samples * sample_rate / audio.sample_rate))
-    resample = Resampler(NUM_CHANNELS, audio.sample_rate, sample_rate, num_samples)
+    num_channels = audio.num_channels
+    resample = Resampler(num_channels, audio.sample_rate, sample_rate, num_samples)
     with tempfile.TemporaryFile(prefix="silentmix-") as scratch:
         for block in audio.blocks(block_samples=BLOCK_SAMPLES):
             _append(scratch, resample(block))
-        _append(scratch, resample(np.zeros((NUM_CHANNELS, 0), dtype=np.float32), last=True))
+        _append(scratch, resample(np.zeros((num_channels, 0), dtype=np.float32), last=True))
         scratch.flush()
 
         def read(start_sample: int, num_samples: int) -> NDArray[np.float32]:
-            bytes_a_sample = 4 * NUM_CHANNELS
+            bytes_a_sample = 4 * num_channels
             content = os.pread(
                 scratch.fileno(), num_samples * bytes_a_sample, start_sample * bytes_a_sample
             )
-            return np.frombuffer(content, dtype=np.float32).reshape(-1, NUM_CHANNELS).T
+            return np.frombuffer(content, dtype=np.float32).reshape(-1, num_channels).T
 
         yield Resampled(num_samples=num_samples, read=read)
 

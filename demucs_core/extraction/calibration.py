@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from demucs_core import HOP_SAMPLES, SAMPLE_RATE
 from demucs_core.extraction.calibration_result import (
     Calibration,
     PrecisionCurve,
@@ -86,8 +85,8 @@ def calibrate(
     min_songs: int = 5,
     seed: int = 0,
     allow_insufficient_evidence: bool = False,
-    hop_samples: int = HOP_SAMPLES,
-    sample_rate: int = SAMPLE_RATE,
+    hop_samples: int,
+    sample_rate: int,
 ) -> Calibration:
     """Choose a threshold a source, for a target precision of what the policy will extract.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from demucs_core import HOP_SAMPLES, SAMPLE_RATE
 from demucs_core.extraction.segments import (
     LOG_ODDS_LIMIT,
     ExtractionPolicy,
@@ -22,8 +21,8 @@ def wanted_frames(
     level_db: NDArray[np.float32],
     policy: ExtractionPolicy,
     *,
-    hop_samples: int = HOP_SAMPLES,
-    sample_rate: int = SAMPLE_RATE,
+    hop_samples: int,
+    sample_rate: int,
 ) -> NDArray[np.bool_]:
     """Frames that a perfect detector would lead the policy to extract: ``(F,)`` to ``(F,)``.
 

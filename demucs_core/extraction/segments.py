@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from demucs_core import HOP_SAMPLES, SAMPLE_RATE
 from demucs_core.activity import power, to_db
 from demucs_core.runs import close_short_gaps, counts_before, drop_short_runs, fill_runs, find_runs
 
@@ -93,8 +92,8 @@ def extract_segments(
     policy: ExtractionPolicy,
     *,
     num_samples: int | None = None,
-    hop_samples: int = HOP_SAMPLES,
-    sample_rate: int = SAMPLE_RATE,
+    hop_samples: int,
+    sample_rate: int,
 ) -> list[Segment]:
     """Segments of one track, by start and stop.
 
@@ -143,8 +142,8 @@ def extracted_frames(
     thresholds: Sequence[float] | NDArray[np.floating],
     policy: ExtractionPolicy,
     *,
-    hop_samples: int = HOP_SAMPLES,
-    sample_rate: int = SAMPLE_RATE,
+    hop_samples: int,
+    sample_rate: int,
 ) -> NDArray[np.bool_]:
     """Frames of each source ``(S, F)`` that lie in a segment; arguments of `extract_segments`."""
     log_odds = checked_log_odds(probability, level_db)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from demucs_core import HOP_SAMPLES, SAMPLE_RATE
 from demucs_core.extraction.segments import (
     ExtractionPolicy,
     Segment,
@@ -30,8 +29,8 @@ def yield_table(
     min_durations_s: Sequence[float],
     policy: ExtractionPolicy,
     *,
-    hop_samples: int = HOP_SAMPLES,
-    sample_rate: int = SAMPLE_RATE,
+    hop_samples: int,
+    sample_rate: int,
 ) -> NDArray[np.float64]:
     """Seconds of one track that would be extracted of each source: ``(H, L, S)``.
 
@@ -65,9 +64,9 @@ def usable_seconds(
     crop_s: float,
     *,
     masked: bool,
-    num_sources: int = 4,
-    hop_samples: int = HOP_SAMPLES,
-    sample_rate: int = SAMPLE_RATE,
+    num_sources: int,
+    hop_samples: int,
+    sample_rate: int,
 ) -> NDArray[np.float64]:
     """Seconds of one track that training crops of `crop_s` can use, for each source: ``(S,)``.
 

@@ -32,7 +32,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from demucs_core import SAMPLE_RATE
 from demucs_core.metrics.distortion_filters import (
     Filters,
     FloatArray,
@@ -78,8 +77,8 @@ def bss_eval(
     references: Tensor | NDArray[Any],
     estimates: Tensor | NDArray[Any],
     *,
-    window_samples: int = SAMPLE_RATE,
-    hop_samples: int = SAMPLE_RATE,
+    window_samples: int,
+    hop_samples: int | None = None,
     filter_samples: int = 512,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float64,
@@ -93,8 +92,8 @@ def bss_eval(
     Args:
         references: ``(S, C, T)``, the true sources, of any real type.
         estimates: ``(S, C, T)``, in the same order; :func:`match_length` pads or cuts as museval.
-        window_samples: length of a window.
-        hop_samples: from the start of a window to the start of the next.
+        window_samples: length of a window; museval's is a second.
+        hop_samples: from the start of a window to the start of the next; a window unless told.
         filter_samples: taps of the distortion filters; museval's are 512.
         device: where to compute.
         dtype: of the transforms of the windows; the filters are always found in float64.
@@ -129,8 +128,8 @@ def bss_eval_streamed(
     read_estimates: Reader,
     *,
     num_samples: int,
-    window_samples: int = SAMPLE_RATE,
-    hop_samples: int = SAMPLE_RATE,
+    window_samples: int,
+    hop_samples: int | None = None,
     filter_samples: int = 512,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float64,
@@ -152,6 +151,7 @@ def bss_eval_streamed(
     Raises:
         ValueError: as there.
     """
+    hop_samples = window_samples if hop_samples is None else hop_samples
     for name, value in (
         ("num_samples", num_samples),
         ("window_samples", window_samples),

@@ -20,8 +20,11 @@ Match = Literal["none", "tempo", "key", "tempo+key"]
 
 MATCHES: tuple[Match, ...] = ("none", "tempo", "key", "tempo+key")
 
-UNPITCHED = ("drums",)
-"""Sources that have no key."""
+UNPITCHED = frozenset(
+    ("drums", "percussion", "kick", "snare", "toms", "cymbals", "hihat", "hi-hat", "hats", "ride",
+     "crash", "clap", "shaker", "speech", "noise", "effects", "sfx")
+)  # fmt: skip
+"""Sources that have no key, by the names that people give them."""
 
 Mode = Literal["major", "minor"]
 

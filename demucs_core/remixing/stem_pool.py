@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from demucs_core import HOP_SAMPLES, SAMPLE_RATE
 from demucs_core.activity import power, to_db
 from demucs_core.remixing.matching import Fit, Match, TempoKey, best_fits, fit_of
 from demucs_core.runs import counts_before
@@ -43,8 +42,8 @@ class StemPool:
         songs: Sequence[LabelledSong],
         sources: Sequence[str],
         *,
-        hop_samples: int = HOP_SAMPLES,
-        sample_rate: int = SAMPLE_RATE,
+        hop_samples: int,
+        sample_rate: int,
     ) -> None:
         """Index songs; raises `ValueError` where arrays do not fit or a source is never active."""
         self.hop_samples = hop_samples

@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from demucs_core import SAMPLE_RATE
 from demucs_core.separators.inference import estimate
 
 ReadMixture = Callable[[int, int], NDArray[np.float32]]
@@ -33,9 +32,9 @@ def separate(
     overlap: float = 0.25,
     shifts: int = 0,
     seed: int = 0,
+    max_shift_samples: int,
     batch_size: int = 4,
     device: torch.device | str | None = None,
-    max_shift_samples: int = SAMPLE_RATE // 2,
 ) -> Tensor:
     """Estimate the sources of a mixture held in memory: ``(C, T)`` to ``(S, C, T)`` on the CPU.
 
@@ -50,9 +49,9 @@ def separate(
         overlap=overlap,
         shifts=shifts,
         seed=seed,
+        max_shift_samples=max_shift_samples,
         batch_size=batch_size,
         device=device,
-        max_shift_samples=max_shift_samples,
     )
     return torch.from_numpy(np.concatenate(list(blocks), axis=-1))
 
@@ -66,9 +65,9 @@ def separate_stream(
     overlap: float = 0.25,
     shifts: int = 0,
     seed: int = 0,
+    max_shift_samples: int,
     batch_size: int = 4,
     device: torch.device | str | None = None,
-    max_shift_samples: int = SAMPLE_RATE // 2,
 ) -> Iterator[NDArray[np.float32]]:
     """Estimate the sources of a mixture piece by piece, in memory independent of its length.
 
@@ -81,9 +80,9 @@ def separate_stream(
         overlap: share of a segment that the next one covers too, at least 0 and less than 1.
         shifts: number of random shifts to average over; 0 runs once, unshifted.
         seed: decides the shifts.
+        max_shift_samples: largest shift; half a second in the paper.
         batch_size: segments that run at once.
         device: moves the model there first; without it, the model runs where it is.
-        max_shift_samples: largest shift.
 
     Returns:
         An iterator over consecutive blocks ``(S, C, N)`` that together have ``num_samples``.

@@ -10,7 +10,6 @@ from typing import Any
 import soundfile
 from rich.console import Console
 
-from demucs_core import SAMPLE_RATE
 from flows.audit.flow import (
     Answer,
     AuditParameters,
@@ -56,7 +55,7 @@ def export_audit(parameters: AuditParameters, folder: Path) -> int:
         writer.writerow(HEADINGS)
         for number, clip in enumerate(left, 1):
             name = f"{number:04}.wav"
-            soundfile.write(folder / name, clip.audio(reader).T, SAMPLE_RATE)
+            soundfile.write(folder / name, clip.audio(reader).T, run.workspace.music.sample_rate)
             writer.writerow([name, clip.row["source"], "", clip.row["segment_id"]])
         # these segments, whatever is extracted later
         pinned = parameters.model_copy(update={"segments": segments.fingerprint})

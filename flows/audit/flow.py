@@ -18,7 +18,6 @@ from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from pydantic import Field, create_model
 
-from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.extraction.audit import draw, strata_of
 from flows.audit.result import summarise
 from flows.reports.artifacts import Report
@@ -144,7 +143,9 @@ def draw_clips(run: StageRun, parameters: AuditParameters) -> list[Clip]:
     segments = segments_of(run.manifests, parameters)
     rng = np.random.default_rng(parameters.seed)
     clips = [
-        clip for source in SOURCES for clip in _draw_source(run, segments, source, parameters, rng)
+        clip
+        for source in run.workspace.music.sources
+        for clip in _draw_source(run, segments, source, parameters, rng)
     ]
     if not clips:
         raise UserError(f"corpus {segments.corpus!r}: no segments to listen to; extract first")
@@ -209,8 +210,9 @@ def _show(run: StageRun, page: Sequence[Clip], title: str) -> None:
     reader = CropReader(run.workspace.location)
     report.text("Resume the run to answer. A player holds at most the first 12 seconds.")
     for number, clip in enumerate(page):
+        sample_rate = run.workspace.music.sample_rate
         report.player(
-            clip.row["segment_id"], clip.audio(reader), SAMPLE_RATE, _question(number, clip)
+            clip.row["segment_id"], clip.audio(reader), sample_rate, _question(number, clip)
         )
     report.publish(f"Listening audit of {run.corpus}, {title}")
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from demucs_core import SOURCES
 from demucs_core.extraction.audit import Stratum, estimate, least_score
 from flows.running.stage import StageRun
 from storage.errors import UserError
@@ -13,7 +12,9 @@ from storage.manifests import Manifests
 from storage.schemas import AUDITS
 
 
-def strata_heard(rows: Iterable[dict[str, Any]]) -> dict[str, list[Stratum]]:
+def strata_heard(
+    rows: Iterable[dict[str, Any]], sources: Sequence[str]
+) -> dict[str, list[Stratum]]:
     """The strata of each source by rising score; answers of "can't tell" are left out."""
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for row in rows:
@@ -31,7 +32,7 @@ def strata_heard(rows: Iterable[dict[str, Any]]) -> dict[str, list[Stratum]]:
             stratum["num_right"] += row["draws"] * (row["answer"] == "silent")
     return {
         source: [Stratum(**found[key]) for key in sorted(found) if key[0] == source]
-        for source in SOURCES
+        for source in sources
     }
 
 
@@ -62,8 +63,8 @@ def least_scores(
             f"make {segments}: extract with the parameters of the audited segments, or run "
             "`silentmix audit` on these"
         )
-    strata = strata_heard(rows)
-    return {source: least_score(strata[source], target, confidence) for source in SOURCES}
+    strata = strata_heard(rows, manifests.workspace.music.sources)
+    return {source: least_score(found, target, confidence) for source, found in strata.items()}
 
 
 def summarise(run: StageRun, target: float, confidence: float) -> list[dict[str, Any]]:
@@ -71,7 +72,7 @@ def summarise(run: StageRun, target: float, confidence: float) -> list[dict[str,
     answers = list(run.manifests.rows(run.partition(AUDITS.name)))
     run.counts["answers"] = len(answers)
     rows = []
-    for source, strata in strata_heard(answers).items():
+    for source, strata in strata_heard(answers, run.workspace.music.sources).items():
         found = estimate(strata, confidence)
         if found is None:
             continue

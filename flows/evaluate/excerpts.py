@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import torch
 
-from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.metrics.comparison import rank_songs
 from demucs_core.separators.separation import separate
 from flows.inputs import registry
@@ -18,7 +17,8 @@ from storage.reading import CanonicalAudioError, CropReader
 from storage.workspace import Workspace
 
 EXCERPT_S = 6.0
-"""With it, the nine players of a song stay below the size that an artifact may have."""
+MAX_PLAYED_S = 54.0
+"""Of all players of a song together, so that they stay below the size that an artifact may have."""
 
 
 def play_songs(
@@ -48,25 +48,28 @@ def _play(
     workspace: Workspace, model: Method, song: Song, place: str, run_id: str, device: str
 ) -> None:
     report = Report(workspace, f"evaluate-{place}", f"{run_id}/{place}")
-    num_samples = min(round(EXCERPT_S * SAMPLE_RATE), song.num_samples)
+    sources, sample_rate = workspace.music.sources, workspace.music.sample_rate
+    excerpt_s = min(EXCERPT_S, MAX_PLAYED_S / (1 + 2 * len(sources)))
+    num_samples = min(round(excerpt_s * sample_rate), song.num_samples)
     start = (song.num_samples - num_samples) // 2
     reader = CropReader(workspace.location)
     try:
-        truth = {name: reader(song.paths[name], start, num_samples) for name in (MIXTURE, *SOURCES)}
+        truth = {name: reader(song.paths[name], start, num_samples) for name in (MIXTURE, *sources)}
     except (FileNotFoundError, CanonicalAudioError):
         return  # scored by an earlier run, and gone since
     estimates = separate(
         registry.load_model(workspace, model.name, device),
         torch.from_numpy(truth[MIXTURE]),
         segment_samples=num_samples,
+        max_shift_samples=0,
         device=device,
     )
     scores = ", ".join(
-        f"{source} {model.scores[song.track_id][source]['sdr_db']:.2f}" for source in SOURCES
+        f"{source} {model.scores[song.track_id][source]['sdr_db']:.2f}" for source in sources
     )
     report.text(f"**{html.escape(song.name)}**: {html.escape(model.label)}, SDR {scores} dB")
-    report.player(MIXTURE, truth[MIXTURE], SAMPLE_RATE, f"**{MIXTURE}**")
-    for source, estimate in zip(SOURCES, estimates.numpy(), strict=True):
-        report.player(f"{source}-truth", truth[source], SAMPLE_RATE, f"**{source}**, the truth")
-        report.player(f"{source}-estimate", estimate, SAMPLE_RATE, f"**{source}**, as estimated")
+    report.player(MIXTURE, truth[MIXTURE], sample_rate, f"**{MIXTURE}**")
+    for source, estimate in zip(sources, estimates.numpy(), strict=True):
+        report.player(f"{source}-truth", truth[source], sample_rate, f"**{source}**, the truth")
+        report.player(f"{source}-estimate", estimate, sample_rate, f"**{source}**, as estimated")
     report.publish(f"The {place} song: {song.name}")

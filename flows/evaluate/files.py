@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 
-from demucs_core import SOURCES
 from demucs_core.metrics.comparison import Comparison
 from flows.inputs.methods import COLUMNS, Method
 from flows.inputs.songs import Song
@@ -40,7 +39,7 @@ def write_csv(
         )
         for method in methods
         for song in songs
-        for source in SOURCES
+        for source in workspace.music.sources
     ]
     _write(workspace, f"{folder}/songs.csv", ["method", "song", "source", *COLUMNS], scores)
     differences = [
@@ -50,7 +49,7 @@ def write_csv(
         ]
         for name, comparison in comparisons.items()
         for source, each in zip(
-            (*SOURCES, "mean"), (*comparison.sources, comparison.mean), strict=True
+            (*workspace.music.sources, "mean"), (*comparison.sources, comparison.mean), strict=True
         )
     ]  # fmt: skip
     headings = ["method", "reference", "source", "num_songs", "median_db", "low_db", "high_db"]

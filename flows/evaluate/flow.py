@@ -17,7 +17,6 @@ from prefect import flow
 from pydantic import Field
 from rich.console import Console
 
-from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.metrics.bsseval import bss_eval, song_sdr
 from demucs_core.metrics.scorable import why_not_scorable
 from demucs_core.separators.separation import separate
@@ -227,28 +226,35 @@ def evaluate_song(batch: EvaluateBatch) -> dict[str, float]:
 
 
 def _score_song(batch: EvaluateBatch) -> list[dict[str, Any]]:
-    song = batch.song
+    song, music = batch.song, batch.workspace.music
+    sources = music.sources
     mixture = torch.from_numpy(_read(batch, MIXTURE))
-    references = torch.from_numpy(np.stack([_read(batch, source) for source in SOURCES]))
+    references = torch.from_numpy(np.stack([_read(batch, source) for source in sources]))
     estimates = separate(
         registry.load_model(batch.workspace, batch.model, batch.device),
         mixture,
-        segment_samples=round(batch.options.segment_s * SAMPLE_RATE),
+        segment_samples=round(batch.options.segment_s * music.sample_rate),
         overlap=batch.options.overlap,
         shifts=batch.options.shifts,
+        max_shift_samples=music.sample_rate // 2,
         device=batch.device,
     )
-    problem = why_not_scorable(references, estimates, SOURCES)
+    problem = why_not_scorable(references, estimates, sources)
     if problem is not None:
         raise NotScoredError(*problem, lasting=True)
-    scores = bss_eval(references, estimates, device=batch.device)
+    scores = bss_eval(
+        references,
+        estimates,
+        window_samples=round(WINDOW_S * music.sample_rate),
+        device=batch.device,
+    )
     whole = song_sdr(references, estimates)
     frames = {
         source: {
             name: np.asarray(getattr(scores, name.lower())[index], dtype=np.float64)
             for name in METRICS
         }
-        for index, source in enumerate(SOURCES)
+        for index, source in enumerate(sources)
     }
     path = result_path(museval_folder(batch.partition, batch.model), song.name)
     batch.workspace.put_bytes(path, to_museval(frames, WINDOW_S, WINDOW_S))
@@ -262,7 +268,7 @@ def _score_song(batch: EvaluateBatch) -> list[dict[str, Any]]:
             "song_sdr_db": float(whole[index]),
             "museval_path": path,
         }
-        for index, source in enumerate(SOURCES)
+        for index, source in enumerate(sources)
     ]
 
 

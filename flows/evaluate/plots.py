@@ -10,10 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from demucs_core import SOURCES
 from demucs_core.metrics.comparison import Comparison
 from flows.reports.artifacts import Report
-from flows.reports.plots import new_axes
+from flows.reports.plots import new_axes, slant_names
 
 METHOD_COLORS = ("#777777", "#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3", "#937860")
 GROUP_WIDTH = 0.8
@@ -26,8 +25,9 @@ def sdr_boxes(report: Report, sdr_db: Mapping[str, NDArray[np.float64]]) -> None
         report: where it goes.
         sdr_db: a method's label to ``(N, S)``, songs by sources; NaN where undefined.
     """
+    sources = report.workspace.music.sources
     figure, axes = new_axes("", "SDR (dB)")
-    for source, (label, values) in product(range(len(SOURCES)), sdr_db.items()):
+    for source, (label, values) in product(range(len(sources)), sdr_db.items()):
         method = list(sdr_db).index(label)
         place = _beside(source, method, len(sdr_db))
         finite = values[np.isfinite(values[:, source]), source]
@@ -43,7 +43,7 @@ def sdr_boxes(report: Report, sdr_db: Mapping[str, NDArray[np.float64]]) -> None
         dots = _scatter(place, len(finite), len(sdr_db))
         shown = label if source == 0 else None
         axes.plot(dots, finite, "o", color=color, alpha=0.5, markersize=3.5, label=shown)
-    _finish_groups(figure, axes, SOURCES)
+    _finish_groups(figure, axes, sources)
     report.plot("sdr", figure, "SDR of each test song: median over its frames")
 
 
@@ -67,7 +67,7 @@ def sdr_differences(report: Report, comparisons: Mapping[str, Comparison], refer
             shown = label if group == 0 else None
             axes.plot(place, difference.median_db, "D", color=color, markersize=6, label=shown)
             axes.vlines(place, difference.low_db, difference.high_db, color=color, linewidth=2.5)
-    _finish_groups(figure, axes, (*SOURCES, "mean"))
+    _finish_groups(figure, axes, (*report.workspace.music.sources, "mean"))
     caption = f"SDR of each test song, less that of {reference}: median and its interval"
     report.plot("differences", figure, caption)
 
@@ -85,6 +85,7 @@ def _scatter(place: float, num_dots: int, count: int) -> NDArray[np.float64]:
 
 def _finish_groups(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
     axes.set_xticks(range(len(names)), names)
+    slant_names(axes, names)
     axes.set_xlim(-0.6, len(names) - 0.4)
     figure.legend(
         *axes.get_legend_handles_labels(), frameon=False, loc="upper left", fontsize="small",

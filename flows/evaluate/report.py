@@ -10,13 +10,11 @@ import html
 from collections.abc import Sequence
 from math import isfinite
 
-from demucs_core import SOURCES
 from demucs_core.metrics.comparison import Difference, compare_songs, median_sdr
 from flows.evaluate.excerpts import play_songs
 from flows.evaluate.files import write_csv
 from flows.evaluate.plots import sdr_boxes, sdr_differences
 from flows.evaluate.summary import (
-    FIGURES,
     ComparisonSummary,
     Figures,
     Verdict,
@@ -37,7 +35,7 @@ MAX_SONGS_NAMED = 5
 HOW_TO_READ = (
     "Differences are medians over songs of the SDR less that of the reference on the same song; "
     "intervals by the bootstrap over songs; p-values of Wilcoxon's signed-rank test, those of the "
-    "four sources corrected for being four (Holm), none for the number of methods."
+    "sources corrected for how many they are (Holm), none for the number of methods."
 )
 
 
@@ -93,7 +91,9 @@ def compare(
             _verdict(name, source, difference)
             for name, comparison in comparisons.items()
             for source, difference in zip(
-                ("mean", *SOURCES), (comparison.mean, *comparison.sources), strict=True
+                ("mean", *workspace.music.sources),
+                (comparison.mean, *comparison.sources),
+                strict=True,
             )
         ],
         notes=notes,
@@ -154,14 +154,15 @@ def _notes(methods: Sequence[Method], songs: Sequence[Song], common: Sequence[So
 
 
 def _figures(method: Method, songs: Sequence[Song]) -> Figures:
+    figures = (*method.sources, "mean")
     sdr = median_sdr(method.matrix(songs))
     by_source = method.matrix(songs, SONG_SDR).mean(axis=0)
     whole = [*by_source.tolist(), float(by_source.mean())]
     return Figures(
         name=method.name,
         label=method.label,
-        sdr_db=dict(zip(FIGURES, map(_number, sdr.tolist()), strict=True)),
-        song_sdr_db=dict(zip(FIGURES, map(_number, whole), strict=True)),
+        sdr_db=dict(zip(figures, map(_number, sdr.tolist()), strict=True)),
+        song_sdr_db=dict(zip(figures, map(_number, whole), strict=True)),
     )
 
 

@@ -7,10 +7,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from demucs_core import SOURCES
-
-FIGURES = (*SOURCES, "mean")
-
 
 class Figures(BaseModel):
     """One method's figures in dB; None where there are none.
@@ -59,7 +55,7 @@ def table_rows(summary: ComparisonSummary) -> list[dict[str, str]]:
     return [
         {
             "method": each.label,
-            **{name: _decibels(each.sdr_db[name]) for name in FIGURES},
+            **{name: _decibels(value) for name, value in each.sdr_db.items()},
             "whole song": _decibels(each.song_sdr_db["mean"]),
         }
         for each in summary.methods
@@ -88,12 +84,12 @@ def print_comparison(summary: ComparisonSummary, location: str, console: Console
         table.add_row(*map(escape, row.values()))
     console.print(table)
     label = labels(summary)
-    method = ""
+    method, width = "", max((len(verdict.source) for verdict in summary.verdicts), default=0)
     for verdict in summary.verdicts:
         if verdict.method != method:
             method = verdict.method
             _print(console, f"{label[method]} against {label[summary.reference]}:")
-        _print(console, f"  {verdict.source:<7} {verdict.sentence}")
+        _print(console, f"  {verdict.source:<{width + 1}}{verdict.sentence}")
     for note in summary.notes:
         _print(console, f"note: {note}")
     _print(console, f"tables, plots and sounds: {location}/{summary.folder}")

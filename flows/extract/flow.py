@@ -12,7 +12,6 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.extraction.segments import ExtractionPolicy, Segment, extract_segments, keep_sure
 from flows.audit.result import least_scores
 from flows.extract.nearest_policy import why_nothing
@@ -30,11 +29,13 @@ from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.flow import scores_fingerprint
 from storage.fingerprint import fingerprint, short_hash
 from storage.manifests import Manifests, Partition, RowGroup
+from storage.music_format import MusicFormat
 from storage.reading import CropReader
 from storage.workspace import Workspace
 
 STAGE, VERSION = "extract", 1
-PLAYERS_A_SOURCE = 2
+PLAYERS = 8
+"""In all; but one a source, where there are more of them."""
 
 
 class ExtractParameters(PolicyOptions, StageParameters):
@@ -73,13 +74,13 @@ def extract(parameters: ExtractParameters) -> StageResult:
     calibration = calibrated(workspace, detector, parameters, keep=not parameters.dry_run)
     policy = {
         **asdict(parameters.policy),
-        "thresholds": dict(zip(SOURCES, calibration.thresholds, strict=True)),
+        "thresholds": dict(zip(workspace.music.sources, calibration.thresholds, strict=True)),
         "target_precision": parameters.target_precision,
         "overridden": calibration.overridden,
     }
     policy_json = json.dumps(policy, sort_keys=True)
     name = fingerprint(STAGE, VERSION, scores=scores.fingerprint, policy=policy_json)
-    sure: dict[str, float | None] = dict.fromkeys(SOURCES, 0.0)
+    sure: dict[str, float | None] = dict.fromkeys(workspace.music.sources, 0.0)
     if parameters.audit:
         sure = least_scores(
             manifests, parameters.corpus, parameters.audit, name,
@@ -143,7 +144,8 @@ def extract_batch(batch: ExtractBatch) -> dict[str, float]:
     tracks = [
         row for row in manifests.read_row_group(batch.row_group) if row["track_id"] not in done
     ]
-    least = [batch.least_scores[source] for source in SOURCES]
+    music = batch.workspace.music
+    least = [batch.least_scores[source] for source in music.sources]
     rows, rejects = [], []
     for track in tracks:
         try:
@@ -154,12 +156,13 @@ def extract_batch(batch: ExtractBatch) -> dict[str, float]:
                 batch.policy,
                 num_samples=track["num_samples"],
                 hop_samples=track["hop_samples"],
+                sample_rate=music.sample_rate,
             )
         except ValueError as error:
             rejects.append(reject_row(STAGE, track["track_id"], "bad_scores", str(error)))
             continue
         rows += [
-            segment_row(track, sure, batch.scores.fingerprint, batch.policy_json)
+            segment_row(track, sure, music, batch.scores.fingerprint, batch.policy_json)
             for segment in segments
             if (sure := keep_sure(segment, least)) is not None
         ]
@@ -172,10 +175,14 @@ def extract_batch(batch: ExtractBatch) -> dict[str, float]:
 
 
 def segment_row(
-    track: dict[str, Any], segment: Segment, scores_fingerprint: str, policy_json: str
+    track: dict[str, Any],
+    segment: Segment,
+    music: MusicFormat,
+    scores_fingerprint: str,
+    policy_json: str,
 ) -> dict[str, Any]:
     """A segment as its row in ``segments``."""
-    silent = [SOURCES[index] for index in segment.silent]
+    silent = [music.sources[index] for index in segment.silent]
     key = f"{track['track_id']}/{segment.start_sample}/{segment.stop_sample}/{'+'.join(silent)}"
     return {
         "segment_id": short_hash(key, 20),
@@ -184,7 +191,7 @@ def segment_row(
         "track_num_samples": track["num_samples"],
         "start_sample": segment.start_sample,
         "stop_sample": segment.stop_sample,
-        "duration_s": (segment.stop_sample - segment.start_sample) / SAMPLE_RATE,
+        "duration_s": (segment.stop_sample - segment.start_sample) / music.sample_rate,
         "silent_sources": silent,
         "mean_probability": segment.mean_probability,
         "min_probability": segment.min_probability,
@@ -201,6 +208,7 @@ def _summarise(run: StageRun, segments: Partition, minutes: dict[str, float]) ->
     if run.already_done:
         return
     bars(run.report, "minutes", minutes, "minutes", "Minutes in which a source is silent")
+    sample_rate = run.workspace.music.sample_rate
     examples = _examples(run.manifests, segments)
     names = file_names(run.manifests, segments.corpus, {row["track_id"] for row in examples})
     for row in examples:
@@ -208,18 +216,19 @@ def _summarise(run: StageRun, segments: Partition, minutes: dict[str, float]) ->
         audio = CropReader(run.workspace.location)(row["path"], start, stop - start)
         silent = ", ".join(row["silent_sources"])
         run.report.player(
-            row["segment_id"], audio, SAMPLE_RATE,
-            f"no **{silent}**: {row['duration_s']:.1f} s from {start / SAMPLE_RATE:.1f} s of "
+            row["segment_id"], audio, sample_rate,
+            f"no **{silent}**: {row['duration_s']:.1f} s from {start / sample_rate:.1f} s of "
             f"{plain(names[row['track_id']])}",
         )  # fmt: skip
 
 
 def _examples(manifests: Manifests, segments: Partition) -> Sequence[dict[str, Any]]:
     """The first segments found without each source."""
-    wanted = dict.fromkeys(SOURCES, PLAYERS_A_SOURCE)
+    sources = manifests.workspace.music.sources
+    wanted = dict.fromkeys(sources, max(1, PLAYERS // len(sources)))
     found = []
     for row in manifests.rows(segments):
-        source = min(row["silent_sources"], key=SOURCES.index)
+        source = min(row["silent_sources"], key=sources.index)
         if wanted[source] > 0:
             wanted[source] -= 1
             found.append(row)

@@ -59,7 +59,7 @@ def _minutes(
     except UserError:
         return {}
     thresholds = tuple(sorted(thresholds_of(calibration)))
-    total = Yields.nothing(thresholds, [options.min_duration_s])
+    total = Yields.nothing(manifests.workspace.music, thresholds, [options.min_duration_s])
     for group in groups:
         batch = YieldBatch(
             manifests.workspace, group, options.policy, thresholds, total.min_durations_s

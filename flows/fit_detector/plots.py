@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from demucs_core.extraction.calibration_result import Calibration
 from flows.reports.artifacts import Report
-from flows.reports.plots import COLORS, new_panels
+from flows.reports.plots import colors_of, new_panels
 
 
 def precision_recall(report: Report, calibration: Calibration) -> None:
@@ -39,8 +39,9 @@ def precision_recall_figure(
     """
     figure, axes_of = new_panels(len(panels))
     for axes, (title, (calibration, dots)) in zip(axes_of, panels.items(), strict=True):
+        colors = colors_of(source.source for source in calibration.sources)
         for source in calibration.sources:
-            curve, color = source.curve, COLORS[source.source]
+            curve, color = source.curve, colors[source.source]
             axes.plot(curve.recall, _values(curve.precision), label=source.source, color=color)
             if source.source in dots:
                 axes.plot(*dots[source.source], "o", color=color)
@@ -56,10 +57,11 @@ def reliability_figure(calibrations: Mapping[str, Calibration]) -> Figure:
     figure, all_axes = new_panels(len(calibrations))
     for axes, (title, calibration) in zip(all_axes, calibrations.items(), strict=True):
         axes.plot([0, 1], [0, 1], linestyle="--", linewidth=1, color="#888888")
+        colors = colors_of(source.source for source in calibration.sources)
         for source in calibration.sources:
             bins = source.reliability
             predicted, observed = _values(bins.predicted), _values(bins.observed)
-            color = COLORS[source.source]
+            color = colors[source.source]
             axes.plot(predicted, observed, "o-", label=source.source, color=color, markersize=4)
         axes.set(title=title, xlabel="probability of silence given", xlim=(0, 1), ylim=(0, 1.01))
     all_axes[0].set_ylabel("share of frames silent in truth")

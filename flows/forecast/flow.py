@@ -15,7 +15,6 @@ from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
-from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.extraction.calibration_result import Calibration
 from demucs_core.extraction.segments import ExtractionPolicy
 from demucs_core.extraction.yields import YieldForecast, forecast_yield
@@ -27,6 +26,7 @@ from flows.yields.flow import Yields, track_yield
 from storage.errors import UserError
 from storage.fingerprint import short_hash
 from storage.manifests import Manifests, Partition
+from storage.music_format import MusicFormat
 from storage.workspace import Workspace
 
 STAGE = "forecast"
@@ -107,19 +107,20 @@ def forecast(parameters: ForecastParameters) -> CorpusForecast | StageResult:
                 f"corpus {parameters.corpus!r}: {len(duration)} of {len(tracks)} tracks have "
                 f"scores to forecast from, and it takes {MIN_TRACKS}; see the manifest rejects"
             )
-        total_s = _duration_s(tracks)
+        music = workspace.music
+        total_s = _duration_s(tracks, music)
         found = forecast_yield(extracted, duration, total_s, confidence=CONFIDENCE)
         scoring_hours = None
         if num_new and (new_s := run.counts["seconds"]):
             done = run.manifests.items(run.partition("scores"))
             rest = [track for track in tracks if track["track_id"] not in done]
-            scoring_hours = _duration_s(rest) * run.counts["scoring_s"] / new_s / 3600
+            scoring_hours = _duration_s(rest, music) * run.counts["scoring_s"] / new_s / 3600
         made = CorpusForecast(
             corpus=parameters.corpus,
             num_tracks=len(tracks),
             num_sampled=len(duration),
             hours=total_s / 3600,
-            sources=dict(zip(SOURCES, found, strict=True)),
+            sources=dict(zip(music.sources, found, strict=True)),
             scoring_hours=scoring_hours,
         )
         create_table_artifact(table=made.rows(), key=STAGE, description=made.summary())
@@ -143,7 +144,8 @@ def _extractable(
     """Seconds that the policy would extract of each track ``(N, S)``, and lengths ``(N,)``."""
     thresholds = sorted(set(calibration.thresholds))
     places = [thresholds.index(threshold) for threshold in calibration.thresholds]
-    grid = Yields.nothing(thresholds, [policy.min_duration_s])
+    music = run.workspace.music
+    grid = Yields.nothing(music, thresholds, [policy.min_duration_s])
     extracted, duration = [], []
     for track in _scores_of(run.manifests, run.partition("scores"), track_ids):
         try:
@@ -151,8 +153,8 @@ def _extractable(
         except ValueError as error:  # such a track will be rejected
             get_run_logger().warning("%s: %s: left out", track["track_id"], error)
             continue
-        extracted.append(seconds[places, 0, range(len(SOURCES))])
-        duration.append(track["num_samples"] / SAMPLE_RATE)
+        extracted.append(seconds[places, 0, range(len(music.sources))])
+        duration.append(track["num_samples"] / music.sample_rate)
     return np.array(extracted), np.array(duration)
 
 
@@ -166,8 +168,8 @@ def _scores_of(
             yield from (row for row in rows if row["track_id"] in track_ids)
 
 
-def _duration_s(tracks: Sequence[dict[str, Any]]) -> float:
-    return float(sum(track["num_samples"] for track in tracks)) / SAMPLE_RATE
+def _duration_s(tracks: Sequence[dict[str, Any]], music: MusicFormat) -> float:
+    return float(sum(track["num_samples"] for track in tracks)) / music.sample_rate
 
 
 def _duration(hours: float) -> str:

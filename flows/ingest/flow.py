@@ -8,20 +8,19 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.activity import ActivityConfig
 from flows.ingest.report import report_songs, report_tracks
 from flows.ingest.stems import StemBatch, commit_songs, ingest_songs, song_item
 from flows.ingest.tracks import TrackBatch, TrackCommitter, file_item, ingest_files
 from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
+from flows.running.music_options import MusicOptions
 from flows.running.parameters import RUNTIME, BatchSize, CorpusName, Options, StageParameters
 from flows.running.stage import StageResult, StageRun, stage_run
 from storage.discovery import find_audio
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.labelled.sets import find_songs
-from storage.workspace import Workspace
 
 STAGE, VERSION = "ingest", 1
 _activity = ActivityConfig()
@@ -55,7 +54,7 @@ class IngestOptions(Options):
     batch_files: BatchSize = Field(16, description="Files a Dask task decodes at once.")
 
 
-class IngestParameters(IngestOptions, StageParameters):
+class IngestParameters(IngestOptions, MusicOptions, StageParameters):
     """What to ingest, as which corpus."""
 
     source: Annotated[str, RUNTIME] = Field(
@@ -92,6 +91,7 @@ def in_chain(chain: Chain) -> list[IngestParameters]:
         IngestParameters(
             **chain.common,
             **chain.options(STAGE),
+            **{name: getattr(asked, name) for name in MusicOptions.model_fields},
             source=source,
             corpus=corpus,
             labelled=labelled,
@@ -105,12 +105,14 @@ def in_chain(chain: Chain) -> list[IngestParameters]:
 
 
 def _ingest_tracks(parameters: IngestParameters) -> StageResult:
+    parameters.music_in(parameters.workspace)  # refuse other music before any work
     fs, files = find_audio(parameters.source)
-    workspace = _workspace(parameters)
+    workspace = parameters.begin(parameters.workspace, dry_run=parameters.dry_run)
     content = {
         "min_duration_s": parameters.min_duration_s,
         "silence_db": parameters.silence_db,
-        "sample_rate": SAMPLE_RATE,
+        "sample_rate": workspace.music.sample_rate,
+        **workspace.music.beyond_default("num_channels"),
     }
     name = fingerprint(STAGE, VERSION, **content)
     with stage_run(
@@ -140,13 +142,14 @@ def _ingest_tracks(parameters: IngestParameters) -> StageResult:
 
 
 def _ingest_stems(parameters: IngestParameters) -> StageResult:
+    music = parameters.music_in(parameters.workspace)
     fs, songs = find_songs(
         parameters.source,
-        SOURCES,
+        music.sources,
         valid_share=parameters.valid_share,
         require_test=parameters.require_test,
     )
-    workspace = _workspace(parameters)
+    workspace = parameters.begin(parameters.workspace, dry_run=parameters.dry_run)
     activity = ActivityConfig(
         relative_db=parameters.relative_db,
         absolute_db=parameters.absolute_db,
@@ -158,7 +161,8 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
         "relative_db": activity.relative_db,
         "absolute_db": activity.absolute_db,
         "close_gap_s": activity.close_gap_s,
-        "sample_rate": SAMPLE_RATE,
+        "sample_rate": music.sample_rate,
+        **music.beyond_default("sources", "num_channels"),
     }
     name = fingerprint(STAGE, VERSION, labelled=True, **content)
     with stage_run(
@@ -183,13 +187,6 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
                 commit_songs(run, outcome)
         _summarise(run, "stems")
     return run.result()
-
-
-def _workspace(parameters: IngestParameters) -> Workspace:
-    """The workspace, made if need be, but not by a dry run."""
-    if parameters.dry_run:
-        return Workspace.check(parameters.workspace, create=True)
-    return Workspace(parameters.workspace, create=True)
 
 
 def _summarise(run: StageRun, table: str) -> None:

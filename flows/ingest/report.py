@@ -9,12 +9,11 @@ from pathlib import PurePosixPath
 import numpy as np
 from matplotlib.figure import Figure
 
-from demucs_core import SAMPLE_RATE, SOURCES
 from flows.inputs.songs import MIXTURE
 from flows.reports.artifacts import PLAYER_S
 from flows.reports.file_names import base_name
 from flows.reports.markdown import plain
-from flows.reports.plots import COLORS, SIZE_IN
+from flows.reports.plots import SIZE_IN, colors_of, slant_names
 from flows.running.stage import StageRun
 from storage.reading import CropReader
 from storage.schemas import ACTIVITY, STEMS, TRACKS
@@ -65,8 +64,9 @@ def report_songs(run: StageRun) -> None:
     songs.bar(SPLITS, [count[split] for split in SPLITS], color=PLAIN_COLOR)
     songs.set(ylabel="songs", title="by split")
     share = _silent_share(run)
-    silent.bar(SOURCES, [100 * share[source] for source in SOURCES],
-               color=[COLORS[source] for source in SOURCES])  # fmt: skip
+    colors = colors_of(share)
+    silent.bar(list(share), [100 * value for value in share.values()], color=colors.values())
+    slant_names(silent, share)
     silent.set(ylabel="% of the time", title="how long each source is silent")
     _finish(figure)
     run.report.plot("songs", figure, "What was ingested")
@@ -81,14 +81,18 @@ def _silent_share(run: StageRun) -> dict[str, float]:
     for row in run.manifests.rows(run.partition(ACTIVITY.name), ["source", "active"]):
         frames[row["source"]] += len(row["active"])
         active[row["source"]] += int(np.sum(row["active"]))
-    return {source: 1 - active[source] / max(1, frames[source]) for source in SOURCES}
+    return {
+        source: 1 - active[source] / max(1, frames[source])
+        for source in run.workspace.music.sources
+    }
 
 
 def _play(run: StageRun, name: str, path: str, num_samples: int, caption: str) -> None:
     """The middle of a track."""
-    length = min(num_samples, round(PLAYER_S * SAMPLE_RATE))
+    sample_rate = run.workspace.music.sample_rate
+    length = min(num_samples, round(PLAYER_S * sample_rate))
     audio = CropReader(run.workspace.location)(path, (num_samples - length) // 2, length)
-    run.report.player(name, audio, SAMPLE_RATE, plain(caption))
+    run.report.player(name, audio, sample_rate, plain(caption))
 
 
 def _finish(figure: Figure) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 from fsspec import AbstractFileSystem
 from numpy.typing import NDArray
 
-from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
 from demucs_core.activity import FLOOR_DB, ActivityConfig, active_frames, stream_level_db
 from flows.ingest.tracks import ID_DIGITS, STAGE
 from flows.inputs.forgotten import FORGOTTEN, forgotten
@@ -93,7 +92,8 @@ def commit_songs(run: StageRun, outcome: SongOutcome) -> None:
 def _ingest_song(
     batch: StemBatch, song: LabelledSong
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    if set(song.groups) != set(SOURCES):
+    music = batch.workspace.music
+    if set(song.groups) != set(music.sources):
         raise Unusable("partially_labelled", f"knows {', '.join(song.groups)} alone")
     with ExitStack() as stack:
         audio: dict[str, PreparedAudio] = {}
@@ -103,7 +103,8 @@ def _ingest_song(
                     prepare(
                         batch.fs,
                         found.path,
-                        sample_rate=SAMPLE_RATE,
+                        sample_rate=music.sample_rate,
+                        num_channels=music.num_channels,
                         stream=found.stream,
                         min_duration_s=batch.min_duration_s,
                         allow_silence=True,
@@ -113,13 +114,16 @@ def _ingest_song(
             ]
             audio[source] = takes[0] if len(takes) == 1 else stack.enter_context(summed(takes))
         if song.mixture is None:
-            audio[MIXTURE] = stack.enter_context(summed([audio[source] for source in SOURCES]))
+            audio[MIXTURE] = stack.enter_context(
+                summed([audio[source] for source in music.sources])
+            )
         else:
             audio[MIXTURE] = stack.enter_context(
                 prepare(
                     batch.fs,
                     song.mixture.path,
-                    sample_rate=SAMPLE_RATE,
+                    sample_rate=music.sample_rate,
+                    num_channels=music.num_channels,
                     stream=song.mixture.stream,
                     min_duration_s=batch.min_duration_s,
                 )
@@ -141,14 +145,16 @@ def _check_lengths(audio: dict[str, PreparedAudio]) -> None:
 def _write_song(
     batch: StemBatch, song: LabelledSong, audio: dict[str, PreparedAudio]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    music = batch.workspace.music
     gain_db = min(stem.gain_db for stem in audio.values())
     hashes = {source: stem.content_hash(gain_db) for source, stem in audio.items()}
-    names = (MIXTURE, *SOURCES)
+    names = (MIXTURE, *music.sources)
     track_id = short_hash("/".join(hashes[source] for source in names), ID_DIGITS)
     num_samples = audio[MIXTURE].num_samples
-    num_frames = -(-num_samples // HOP_SAMPLES)
+    num_frames = -(-num_samples // music.hop_samples)
     level_db = {
-        source: _fit(stream_level_db(audio[source].blocks(gain_db)), num_frames) for source in names
+        source: _fit(stream_level_db(audio[source].blocks(gain_db), music.hop_samples), num_frames)
+        for source in names
     }
     stems, activity = [], []
     for source in names:
@@ -166,8 +172,8 @@ def _write_song(
                 "path": path,
                 "source_url": "" if found is None else url_of(batch.fs, found.path),
                 "num_samples": num_samples,
-                "sample_rate": SAMPLE_RATE,
-                "duration_s": num_samples / SAMPLE_RATE,
+                "sample_rate": music.sample_rate,
+                "duration_s": num_samples / music.sample_rate,
                 "gain_db": gain_db,
                 "level_db": stem.level_db + gain_db - stem.gain_db,
                 "content_hash": hashes[source],
@@ -178,8 +184,14 @@ def _write_song(
                 "track_id": track_id,
                 "split": song.split,
                 "source": source,
-                "hop_samples": HOP_SAMPLES,
-                "active": active_frames(level_db[source], level_db[MIXTURE], batch.activity),
+                "hop_samples": music.hop_samples,
+                "active": active_frames(
+                    level_db[source],
+                    level_db[MIXTURE],
+                    batch.activity,
+                    music.hop_samples,
+                    music.sample_rate,
+                ),
                 "level_db": level_db[source],
                 "relative_db": batch.activity.relative_db,
                 "absolute_db": batch.activity.absolute_db,

@@ -8,7 +8,6 @@ from typing import Any
 
 from fsspec import AbstractFileSystem
 
-from demucs_core import SAMPLE_RATE
 from flows.inputs.forgotten import FORGOTTEN, forgotten
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
@@ -56,7 +55,8 @@ def ingest_files(batch: TrackBatch) -> Outcome:
             with prepare(
                 batch.fs,
                 file.path,
-                sample_rate=SAMPLE_RATE,
+                sample_rate=batch.workspace.music.sample_rate,
+                num_channels=batch.workspace.music.num_channels,
                 min_duration_s=batch.min_duration_s,
                 silence_db=batch.silence_db,
             ) as audio:

@@ -10,7 +10,6 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from demucs_core import SOURCES
 from flows.inputs import registry
 from flows.inputs.songs import Song
 from storage.errors import UserError
@@ -31,12 +30,14 @@ class Method:
     Attributes:
         name: unique among the methods compared.
         label: what a person calls it.
+        sources: of the workspace, in order.
         scores: a song's ``track_id``, a source and a column of ``evaluations`` to dB.
         evaluations: where the scores lie, or None for published results.
     """
 
     name: str
     label: str
+    sources: tuple[str, ...]
     scores: Mapping[str, Mapping[str, Mapping[str, float]]]
     evaluations: Partition | None = None
 
@@ -46,29 +47,24 @@ class Method:
         rows = [
             [
                 self.scores.get(song.track_id, {}).get(source, nothing).get(column, np.nan)
-                for source in SOURCES
+                for source in self.sources
             ]
             for song in songs
         ]
-        return np.array(rows, dtype=np.float64).reshape(len(songs), len(SOURCES))
+        return np.array(rows, dtype=np.float64).reshape(len(songs), len(self.sources))
 
 
 def choose_models(workspace: Workspace, wanted: Sequence[str]) -> list[str]:
     """The models to evaluate: those named, each once, or else all that are finished.
 
     Raises:
-        UserError: one of them is unknown or separates other sources, or there is none at all.
+        UserError: one of them is unknown or made for other music, or there is none at all.
     """
     models = list(dict.fromkeys(wanted)) or registry.names(workspace, "models")
     if not models:
         raise UserError(f"{workspace.location}: no model yet; run `silentmix train` first")
     for model in models:
-        sources = registry.describe(workspace, "models", model)["model"].get("sources", SOURCES)
-        if tuple(sources) != SOURCES:
-            raise UserError(
-                f"model {model!r} separates {', '.join(sources)}; the test songs have "
-                f"{', '.join(SOURCES)}: evaluate models of those"
-            )
+        registry.require_own_model(workspace, model)
     return models
 
 
@@ -101,7 +97,13 @@ def evaluated_model(manifests: Manifests, evaluations: Partition, model: str) ->
         song = scores.setdefault(row["track_id"], {})
         song[row["source"]] = {column: row[column] for column in COLUMNS}
     label = model_label(manifests.workspace, model)
-    return Method(name=model, label=label, scores=scores, evaluations=evaluations)
+    return Method(
+        name=model,
+        label=label,
+        sources=manifests.workspace.music.sources,
+        scores=scores,
+        evaluations=evaluations,
+    )
 
 
 def published_methods(
@@ -143,7 +145,14 @@ def published_methods(
             }
             for song, by_source in found.items()
         }
-        methods.append(Method(name=name, label=f"{name} (published)", scores=scores))
+        methods.append(
+            Method(
+                name=name,
+                label=f"{name} (published)",
+                sources=songs[0].sources,
+                scores=scores,
+            )
+        )
     return methods
 
 

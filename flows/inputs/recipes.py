@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from demucs_core import SOURCES
 from demucs_core.training.examples import AddedStem, Remix
 from storage.manifests import Manifests, Partition
 
@@ -19,7 +18,7 @@ def load_recipes(
         remixes: the partition.
         confidence_weighting: a recipe's weight is the detector's confidence to this power.
     """
-    index = {source: position for position, source in enumerate(SOURCES)}
+    index = {source: position for position, source in enumerate(manifests.workspace.music.sources)}
     for row in manifests.rows(remixes):
         yield Remix(
             remix_id=row["remix_id"],

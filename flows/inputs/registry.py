@@ -5,16 +5,17 @@ The description is written last, so a folder without one is unfinished and is no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import torch
 
-from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
 from demucs_core.detector.config import DetectorConfig, parse_detector_config
 from demucs_core.detector.registry import SilenceDetector, build_detector
 from demucs_core.separators.registry import SeparationModel, build_model
 from storage.errors import UserError
+from storage.music_format import MusicFormat, in_words
 from storage.weights import load_tensors, save_tensors
 from storage.workspace import Workspace
 
@@ -108,7 +109,7 @@ def require_own_detector(workspace: Workspace, name: str) -> DetectorConfig:
 
     Raises:
         UserError: unknown, of a schema this version does not know, or made for other sources,
-            another sample rate or another frame than the workspace's.
+            another sample rate, other channels or another frame than the workspace's.
     """
     description = describe(workspace, "detectors", name)
     try:
@@ -118,14 +119,39 @@ def require_own_detector(workspace: Workspace, name: str) -> DetectorConfig:
             f"detector {name!r} is of a schema that this silentmix does not know ({error}): use "
             "the version that fitted it, or fit a detector here"
         ) from error
-    own = (SOURCES, SAMPLE_RATE, HOP_SAMPLES)
-    if (config.sources, config.sample_rate, config.hop_samples) != own:
+    music = workspace.music
+    made_for = _made_for(description["detector"])
+    if (*made_for, config.hop_samples) != (*_of(music), music.hop_samples):
         raise UserError(
-            f"detector {name!r} hears {', '.join(config.sources)} at {config.sample_rate} Hz in "
-            f"frames of {config.hop_samples} samples; this workspace holds {', '.join(SOURCES)} at "
-            f"{SAMPLE_RATE} Hz in frames of {HOP_SAMPLES}: fit a detector here"
+            f"detector {name!r} hears {in_words(*made_for)} in frames of {config.hop_samples} "
+            f"samples; this workspace holds {music} in frames of {music.hop_samples}: fit a "
+            "detector here"
         )
     return config
+
+
+def require_own_model(workspace: Workspace, name: str) -> None:
+    """Refuse a model that was not made for the music of this workspace.
+
+    Raises:
+        UserError: unknown, or made for other sources, another sample rate or other channels.
+    """
+    made_for = _made_for(describe(workspace, "models", name)["model"])
+    if made_for != _of(workspace.music):
+        raise UserError(
+            f"model {name!r} separates {in_words(*made_for)}; this workspace holds "
+            f"{workspace.music}: train a model here"
+        )
+
+
+def _made_for(config: Mapping[str, Any]) -> tuple[tuple[str, ...], int, int]:
+    """Sources, rate and channels in a configuration; 0.1.0 left some of the defaults out."""
+    told: dict[str, Any] = {**MusicFormat().to_json(), **config}
+    return tuple(told["sources"]), int(told["sample_rate"]), int(told["num_channels"])
+
+
+def _of(music: MusicFormat) -> tuple[tuple[str, ...], int, int]:
+    return music.sources, music.sample_rate, music.num_channels
 
 
 @lru_cache(maxsize=2)

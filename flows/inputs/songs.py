@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from demucs_core import SOURCES
 from demucs_core.stem_tracks import StemTrack
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
@@ -24,27 +23,30 @@ class Song:
         name: name in the labelled set.
         num_samples: length of every stem.
         paths: canonical audio by source, ``mixture`` included, relative to the workspace.
+        sources: of the workspace, in order.
     """
 
     track_id: str
     name: str
     num_samples: int
     paths: dict[str, str]
+    sources: tuple[str, ...]
 
     def stem_track(self) -> StemTrack:
         """The song as training examples want it."""
-        paths = tuple(self.paths[source] for source in SOURCES)
+        paths = tuple(self.paths[source] for source in self.sources)
         return StemTrack(track_id=self.track_id, num_samples=self.num_samples, paths=paths)
 
 
 def load_songs(manifests: Manifests, stems: Partition, split: str) -> list[Song]:
     """The songs of one split, sorted by ``track_id``; a labelled set fits in memory."""
     columns = ["track_id", "song", "split", "source", "path", "num_samples"]
+    sources = manifests.workspace.music.sources
     songs: dict[str, Song] = {}
     for row in manifests.rows(stems, columns):
         if row["split"] == split:
             song = songs.setdefault(
-                row["track_id"], Song(row["track_id"], row["song"], row["num_samples"], {})
+                row["track_id"], Song(row["track_id"], row["song"], row["num_samples"], {}, sources)
             )
             song.paths[row["source"]] = row["path"]
     return [songs[track_id] for track_id in sorted(songs)]
@@ -91,6 +93,7 @@ class Activity:
 
 def load_activity(manifests: Manifests, activity: Partition, split: str) -> dict[str, Activity]:
     """The activity of every song of one split, by ``track_id``."""
+    sources = manifests.workspace.music.sources
     columns = ["track_id", "split", "source", "active", "level_db"]
     rows: dict[str, dict[str, tuple[list[bool], list[float]]]] = {}
     for row in manifests.rows(activity, columns):
@@ -98,8 +101,8 @@ def load_activity(manifests: Manifests, activity: Partition, split: str) -> dict
             rows.setdefault(row["track_id"], {})[row["source"]] = (row["active"], row["level_db"])
     return {
         track_id: Activity(
-            active=np.array([found[source][0] for source in SOURCES], dtype=np.bool_),
-            level_db=np.array([found[source][1] for source in SOURCES], dtype=np.float32),
+            active=np.array([found[source][0] for source in sources], dtype=np.bool_),
+            level_db=np.array([found[source][1] for source in sources], dtype=np.float32),
             mixture_level_db=np.array(found[MIXTURE][1], dtype=np.float32),
         )
         for track_id, found in rows.items()

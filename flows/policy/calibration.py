@@ -9,7 +9,6 @@ from dataclasses import fields
 import numpy as np
 from pydantic import Field
 
-from demucs_core import SOURCES
 from demucs_core.extraction.calibration import InsufficientEvidenceError, ScoredSong, calibrate
 from demucs_core.extraction.calibration_result import Calibration
 from demucs_core.extraction.precision_bound import BoundConfig, songs_needed
@@ -127,11 +126,13 @@ def calibrated(
         calibration = calibrate(
             _held_out_songs(Manifests(workspace), description["held_out"]),
             options.policy,
-            SOURCES,
+            workspace.music.sources,
             target_precision=options.target_precision,
             bound=BoundConfig(confidence=options.confidence),
             min_songs=options.min_songs,
             allow_insufficient_evidence=options.allow_insufficient_evidence,
+            hop_samples=workspace.music.hop_samples,
+            sample_rate=workspace.music.sample_rate,
         )
     except InsufficientEvidenceError as error:
         raise UserError(

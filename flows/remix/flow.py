@@ -10,7 +10,6 @@ from typing import Any
 from prefect import flow
 from pydantic import Field
 
-from demucs_core import SOURCES
 from demucs_core.remixing.matching import Fit, Match, misfit
 from demucs_core.remixing.recipes import Recipe, RemixConfig, SilentSegment, draw_recipes
 from demucs_core.remixing.stem_pool import LabelledSong, StemPool
@@ -53,8 +52,8 @@ class RemixOptions(Options):
     )
     match: Match = Field(
         _defaults.match,
-        description="What a stem shares with the segment: nothing, tempo, key or both; drums are "
-        "matched by tempo alone. Needs the extra `matching`.",
+        description="What a stem shares with the segment: nothing, tempo, key or both; what has no "
+        "pitch, such as drums, is matched by tempo alone. Needs the extra `matching`.",
     )
     max_tempo_change: float = Field(
         _defaults.max_tempo_change,
@@ -119,7 +118,7 @@ def remix(parameters: RemixParameters) -> StageResult:
     tempos = None
     if parameters.match != "none":
         require_librosa()
-        tempos = tempos_of(parameters.labelled), tempos_of(parameters.corpus)
+        tempos = tempos_of(workspace, parameters.labelled), tempos_of(workspace, parameters.corpus)
     content = {
         **parameters.content(),
         "segments": segments.fingerprint,
@@ -214,7 +213,9 @@ def _stem_pool(
             )
             for song in songs
         ],
-        SOURCES,
+        workspace.music.sources,
+        hop_samples=workspace.music.hop_samples,
+        sample_rate=workspace.music.sample_rate,
     )
     return pool, {song.track_id: song for song in songs}
 

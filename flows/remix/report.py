@@ -6,7 +6,6 @@ import itertools
 
 import numpy as np
 
-from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.training.examples import Augmentation, weak_example
 from flows.inputs.recipes import load_recipes
 from flows.reports.artifacts import PLAYER_S
@@ -28,6 +27,7 @@ def report_remixes(run: StageRun, remixes: Partition, songs: dict[str, str]) -> 
         remixes: what it made.
         songs: names of the labelled songs, by ``track_id``.
     """
+    music = run.workspace.music
     reader = CropReader(run.workspace.location)
     rows = list(itertools.islice(run.manifests.rows(remixes), PLAYERS))
     recipes = itertools.islice(load_recipes(run.manifests, remixes), PLAYERS)
@@ -37,8 +37,8 @@ def report_remixes(run: StageRun, remixes: Partition, songs: dict[str, str]) -> 
             np.random.default_rng(number),
             recipe,
             reader,
-            num_sources=len(SOURCES),
-            crop_samples=round(PLAYER_S * SAMPLE_RATE),
+            num_sources=len(music.sources),
+            crop_samples=round(PLAYER_S * music.sample_rate),
             augmentation=PLAIN,
         )
         added = " and ".join(
@@ -47,7 +47,7 @@ def report_remixes(run: StageRun, remixes: Partition, songs: dict[str, str]) -> 
         run.report.player(
             recipe.remix_id,
             example.mixture.numpy(),
-            SAMPLE_RATE,
-            f"{plain(tracks[row['track_id']])} at {row['start_sample'] / SAMPLE_RATE:.1f} s, "
+            music.sample_rate,
+            f"{plain(tracks[row['track_id']])} at {row['start_sample'] / music.sample_rate:.1f} s, "
             f"silent: {', '.join(row['silent_sources'])}; added: {added or 'nothing'}",
         )

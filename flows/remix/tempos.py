@@ -15,7 +15,6 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from demucs_core import SAMPLE_RATE
 from demucs_core.remixing.matching import TempoKey, estimate_key
 from flows.running.execution import pending_batches, results_of
 from flows.running.parameters import WorkParameters
@@ -53,9 +52,10 @@ class TempoBatch:
     tracks: Sequence[Listening]
 
 
-def tempos_of(corpus: str) -> Partition:
+def tempos_of(workspace: Workspace, corpus: str) -> Partition:
     """The partition with the tempos and keys of a corpus, labelled or not."""
-    return Partition(NAME, corpus, fingerprint(NAME, VERSION))
+    music = workspace.music.beyond_default("sample_rate", "num_channels")
+    return Partition(NAME, corpus, fingerprint(NAME, VERSION, **music))
 
 
 def require_librosa() -> None:
@@ -98,13 +98,14 @@ def tempo_batch(batch: TempoBatch) -> None:
     A track in which none can be found, because it can't be read or nothing has a pitch, is a
     reject; it has no row, and its remixes are not matched.
     """
+    sample_rate = batch.workspace.music.sample_rate
     reader = CropReader(batch.workspace.location)
     rows, rejects = [], []
     for track in batch.tracks:
-        length = min(track.num_samples, round(EXCERPT_S * SAMPLE_RATE))
+        length = min(track.num_samples, round(EXCERPT_S * sample_rate))
         try:
             audio = reader(track.path, (track.num_samples - length) // 2, length)
-            found = listen(audio)
+            found = listen(audio, sample_rate)
         except (FileNotFoundError, ValueError) as error:
             detail = f"{type(error).__name__}: {error}"
             rejects.append(reject_row(NAME, track.track_id, "no_tempo_or_key", detail))
@@ -125,8 +126,8 @@ def tempo_batch(batch: TempoBatch) -> None:
     manifests.write(batch.target, items, rows)
 
 
-def listen(audio: NDArray[np.float32]) -> TempoKey:
-    """Tempo and key of audio ``(C, T)`` at the canonical rate, by librosa.
+def listen(audio: NDArray[np.float32], sample_rate: int) -> TempoKey:
+    """Tempo and key of audio ``(C, T)``, by librosa.
 
     Raises:
         ValueError: it has none.
@@ -134,7 +135,7 @@ def listen(audio: NDArray[np.float32]) -> TempoKey:
     from librosa.feature import chroma_stft, tempo  # heavy, and wanted by few
     from librosa.onset import onset_strength
 
-    mono = soxr.resample(audio.mean(axis=0), SAMPLE_RATE, ANALYSIS_RATE)
+    mono = soxr.resample(audio.mean(axis=0), sample_rate, ANALYSIS_RATE)
     onsets = onset_strength(y=mono, sr=ANALYSIS_RATE)
     chroma = chroma_stft(
         y=mono, sr=ANALYSIS_RATE, n_fft=WINDOW_SAMPLES, hop_length=WINDOW_SAMPLES // 2

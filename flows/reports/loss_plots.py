@@ -8,19 +8,22 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from demucs_core import SOURCES
 from demucs_core.training.validation import Validation
-from flows.reports.plots import COLORS, SIZE_IN
+from flows.reports.plots import SIZE_IN, colors_of
 
 MAX_POINTS = 300
 
 
 def training_figure(
-    history: Sequence[Validation], losses: Sequence[float] = (), first_step: int = 0
+    sources: Sequence[str],
+    history: Sequence[Validation],
+    losses: Sequence[float] = (),
+    first_step: int = 0,
 ) -> Figure:
     """Training and validation loss, and validation SDR a source, over the steps.
 
     Args:
+        sources: in the order of the validations' figures.
         history: the validations so far.
         losses: of the steps after ``first_step``.
         first_step: steps that an earlier run did.
@@ -33,9 +36,9 @@ def training_figure(
               label="training, since the last validation")  # fmt: skip
     loss.plot(steps, [entry.loss for entry in history], ".-", color="#222222", label="validation")
     loss.set(xlabel="step", ylabel="L1 loss")
-    for index, source in enumerate(SOURCES):
+    for index, (source, color) in enumerate(colors_of(sources).items()):
         values = [entry.sdr_db[index] if entry.sdr_db else np.nan for entry in history]
-        sdr.plot(steps, values, ".-", label=source, color=COLORS[source])
+        sdr.plot(steps, values, ".-", label=source, color=color)
     sdr.set(xlabel="step", ylabel="validation SDR (dB)")
     for axes in (loss, sdr):
         axes.legend(frameon=False, fontsize="small")

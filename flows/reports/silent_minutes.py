@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from demucs_core import SAMPLE_RATE, SOURCES
 from storage.manifests import Manifests, Partition
 
 TRACK_STRIDE = 1 << 40
@@ -22,9 +21,10 @@ def silent_minutes(manifests: Manifests, segments: Partition) -> dict[str, float
     The segments of a track lie together in one part, in order of their start; so one pass is
     enough, and memory does not grow with their number.
     """
+    music = manifests.workspace.music
     columns = ["track_id", "start_sample", "stop_sample", "silent_sources"]
-    samples = dict.fromkeys(SOURCES, 0)
-    covered_until = dict.fromkeys(SOURCES, 0)
+    samples = dict.fromkeys(music.sources, 0)
+    covered_until = dict.fromkeys(music.sources, 0)
     last_track, num_tracks = "", 0
     for batch in manifests.scan(segments, columns):
         if not batch.num_rows:
@@ -35,7 +35,7 @@ def silent_minutes(manifests: Manifests, segments: Partition) -> dict[str, float
         last_track, num_tracks = track[-1], num_tracks + int(is_new.sum())
         starts = offset + batch["start_sample"].to_numpy()
         stops = offset + batch["stop_sample"].to_numpy()
-        for source in SOURCES:
+        for source in music.sources:
             rows = _rows_of(batch["silent_sources"], source)
             if not len(rows):
                 continue
@@ -43,7 +43,7 @@ def silent_minutes(manifests: Manifests, segments: Partition) -> dict[str, float
             new = np.maximum(stops[rows] - np.maximum(starts[rows], until[:-1]), 0)
             samples[source] += int(new.sum())
             covered_until[source] = int(until[-1])
-    return {source: count / SAMPLE_RATE / 60 for source, count in samples.items()}
+    return {source: count / music.sample_rate / 60 for source, count in samples.items()}
 
 
 def _rows_of(silent_sources: pa.Array[Any], source: str) -> NDArray[np.int64]:

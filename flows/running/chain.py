@@ -14,6 +14,7 @@ from pydantic import Field
 
 from flows.catalogue import BY_NAME, STAGES, load
 from flows.inputs import registry
+from flows.running.music_options import MusicOptions
 from flows.running.parameters import CorpusName, StageParameters
 from flows.running.stage_result import StageResult
 from storage.errors import UserError
@@ -25,7 +26,7 @@ else:
     Stage = Literal[STAGES]
 
 
-class ChainParameters(StageParameters):
+class ChainParameters(MusicOptions, StageParameters):
     """The labelled set, the unlabelled music, and which stages work on them."""
 
     labelled: str = Field(

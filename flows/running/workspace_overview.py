@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 
 from prefect.artifacts import create_markdown_artifact
 
-from demucs_core import SOURCES
 from flows.catalogue import CATALOGUE
 from flows.inputs import registry
 from flows.inputs.methods import trained_on
@@ -36,6 +35,7 @@ def publish_overview(manifests: Manifests) -> None:
 
 def overview_markdown(manifests: Manifests) -> str:
     """Corpora by stages, minutes found a source, detectors, and models with their scores."""
+    sources = manifests.workspace.music.sources
     runs = last_runs(manifests, [entry.name for entry in CATALOGUE])
     last: dict[tuple[str, str], PastRun] = {(run.stage, run.corpus): run for run in runs}
     corpora = sorted({corpus for stage, corpus in last if stage == "ingest"})
@@ -46,7 +46,7 @@ def overview_markdown(manifests: Manifests) -> str:
             "Minutes in which a source is silent",
             [
                 {"corpus": _link(run, run.corpus)}
-                | {source: _minutes(run, source) for source in SOURCES}
+                | {source: _minutes(run, source) for source in sources}
                 for run in extracted
             ],
         ),
@@ -90,7 +90,10 @@ def _detector_rows(manifests: Manifests, runs: Iterable[PastRun]) -> list[dict[s
     return [
         {"detector": _link(run, name) + _forgotten(manifests, "detectors", name)}
         | {"songs of": plain(run.corpus)}
-        | {source: _precision_and_recall(run, source) for source in SOURCES}
+        | {
+            source: _precision_and_recall(run, source)
+            for source in manifests.workspace.music.sources
+        }
         for name, run in _finished(manifests, "detectors", fitted)
     ]
 
@@ -117,7 +120,7 @@ def _model_rows(manifests: Manifests, runs: Sequence[PastRun]) -> list[dict[str,
         share = json.loads(run.parameters)["weak_share"]
         row = {"model": _link(run, name) + _forgotten(manifests, "models", name)}
         row["trained on"] = plain(trained_on(share))
-        for heading in (*SOURCES, "mean"):
+        for heading in (*manifests.workspace.music.sources, "mean"):
             value = sdr_db.get(f"sdr_{heading}_db")
             row[heading] = NONE if value is None else f"{value:.2f}"
         if evaluated:

@@ -12,7 +12,6 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from demucs_core import SOURCES
 from demucs_core.activity import stream_level_db
 from demucs_core.detector.scoring import DEFAULT_CHUNK_FRAMES, score_chunks
 from flows.inputs import registry
@@ -182,7 +181,7 @@ def score_batch(batch: ScoreBatch) -> dict[str, float]:
                 batch_size=1 if batch.device == "cpu" else batch.batch_chunks,
                 device=batch.device,
             )
-            level_db = stream_level_db(reader.blocks(path))
+            level_db = stream_level_db(reader.blocks(path), detector.config.hop_samples)
             if not np.isfinite(probability).all():
                 problem = "the detector gave NaN"
         except (FileNotFoundError, ValueError) as error:  # other I/O errors pass; a retry may help
@@ -197,7 +196,7 @@ def score_batch(batch: ScoreBatch) -> dict[str, float]:
                 "detector_id": batch.detector,
                 "path": path,
                 "num_samples": num_samples,
-                "sources": list(SOURCES),
+                "sources": list(detector.config.sources),
                 "hop_samples": detector.config.hop_samples,
                 "num_frames": probability.shape[1],
                 "silence_probability": list(probability),

@@ -10,22 +10,23 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
 from demucs_core.extraction.calibration_result import Calibration
 from demucs_core.extraction.segments import ExtractionPolicy, threshold_log_odds, to_log_odds
 from demucs_core.windows import best_window
 from flows.reports.file_names import file_names
 from flows.reports.markdown import plain
-from flows.reports.plots import COLORS
+from flows.reports.plots import colors_of, grid_of
 from flows.running.stage import StageRun
 from storage.manifests import Manifests, Partition
+from storage.music_format import MusicFormat
 from storage.reading import CropReader
 
 MAX_TRACKS = 500
 """Looked at, the first ones by the names of their parts, which are hashes."""
 
 EXCERPT_S = 6.0
-"""With it, the players stay below the size that an artifact may have."""
+MAX_PLAYED_S = 48.0
+"""Of all players together, so that they stay below the size that an artifact may have."""
 
 EDGES = np.arange(-10.0, 10.01, 0.5)
 """Of the histogram's bins, in log-odds: equal steps of probability would hide both ends."""
@@ -63,19 +64,32 @@ class Look:
     """What was seen of the scores of some tracks.
 
     Attributes:
+        music: of the workspace.
+        num_tracks: how many.
         counts: frames a source and bin, ``(S, bins)``.
         above: frames a source at or above its threshold.
         surest: for each source, where it is silent most surely.
         doubtful: for each source, where the probability is nearest to its threshold.
     """
 
+    music: MusicFormat
     num_tracks: int = 0
-    counts: NDArray[np.int64] = field(
-        default_factory=lambda: np.zeros((len(SOURCES), len(EDGES) - 1), dtype=np.int64)
-    )
-    above: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(SOURCES), dtype=np.int64))
+    counts: NDArray[np.int64] = field(init=False)
+    above: NDArray[np.int64] = field(init=False)
     surest: dict[str, Excerpt] = field(default_factory=dict)
     doubtful: dict[str, Excerpt] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Begin with no frames."""
+        num_sources = len(self.music.sources)
+        self.counts = np.zeros((num_sources, len(EDGES) - 1), dtype=np.int64)
+        self.above = np.zeros(num_sources, dtype=np.int64)
+
+    @property
+    def excerpt_frames(self) -> int:
+        """Frames of what is played, of two stretches a source."""
+        excerpt_s = min(EXCERPT_S, MAX_PLAYED_S / (2 * len(self.music.sources)))
+        return round(excerpt_s * self.music.frame_rate)
 
 
 def report_scores(run: StageRun, calibration: Calibration | None) -> None:
@@ -85,8 +99,11 @@ def report_scores(run: StageRun, calibration: Calibration | None) -> None:
         run: of the stage; its partition of ``scores`` is looked at.
         calibration: of the detector, whose thresholds are drawn in, if there is one.
     """
-    thresholds = dict(zip(SOURCES, calibration.thresholds, strict=True)) if calibration else {}
-    look = look_at(_tracks(run.manifests, run.partition("scores")), thresholds)
+    music = run.workspace.music
+    thresholds = (
+        dict(zip(music.sources, calibration.thresholds, strict=True)) if calibration else {}
+    )
+    look = look_at(_tracks(run.manifests, run.partition("scores")), thresholds, music)
     if not look.num_tracks:
         return
     promise = (
@@ -99,53 +116,60 @@ def report_scores(run: StageRun, calibration: Calibration | None) -> None:
     _play(run, look, thresholds)
 
 
-def look_at(tracks: Iterator[Track], thresholds: dict[str, float]) -> Look:
+def look_at(tracks: Iterator[Track], thresholds: dict[str, float], music: MusicFormat) -> Look:
     """Count the frames of each probability, and choose what to hear."""
-    look = Look()
+    look = Look(music)
     for track in tracks:
         look.num_tracks += 1
         log_odds = to_log_odds(track.probability)
         clipped = np.clip(log_odds, EDGES[0], np.nextafter(EDGES[-1], 0))
-        for index, source in enumerate(SOURCES):
+        for index, source in enumerate(music.sources):
             threshold = threshold_log_odds(thresholds.get(source, 0.5))
             look.counts[index] += np.histogram(clipped[index], EDGES)[0]
             look.above[index] += (log_odds[index] >= threshold).sum()
-            _choose(look.surest, source, track, index, track.probability[index])
+            _choose(look, look.surest, source, track, index, track.probability[index])
             if np.isfinite(threshold):
-                _choose(look.doubtful, source, track, index, -abs(log_odds[index] - threshold))
+                closeness = -abs(log_odds[index] - threshold)
+                _choose(look, look.doubtful, source, track, index, closeness)
     return look
 
 
 def _choose(
-    chosen: dict[str, Excerpt], source: str, track: Track, index: int, values: NDArray[np.floating]
+    look: Look,
+    chosen: dict[str, Excerpt],
+    source: str,
+    track: Track,
+    index: int,
+    values: NDArray[np.floating],
 ) -> None:
     """Keep a track's best stretch if none before it was as good."""
-    num_frames = round(EXCERPT_S * SAMPLE_RATE / HOP_SAMPLES)
+    num_frames, hop_samples = look.excerpt_frames, look.music.hop_samples
     found = best_window(
         values, track.level_db, num_frames, min_level_db=ExtractionPolicy.min_level_db
     )
     if found is None or (source in chosen and chosen[source].closeness >= found[1]):
         return
     start, closeness = found
-    first = start * HOP_SAMPLES
+    first = start * hop_samples
     chosen[source] = Excerpt(
         closeness=closeness,
         track_id=track.track_id,
         path=track.path,
         start_sample=first,
-        num_samples=min(num_frames * HOP_SAMPLES, track.num_samples - first),
+        num_samples=min(num_frames * hop_samples, track.num_samples - first),
         probability=float(track.probability[index, start : start + num_frames].mean()),
     )
 
 
 def histogram(look: Look, thresholds: dict[str, float]) -> Figure:
     """A panel a source: frames by probability of silence, with the threshold."""
-    figure = Figure(figsize=(8.0, 4.6))
-    panels = figure.subplots(2, 2, sharex=True, sharey=True).flat
+    sources = look.music.sources
+    figure, panels = grid_of(len(sources))
     num_frames = max(1, int(look.counts[0].sum()))
-    for index, (source, axes) in enumerate(zip(SOURCES, panels, strict=True)):
+    colors = colors_of(sources)
+    for index, (source, axes) in enumerate(zip(sources, panels, strict=True)):
         share = 100 * look.counts[index] / num_frames
-        axes.stairs(share, EDGES, fill=True, color=COLORS[source], alpha=0.75)
+        axes.stairs(share, EDGES, fill=True, color=colors[source], alpha=0.75)
         title = source
         threshold = thresholds.get(source, np.inf)
         if np.isfinite(threshold):
@@ -158,7 +182,6 @@ def histogram(look: Look, thresholds: dict[str, float]) -> Figure:
         axes.set_title(title, fontsize="medium")
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xticks([threshold_log_odds(tick) for tick in TICKS], [f"{t:g}" for t in TICKS])
-        axes.label_outer()
     figure.supxlabel("probability of silence", fontsize="medium")
     figure.supylabel("% of frames", fontsize="medium")
     figure.tight_layout()
@@ -166,6 +189,7 @@ def histogram(look: Look, thresholds: dict[str, float]) -> Figure:
 
 
 def _play(run: StageRun, look: Look, thresholds: dict[str, float]) -> None:
+    sample_rate = run.workspace.music.sample_rate
     kinds = {"surest": look.surest, "doubtful": look.doubtful if thresholds else {}}
     ids = {excerpt.track_id for found in kinds.values() for excerpt in found.values()}
     names = file_names(run.manifests, run.corpus, ids)
@@ -182,9 +206,9 @@ def _play(run: StageRun, look: Look, thresholds: dict[str, float]) -> None:
             run.report.player(
                 f"{excerpt.track_id}-{source}-{kind}",
                 audio,
-                SAMPLE_RATE,
+                sample_rate,
                 f"**{source}** is silent with probability {excerpt.probability:.3f}: "
-                f"{plain(names[excerpt.track_id])} at {excerpt.start_sample / SAMPLE_RATE:.1f} s",
+                f"{plain(names[excerpt.track_id])} at {excerpt.start_sample / sample_rate:.1f} s",
             )
 
 

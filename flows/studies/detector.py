@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from prefect import flow
 from pydantic import Field
 
-from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
 from demucs_core.detector.config import ARCHITECTURES, Architecture
 from demucs_core.detector.registry import SilenceDetector
 from demucs_core.detector.scoring import score_chunks
@@ -33,7 +32,7 @@ from flows.running.execution import dask_client
 from flows.running.parameters import RUNTIME, Options, StageParameters
 from flows.score.flow import ScoreParameters, score, scores_fingerprint
 from flows.studies.real_music import quality_on_real_music
-from flows.studies.songs import StudySongs, write_study_songs
+from flows.studies.songs import MUSIC, StudySongs, write_study_songs
 from flows.studies.truth import SourceQuality, extraction_quality, true_activity
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
@@ -126,7 +125,7 @@ def study_detector(parameters: StudyDetectorParameters) -> list[DetectorFindings
     if "://" in parameters.workspace:
         raise UserError(f"--workspace {parameters.workspace}: the study wants a local folder")
     root = Path(parameters.workspace).resolve()
-    _refuse_other_songs(Workspace(str(root), create=True), parameters)
+    _refuse_other_songs(Workspace(str(root), create=True, music=MUSIC), parameters)
     songs = write_study_songs(
         root.with_name(f"{root.name}-songs"),
         seed=parameters.seed,
@@ -210,8 +209,9 @@ def _study(
             manifests, Partition("segments", TEST, segments.fingerprint), songs.truth
         ),
         test=calibrate(
-            test_songs, fit.policy, SOURCES, target_precision=parameters.target_precision,
+            test_songs, fit.policy, MUSIC.sources, target_precision=parameters.target_precision,
             allow_insufficient_evidence=True,
+            hop_samples=MUSIC.hop_samples, sample_rate=MUSIC.sample_rate,
         ),
         realtime_factor=_realtime_factor(detector),
         stitching_error=_stitching_error(detector, manifests, workspace),
@@ -243,8 +243,10 @@ def _scored_test_songs(
 
 def _realtime_factor(detector: SilenceDetector) -> float:
     """Seconds of noise scored in a second by one thread; the fastest of some rounds."""
-    samples = round(SPEED_S * SAMPLE_RATE)
-    noise = np.random.default_rng(0).normal(0, 0.1, (2, samples)).astype(np.float32)
+    samples = round(SPEED_S * MUSIC.sample_rate)
+    noise = (
+        np.random.default_rng(0).normal(0, 0.1, (MUSIC.num_channels, samples)).astype(np.float32)
+    )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     seconds = []
@@ -274,7 +276,7 @@ def _stitching_error(
 
         whole, stitched = (
             score_chunks(detector, read, samples, chunk_frames=frames)
-            for frames in (-(-samples // HOP_SAMPLES), STITCH_FRAMES)
+            for frames in (-(-samples // MUSIC.hop_samples), STITCH_FRAMES)
         )
         worst = max(worst, float(np.abs(whole - stitched).max()))
     return worst

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from demucs_core import SOURCES
 from demucs_core.extraction.calibration_result import SourceCalibration
 from flows.fit_detector.plots import precision_recall_figure, reliability_figure
 from flows.studies.detector import STITCH_FRAMES, DetectorFindings, StudyDetectorParameters
 from flows.studies.report import NONE_SHOWN, Row, StudyReport, markdown_table
+from flows.studies.songs import MUSIC
 from flows.studies.truth import SourceQuality
 
 
@@ -96,7 +96,7 @@ def _extraction_rows(findings: Sequence[DetectorFindings]) -> list[Row]:
             "threshold": _number(calibrated.threshold, 4),
         }
         for found in findings
-        for source, calibrated in zip(SOURCES, found.calibration.sources, strict=True)
+        for source, calibrated in zip(MUSIC.sources, found.calibration.sources, strict=True)
         for quality in [found.quality[source]]
     ]
 

@@ -12,12 +12,12 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from demucs_core import SOURCES
 from demucs_core.activity import FLOOR_DB, ActivityConfig, active_frames, frame_level_db
 from demucs_core.detector.registry import SilenceDetector
 from demucs_core.detector.scoring import score_chunks
 from demucs_core.extraction.segments import ExtractionPolicy, extracted_frames
 from flows.inputs.songs import MIXTURE, Song, load_songs
+from flows.studies.songs import MUSIC
 from flows.studies.truth import SourceQuality
 from storage.manifests import Manifests
 from storage.reading import CropReader
@@ -41,20 +41,23 @@ def quality_on_real_music(
         thresholds: probabilities at which a silence opens, a source.
         policy: the extraction policy.
     """
+    hop, rate = MUSIC.hop_samples, MUSIC.sample_rate
     stems = manifests.latest("stems", corpus)
     read = CropReader(manifests.workspace.location)
-    quality = {source: SourceQuality() for source in SOURCES}
+    quality = {source: SourceQuality() for source in MUSIC.sources}
     for split in SPLITS:
         for song in load_songs(manifests, stems, split):
             for mixture, active in _mixtures(song, read):
-                level_db = frame_level_db(mixture)
+                level_db = frame_level_db(mixture, hop)
                 probability = score_chunks(
                     detector,
                     lambda start, count, audio=mixture: audio[:, start : start + count],  # type: ignore[misc]
                     mixture.shape[1],
                 )
-                found = extracted_frames(probability, level_db, thresholds, policy)
-                for index, source in enumerate(SOURCES):
+                found = extracted_frames(
+                    probability, level_db, thresholds, policy, hop_samples=hop, sample_rate=rate
+                )
+                for index, source in enumerate(MUSIC.sources):
                     quality[source].judge(found[index], active[index], level_db, policy)
     return quality
 
@@ -67,18 +70,21 @@ def _mixtures(
     With each, where the sources are active in it, ``(S, F)``. Stems that the song does not have
     are not left out again.
     """
-    whole, *stems = (read(song.paths[name], 0, song.num_samples) for name in (MIXTURE, *SOURCES))
-    whole_db, *levels_db = (frame_level_db(audio) for audio in (whole, *stems))
+    hop, rate = MUSIC.hop_samples, MUSIC.sample_rate
+    whole, *stems = (
+        read(song.paths[name], 0, song.num_samples) for name in (MIXTURE, *MUSIC.sources)
+    )
+    whole_db, *levels_db = (frame_level_db(audio, hop) for audio in (whole, *stems))
     heard = [
         place
         for place, level_db in enumerate(levels_db)
-        if active_frames(level_db, whole_db, ActivityConfig()).any()
+        if active_frames(level_db, whole_db, ActivityConfig(), hop, rate).any()
     ]
     for num_kept in range(len(heard), 0, -1):
         for kept in combinations(heard, num_kept):
             is_whole = num_kept == len(heard)
             mixture = whole if is_whole else np.sum([stems[place] for place in kept], axis=0)
-            mixture_db = frame_level_db(mixture)
+            mixture_db = frame_level_db(mixture, hop)
             silent_db = np.full_like(mixture_db, FLOOR_DB)
             yield (
                 mixture,
@@ -88,8 +94,10 @@ def _mixtures(
                             levels_db[place] if place in kept else silent_db,
                             mixture_db,
                             ActivityConfig(),
+                            hop,
+                            rate,
                         )
-                        for place in range(len(SOURCES))
+                        for place in range(len(MUSIC.sources))
                     ]
                 ),
             )

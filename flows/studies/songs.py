@@ -18,6 +18,10 @@ import pyarrow.parquet as pq
 
 from demo_corpus.corpus import write_labelled, write_unlabelled
 from demo_corpus.palette import HELD_OUT, UNSEEN, WIDE
+from storage.music_format import MusicFormat
+
+MUSIC = MusicFormat()
+"""What the studies' songs are."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
 from demucs_core.activity import ActivityConfig, active_frames
 from demucs_core.extraction.quality import wanted_frames
 from demucs_core.extraction.segments import ExtractionPolicy
+from flows.studies.songs import MUSIC
 from storage.manifests import Manifests, Partition
 
-FRAME_S = HOP_SAMPLES / SAMPLE_RATE
+FRAME_S = 1 / MUSIC.frame_rate
 
 
 @dataclass
@@ -35,7 +35,10 @@ class SourceQuality:
         policy: ExtractionPolicy,
     ) -> None:
         """Add a track: the frames extracted of it and those in which the source is active."""
-        wanted = wanted_frames(active, mixture_level_db, policy)
+        wanted = wanted_frames(
+            active, mixture_level_db, policy,
+            hop_samples=MUSIC.hop_samples, sample_rate=MUSIC.sample_rate,
+        )  # fmt: skip
         self.extracted_s += float(found.sum()) * FRAME_S
         self.correct_s += float((found & ~active).sum()) * FRAME_S
         self.wanted_s += float(wanted.sum()) * FRAME_S
@@ -63,12 +66,13 @@ def extraction_quality(
         truth: a row a file and source, with ``path`` (how the file's URL ends), ``source``,
             ``level_db`` and ``mixture_level_db`` a frame.
     """
+    hop_samples = MUSIC.hop_samples
     extracted: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for row in manifests.rows(segments):
         for source in row["silent_sources"]:
-            span = (row["start_sample"] // HOP_SAMPLES, -(-row["stop_sample"] // HOP_SAMPLES))
+            span = (row["start_sample"] // hop_samples, -(-row["stop_sample"] // hop_samples))
             extracted.setdefault((row["track_id"], source), []).append(span)
-    quality = {source: SourceQuality() for source in SOURCES}
+    quality = {source: SourceQuality() for source in MUSIC.sources}
     for track_id, true in _of_tracks(manifests, segments.corpus, truth):
         active = _active(true)
         found = np.zeros(len(active), dtype=np.bool_)
@@ -93,7 +97,7 @@ def true_activity(
     for track_id, true in _of_tracks(manifests, corpus, truth):
         rows.setdefault(track_id, {})[true["source"]] = _active(true)
     return {
-        track_id: np.stack([sources[source] for source in SOURCES])
+        track_id: np.stack([sources[source] for source in MUSIC.sources])
         for track_id, sources in rows.items()
     }
 
@@ -115,4 +119,6 @@ def _of_tracks(
 def _active(true: Mapping[str, Any]) -> NDArray[np.bool_]:
     level_db = np.array(true["level_db"], dtype=np.float32)
     mixture_level_db = np.array(true["mixture_level_db"], dtype=np.float32)
-    return active_frames(level_db, mixture_level_db, ActivityConfig())
+    return active_frames(
+        level_db, mixture_level_db, ActivityConfig(), MUSIC.hop_samples, MUSIC.sample_rate
+    )

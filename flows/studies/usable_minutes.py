@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
 from demucs_core.activity import ActivityConfig, active_frames
 from demucs_core.extraction.segments import ExtractionPolicy, Segment, extract_segments
 from demucs_core.extraction.yields import usable_seconds
+from flows.studies.songs import MUSIC
 from storage.manifests import Manifests, Partition
 
 CERTAIN_THRESHOLD = 0.5
-FRAME_S = HOP_SAMPLES / SAMPLE_RATE
-FRAME_RATE = 1 / FRAME_S
+FRAME_RATE = MUSIC.frame_rate
+FRAME_S = 1 / FRAME_RATE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +47,13 @@ def usable_minutes(tracks: Sequence[Sequence[Segment]], crop_s: float) -> Usable
     """Count what crops of ``crop_s`` seconds can use of the segments of each track."""
 
     def minutes(*, masked: bool, shortest_s: float = 0.0) -> NDArray[np.float64]:
-        total = np.zeros(len(SOURCES))
+        total = np.zeros(len(MUSIC.sources))
         for segments in tracks:
             kept = at_least(segments, shortest_s)
-            total += usable_seconds(kept, crop_s, masked=masked, num_sources=len(SOURCES))
+            total += usable_seconds(
+                kept, crop_s, masked=masked, num_sources=len(MUSIC.sources),
+                hop_samples=MUSIC.hop_samples, sample_rate=MUSIC.sample_rate,
+            )  # fmt: skip
         return total / 60
 
     return UsableMinutes(
@@ -98,28 +101,33 @@ def _true_segments(
 ) -> Iterator[list[Segment]]:
     for _, of_track in groupby(truth, key=lambda row: row["path"]):
         rows = {row["source"]: row for row in of_track}
-        mixture_db = np.array(rows[SOURCES[0]]["mixture_level_db"], dtype=np.float32)
+        mixture_db = np.array(rows[MUSIC.sources[0]]["mixture_level_db"], dtype=np.float32)
         active = np.stack(
             [
                 active_frames(
                     np.array(rows[source]["level_db"], dtype=np.float32),
                     mixture_db,
                     ActivityConfig(),
+                    MUSIC.hop_samples,
+                    MUSIC.sample_rate,
                 )
-                for source in SOURCES
+                for source in MUSIC.sources
             ]
         )
-        thresholds = [CERTAIN_THRESHOLD] * len(SOURCES)
-        yield extract_segments((~active).astype(np.float32), mixture_db, thresholds, policy)
+        thresholds = [CERTAIN_THRESHOLD] * len(MUSIC.sources)
+        yield extract_segments(
+            (~active).astype(np.float32), mixture_db, thresholds, policy,
+            hop_samples=MUSIC.hop_samples, sample_rate=MUSIC.sample_rate,
+        )  # fmt: skip
 
 
 def _segment(row: Mapping[str, Any]) -> Segment:
     return Segment(
-        start_frame=row["start_sample"] // HOP_SAMPLES,
-        stop_frame=-(-row["stop_sample"] // HOP_SAMPLES),
+        start_frame=row["start_sample"] // MUSIC.hop_samples,
+        stop_frame=-(-row["stop_sample"] // MUSIC.hop_samples),
         start_sample=row["start_sample"],
         stop_sample=row["stop_sample"],
-        silent=tuple(SOURCES.index(source) for source in row["silent_sources"]),
+        silent=tuple(MUSIC.sources.index(source) for source in row["silent_sources"]),
         mean_probability=tuple(row["mean_probability"]),
         min_probability=tuple(row["min_probability"]),
         level_db=row["level_db"],

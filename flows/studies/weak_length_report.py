@@ -10,11 +10,11 @@ from textwrap import fill
 import numpy as np
 from matplotlib.figure import Figure
 
-from demucs_core import SOURCES
 from demucs_core.extraction.segments import ExtractionPolicy, Segment
 from flows.evaluate.plots import METHOD_COLORS
 from flows.reports.plots import SIZE_IN
 from flows.studies.report import Row, StudyReport
+from flows.studies.songs import MUSIC
 from flows.studies.usable_minutes import FRAME_RATE, at_least, usable_minutes
 from flows.studies.weak_length import (
     CONFIDENCE_WEIGHTING,
@@ -99,7 +99,7 @@ def _minutes(
                 "long enough, min": float(minutes.long_enough[index]),
                 "masked, min": float(minutes.masked[index]),
             }
-            for index, source in enumerate(SOURCES)
+            for index, source in enumerate(MUSIC.sources)
         ],
     )
     report.plot(
@@ -244,7 +244,7 @@ def _sdr_row(
 ) -> Row:
     means = _means(found)
     row: dict[str, str | int | float | None] = {"trained on": arm, "remixes": found[0].num_remixes}
-    for index, source in enumerate(SOURCES):
+    for index, source in enumerate(MUSIC.sources):
         values = [training.history[-1].sdr_db[index] for training in found if training.history]
         row[source] = float(np.mean(values)) if values else math.nan
     row["mean"] = float(np.mean(means)) if means else math.nan

@@ -162,7 +162,9 @@ def train(parameters: TrainParameters) -> StageResult:
         write_heard(run, "models", stems, remixes)
         registry.store(workspace, "models", name, best, description)
         workspace.remove(checkpoint)
-        figure = training_figure(trainer.history, losses, trainer.step - len(losses))
+        figure = training_figure(
+            workspace.music.sources, trainer.history, losses, trainer.step - len(losses)
+        )
         run.report.plot("loss", figure, CAPTION)
     return run.result()
 
@@ -262,7 +264,7 @@ def _run(trainer: Trainer, run: StageRun, checkpoint: str) -> list[float]:
         save_tensors(run.workspace, checkpoint, registry.to_numpy(tensors), {"trainer": state})
 
     def draw() -> Figure:
-        return training_figure(trainer.history, losses, first_step)
+        return training_figure(run.workspace.music.sources, trainer.history, losses, first_step)
 
     with (
         progress(STAGE, trainer.config.steps, "steps", done=first_step) as bar,

@@ -14,7 +14,6 @@ from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
-from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.extraction.calibration_result import Calibration, SourceCalibration
 from demucs_core.extraction.segments import ExtractionPolicy, threshold_log_odds
 from demucs_core.extraction.yields import yield_table
@@ -25,6 +24,7 @@ from flows.running.parameters import CorpusName, WorkParameters
 from flows.score.flow import scores_fingerprint
 from storage.errors import UserError
 from storage.manifests import Manifests, RowGroup
+from storage.music_format import MusicFormat
 from storage.workspace import Workspace
 
 CHOSEN = " *"
@@ -64,6 +64,7 @@ class YieldBatch:
 class Yields:
     """What thresholds and minimum lengths (both ascending) would extract of some tracks."""
 
+    music: MusicFormat
     thresholds: tuple[float, ...]
     min_durations_s: tuple[float, ...]
     seconds: NDArray[np.float64]
@@ -74,10 +75,12 @@ class Yields:
     duration_s: float = 0.0
 
     @classmethod
-    def nothing(cls, thresholds: Sequence[float], min_durations_s: Sequence[float]) -> Yields:
+    def nothing(
+        cls, music: MusicFormat, thresholds: Sequence[float], min_durations_s: Sequence[float]
+    ) -> Yields:
         """Of no tracks yet."""
-        shape = (len(thresholds), len(min_durations_s), len(SOURCES))
-        return cls(tuple(thresholds), tuple(min_durations_s), np.zeros(shape))
+        shape = (len(thresholds), len(min_durations_s), len(music.sources))
+        return cls(music, tuple(thresholds), tuple(min_durations_s), np.zeros(shape))
 
     def add(self, other: Yields) -> None:
         """Count another's tracks too."""
@@ -104,7 +107,7 @@ class CorpusYields:
     def rows(self) -> list[dict[str, str]]:
         """A row a source and threshold: minutes for each minimum length, the choice marked."""
         rows = []
-        for index, source in enumerate(SOURCES):
+        for index, source in enumerate(self.yields.music.sources):
             own = None if self.calibration is None else self.calibration.sources[index]
             for threshold, seconds in zip(
                 self.yields.thresholds, self.yields.seconds[:, :, index], strict=True
@@ -155,7 +158,7 @@ def yields(parameters: YieldsParameters) -> CorpusYields:
     tried = frozenset(parameters.thresholds)
     thresholds = tried | thresholds_of(calibration)
     lengths = {*parameters.min_durations_s, parameters.min_duration_s}
-    total = Yields.nothing(sorted(thresholds), sorted(lengths))
+    total = Yields.nothing(workspace.music, sorted(thresholds), sorted(lengths))
     batches = [
         YieldBatch(workspace, group, parameters.policy, total.thresholds, total.min_durations_s)
         for group in manifests.row_groups(scores)
@@ -174,7 +177,7 @@ def yields(parameters: YieldsParameters) -> CorpusYields:
 
 def yields_of_batch(batch: YieldBatch) -> Yields:
     """What each threshold and minimum length would extract from one row group of scores."""
-    total = Yields.nothing(batch.thresholds, batch.min_durations_s)
+    total = Yields.nothing(batch.workspace.music, batch.thresholds, batch.min_durations_s)
     columns = ["num_samples", "hop_samples", "silence_probability", "level_db"]
     for track in Manifests(batch.workspace).read_row_group(batch.row_group, columns):
         try:
@@ -183,7 +186,7 @@ def yields_of_batch(batch: YieldBatch) -> Yields:
             total.num_unreadable += 1
             continue
         total.num_tracks += 1
-        total.duration_s += track["num_samples"] / SAMPLE_RATE
+        total.duration_s += track["num_samples"] / total.music.sample_rate
     return total
 
 
@@ -201,6 +204,7 @@ def track_yield(
         grid.min_durations_s,
         policy,
         hop_samples=track["hop_samples"],
+        sample_rate=grid.music.sample_rate,
     )
 
 

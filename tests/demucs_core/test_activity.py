@@ -17,6 +17,7 @@ from demucs_core.activity import (
 )
 
 HOP = 16
+GRID = (4096, 44_100)
 
 
 def noise(samples, seed=0):
@@ -62,27 +63,27 @@ def test_blocks_give_the_levels_of_the_whole(samples, cuts):
 def test_a_source_40_db_below_the_mixture_is_silent():
     mixture = levels((-10, 60))
     stem = levels((-49, 30), (-51, 30))
-    active = active_frames(stem, mixture, ActivityConfig(context_s=0))
+    active = active_frames(stem, mixture, ActivityConfig(context_s=0), *GRID)
     assert active.tolist() == [True] * 30 + [False] * 30
 
 
 def test_the_absolute_floor_holds_in_a_quiet_mixture():
     mixture = levels((-65, 20))
-    assert not active_frames(mixture, mixture, ActivityConfig()).any()
+    assert not active_frames(mixture, mixture, ActivityConfig(), *GRID).any()
 
 
 def test_a_tail_is_silent_though_the_others_pause_for_a_beat():
     mixture = levels((-10, 30), (-45, 2), (-10, 30))
     tail = levels((-55, 62))
-    assert not active_frames(tail, mixture, ActivityConfig()).any()
-    assert active_frames(tail, mixture, ActivityConfig(context_s=0)).any()
+    assert not active_frames(tail, mixture, ActivityConfig(), *GRID).any()
+    assert active_frames(tail, mixture, ActivityConfig(context_s=0), *GRID).any()
 
 
 def test_short_gaps_are_active_and_long_ones_silent():
     rate = 44_100 / 4096
     short, long = int(0.5 * rate) - 1, int(0.5 * rate) + 1
     stem = levels((-10, 5), (-90, short), (-10, 5), (-90, long), (-10, 5), (-90, 2))
-    active = active_frames(stem, levels((-10, len(stem))), ActivityConfig())
+    active = active_frames(stem, levels((-10, len(stem))), ActivityConfig(), *GRID)
     assert active.tolist() == [True] * (10 + short) + [False] * long + [True] * 5 + [False] * 2
 
 
@@ -100,16 +101,16 @@ def test_raising_a_stem_never_silences_it():
     rng = np.random.default_rng(0)
     mixture = rng.uniform(-60, 0, 200).astype(np.float32)
     stem = mixture + rng.uniform(-60, 0, 200).astype(np.float32)
-    before = active_frames(stem, mixture, ActivityConfig())
-    after = active_frames(stem + np.float32(6), mixture, ActivityConfig())
+    before = active_frames(stem, mixture, ActivityConfig(), *GRID)
+    after = active_frames(stem + np.float32(6), mixture, ActivityConfig(), *GRID)
     assert (after | ~before).all()
 
 
 def test_levels_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="same"):
-        active_frames(levels((-1, 3)), levels((-1, 4)), ActivityConfig())
+        active_frames(levels((-1, 3)), levels((-1, 4)), ActivityConfig(), *GRID)
     with pytest.raises(ValueError, match="NaN"):
-        active_frames(levels((np.nan, 3)), levels((-1, 3)), ActivityConfig())
+        active_frames(levels((np.nan, 3)), levels((-1, 3)), ActivityConfig(), *GRID)
 
 
 @pytest.mark.parametrize(

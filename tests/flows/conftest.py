@@ -13,12 +13,16 @@ import soundfile
 import yaml
 from prefect.testing.utilities import prefect_test_harness
 
-from demucs_core import SAMPLE_RATE, SOURCES
 from flows.pipeline.flow import PipelineParameters, pipeline
 from flows.running.stage import StageResult
 from storage.manifests import Manifests, Partition
+from storage.music_format import MusicFormat
 from storage.schemas import TABLES
 from storage.workspace import Workspace
+
+MUSIC = MusicFormat()
+SAMPLE_RATE = MUSIC.sample_rate
+SOURCES = MUSIC.sources
 
 SONG_S = 7.0
 SETTINGS: dict[str, Any] = {

@@ -4,24 +4,28 @@ import hashlib
 import io
 import math
 import struct
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from storage.canonical import FLOOR_DB, PreparedAudio, Unusable, prepare, summed, wav_header
+from storage import canonical
+from storage.canonical import FLOOR_DB, PreparedAudio, Unusable, summed, wav_header
 from storage.reading import parse_wav_header
 from storage.workspace import Workspace
 from tests.storage.encoded import RATE, music, write_ffmpeg, write_sndfile
 
 LOCAL = LocalFileSystem()
 LENGTH = RATE + 1234
+prepare = partial(canonical.prepare, sample_rate=RATE, num_channels=2)
 
 
 def written(audio: PreparedAudio, gain_db: float | None = None) -> bytes:
@@ -57,6 +61,26 @@ def test_sixteen_bit_music_comes_through_bit_by_bit(
     wav = workspace.read("audio/a.wav")
     assert np.array_equal(samples(wav), original)
     assert digest == hashlib.sha256(np.ascontiguousarray(original.T).tobytes()).hexdigest()
+
+
+def test_a_mono_workspace_holds_mono_at_its_own_rate(tmp_path: Path, workspace: Workspace) -> None:
+    original = music(LENGTH)
+    soundfile.write(tmp_path / "a.wav", original.T, RATE, subtype="FLOAT")
+    with canonical.prepare(
+        LOCAL, str(tmp_path / "a.wav"), sample_rate=16_000, num_channels=1, min_duration_s=1.0
+    ) as audio:
+        assert audio.num_samples == round(LENGTH * 16_000 / RATE)
+        workspace.put("audio/a.wav", audio.write_wav)
+        level_db = audio.level_db
+        heard = audio.read(0, audio.num_samples)
+    layout = parse_wav_header(workspace.read("audio/a.wav"), "a.wav")
+    assert (layout.num_samples, layout.num_channels, layout.sample_rate) == (
+        audio.num_samples, 1, 16_000,
+    )  # fmt: skip
+    assert np.array_equal(samples(workspace.read("audio/a.wav")), pcm(heard))
+    expected = soxr.resample(original.mean(axis=0), RATE, 16_000)
+    np.testing.assert_allclose(heard[0, 200:-200], expected[200 : len(heard[0]) - 200], atol=1e-3)
+    assert level_db == pytest.approx(20 * math.log10(np.sqrt(np.square(heard).mean())), abs=0.01)
 
 
 def test_equal_music_under_other_names_formats_and_tags_has_one_hash(tmp_path: Path) -> None:
@@ -226,7 +250,7 @@ def test_no_scratch_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("num_samples", [0, 1, 2**28, 2**30 - 10, 2**30 - 9, 2**31])
 def test_headers_of_any_length_are_understood(tmp_path: Path, num_samples: int) -> None:
-    header = wav_header(num_samples, RATE)
+    header = wav_header(num_samples, RATE, 2)
     layout = parse_wav_header(header, "a.wav")
     assert (layout.num_samples, layout.num_channels, layout.sample_rate) == (num_samples, 2, RATE)
     assert layout.data_start == len(header)

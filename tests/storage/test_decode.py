@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import struct
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,12 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from storage import decode as decoding
 from storage.codecs import Unusable
-from storage.decode import AudioDecoder, open_local
+from storage.decode import open_local
 from tests.storage.encoded import RATE, music, snr_db, write_ffmpeg, write_sndfile
 
 LOCAL = LocalFileSystem()
 LENGTH = RATE + 1234
+AudioDecoder = partial(decoding.AudioDecoder, sample_rate=RATE, num_channels=2)
 
 
 def decode(path: Path, **how: int) -> tuple[NDArray[np.float32], bool]:

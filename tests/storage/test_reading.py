@@ -38,7 +38,7 @@ def _nothing_is_known() -> Iterator[None]:
 def put_music(workspace: Workspace, path: str, length: int = LENGTH) -> NDArray[np.float32]:
     """Store canonical audio; returns it as soundfile reads it, ``(2, T)``."""
     pcm = np.random.default_rng(length).integers(-(2**15), 2**15, (length, 2)).astype("<i2")
-    workspace.put(path, lambda file: file.write(wav_header(length, RATE) + pcm.tobytes()))
+    workspace.put(path, lambda file: file.write(wav_header(length, RATE, 2) + pcm.tobytes()))
     audio: NDArray[np.float32] = soundfile.read(io.BytesIO(workspace.read(path)), dtype="float32")[
         0
     ]
@@ -172,9 +172,12 @@ def test_a_missing_file_is_missing(workspace: Workspace) -> None:
         (b"RIFF\0\0\0\0WAVE", "without samples"),
         (b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\1\0", "without samples"),
         (b"RF64\xff\xff\xff\xffWAVEds64", "without samples"),
-        (wav_header(10, RATE).replace(b"\x10\0data", b"\x18\0data"), "not 16-bit PCM"),
-        (wav_header(10, RATE).replace(b"fmt \x10\0\0\0\1", b"fmt \x10\0\0\0\3"), "not 16-bit PCM"),
-        (wav_header(10, RATE).replace(b"data", b"junk"), "without samples"),
+        (wav_header(10, RATE, 2).replace(b"\x10\0data", b"\x18\0data"), "not 16-bit PCM"),
+        (
+            wav_header(10, RATE, 2).replace(b"fmt \x10\0\0\0\1", b"fmt \x10\0\0\0\3"),
+            "not 16-bit PCM",
+        ),
+        (wav_header(10, RATE, 2).replace(b"data", b"junk"), "without samples"),
     ],
 )
 def test_what_is_no_canonical_audio_is_refused(content: bytes, message: str) -> None:
@@ -184,7 +187,11 @@ def test_what_is_no_canonical_audio_is_refused(content: bytes, message: str) -> 
 
 @given(st.binary(max_size=200))
 def test_no_header_raises_anything_else(junk: bytes) -> None:
-    for header in (junk, wav_header(10, RATE)[:12] + junk, wav_header(2**31, RATE)[:12] + junk):
+    for header in (
+        junk,
+        wav_header(10, RATE, 2)[:12] + junk,
+        wav_header(2**31, RATE, 2)[:12] + junk,
+    ):
         try:
             layout = parse_wav_header(header, "a.wav")
         except CanonicalAudioError:
@@ -194,7 +201,7 @@ def test_no_header_raises_anything_else(junk: bytes) -> None:
 
 
 def test_chunks_before_the_samples_are_passed_over() -> None:
-    header = wav_header(10, RATE)
+    header = wav_header(10, RATE, 2)
     extra = b"LIST" + struct.pack("<I", 5) + b"12345\0"  # chunks begin at even places
     layout = parse_wav_header(header[:36] + extra + header[36:], "a.wav")
     assert (layout.data_start, layout.num_samples) == (44 + len(extra), 10)
@@ -202,10 +209,10 @@ def test_chunks_before_the_samples_are_passed_over() -> None:
 
 def test_a_length_above_4_gib_is_in_the_extended_header() -> None:
     for length in (2**30, 2**33):  # of 4 bytes each
-        layout = parse_wav_header(wav_header(length, RATE), "a.wav")
-        assert wav_header(length, RATE)[:4] == b"RF64"
+        layout = parse_wav_header(wav_header(length, RATE, 2), "a.wav")
+        assert wav_header(length, RATE, 2)[:4] == b"RF64"
         assert (layout.num_samples, layout.num_channels, layout.sample_rate) == (length, 2, RATE)
-        assert layout.data_start == len(wav_header(length, RATE))
+        assert layout.data_start == len(wav_header(length, RATE, 2))
 
 
 @pytest.mark.s3

@@ -18,6 +18,7 @@ from demucs_core.extraction.segments import ExtractionPolicy, extract_segments
 
 POLICY = ExtractionPolicy()
 SOURCES = ("drums", "vocals")
+GRID = {"hop_samples": 4096, "sample_rate": 44_100}
 RATE = 44_100 / 4096
 # Small enough for quick tests, and enough songs for it below.
 ENOUGH = {"target_precision": 0.95, "bound": BoundConfig(num_bootstrap=400)}
@@ -53,7 +54,9 @@ def extracted_precision(songs, calibration):
     """Precision of the extracted seconds, by the extraction itself, for each source."""
     right, total = np.zeros(len(SOURCES)), np.zeros(len(SOURCES))
     for song in songs:
-        found = extract_segments(song.probability, song.level_db, calibration.thresholds, POLICY)
+        found = extract_segments(
+            song.probability, song.level_db, calibration.thresholds, POLICY, **GRID
+        )
         for source in range(len(SOURCES)):
             mask = np.zeros(len(song.level_db), dtype=bool)
             for segment in found:
@@ -66,7 +69,7 @@ def extracted_precision(songs, calibration):
 
 def test_the_precision_promised_is_that_of_what_extraction_gives():
     songs = make_songs(40, noise=2.0)
-    calibration = calibrate(songs, POLICY, SOURCES, **ENOUGH)
+    calibration = calibrate(songs, POLICY, SOURCES, **ENOUGH, **GRID)
     for source, precision in zip(
         calibration.sources, extracted_precision(songs, calibration), strict=True
     ):
@@ -77,20 +80,24 @@ def test_the_precision_promised_is_that_of_what_extraction_gives():
 
 
 def test_the_promise_holds_on_other_songs():
-    calibration = calibrate(make_songs(60, noise=2.0), POLICY, SOURCES, **ENOUGH)
+    calibration = calibrate(make_songs(60, noise=2.0), POLICY, SOURCES, **ENOUGH, **GRID)
     assert (extracted_precision(make_songs(60, 1, noise=2.0), calibration) >= 0.94).all()
 
 
 def test_the_order_of_songs_changes_nothing():
     songs = make_songs(30)
-    assert calibrate(songs, POLICY, SOURCES, **ENOUGH) == calibrate(
-        songs[::-1], POLICY, SOURCES, **ENOUGH
+    assert calibrate(songs, POLICY, SOURCES, **ENOUGH, **GRID) == calibrate(
+        songs[::-1],
+        POLICY,
+        SOURCES,
+        **ENOUGH,
+        **GRID,
     )
 
 
 def test_too_few_songs_are_refused_with_the_number_missing():
     with pytest.raises(InsufficientEvidenceError, match="36 without an error: 28 more") as refused:
-        calibrate(make_songs(8), POLICY, SOURCES)
+        calibrate(make_songs(8), POLICY, SOURCES, **GRID)
     calibration = refused.value.calibration
     assert calibration.thresholds == (math.inf, math.inf)
     assert not calibration.overridden
@@ -103,13 +110,15 @@ def test_too_few_songs_are_refused_with_the_number_missing():
 def test_no_silence_at_all_is_too_little_evidence():
     songs = make_songs(8, bias=-20.0)
     with pytest.raises(InsufficientEvidenceError, match="found in 0 held-out songs"):
-        calibrate(songs, POLICY, SOURCES)
-    overridden = calibrate(songs, POLICY, SOURCES, allow_insufficient_evidence=True)
+        calibrate(songs, POLICY, SOURCES, **GRID)
+    overridden = calibrate(songs, POLICY, SOURCES, allow_insufficient_evidence=True, **GRID)
     assert overridden.thresholds == (math.inf, math.inf)
 
 
 def test_an_override_gives_a_threshold_and_is_marked():
-    calibration = calibrate(make_songs(8), POLICY, SOURCES, allow_insufficient_evidence=True)
+    calibration = calibrate(
+        make_songs(8), POLICY, SOURCES, allow_insufficient_evidence=True, **GRID
+    )
     assert calibration.overridden
     for source in calibration.sources:
         assert source.overridden
@@ -133,11 +142,13 @@ def test_a_bad_detector_is_told_from_too_few_songs():
             )
         )
     with pytest.raises(InsufficientEvidenceError, match="better detector"):
-        calibrate(songs, POLICY, SOURCES, **ENOUGH)
+        calibrate(songs, POLICY, SOURCES, **ENOUGH, **GRID)
 
 
 def test_a_calibration_survives_json():
-    calibration = calibrate(make_songs(8), POLICY, SOURCES, allow_insufficient_evidence=True)
+    calibration = calibrate(
+        make_songs(8), POLICY, SOURCES, allow_insufficient_evidence=True, **GRID
+    )
     text = json.dumps(calibration.to_json(), allow_nan=False)
     assert Calibration.from_json(json.loads(text)) == calibration
     with pytest.raises(ValueError, match="colour"):
@@ -145,7 +156,7 @@ def test_a_calibration_survives_json():
 
 
 def test_reliability_of_a_sure_and_right_detector_is_at_the_ends():
-    calibration = calibrate(make_songs(30, noise=0.0), POLICY, SOURCES, **ENOUGH)
+    calibration = calibrate(make_songs(30, noise=0.0), POLICY, SOURCES, **ENOUGH, **GRID)
     reliability = calibration.sources[0].reliability
     assert reliability.observed[0] == 0
     assert reliability.observed[-1] == 1
@@ -177,8 +188,8 @@ def test_bad_input_is_refused_by_name():
     songs = make_songs(6)
     songs[3].probability[0, 5] = np.nan
     with pytest.raises(ValueError, match="song 003"):
-        calibrate(songs, POLICY, SOURCES)
+        calibrate(songs, POLICY, SOURCES, **GRID)
     with pytest.raises(ValueError, match="target_precision"):
-        calibrate(songs, POLICY, SOURCES, target_precision=1.0)
+        calibrate(songs, POLICY, SOURCES, target_precision=1.0, **GRID)
     with pytest.raises(ValueError, match="song 000"):
-        calibrate(songs, POLICY, ("drums",))
+        calibrate(songs, POLICY, ("drums",), **GRID)

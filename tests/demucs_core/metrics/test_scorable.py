@@ -39,7 +39,7 @@ def test_it_names_the_source_where_bss_eval_refuses(side: str, problem: str, rea
     assert found[0] == f"{reason}_{side}"
     assert found[1].startswith("vocals: ")
     with pytest.raises(ValueError, match="1"):
-        bss_eval(references, estimates, filter_samples=16)
+        bss_eval(references, estimates, window_samples=100, filter_samples=16)
 
 
 def test_nothing_is_wrong_with_a_song_that_is_silent_in_places() -> None:
@@ -47,4 +47,4 @@ def test_nothing_is_wrong_with_a_song_that_is_silent_in_places() -> None:
     references[0, :, :2000] = 0
     estimates[1, :, 1000:] = 0
     assert why_not_scorable(references, estimates, NAMES) is None
-    bss_eval(references, estimates, filter_samples=16)
+    bss_eval(references, estimates, window_samples=100, filter_samples=16)

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demucs_core import SOURCES
 from demucs_core.remixing.matching import (
     KEY_PROFILES,
     Fit,
@@ -17,6 +16,10 @@ from demucs_core.remixing.matching import (
     misfit,
     tempo_ratio,
 )
+from storage.music_format import MusicFormat
+
+MUSIC = MusicFormat()
+SOURCES = MUSIC.sources
 
 MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)
 MINOR_SCALE = (0, 2, 3, 5, 7, 8, 10)

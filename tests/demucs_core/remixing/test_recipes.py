@@ -8,13 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from demucs_core import SOURCES
 from demucs_core.remixing.matching import Fit, TempoKey
 from demucs_core.remixing.recipes import RemixConfig, SilentSegment, draw_recipes
 from demucs_core.remixing.stem_pool import LabelledSong, StemPool
+from storage.music_format import MusicFormat
+
+MUSIC = MusicFormat()
+SOURCES = MUSIC.sources
 
 HOP = 4096
 FRAMES = 600
+GRID = {"hop_samples": HOP, "sample_rate": 44_100}
 
 
 def make_song(number, silent=()):
@@ -37,7 +41,7 @@ def songs():
 
 @pytest.fixture(scope="module")
 def pool(songs):
-    return StemPool(list(songs.values()), SOURCES)
+    return StemPool(list(songs.values()), SOURCES, **GRID)
 
 
 def make_segments(count, silent=("bass",), seconds=6):
@@ -93,7 +97,7 @@ def test_most_of_an_excerpt_is_active(songs, pool):
 def test_a_recipe_depends_on_its_segment_alone(songs, pool):
     several = make_segments(20, ("bass", "drums", "vocals"))
     drawn = draw_recipes(several, pool, remixes_per_segment=2, seed=3)
-    shuffled_pool = StemPool(list(songs.values())[::-1], SOURCES)
+    shuffled_pool = StemPool(list(songs.values())[::-1], SOURCES, **GRID)
     again = draw_recipes(several[::-1], shuffled_pool, remixes_per_segment=4, seed=3)
     by_key = {(recipe.segment_id, recipe.index): recipe for recipe in again}
     assert all(by_key[recipe.segment_id, recipe.index] == recipe for recipe in drawn)
@@ -135,7 +139,7 @@ def with_tempo(song, tempo_bpm, tonic):
 def tuned_pool(songs):
     """Songs 0 to 5 at 100 to 150 bpm in keys a semitone apart; the others nobody has heard."""
     tuned = [with_tempo(songs[f"song {n}"], 100.0 + 10 * n, n) for n in range(6)]
-    return StemPool([*tuned, *(songs[f"song {n}"] for n in range(6, 12))], SOURCES)
+    return StemPool([*tuned, *(songs[f"song {n}"] for n in range(6, 12))], SOURCES, **GRID)
 
 
 def matched(pool, match, segment_tempo_key, silent=("bass",), **fields):
@@ -209,7 +213,7 @@ def test_matched_excerpts_are_active_and_follow_their_song_alone(songs, tuned_po
 
 
 def test_a_source_without_stems_is_named():
-    silent_bass = StemPool([make_song(number, silent=[1]) for number in range(3)], SOURCES)
+    silent_bass = StemPool([make_song(number, silent=[1]) for number in range(3)], SOURCES, **GRID)
     with pytest.raises(ValueError, match="bass"):
         draw_recipes(make_segments(1), silent_bass, remixes_per_segment=1, seed=0)
     with pytest.raises(ValueError, match="piano"):
@@ -227,7 +231,7 @@ def test_bad_input_is_refused(pool):
         track_id="wrong", num_samples=5, active=song.active, level_db=song.level_db
     )
     with pytest.raises(ValueError, match="wrong"):
-        StemPool([wrong], SOURCES)
+        StemPool([wrong], SOURCES, **GRID)
 
 
 def test_one_source_alone_is_silent_where_one_is_asked_for(pool):

@@ -97,7 +97,7 @@ def test_one_segment_is_one_forward_pass() -> None:
     model, mixture = small_demucs(), noise(1000)
     with torch.no_grad():
         expected = model(mixture[None])[0]
-    estimates = separate(model, mixture, segment_samples=1000, overlap=0)
+    estimates = separate(model, mixture, segment_samples=1000, overlap=0, max_shift_samples=0)
     torch.testing.assert_close(estimates, expected)
 
 
@@ -145,7 +145,7 @@ def test_equals_the_official_apply_model(
 def test_context_is_the_audio_around_a_segment() -> None:
     mixture = torch.arange(1.0, 31).expand(1, -1)
     model = PadsToTens()
-    separate(model, mixture, segment_samples=6, overlap=0)
+    separate(model, mixture, segment_samples=6, overlap=0, max_shift_samples=0)
     assert model.seen[1][0].tolist() == list(range(5, 15))
     assert model.seen[0][0].tolist() == [0, 0, *range(1, 9)]
     assert model.seen[-1][0].tolist() == [*range(23, 31), 0, 0]
@@ -180,7 +180,9 @@ def test_memory_is_bounded_by_the_segment() -> None:
 
 def test_mode_of_the_model_is_kept_and_no_context_leaks() -> None:
     model = small_demucs().train()
-    blocks = separate_stream(model, reader(noise(3000)), 3000, segment_samples=1000)
+    blocks = separate_stream(
+        model, reader(noise(3000)), 3000, segment_samples=1000, max_shift_samples=0
+    )
     next(blocks)
     assert not model.training
     assert torch.is_grad_enabled()
@@ -205,17 +207,21 @@ def test_bad_arguments_are_named_before_anything_is_read(
         raise AssertionError
 
     with pytest.raises(ValueError, match=message):
-        separate_stream(Copies(), read, 10, **arguments)  # type: ignore[arg-type]
+        separate_stream(Copies(), read, 10, **{"max_shift_samples": 0} | arguments)  # type: ignore[arg-type]
 
 
 def test_an_empty_mixture_is_refused() -> None:
     with pytest.raises(ValueError, match="the mixture is empty"):
-        separate(Copies(), torch.zeros(2, 0), segment_samples=10)
+        separate(Copies(), torch.zeros(2, 0), segment_samples=10, max_shift_samples=0)
 
 
 def test_a_short_read_is_refused() -> None:
     blocks = separate_stream(
-        Copies(), lambda _start, _num: np.zeros((2, 3), np.float32), 20, segment_samples=10
+        Copies(),
+        lambda _start, _num: np.zeros((2, 3), np.float32),
+        20,
+        segment_samples=10,
+        max_shift_samples=0,
     )
     with pytest.raises(ValueError, match=r"reading 10 samples from 0 gave .* \(2, 3\)"):
         next(blocks)

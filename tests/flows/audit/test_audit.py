@@ -18,7 +18,6 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.flow_runs import resume_flow_run
 from prefect.states import StateType
 
-from demucs_core import SOURCES
 from flows.audit import flow as audit_module
 from flows.audit.files import ANSWERS, export_audit, import_answers
 from flows.audit.flow import Answer, AuditParameters, Clip, audit, write_answers
@@ -28,8 +27,12 @@ from flows.running.parameters import StageParameters
 from flows.running.stage import StageRun
 from storage.errors import UserError
 from storage.manifests import Manifests
+from storage.music_format import MusicFormat
 from storage.workspace import Workspace
 from tests.flows.conftest import SETTINGS, Finished, play
+
+MUSIC = MusicFormat()
+SOURCES = MUSIC.sources
 
 NAMES = ("a b.wav", "é.flac", "c.mp3", "d.ogg", "e.wav")
 QUIET = 1e-4

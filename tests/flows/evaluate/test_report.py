@@ -18,7 +18,6 @@ import torch
 from prefect.settings import PREFECT_API_URL
 from rich.console import Console
 
-from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.separators.registry import build_model, config_of
 from flows.evaluate.flow import EvaluateParameters, Evaluation, evaluate
 from flows.evaluate.summary import print_comparison
@@ -33,8 +32,13 @@ from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
 from storage.museval_folder import result_path
 from storage.museval_json import METRICS, to_museval
+from storage.music_format import MusicFormat
 from storage.workspace import Workspace
 from tests.flows.conftest import play, write
+
+MUSIC = MusicFormat()
+SAMPLE_RATE = MUSIC.sample_rate
+SOURCES = MUSIC.sources
 
 SECONDS = 4
 CORPUS = "labelled"

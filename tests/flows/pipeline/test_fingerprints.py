@@ -63,7 +63,7 @@ def name_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 
     def find(module: ModuleType, parameters: StageParameters) -> str:
         monkeypatch.setattr(module, "stage_run", tell)
-        stage = getattr(module, module.__name__.rpartition(".")[2])
+        stage = getattr(module, module.__name__.split(".")[-2])
         with pytest.raises(Named) as named:
             stage(parameters)
         return str(named.value)

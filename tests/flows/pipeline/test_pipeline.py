@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demucs_core import SOURCES
 from flows.catalogue import STAGES
 from flows.extract.flow import ExtractBatch, ExtractParameters, extract, extract_batch
 from flows.ingest.flow import IngestParameters, ingest
@@ -17,10 +16,14 @@ from flows.policy.calibration import calibrated, require_evidence
 from flows.score.flow import ScoreBatch, ScoreParameters, score, score_batch
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
+from storage.music_format import MusicFormat
 from storage.reading import CropReader
 from storage.weights import load_tensors, save_tensors
 from storage.workspace import Workspace
 from tests.flows.conftest import BROKEN, Corpus, Finished, assert_same, content, play, write
+
+MUSIC = MusicFormat()
+SOURCES = MUSIC.sources
 
 
 def test_every_stage_leaves_rows_that_belong_together(finished: Finished) -> None:
@@ -215,7 +218,10 @@ def test_too_little_evidence_is_refused_by_what_is_missing(finished: Finished) -
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"sample_rate": 22_050}, "22050 Hz in frames of 4096 samples; this workspace holds"),
+        (
+            {"sample_rate": 22_050},
+            "22050 Hz in stereo in frames of 4096 samples; this workspace",
+        ),
         ({"sources": ["piano", "rest"]}, "hears piano, rest at 44100 Hz"),
         ({"hop_samples": 2048, "features": {"hop_samples": 512}}, "frames of 2048 samples"),
         ({"num_layers": 3}, "schema that this silentmix does not know .*num_layers"),

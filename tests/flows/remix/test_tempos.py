@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.remixing.matching import TempoKey, key_steps, misfit, tempo_ratio
 from flows.inputs.recipes import load_recipes
 from flows.remix import flow as remix_module
@@ -19,8 +18,13 @@ from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
+from storage.music_format import MusicFormat
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished
+
+MUSIC = MusicFormat()
+SAMPLE_RATE = MUSIC.sample_rate
+SOURCES = MUSIC.sources
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,7 +51,7 @@ def play_chords(tempo_bpm: float, tonic: int, duration_s: float = 16.0) -> np.nd
 @pytest.mark.parametrize(("tempo_bpm", "tonic"), [(100.0, 0), (132.0, 8)])
 def test_tempo_and_key_of_a_plain_song(tempo_bpm: float, tonic: int) -> None:
     truth = TempoKey(tempo_bpm=tempo_bpm, tonic=tonic, mode="major")
-    found = listen(play_chords(tempo_bpm, tonic))
+    found = listen(play_chords(tempo_bpm, tonic), SAMPLE_RATE)
     assert tempo_ratio(truth, found) == pytest.approx(1, abs=0.03)
     assert (found.tonic, found.mode) == (tonic, "major")
 
@@ -62,10 +66,10 @@ def test_recipes_say_how_well_their_stems_fit(
     result = remix(parameters)
     tracks = {row["track_id"] for row in manifests.rows(segments)}
     train = {row["track_id"] for row in finished.rows("stems") if row["split"] == "train"}
-    assert manifests.items(tempos_of("music")) == tracks
-    assert manifests.items(tempos_of("labelled")) == train
-    of_tracks = load_tempos(manifests, tempos_of("music"), tracks)
-    of_songs = load_tempos(manifests, tempos_of("labelled"), train)
+    assert manifests.items(tempos_of(manifests.workspace, "music")) == tracks
+    assert manifests.items(tempos_of(manifests.workspace, "labelled")) == train
+    of_tracks = load_tempos(manifests, tempos_of(manifests.workspace, "music"), tracks)
+    of_songs = load_tempos(manifests, tempos_of(manifests.workspace, "labelled"), train)
     assert (set(of_tracks), set(of_songs)) == (tracks, train)
     rows = list(manifests.rows(Partition("remixes", "music", result.fingerprint)))
     stems = [(row["track_id"], stem) for row in rows for stem in row["added"]]
@@ -102,7 +106,7 @@ def test_a_track_without_tempo_or_key_is_a_reject(finished: Finished, tmp_path: 
     workspace = Workspace(str(tmp_path / "w"), create=True)
     track = finished.rows("tracks")[0]
     workspace.put_bytes(track["path"], finished.workspace.read(track["path"])[:2000])
-    target = tempos_of("music")
+    target = tempos_of(workspace, "music")
     tracks = [
         Listening("cut", track["path"], track["num_samples"]),
         Listening("gone", "audio/music/gone.wav", 100_000),
@@ -118,7 +122,7 @@ def test_a_track_without_tempo_or_key_is_a_reject(finished: Finished, tmp_path: 
 
 def test_silence_has_no_tempo_or_key() -> None:
     with pytest.raises(ValueError, match="12 pitch classes"):
-        listen(np.zeros((2, 3 * SAMPLE_RATE), np.float32))
+        listen(np.zeros((2, 3 * SAMPLE_RATE), np.float32), SAMPLE_RATE)
 
 
 def test_without_librosa_the_extra_is_named(

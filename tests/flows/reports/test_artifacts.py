@@ -12,11 +12,14 @@ from matplotlib.figure import Figure
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from demucs_core import SAMPLE_RATE
 from flows.reports.artifacts import MAX_ARTIFACT_BYTES, PLAYER_S, Report
 from flows.server.pages import CAME_OF_IT, leave_link
+from storage.music_format import MusicFormat
 from storage.workspace import Workspace
 from tests.flows.reports.pages import artifacts
+
+MUSIC = MusicFormat()
+SAMPLE_RATE = MUSIC.sample_rate
 
 
 @pytest.fixture

@@ -5,11 +5,15 @@ import uuid
 import numpy as np
 import pytest
 
-from demucs_core import SAMPLE_RATE, SOURCES
 from flows.reports.silent_minutes import silent_minutes
 from storage.manifests import Manifests, Partition
+from storage.music_format import MusicFormat
 from storage.schemas import SEGMENTS
 from storage.workspace import Workspace
+
+MUSIC = MusicFormat()
+SAMPLE_RATE = MUSIC.sample_rate
+SOURCES = MUSIC.sources
 
 SEGMENTS_OF = Partition("segments", "music", "f")
 

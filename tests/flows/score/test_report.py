@@ -2,8 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
 from flows.score.report import EXCERPT_S, Track, histogram, look_at
+from storage.music_format import MusicFormat
+
+MUSIC = MusicFormat()
+HOP_SAMPLES = MUSIC.hop_samples
+SAMPLE_RATE = MUSIC.sample_rate
+SOURCES = MUSIC.sources
 
 NUM_FRAMES = 600
 EXCERPT_FRAMES = round(EXCERPT_S * SAMPLE_RATE / HOP_SAMPLES)
@@ -26,7 +31,7 @@ def test_what_is_heard_is_where_the_silence_is() -> None:
     doubtful = sounding.copy()
     doubtful[1, 300 : 300 + EXCERPT_FRAMES] = 0.8
     tracks = [track("a", sounding), track("b", silent), track("c", doubtful)]
-    look = look_at(iter(tracks), dict.fromkeys(SOURCES, 0.8))
+    look = look_at(iter(tracks), dict.fromkeys(SOURCES, 0.8), MUSIC)
     surest, nearest = look.surest["bass"], look.doubtful["bass"]
     assert (surest.track_id, surest.start_sample) == ("b", 200 * HOP_SAMPLES)
     assert (nearest.track_id, nearest.start_sample) == ("c", 300 * HOP_SAMPLES)
@@ -38,7 +43,7 @@ def test_every_frame_is_counted_once_and_the_thresholds_are_drawn() -> None:
     probability = rng.random((len(SOURCES), NUM_FRAMES))
     probability[:, 0], probability[:, 1] = 0.0, 1.0
     thresholds = {"drums": 0.5, "bass": 0.9, "other": np.inf, "vocals": 0.7}
-    look = look_at(iter([track("a", probability)]), thresholds)
+    look = look_at(iter([track("a", probability)]), thresholds, MUSIC)
     assert look.counts.sum(axis=1).tolist() == [NUM_FRAMES] * len(SOURCES)
     assert look.above[1] == (probability[1].astype(np.float32) >= 0.9).sum()
     assert "other" not in look.doubtful  # it has no threshold to be near to

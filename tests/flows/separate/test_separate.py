@@ -12,7 +12,6 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from demucs_core import SOURCES
 from demucs_core.separators.registry import build_model, config_of
 from flows.cli import main as cli
 from flows.inputs import registry
@@ -20,7 +19,11 @@ from flows.separate import command as separate
 from flows.separate.command import SeparateParameters, separate_files
 from flows.separate.model_folder import open_model
 from storage.errors import UserError
+from storage.music_format import MusicFormat
 from storage.workspace import Workspace
+
+MUSIC = MusicFormat()
+SOURCES = MUSIC.sources
 
 FAST = {"segment_s": 1.0, "device": "cpu"}
 

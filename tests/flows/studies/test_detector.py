@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from demucs_core import SOURCES
 from flows.studies.detector import StudyDetectorParameters, study_detector
 from flows.studies.detector_report import write_detector_study
 from storage.errors import UserError
 from storage.manifests import Manifests
+from storage.music_format import MusicFormat
 from storage.workspace import Workspace
 from tests.flows.conftest import Corpus
+
+MUSIC = MusicFormat()
+SOURCES = MUSIC.sources
 
 
 @pytest.fixture

@@ -7,15 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demucs_core import SAMPLE_RATE, SOURCES
 from demucs_core.detector.config import DetectorConfig
 from demucs_core.detector.registry import build_detector
 from demucs_core.extraction.segments import ExtractionPolicy
 from flows.ingest.flow import IngestParameters, ingest
 from flows.studies.real_music import quality_on_real_music
 from storage.manifests import Manifests
+from storage.music_format import MusicFormat
 from storage.workspace import Workspace
 from tests.flows.conftest import write
+
+MUSIC = MusicFormat()
+SAMPLE_RATE = MUSIC.sample_rate
+SOURCES = MUSIC.sources
 
 SONG_S = 8
 FRAMES_S = 0.3

@@ -6,10 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demucs_core import HOP_SAMPLES, SAMPLE_RATE
 from flows.studies.truth import extraction_quality
 from storage.manifests import Manifests, Partition
+from storage.music_format import MusicFormat
 from storage.workspace import Workspace
+
+MUSIC = MusicFormat()
+HOP_SAMPLES = MUSIC.hop_samples
+SAMPLE_RATE = MUSIC.sample_rate
 
 FRAMES = 400
 SEGMENTS = Partition("segments", "music", "f1")

@@ -5,11 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
 from demucs_core.extraction.segments import ExtractionPolicy, Segment, extract_segments
 from flows.reports.silent_minutes import silent_minutes
 from flows.studies.usable_minutes import at_least, extracted_segments, true_segments, usable_minutes
+from storage.music_format import MusicFormat
 from tests.flows.conftest import Finished
+
+MUSIC = MusicFormat()
+HOP_SAMPLES = MUSIC.hop_samples
+SAMPLE_RATE = MUSIC.sample_rate
+SOURCES = MUSIC.sources
 
 FRAME_S = HOP_SAMPLES / SAMPLE_RATE
 BASS, VOCALS = SOURCES.index("bass"), SOURCES.index("vocals")
@@ -54,7 +59,12 @@ def test_leaving_out_short_segments_is_extracting_with_a_longer_minimum(
     level_db = np.full(600, -20, dtype=np.float32)
     found, wanted = (
         extract_segments(
-            probability, level_db, [0.5] * len(SOURCES), ExtractionPolicy(min_duration_s=length)
+            probability,
+            level_db,
+            [0.5] * len(SOURCES),
+            ExtractionPolicy(min_duration_s=length),
+            hop_samples=HOP_SAMPLES,
+            sample_rate=SAMPLE_RATE,
         )
         for length in (1.0, shortest_s)
     )

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from demucs_core import SAMPLE_RATE
 from demucs_core.training.validation import Validation
 from flows.cli.app import app
 from flows.studies.weak_length import (
@@ -18,7 +17,11 @@ from flows.studies.weak_length import (
 from flows.studies.weak_length_report import compare, write_weak_length_study
 from storage.errors import UserError
 from storage.manifests import Manifests
+from storage.music_format import MusicFormat
 from storage.workspace import Workspace
+
+MUSIC = MusicFormat()
+SAMPLE_RATE = MUSIC.sample_rate
 
 MAX_PLOT_BYTES = 100_000
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 from rich.console import Console
 
-from demucs_core import SOURCES
 from flows.cli import main as cli
 from flows.cli.pipeline_commands import print_results
 from flows.extract.flow import ExtractParameters, extract
@@ -26,8 +25,12 @@ from flows.score.flow import ScoreParameters, score, scores_fingerprint
 from flows.yields.flow import YieldsParameters, yields
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
+from storage.music_format import MusicFormat
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished
+
+MUSIC = MusicFormat()
+SOURCES = MUSIC.sources
 
 
 @pytest.fixture(scope="module", autouse=True)

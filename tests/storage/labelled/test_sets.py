@@ -306,7 +306,10 @@ def musdb_tracks(root: Path, *, is_wav: bool) -> dict[tuple[str, str], Any]:
 def decoded(source: StemSource) -> NDArray[np.float32]:
     """Audio ``(C, T)``."""
     with open(source.path, "rb") as file:
-        return np.concatenate(list(AudioDecoder(file, stream=source.stream)), axis=1)
+        return np.concatenate(
+            list(AudioDecoder(file, sample_rate=44_100, num_channels=2, stream=source.stream)),
+            axis=1,
+        )
 
 
 def assert_as_musdb(song: LabelledSong, track: Any, tolerance: float) -> None:
