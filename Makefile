@@ -14,7 +14,7 @@ help:
 	@echo "make ui      start the Prefect UI, workers and deployments; WORKSPACE=… on another workspace"
 	@echo "make down    stop them"
 	@echo "make docs    write the reference pages anew from the code"
-	@echo "make screenshots  photograph the UI that runs at UI=… for docs/images"
+	@echo "make screenshots  photograph the UI that runs at UI=… on WORKSPACE=… for docs/images"
 	@echo "make lock    resolve pyproject.toml anew into the lock files"
 
 # The environment: locked versions, checked hashes. The CUDA libraries follow only where the build
@@ -58,7 +58,7 @@ docs: .venv/installed
 	$(BIN)/python docs/generate.py
 
 screenshots: .venv/installed
-	$(BIN)/python docs/screenshots.py $(UI)
+	$(BIN)/python docs/screenshots.py $(UI) $(WORKSPACE)
 
 lock:
 	$(BIN)/pip install --quiet uv

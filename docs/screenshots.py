@@ -6,16 +6,26 @@ playwright and a Chromium.
 
 from __future__ import annotations
 
-import json
+import base64
+import os
 import shutil
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    DeploymentFilter,
+    DeploymentFilterName,
+)
+from prefect.client.schemas.sorting import ArtifactSort
+
+from flows.server.login import login_of
+from flows.service.registration import server
+from flows.service.state import service_home
 
 IMAGES = Path(__file__).parent / "images"
 SIZE = {"width": 1280, "height": 860}
@@ -26,16 +36,18 @@ ARGUMENTS = (
 MAX_BYTES = 200_000
 
 
-def main(address: str) -> None:
+def main(address: str, workspace: str) -> None:
     """Photograph the four pages in both themes."""
+    login = login_of(service_home(workspace, os.environ))
     IMAGES.mkdir(exist_ok=True)
     with chromium() as browser:
         for theme in ("light", "dark"):
             context = browser.new_context(viewport=SIZE, device_scale_factor=1)  # type: ignore[arg-type]
+            log_in(context, login)
             context.add_init_script(f"localStorage['color-scheme'] = JSON.stringify('{theme}')")
             page = context.new_page()
             page.set_default_timeout(120_000)
-            for name, (path, wanted, tab) in pages(address).items():
+            for name, (path, wanted, tab) in pages(address, login).items():
                 page.goto(address + path)
                 if tab:
                     page.get_by_text(tab, exact=True).first.click()
@@ -59,29 +71,29 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-def pages(address: str) -> dict[str, tuple[str, str, str]]:
+def log_in(context: BrowserContext, login: str) -> None:
+    """Have a browser's pages know a login, as they do once a person has given it."""
+    kept = base64.b64encode(login.encode()).decode()
+    context.add_init_script(f"localStorage['prefect-password'] = '{kept}'")
+
+
+def pages(address: str, login: str) -> dict[str, tuple[str, str, str]]:
     """Of each page its path, a text that it shows once it is there, and the tab to open."""
-    [form] = ask(address, "deployments", {"deployments": {"name": {"any_": ["score"]}}})
-    [report, *_] = ask(
-        address, "artifacts", {"artifacts": {"key": {"any_": ["comparison-report"]}}}
-    )
-    run = report["flow_run_id"]
+    with server(address, login) as client:
+        [form] = client.read_deployments(
+            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=["score"]))
+        )
+        [report, *_] = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["comparison-report"])),
+            sort=ArtifactSort.CREATED_DESC,
+        )
+    run = report.flow_run_id
     return {
         "runs": ("/runs", "evaluate", ""),
         "run": (f"/runs/flow-run/{run}", "comparison-report", "Artifacts"),
-        "report": (f"/artifacts/artifact/{report['id']}", "SDR of each test song", ""),
-        "form": (f"/deployments/deployment/{form['id']}/run", "Batch tracks", ""),
+        "report": (f"/artifacts/artifact/{report.id}", "SDR of each test song", ""),
+        "form": (f"/deployments/deployment/{form.id}/run", "Batch tracks", ""),
     }
-
-
-def ask(address: str, what: str, filters: dict[str, Any]) -> Any:
-    """The objects of one kind that the server has, newest first."""
-    body = json.dumps(filters).encode()
-    request = urllib.request.Request(
-        f"{address}/api/{what}/filter", body, {"content-type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
 
 
 def save(page: Page, path: Path) -> None:
@@ -93,4 +105,4 @@ def save(page: Page, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:3])

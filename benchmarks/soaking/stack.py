@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections import Counter
@@ -20,8 +21,10 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.states import Scheduled
 
 from flows.catalogue import FOLLOWING
+from flows.server.login import login_of
 from flows.service import automations, lifecycle, registration
 from flows.service.deployments import FORM
+from flows.service.state import service_home
 
 PAGE = 200  # what the server lists at once
 POLL_S = 0.5
@@ -129,7 +132,8 @@ def standing(workspace: Path, *, lost_after: timedelta) -> Iterator[Stack]:
         port: int = probe.getsockname()[1]
     address = lifecycle.up(str(workspace), port, "", lambda _: None)
     try:
-        with registration.server(address) as client:
+        login = login_of(service_home(str(workspace), os.environ))
+        with registration.server(address, login) as client:
             yield Stack(workspace, address, client)
     finally:
         lifecycle.down(str(workspace), lambda _: None)

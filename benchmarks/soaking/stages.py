@@ -57,12 +57,14 @@ def _in_process(
 def _with_server(
     work: Callable[[Path, Music], None], root: Path, music: Music, address: str
 ) -> None:
+    from flows.server.login import put_login
     from flows.server.process import WorkspaceServer, configure_prefect
 
     forget_settings()
     configure_prefect(str(root), os.environ)
     if address:
         os.environ["PREFECT_API_URL"] = f"{address}/api"
+        put_login(root / ".prefect", os.environ)
     else:
         WorkspaceServer(os.environ).wait()
     work(root, music)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from flows.catalogue import CATALOGUE
 from flows.cli.configuration import load_config, option
+from flows.server.login import put_login
 from flows.server.process import WorkspaceServer, configure_prefect
 from flows.service.state import service_home, standing_server
 from storage.errors import UserError
@@ -90,6 +91,7 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
     if command in FLOWS and configure_prefect(workspace, os.environ):
         if address := standing_server(service_home(workspace, os.environ)):
             os.environ["PREFECT_API_URL"] = f"{address}/api"
+            put_login(service_home(workspace, os.environ), os.environ)
             return None
         return WorkspaceServer(os.environ).wait
     return None

@@ -5,6 +5,7 @@ Nothing here imports Prefect or torch, so that ``doctor`` can say what is wrong 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -58,9 +59,13 @@ def up(
     """Start a Prefect server, workers, deployments and automations; print the UI's address.
 
     What is there already is left as it is. With `PREFECT_API_URL` set, everything but the server
-    itself is set up on the server it names.
+    itself is set up on the server it names. A server of your own asks for its login, once a
+    browser; commands know it.
     """
-    print(f"Prefect UI: {lifecycle.up(workspace, port, notify_webhook, print)}")
+    address = lifecycle.up(workspace, port, notify_webhook, print)
+    if login := lifecycle.how_to_log_in(workspace, show=sys.stdout.isatty()):
+        print(login)
+    print(f"Prefect UI: {address}")
 
 
 @app.command(group=service_group)

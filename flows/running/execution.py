@@ -72,6 +72,8 @@ def dask_client(
             # no dashboard; the scheduler's pages on a port of this machine's own that is free
             dashboard_address="127.0.0.1:0",
             scheduler_kwargs={"dashboard": False},
+            # a scheduler runs what it is sent: only who holds this cluster's own key may send
+            security=None if in_process else True,
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

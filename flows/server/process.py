@@ -25,10 +25,12 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.server.login import PRIVATE_FOLDER, put_login
 from storage.errors import UserError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
+    from starlette.types import ASGIApp
 
 CHOSEN_BY_USER = ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_HOME")
 PRIVATE = "SILENTMIX_PRIVATE_SERVER"
@@ -38,6 +40,8 @@ STARTUP_TIMEOUT_S = 180.0
 POLL_S = 0.1
 DAY_S = 86400
 LOG_TAIL_BYTES = 500
+PRIVATE_UMASK = 0o077
+LOCAL_HOSTS = ["127.0.0.1", "localhost"]
 
 SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -56,6 +60,9 @@ SETTINGS = {
     "PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES": json.dumps(
         {"prefect.flow-run.heartbeat": DAY_S}
     ),
+    # no page of another origin may ask it anything; its own pages are of the same
+    "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "",
+    "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
     # the slots of runs that were lost are freed, even if the server was started anew meanwhile
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage."
     "filesystem",
@@ -96,6 +103,7 @@ class WorkspaceServer:
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
         home = make_home(environ)
+        put_login(home, environ)
         self._log = home / "server.log"
         port = _free_port()
         self.address = f"http://127.0.0.1:{port}"
@@ -140,7 +148,7 @@ def make_home(environ: Mapping[str, str]) -> Path:
     """
     home = Path(environ.get("PREFECT_HOME", Path.home() / ".prefect"))
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"{home}: can't be made ({error.strerror}), and the record of what runs goes there; "
@@ -164,8 +172,8 @@ def server_environment(port: int, environ: Mapping[str, str]) -> dict[str, str]:
         **environ,
         # its log is a file, where the commands' own is the terminal
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
-        # the pages would talk to port 4200, whatever the port they came from
-        "PREFECT_SERVER_UI_API_URL": f"{address}/api",
+        # the pages would talk to port 4200 of this machine, whatever host and port they came from
+        "PREFECT_SERVER_UI_API_URL": "/api",
     }
 
 
@@ -210,15 +218,27 @@ def _serve(port: int, *, lasting: bool) -> None:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     import uvicorn
 
+    os.umask(PRIVATE_UMASK)  # the database holds the key to the secrets that are in it
     _lock_before_reading()
     uvicorn.run(
-        "prefect.server.api.server:create_app",
+        _app,
         factory=True,
         host="127.0.0.1",
         port=port,
         log_level="error",
         timeout_graceful_shutdown=3,
     )
+
+
+def _app() -> ASGIApp:
+    """Prefect's application, for requests that name this machine.
+
+    A page whose own name is made to point at this machine, as DNS can, names another.
+    """
+    from prefect.server.api.server import create_app
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    return TrustedHostMiddleware(create_app(), allowed_hosts=LOCAL_HOSTS, www_redirect=False)
 
 
 def _end_with_parent() -> None:

@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from flows.catalogue import POOLS
-from flows.service.lifecycle import DEFAULT_PORT, chosen_server, who_listens
+from flows.service.lifecycle import DEFAULT_PORT, chosen_server, own_login, who_listens
 from flows.service.state import ServiceState, service_home, standing_server
 from storage.ffmpeg import PROGRAMS, put_ffmpeg_on_path
 from storage.workspace import Workspace, WorkspaceError
@@ -171,7 +171,7 @@ def server(workspace: str) -> Finding:
     address = address or state.address
     if not healthy(address):
         return Finding(f"none answers at {address}", "`silentmix up` starts it again")
-    with registration.server(address) as client:
+    with registration.server(address, _login(workspace, state)) as client:
         try:
             version = registration.require_version(client, address)
         except UserError as error:
@@ -186,7 +186,7 @@ def workers(workspace: str) -> Finding:
         return Finding("none; `silentmix up` starts them")
     from flows.service import registration
 
-    with registration.server(address or state.address) as client:
+    with registration.server(address or state.address, _login(workspace, state)) as client:
         idle = [pool for pool in POOLS if not registration.online(client, pool)]
         if idle:
             return Finding(
@@ -202,6 +202,10 @@ def _service(workspace: str) -> tuple[str, ServiceState]:
     """The address of the server in use, if there is one, and what was started here."""
     home = service_home(workspace, os.environ)
     return chosen_server() or standing_server(home), ServiceState.read(home)
+
+
+def _login(workspace: str, state: ServiceState) -> str:
+    return own_login(state, service_home(workspace, os.environ))
 
 
 CHECKS: dict[str, Callable[[str], Finding]] = {

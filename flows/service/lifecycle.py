@@ -14,8 +14,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, MutableMapping
+from http import HTTPStatus
 from pathlib import Path
 
+from flows.server.login import FILE as LOGIN_FILE
+from flows.server.login import login_of, put_login
 from flows.server.process import (
     CHOSEN_BY_USER,
     POLL_S,
@@ -77,6 +80,8 @@ def up(workspace: str, port: int | None, notify_url: str, say: Say) -> str:
         _refuse_other_versions(state)
         state.versions = installed_versions()
         chosen = chosen_server()
+        if not chosen:
+            put_login(home, os.environ)
         if chosen:
             _settle(state, chosen)
         elif SERVER not in state.processes:
@@ -89,7 +94,7 @@ def up(workspace: str, port: int | None, notify_url: str, say: Say) -> str:
         _wait_for_server(state, home)
         from flows.service import registration
 
-        with registration.server(state.address) as client:
+        with registration.server(state.address, own_login(state, home)) as client:
             registration.require_version(client, state.address)
             for made in registration.register_all(client, location, notify_url):
                 say(f"registered: {made}")
@@ -131,6 +136,25 @@ def chosen_server() -> str:
     return (get_current_settings().api.url or "").removesuffix("/api").rstrip("/")
 
 
+def how_to_log_in(workspace: str, *, show: bool) -> str:
+    """How a person gets into the UI of a server that was started here, or empty.
+
+    Args:
+        workspace: folder or URL of the workspace.
+        show: whether to say the login itself, for a person's eyes alone, and not only where it is.
+    """
+    home = service_home(workspace, os.environ)
+    login = own_login(ServiceState.read(home), home)
+    if not login:
+        return ""
+    return f"log in with {login}" if show else f"its login is in {home / LOGIN_FILE}"
+
+
+def own_login(state: ServiceState, home: Path) -> str:
+    """The login of the server, if it is one that was started here; else empty."""
+    return login_of(home) if SERVER in state.processes else ""
+
+
 def who_listens(port: int) -> str:
     """Who listens on a port of this machine; empty if nobody does."""
     with socket.socket() as probe:
@@ -139,6 +163,9 @@ def who_listens(port: int) -> str:
     try:
         with urllib.request.urlopen(f"{_address(port)}/api/admin/version", timeout=5) as answer:
             return f"a Prefect server of version {json.load(answer)}"
+    except urllib.error.HTTPError as error:
+        unauthorized = error.code == HTTPStatus.UNAUTHORIZED and healthy(_address(port))
+        return "a Prefect server with a login" if unauthorized else "another program"
     except (urllib.error.URLError, OSError, ValueError):
         return "another program"
 
@@ -178,7 +205,10 @@ def _start_server(state: ServiceState, home: Path, port: int) -> None:
     if listener := who_listens(port):
         use = ""
         if "Prefect" in listener:
-            use = f"to use that one set PREFECT_API_URL={_address(port)}/api; or "
+            use = (
+                f"to use that one set PREFECT_API_URL={_address(port)}/api (and "
+                "PREFECT_API_AUTH_STRING, if it asks for a login); or "
+            )
         raise UserError(f"port {port} is taken by {listener}; {use}choose one with --port")
     _settle(state, _address(port))
     state.processes[SERVER] = processes.start(

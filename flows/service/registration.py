@@ -8,11 +8,12 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from packaging.version import Version
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import Worker, WorkerStatus
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from flows.catalogue import POOLS
 from flows.server.process import POLL_S, STARTUP_TIMEOUT_S
@@ -26,10 +27,18 @@ WORKER_NAME = re.compile(r".*-silentmix-(?P<silentmix>.+)-prefect-(?P<prefect>.+
 
 
 @contextmanager
-def server(address: str) -> Iterator[SyncPrefectClient]:
-    """A client of the server at an address, which Prefect uses too while the block runs."""
+def server(address: str, login: str = "") -> Iterator[SyncPrefectClient]:
+    """A client of the server at an address, which Prefect uses too while the block runs.
+
+    Args:
+        address: of the server.
+        login: of a server of our own; empty leaves what the settings say.
+    """
+    settings: dict[Any, str] = {PREFECT_API_URL: f"{address}/api"}
+    if login:
+        settings[PREFECT_API_AUTH_STRING] = login
     with (
-        temporary_settings({PREFECT_API_URL: f"{address}/api"}),
+        temporary_settings(settings),
         get_client(sync_client=True) as client,
     ):
         yield client

@@ -18,6 +18,7 @@ from unittest import mock
 
 import psutil
 
+from flows.server.login import authorization, login_of
 from flows.service.lifecycle import up
 from flows.service.state import ServiceState
 
@@ -74,13 +75,18 @@ class Service:
             assert up(str(self.root), None, notify_url, said.append) == self.address
         return said
 
+    @property
+    def login(self) -> str:
+        return login_of(self.home)
+
     def processes(self) -> list[psutil.Process]:
         running = ServiceState.read(self.home).running().values()
         found = [process for own in running if (process := own.find()) is not None]
         return [*found, *(child for each in found for child in each.children(recursive=True))]
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"{self.address}{path}", timeout=30) as answer:
+        request = urllib.request.Request(self.address + path, headers=authorization(self.login))
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
 

@@ -64,7 +64,7 @@ def test_a_stage_runs_with_postgresql(database: str, tmp_path: Path) -> None:
         assert not (service.home / "prefect.db").exists()
         done = service.command("ingest", "--source", str(tmp_path / "music"), "--workers", "1")
         assert done.returncode == 0, done.stderr
-        with registration.server(service.address) as client:
+        with registration.server(service.address, service.login) as client:
             assert client.read_deployment_by_name("score/score").work_pool_name == "gpu"
             runs = client.read_flow_runs(sort=FlowRunSort.ID_DESC, limit=200)
             [run] = [each for each in runs if each.name == "ingest music"]

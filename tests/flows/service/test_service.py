@@ -50,7 +50,7 @@ def service(finished: Finished) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def client(service: Service) -> Iterator[SyncPrefectClient]:
-    with registration.server(service.address) as client:
+    with registration.server(service.address, service.login) as client:
         yield client
 
 
@@ -89,7 +89,7 @@ def test_a_second_up_changes_nothing(service: Service, client: SyncPrefectClient
 
 
 def test_the_pages_talk_to_their_own_server(service: Service) -> None:
-    assert service.get("/ui-settings")["api_url"] == f"{service.address}/api"
+    assert service.get("/ui-settings")["api_url"] == "/api"
 
 
 def test_the_database_stays_bounded(service: Service) -> None:
@@ -296,7 +296,7 @@ def test_a_port_that_is_taken(service: Service, tmp_path: Path) -> None:
     done = other.command("up", "--port", str(service.port))
     assert done.returncode == EXIT_USER_ERROR
     [line] = done.stderr.splitlines()
-    assert f"port {service.port} is taken by a Prefect server of version" in line
+    assert f"port {service.port} is taken by a Prefect server with a login" in line
     assert f"PREFECT_API_URL={service.address}/api" in line
     assert not ServiceState.read(other.home).processes
 
@@ -378,6 +378,7 @@ def test_prefect_itself_deploys_the_same(service: Service, client: SyncPrefectCl
         env={
             **os.environ,
             "PREFECT_API_URL": f"{service.address}/api",
+            "PREFECT_API_AUTH_STRING": service.login,
             "SILENTMIX_WORKSPACE": str(service.root),
         },
         cwd=deployments.DEFINITIONS.parent,

@@ -1,0 +1,203 @@
+"""Who else is on this machine, or has a page open in its browser, can command nothing."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import distributed
+import httpx
+import psutil
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.typing import Origin, Subprotocol
+
+from flows.running.execution import dask_client
+from flows.running.parameters import WorkParameters
+from flows.server.login import authorization, login_of
+from flows.service import registration
+from storage.errors import UserError
+from storage.workspace import Workspace
+from tests.flows.service.standing_service import TIMEOUT_S, Service, standing
+
+ORIGIN = "http://example.com"
+COMMAND = '{"parameters": {}, "job_variables": {"command": "touch /tmp/never"}}'
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    root = tmp_path_factory.mktemp("guarded") / "workspace"
+    Workspace(str(root), create=True)
+    with standing(root) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> Iterator[SyncPrefectClient]:
+    with registration.server(service.address, service.login) as client:
+        yield client
+
+
+@pytest.fixture
+def create_run(service: Service, client: SyncPrefectClient) -> Iterator[str]:
+    """The address at which a run is created; none may come into being there."""
+    deployment = client.read_deployment_by_name("extract/extract")
+    before = {run.id for run in client.read_flow_runs()}
+    yield f"{service.address}/api/deployments/{deployment.id}/create_flow_run"
+    assert {run.id for run in client.read_flow_runs()} == before
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/json"])
+def test_a_page_of_another_origin_creates_no_run(create_run: str, kind: str) -> None:
+    headers = {"Origin": ORIGIN, "Content-Type": kind}
+    answer = httpx.post(create_run, content=COMMAND, headers=headers)
+    assert answer.status_code in {401, 403}
+    asked = {**headers, "Access-Control-Request-Method": "POST"}
+    allowed = httpx.options(create_run, headers=asked)
+    assert "access-control-allow-origin" not in {*answer.headers, *allowed.headers}
+
+
+@pytest.mark.parametrize(
+    "path", ["flow_runs/filter", "block_documents/filter", "automations/filter", "admin/settings"]
+)
+def test_without_the_login_nothing_is_told(service: Service, path: str) -> None:
+    address = f"{service.address}/api/{path}"
+    for headers in ({}, authorization("silentmix:guess")):
+        for answer in (httpx.get(address, headers=headers), httpx.post(address, headers=headers)):
+            assert answer.status_code in {401, 403}
+            assert "silentmix" not in answer.text
+    assert httpx.get(f"{service.address}/api/health").json() is True
+
+
+def test_with_the_login_but_no_token_nothing_changes(service: Service, create_run: str) -> None:
+    answer = httpx.post(create_run, content=COMMAND, headers=authorization(service.login))
+    assert answer.status_code == 403
+    assert "CSRF" in answer.text
+
+
+@pytest.mark.parametrize("path", ["api/health", "api/flow_runs/filter", "ui-settings", ""])
+def test_a_name_that_points_here_is_refused(service: Service, path: str) -> None:
+    headers = {"Host": f"evil.example:{service.port}", **authorization(service.login)}
+    assert httpx.get(f"{service.address}/{path}", headers=headers).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["events/in", "events/out", "logs/out"])
+def test_a_websocket_without_the_login_gets_nothing(service: Service, path: str) -> None:
+    address = f"ws://127.0.0.1:{service.port}/api/{path}"
+    with connect(address, subprotocols=[Subprotocol("prefect")], origin=Origin(ORIGIN)) as socket:
+        socket.send('{"type": "auth", "token": "silentmix:guess"}')
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=TIMEOUT_S)
+
+
+def test_everything_listens_on_this_machine_alone(service: Service) -> None:
+    listening = {
+        connection.laddr.ip
+        for process in service.processes()
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {"127.0.0.1"}
+
+
+def test_what_the_server_keeps_is_for_its_user_alone(service: Service) -> None:
+    assert stat.S_IMODE(service.home.stat().st_mode) == 0o700
+    for path in (service.home / "login", *service.home.glob("prefect.db*")):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_the_login_is_in_no_command_line_and_no_record(service: Service) -> None:
+    password = service.login.partition(":")[2]
+    assert not any(password in " ".join(each.cmdline()) for each in service.processes())
+    found = [path for path in service.root.rglob("*") if path.is_file() and path.name != "login"]
+    assert not [path for path in found if password.encode() in path.read_bytes()]
+    done = service.command("up")
+    assert password not in done.stdout + done.stderr  # no person reads this, but a file
+    assert str(service.home / "login") in done.stdout
+
+
+def test_a_login_is_made_once(tmp_path: Path) -> None:
+    login = login_of(tmp_path)
+    assert len(login) > 40
+    assert login_of(tmp_path) == login
+    (tmp_path / "login").write_text("")
+    with pytest.raises(UserError, match="holds no login user:password; remove it"):
+        login_of(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_page_in_a_real_browser_creates_no_run(tmp_path: Path, create_run: str) -> None:
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if shutil.which("chromium") is None:
+        pytest.skip("no chromium on PATH")
+    from docs.screenshots import chromium
+
+    (tmp_path / "index.html").write_text("<h1>a nice page</h1>")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as other, chromium() as browser:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{other.server_port}/")
+        attempt = """async ([address, body, mode, kind]) => {
+            try {
+                const answer = await fetch(address, {
+                    method: "POST", mode, credentials: "include", body,
+                    headers: {"Content-Type": kind},
+                });
+                return `${answer.type} ${answer.status}`;
+            } catch (error) { return `${error}`; }
+        }"""
+        for mode, kind in (("no-cors", "text/plain"), ("cors", "text/plain"),
+                           ("cors", "application/json")):  # fmt: skip
+            seen = page.evaluate(attempt, [create_run, COMMAND, mode, kind])
+            assert seen in {"opaque 0", "TypeError: Failed to fetch"}
+        page.set_content(
+            f'<form method="post" enctype="text/plain" action="{create_run}">'
+            """<input name='{"parameters": {}, "a": "' value='b"}'><button>go</button></form>"""
+        )
+        with page.expect_response(create_run) as answer:
+            page.get_by_role("button").click()
+        assert answer.value.status in {401, 403}
+        other.shutdown()
+
+
+def test_who_has_not_its_key_can_not_reach_the_dask_scheduler() -> None:
+    with dask_client(WorkParameters(workers=1)) as client:
+        address = client.scheduler_info()["address"]
+        assert address.startswith("tls://127.0.0.1:")
+        for foreign in (address, address.replace("tls", "tcp")):
+            script = f"import distributed; distributed.Client({foreign!r}, timeout=3)"
+            done = subprocess.run(
+                [sys.executable, "-c", script], capture_output=True, text=True, check=False,
+                timeout=TIMEOUT_S,
+            )  # fmt: skip
+            assert done.returncode != 0, done.stderr
+        assert client.submit(sum, [1, 2]).result() == 3
+
+
+def test_dask_listens_on_this_machine_alone() -> None:
+    with dask_client(WorkParameters(workers=1)):
+        here = psutil.Process()
+        listening = {
+            connection.laddr.ip
+            for process in (here, *here.children(recursive=True))
+            for connection in process.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+        }
+    # the tests' own Prefect server is among the children
+    assert listening <= {"127.0.0.1"}
+
+
+def test_work_in_this_process_opens_no_port() -> None:
+    with dask_client(WorkParameters(workers=1), in_process=True) as client:
+        assert client.scheduler_info()["address"].startswith("inproc://")
+        assert isinstance(client, distributed.Client)
