@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +23,15 @@ from packaging.specifiers import SpecifierSet
 
 from flows.catalogue import POOLS
 from flows.service.lifecycle import DEFAULT_PORT, chosen_server, own_login, who_listens
-from flows.service.state import ServiceState, service_home, standing_server
+from flows.service.state import SERVER, ServiceState, service_home, standing_server
 from storage.ffmpeg import PROGRAMS, put_ffmpeg_on_path
 from storage.workspace import Workspace, WorkspaceError
 
 LEAST_FREE_BYTES = 5 * 10**9
 GIGABYTE = 1e9
+LOGGED_ERROR = re.compile(r"\S+ \| (?:ERROR|CRITICAL) +\| (?P<what>.{,200})")
+OFTEN = 3
+"""How often an error must be in the log: one that passed is nothing to mend."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +203,52 @@ def workers(workspace: str) -> Finding:
     return Finding(f"online for {', '.join(POOLS)}")
 
 
+def schedules(workspace: str) -> Finding:
+    """Whether what is switched on to run by schedule has its next runs planned."""
+    address, state = _service(workspace)
+    if not address and not state.processes:
+        return Finding("none; `silentmix up` registers them")
+    from flows.server.process import healthy
+    from flows.service import registration
+
+    address = address or state.address
+    if not healthy(address):
+        return Finding("not known as long as the server does not answer")
+    with registration.server(address, _login(workspace, state)) as client:
+        planned = registration.planned_runs(client)
+    idle = [name for name, upcoming in planned.items() if not upcoming]
+    if idle:
+        return Finding(
+            f"switched on, and no run is planned: {', '.join(idle)}",
+            "Prefect's scheduler does not work, or the schedule has ended: look at it in the UI, "
+            "and at `server log` below",
+        )
+    if not planned:
+        return Finding("none is switched on")
+    return Finding(f"the next runs are planned: {', '.join(planned)}")
+
+
+def server_log(workspace: str) -> Finding:
+    """Whether the server that was started here complains of the same thing again and again."""
+    state = ServiceState.read(service_home(workspace, os.environ))
+    own = state.processes.get(SERVER)
+    if own is None or not (log := Path(own.log)).is_file():
+        return Finding("none; `silentmix up` starts a server")
+    complaints: Counter[str] = Counter()
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if found := LOGGED_ERROR.match(line):
+                complaints[found["what"]] += 1
+    what, count = max(complaints.items(), key=lambda found: found[1], default=("", 0))
+    if count < OFTEN:
+        return Finding(str(log))
+    return Finding(
+        f"{count} times: {what}",
+        f"see {log}; `silentmix down`, then `silentmix up`, and if it goes on, `make` installs "
+        "the locked versions",
+    )
+
+
 def _service(workspace: str) -> tuple[str, ServiceState]:
     """The address of the server in use, if there is one, and what was started here."""
     home = service_home(workspace, os.environ)
@@ -217,4 +268,6 @@ CHECKS: dict[str, Callable[[str], Finding]] = {
     "disk": disk,
     "server": server,
     "workers": workers,
+    "schedules": schedules,
+    "server log": server_log,
 }

@@ -8,11 +8,19 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from packaging.version import Version
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import Worker, WorkerStatus
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType, Worker, WorkerStatus
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from flows.catalogue import POOLS
@@ -23,6 +31,9 @@ from flows.service.state import PACKAGES, installed_versions
 from storage.errors import UserError
 
 MOST_WORKERS = 200  # what the server lists at once
+SEEN_AFTER = timedelta(minutes=3)
+"""How long Prefect's scheduler may take to plan the runs of a schedule that was switched on."""
+
 WORKER_NAME = re.compile(r".*-silentmix-(?P<silentmix>.+)-prefect-(?P<prefect>.+)")
 
 
@@ -122,3 +133,23 @@ def foreign_workers(client: SyncPrefectClient) -> list[str]:
                     "runs, and start it with what is installed here"
                 )
     return problems
+
+
+def planned_runs(client: SyncPrefectClient) -> dict[str, int]:
+    """How many runs are planned for each deployment with a schedule that is switched on.
+
+    One that was switched on just now is left out: the scheduler has not seen it yet.
+    """
+    seen = datetime.now(UTC) - SEEN_AFTER
+    planned: dict[str, int] = {}
+    for deployment in client.read_deployments():
+        on = any(schedule.active for schedule in deployment.schedules)
+        if on and not deployment.paused and deployment.updated and deployment.updated < seen:
+            waiting = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+            runs = client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(state=waiting),
+                deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
+                limit=1,
+            )
+            planned[deployment.name] = len(runs)
+    return planned
