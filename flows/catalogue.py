@@ -92,6 +92,11 @@ class Entry:
         return self.name.replace("-", "_")
 
     @property
+    def formerly(self) -> tuple[str, ...]:
+        """Entrypoints of deployments by silentmix 0.1.0, where a stage's flow was a file."""
+        return (f"flows.{self.field}.{self.field}", f"flows/{self.field}.py:{self.field}")
+
+    @property
     def listed(self) -> list[str]:
         """The manifests in which what a workspace holds is counted."""
         return [table for table in self.writes if table not in self.unlisted]

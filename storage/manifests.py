@@ -25,7 +25,7 @@ from storage.retired import Hidden, Retired, current_rows, with_needed
 from storage.schemas import RETIRED, RUNS, STEMS, TABLES, Table
 from storage.workspace import Workspace
 
-COMPACTED = "compact-"
+COMPACTED = "compact-"  # of parts that silentmix 0.1.0 joined into one
 ITEMS = b"silentmix.items"
 REPLACES = b"silentmix.replaces"
 CORPUS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}")
@@ -96,30 +96,8 @@ class Manifests:
             self._retired = None
         return path
 
-    def compact(self, partition: Partition) -> int:
-        """Join a partition's parts into one, new file first, old ones after; returns how many.
-
-        The new file names the parts it replaces, so a reader that sees both never counts twice.
-        """
-        parts = self.parts(partition)
-        if len(parts) < 2:
-            return 0
-        names = [PurePosixPath(part).name for part in parts]
-        items = sorted(self.items(partition))
-        metadata = {REPLACES: json.dumps(names).encode(), ITEMS: json.dumps(items).encode()}
-        schema = _part_schema(partition.table, metadata)
-        path = f"{partition.folder}/{COMPACTED}{short_hash(json.dumps(names), 24)}.parquet"
-        tables = (
-            pa.Table.from_batches([batch]).cast(schema)
-            for batch in self.scan(partition, retired=True)
-        )
-        self.workspace.put(path, lambda file: _write_parquet(partition.table, tables, file))
-        for part in parts:
-            self.workspace.remove(part)
-        return len(parts)
-
     def tidy(self, partition: Partition) -> None:
-        """Remove what a compaction that was killed has left: parts that another one replaces."""
+        """Remove parts that another one replaces, which a killed silentmix 0.1.0 may have left."""
         parts = set(self.parts(partition))
         for path in self.workspace.find(partition.folder):
             if path.endswith(".parquet") and path not in parts:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -307,8 +306,3 @@ def _remove_if_left(temporary: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def free_bytes(workspace: Workspace) -> int | None:
-    """Bytes left on a local workspace's disk, or None for an object store."""
-    return shutil.disk_usage(workspace.root).free if workspace.is_local else None

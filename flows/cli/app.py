@@ -6,6 +6,7 @@ YAML, and flags win over the file.
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from flows.catalogue import CATALOGUE, CHAIN
 from flows.cli import pipeline_commands, result_commands, service_commands, study_commands
+from flows.cli.complaints import complaint
 from flows.cli.configuration import load_config, option, stage_section
 from flows.cli.demo import DemoParameters
 from flows.pipeline.flow import PipelineParameters
@@ -31,6 +33,7 @@ GROUPED = ("manifests", "study")
 
 app = cyclopts.App(
     name="silentmix",
+    version=lambda: importlib.metadata.version("silentmix"),
     help="Train music source separation on unlabelled music: find the stretches in which a source "
     "is silent, remix them with known stems, train Demucs on both.\n\n"
     "Begin with `silentmix demo`. On your own music: `silentmix run --labelled MUSDB18 "
@@ -70,7 +73,7 @@ def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = No
             raise UserError(describe(cause)) from error
         raise UserError(str(error)) from error
     except cyclopts.CycloptsError as error:
-        raise UserError(f"{error} See --help.") from error
+        raise UserError(complaint(error, tokens)) from error
     if before_flow is not None:
         before_flow()
     with tags(TAG):

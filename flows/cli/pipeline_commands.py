@@ -31,8 +31,8 @@ console = Console()
 
 @app.command(name="run", group=main_group)
 def run_command(
-    parameters: Annotated[PipelineParameters, Parameter(name="*")] = PipelineParameters(),
     *,
+    parameters: Annotated[PipelineParameters, Parameter(name="*")] = PipelineParameters(),
     only: Annotated[Stage | None, Parameter(help="Run this stage alone.")] = None,
 ) -> None:
     """Run the pipeline on your labelled set and your unlabelled music."""
@@ -47,6 +47,7 @@ def run_command(
 
 @app.command(name="demo", group=main_group)
 def demo_command(
+    *,
     parameters: Annotated[DemoParameters, Parameter(name="*")] = DemoParameters(),
 ) -> None:
     """Make a corpus and run the whole pipeline on it: about ten minutes on two cores."""
@@ -56,7 +57,7 @@ def demo_command(
 def _add_command(entry: Entry, place: int) -> None:
     stage_flow, model = entry.load_flow(), entry.load_parameters()
 
-    def command(parameters: WorkParameters) -> None:
+    def command(*, parameters: WorkParameters) -> None:
         made = run_stage(stage_flow, parameters)
         results = results_in(made)
         if isinstance(parameters, StageParameters) and parameters.dry_run:
@@ -69,7 +70,7 @@ def _add_command(entry: Entry, place: int) -> None:
 
     command.__annotations__["parameters"] = Annotated[model, Parameter(name="*")]
     if not any(field.is_required() for field in model.model_fields.values()):
-        command.__defaults__ = (model(),)
+        command.__kwdefaults__ = {"parameters": model()}
     command.__doc__ = inspect.getdoc(stage_flow)
     app.command(command, name=entry.name, group=groups[entry.group], sort_key=place)
 

@@ -75,8 +75,8 @@ def lineage_command(
 
 @app.command(name="audit", group=groups["results"])
 def audit_command(
-    parameters: Annotated[AuditParameters, Parameter(name="*")] = AuditParameters(),  # noqa: B008
     *,
+    parameters: Annotated[AuditParameters, Parameter(name="*")] = AuditParameters(),  # noqa: B008
     export: Annotated[str, Parameter(help="Folder to write sounds and answers.csv to.")] = "",
     answers: Annotated[str, Parameter(help="The answers.csv, filled in.")] = "",
 ) -> None:

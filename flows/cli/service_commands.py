@@ -13,6 +13,7 @@ import cyclopts
 import httpx
 from cyclopts import Parameter
 
+from flows.cli.complaints import complaint
 from flows.service import lifecycle
 from flows.service.doctor import examine
 from storage.errors import UserError
@@ -33,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
-        raise UserError(f"{error} See --help.") from error
+        raise UserError(complaint(error, arguments)) from error
     try:
         status: int | None = command(*bound.args, **bound.kwargs)
     except httpx.HTTPError as error:

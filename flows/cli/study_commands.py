@@ -19,6 +19,7 @@ app = cyclopts.App(name="study", help="Measure what silentmix claims, and write 
 
 @app.command(name="detector")
 def study_detector_command(
+    *,
     parameters: Annotated[StudyDetectorParameters, Parameter(name="*")] = StudyDetectorParameters(),  # noqa: B008
 ) -> None:
     """Measure the detectors on songs whose instruments they never heard, against the truth."""
@@ -28,6 +29,7 @@ def study_detector_command(
 
 @app.command(name="weak-length")
 def study_weak_length_command(
+    *,
     parameters: Annotated[WeakLengthParameters, Parameter(name="*")] = WeakLengthParameters(),  # noqa: B008
 ) -> None:
     """Measure what masks give: minutes of music for crops of any length, and validation SDR."""

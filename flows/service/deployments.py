@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.actions import (
+    DeploymentScheduleCreate,
+    DeploymentUpdate,
+    WorkPoolCreate,
+)
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
-from flows.catalogue import POOLS, load
+from flows.catalogue import CATALOGUE, POOLS, load
 from storage.errors import UserError
 from storage.fingerprint import short_hash
 
 DEFINITIONS = Path(__file__).parents[2] / "prefect.yaml"
 PROCESS = "process"
+MOST_LISTED = 200  # deployments, at once
 FORM = "parameters"
 """The flows' one parameter, which holds the fields of the run form."""
 
@@ -80,10 +86,29 @@ def register(client: SyncPrefectClient, workspace: str) -> list[str]:
             parameter_openapi_schema=schema,
             enforce_parameter_schema=True,
             **_chosen(existing),
-            schedules=_schedules(definition, existing),
+            schedules=_schedules(definition, schema, existing),
         )
         changed.append(full_name)
-    return changed
+    return changed + _mend_entrypoints(client)
+
+
+def _mend_entrypoints(client: SyncPrefectClient) -> list[str]:
+    """Let deployments that people made themselves find flows which have moved since 0.1.0."""
+    now = {before: entry.flow for entry in CATALOGUE for before in entry.formerly}
+    mended = []
+    for deployment in list(_all_deployments(client)):
+        if deployment.entrypoint in now:
+            update = DeploymentUpdate(entrypoint=now[deployment.entrypoint])
+            client.update_deployment(deployment.id, update)
+            mended.append(f"{client.read_flow(deployment.flow_id).name}/{deployment.name}")
+    return mended
+
+
+def _all_deployments(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:
+    offset = 0
+    while page := client.read_deployments(limit=MOST_LISTED, offset=offset):
+        yield from page
+        offset += len(page)
 
 
 def definitions() -> list[dict[str, Any]]:
@@ -130,10 +155,15 @@ def _parameters(
     workspace: str,
 ) -> dict[str, Any]:
     chosen = existing.parameters.get(FORM, {}) if existing is not None else {}
+    kept = _known(chosen, schema)
+    return {**definition["parameters"][FORM], **kept, "workspace": workspace}
+
+
+def _known(fields: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Those fields of the form that the flow still has."""
     reference = schema["properties"][FORM]["$ref"].rpartition("/")[2]
     known = schema["definitions"][reference]["properties"]
-    kept = {name: value for name, value in chosen.items() if name in known}
-    return {**definition["parameters"][FORM], **kept, "workspace": workspace}
+    return {name: value for name, value in fields.items() if name in known}
 
 
 def _chosen(existing: DeploymentResponse | None) -> dict[str, Any]:
@@ -149,14 +179,17 @@ def _chosen(existing: DeploymentResponse | None) -> dict[str, Any]:
 
 
 def _schedules(
-    definition: dict[str, Any], existing: DeploymentResponse | None
+    definition: dict[str, Any], schema: dict[str, Any], existing: DeploymentResponse | None
 ) -> list[DeploymentScheduleCreate]:
     if existing is not None:
         return [
             DeploymentScheduleCreate(
                 schedule=each.schedule,
                 active=each.active,
-                parameters=each.parameters,
+                parameters={
+                    name: _known(fields, schema) if name == FORM else fields
+                    for name, fields in each.parameters.items()
+                },
                 max_scheduled_runs=each.max_scheduled_runs,
                 slug=each.slug,
             )

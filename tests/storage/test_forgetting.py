@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pytest
 
 from storage.manifests import Manifests
 from storage.workspace import Workspace
+from tests.storage.compacted import compact
 from tests.storage.test_manifests import REJECTS, reject
 
 
@@ -47,20 +47,11 @@ def test_a_part_of_which_nothing_is_left_can_still_be_read(workspace: Workspace)
     assert manifests.count(REJECTS) == 0
 
 
-def test_joined_parts_and_what_a_killed_compaction_left(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_joined_parts_and_what_a_killed_compaction_left(workspace: Workspace) -> None:
     manifests = Manifests(workspace)
     for item in "abc":
         manifests.write(REJECTS, [item], [reject(item)])
-
-    def killed(_: str) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(workspace, "remove", killed)
-        with pytest.raises(KeyboardInterrupt):
-            manifests.compact(REJECTS)
+    compact(manifests, REJECTS, killed=True)
     assert len(workspace.find(REJECTS.folder)) == 4
     assert forget_b(manifests) == 1
     [part] = workspace.find(REJECTS.folder)

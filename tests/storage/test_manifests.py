@@ -14,13 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from storage.manifests import ManifestError, Manifests, Partition
 from storage.schemas import PARTITION_FIELDS, SCORES, TABLES
 from storage.sql import connect
 from storage.workspace import Workspace
+from tests.storage.compacted import compact
 
 REJECTS = Partition("rejects", "corpus", "f1")
 
@@ -97,41 +96,25 @@ def test_items_without_rows_are_covered(workspace: Workspace) -> None:
     assert manifests.count(REJECTS) == 1
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.lists(st.sets(st.text(min_size=1, max_size=4), max_size=3), max_size=6))
-def test_compaction_changes_no_row(batches: list[set[str]]) -> None:
-    workspace = Workspace(f"memory://{uuid.uuid4().hex}", create=True)
-    manifests = Manifests(workspace)
-    for index, batch in enumerate(batches):
-        items = [f"{index}-{name}" for name in sorted(batch)]
-        manifests.write(REJECTS, items, [reject(item) for item in items])
-
-    def content() -> tuple[object, ...]:
-        rows = sorted(row["item"] for row in manifests.rows(REJECTS))
-        return rows, manifests.items(REJECTS), manifests.digest(REJECTS)
-
-    before, parts = content(), len(manifests.parts(REJECTS))
-    assert manifests.compact(REJECTS) == (parts if parts > 1 else 0)
-    assert content() == before
-    assert len(manifests.parts(REJECTS)) <= 1 or parts <= 1
-
-
-def test_a_compaction_killed_halfway_counts_nothing_twice(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("killed", [False, True])
+def test_parts_that_were_joined_hold_the_same(workspace: Workspace, killed: bool) -> None:
+    """Also where the parts they replace are there still: nothing is counted twice."""
     manifests = Manifests(workspace)
     for item in "abc":
         manifests.write(REJECTS, [item], [reject(item)])
 
-    def killed(_: Workspace, path: str) -> None:
-        raise KeyboardInterrupt(path)
+    def content() -> tuple[object, ...]:
+        rows = sorted(row["item"] for row in manifests.rows(REJECTS))
+        return rows, manifests.items(REJECTS), manifests.digest(REJECTS), manifests.count(REJECTS)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Workspace, "remove", killed)
-        with pytest.raises(KeyboardInterrupt):
-            manifests.compact(REJECTS)
-    assert len(workspace.find(REJECTS.folder)) == 4
-    assert sorted(row["item"] for row in manifests.rows(REJECTS)) == ["a", "b", "c"]
+    before = content()
+    assert compact(manifests, REJECTS, killed=killed) == 3
+    assert len(workspace.find(REJECTS.folder)) == (4 if killed else 1)
+    assert len(manifests.parts(REJECTS)) == 1
+    assert content() == before
+    manifests.tidy(REJECTS)
+    assert len(workspace.find(REJECTS.folder)) == 1
+    assert content() == before
 
 
 def test_row_groups_cover_every_row_once(workspace: Workspace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.metadata
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,42 @@ def test_a_flag_that_is_wrong(finished: Finished, capsys: pytest.CaptureFixture[
     assert "--config wants a value" in complaint(capsys, "run", "--config")
     said = complaint(capsys, "run", "--config", "/no/such.yaml")
     assert "/no/such.yaml: no configuration file to read" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["scroe"], "no command 'scroe'; did you mean 'score'?"),
+        (["doctr"], "did you mean 'doctor'?"),
+        (["study", "detektor"], "did you mean 'detector'?"),
+        (["xyz"], "no command 'xyz'; there are "),
+        (["up", "now"], "up: nothing takes 'now'; values follow their options"),
+        (["run", "--labelled", "a", "b"], "run: nothing takes 'b'"),
+        (["demo", "here"], "demo: nothing takes 'here'"),
+    ],
+    ids=str,
+)
+def test_words_that_are_wrong(
+    arguments: list[str],
+    expected: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert expected in complaint(capsys, *arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_stray_words_are_no_fields(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+    location = finished.workspace.location
+    said = complaint(capsys, "score", "--workspace", location, "music", "detector")
+    assert "score: nothing takes 'music detector'" in said
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == importlib.metadata.version("silentmix")
 
 
 def test_flags_win_over_the_configuration(finished: Finished, tmp_path: Path) -> None:

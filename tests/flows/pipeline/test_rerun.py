@@ -23,6 +23,7 @@ from storage.errors import UserError
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import SETTINGS, Corpus, Finished, content
+from tests.storage.compacted import compact
 
 
 def files(root: Path) -> dict[Path, int]:
@@ -95,7 +96,7 @@ def test_a_forced_stage_makes_the_same_again(
     manifests = Manifests(copy)
     before = content(copy)
     [scores] = manifests.partitions("scores", "music")
-    assert manifests.compact(scores) == 5
+    assert compact(manifests, scores) == 5
     damaged = next(manifests.rows(finished.only("tracks", "music")))["path"]
     whole = copy.read(damaged)
     copy.put_bytes(damaged, whole[:1000])

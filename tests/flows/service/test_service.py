@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,21 @@ import psutil
 import pytest
 from packaging.version import Version
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import AutomationSort, FlowRunSort
 from prefect.events import Event, RelatedResource, Resource
 from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore
-from prefect.states import Running
+from prefect.states import Running, Scheduled
 
-from flows.catalogue import POOLS
+from flows.catalogue import BY_NAME, POOLS
 from flows.cli.main import EXIT_USER_ERROR
 from flows.cli.service_commands import EXIT_WRONG
 from flows.extract.flow import extract
 from flows.server.announcements import TAG
 from flows.service import automations, deployments, registration
+from flows.service.deployments import FORM
 from flows.service.state import ServiceState
 from storage.manifests import Manifests
 from storage.workspace import Workspace
@@ -154,6 +156,68 @@ def test_what_a_user_chose_outlives_a_new_version(
         )
         before = switched_off.model_dump(exclude={"id", "owner_resource"})
         client.update_automation(switched_off.id, AutomationCore(**before))
+
+
+@pytest.mark.slow
+def test_deployments_of_before_the_flows_moved_are_mended(
+    service: Service, client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    """A nightly ingest of 0.1.0, and a deployment that somebody made, run on after an upgrade."""
+    music = tmp_path / "music"
+    write(music / "a.wav", np.sum(list(play(310).values()), axis=0))
+    found = client.read_deployment_by_name("ingest/ingest")
+    before = {"entrypoint": "flows.ingest.ingest", "version": "0.1.0+12345678"}
+    form = {"workspace": str(service.root), "source": str(music), "corpus": "nightly", "workers": 1}
+    client._client.patch(
+        f"/deployments/{found.id}",
+        json={
+            **before,
+            "parameters": {FORM: form},
+            "job_variables": {"env": {"PROXY": "here"}},
+            "schedules": [{
+                "schedule": {"interval": 3600, "anchor_date": "2026-01-01T00:00:00Z"},
+                "active": True, "slug": "hourly", "parameters": {FORM: {**form, "gone": 1}},
+            }],
+        },
+    ).raise_for_status()  # fmt: skip
+    pool = {"work_pool_name": "cpu", "job_variables": {"env": {"OWN": "1"}}}
+    own = client.create_deployment(
+        found.flow_id,
+        "second",
+        entrypoint="flows/ingest.py:ingest",
+        parameters={FORM: form},
+        **pool,
+    )
+    try:
+        said = service.up_again()
+        assert said == ["registered: deployment ingest/ingest",
+                        "registered: deployment ingest/second"]  # fmt: skip
+        mended, second = client.read_deployment(found.id), client.read_deployment(own)
+        assert mended.entrypoint == second.entrypoint == BY_NAME["ingest"].flow
+        assert mended.parameters == second.parameters == {FORM: form}
+        assert mended.job_variables == {"env": {"PROXY": "here"}}
+        assert second.job_variables == {"env": {"OWN": "1"}}
+        schedules = {each.slug: each for each in mended.schedules}
+        assert {slug: each.active for slug, each in schedules.items()} == {
+            "nightly": False, "hourly": True,
+        }  # fmt: skip
+        assert schedules["hourly"].parameters == {FORM: form}
+        scheduled = wait_for(
+            lambda: client.read_flow_runs(
+                deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[found.id]))
+            )
+        )
+        # the first that the schedule planned, now: as the button in the UI does
+        now = Scheduled(scheduled_time=datetime.now(UTC))
+        client.set_flow_run_state(scheduled[0].id, now, force=True)
+        wait_for(lambda: client.read_flow_run(scheduled[0].id).state.is_final())
+        assert client.read_flow_run(scheduled[0].id).state.is_completed()
+        assert Manifests(Workspace(str(service.root))).partitions("tracks", "nightly")
+        assert service.up_again() == []
+    finally:
+        client.delete_deployment(own)
+        client.delete_deployment(found.id)
+        service.up_again()
 
 
 @pytest.mark.parametrize(
