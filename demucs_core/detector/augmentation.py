@@ -99,13 +99,13 @@ def equalise(
 def disturb_spectrum(
     spectrum: Tensor, sample_rate: int, config: AugmentationConfig, rng: np.random.Generator
 ) -> Tensor:
-    """A power spectrum ``(2, K, N)`` of mid and side as another copy of the music would have it."""
+    """A power spectrum ``(C, K, N)`` of mid and side, or mono, as another copy would have it."""
     bins = spectrum.shape[1]
     hz = torch.linspace(0.0, sample_rate / 2, bins)
     if rng.random() < config.width_probability:
         side_db = float(rng.uniform(-12.0, 6.0))
         side = 0.0 if rng.random() < 1 / 3 else 10.0 ** (side_db / 10.0)
-        spectrum = spectrum * torch.tensor([1.0, side])[:, None, None]
+        spectrum = spectrum * torch.tensor([1.0, side])[: len(spectrum), None, None]
     if rng.random() < config.tone_probability:
         octaves = torch.log2(hz.clamp(min=40.0) / 1000.0)
         tilt, bend, phase = rng.uniform(-1.5, 1.5), rng.uniform(0.0, 4.0), rng.uniform(0, 2 * np.pi)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from demucs_core import HOP_SAMPLES, SAMPLE_RATE, SOURCES
+from demucs_core import HOP_SAMPLES, NUM_CHANNELS, SAMPLE_RATE, SOURCES
 from demucs_core.detector.log_mel import LogMelConfig
 
 Architecture = Literal["logmel-tcn", "logmel-crnn", "demucs-blstm"]
@@ -26,6 +26,8 @@ class DetectorConfig:
     """Sources it tells apart, in the order of its outputs."""
     sample_rate: int = SAMPLE_RATE
     """Samples a second of the audio it takes."""
+    num_channels: int = NUM_CHANNELS
+    """Channels of the audio it takes: 1, or 2, of which it hears mid and side."""
     hop_samples: int = HOP_SAMPLES
     """Samples in a frame of its output."""
     features: LogMelConfig = field(default_factory=LogMelConfig)
@@ -51,9 +53,11 @@ class DetectorConfig:
             )
         if not self.sources or len(set(self.sources)) != len(self.sources):
             raise ValueError(f"sources is {self.sources}: it must name each source once")
+        if self.num_channels not in (1, 2):
+            raise ValueError(f"num_channels is {self.num_channels}: it must be 1 or 2")
         if self.hears_waveform:
-            if self.hop_samples != 4**self.encoder_depth:
-                raise ValueError(f"hop_samples is {self.hop_samples}: it must be a power of four")
+            if self.hop_samples < 4 or self.hop_samples & (self.hop_samples - 1):
+                raise ValueError(f"hop_samples is {self.hop_samples}: it must be a power of two")
         elif self.hop_samples != 4 * self.features.hop_samples:
             raise ValueError(
                 f"hop_samples is {self.hop_samples}: it must be four times the hop of the "
@@ -72,9 +76,10 @@ class DetectorConfig:
         return self.architecture == "demucs-blstm"
 
     @property
-    def encoder_depth(self) -> int:
-        """Blocks of ``demucs-blstm``: each has a stride of 4, and together they make a frame."""
-        return (self.hop_samples.bit_length() - 1) // 2
+    def encoder_strides(self) -> tuple[int, ...]:
+        """Of the blocks of ``demucs-blstm``, together a frame: 4 each, or 2 of the last."""
+        fours, twos = divmod(self.hop_samples.bit_length() - 1, 2)
+        return (4,) * fours + (2,) * twos
 
 
 def parse_detector_config(values: Mapping[str, Any]) -> DetectorConfig:

@@ -82,7 +82,7 @@ class ExampleSource:
     def batch(self, size: int, seed: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Examples of one step: what the detector takes, silence ``(B, S, F)`` and what is known.
 
-        It takes log-mel bands ``(B, 2, M, 4F)`` or audio ``(B, 2, T)``. What is known is ``(B, S)``
+        It takes log-mel bands ``(B, C, M, 4F)`` or audio ``(B, C, T)``. What is known is ``(B, S)``
         bool: where it says no, the silence says nothing.
         """
         log_mel = LogMel(self.detector.features, self.detector.sample_rate)
@@ -100,7 +100,8 @@ class ExampleSource:
         the sum is left out of the mixture, all of them are silent.
         """
         drawn = self._draw_stems(rng)
-        mixture = _sum(list(drawn.values()), self.crop_frames * self.detector.hop_samples)
+        samples = self.crop_frames * self.detector.hop_samples
+        mixture = _sum(list(drawn.values()), self.detector.num_channels, samples)
         peak = float(np.abs(mixture).max())
         gain = 10.0 ** (-rng.uniform(0.0, self.augmentation.quieter_db) / 20.0)
         gain = gain / peak if peak > 1.0 else gain
@@ -216,19 +217,25 @@ class ExampleSource:
 
 
 def _filter(audio: Tensor, disturb: Callable[[Tensor], Tensor], fft_samples: int) -> Tensor:
-    """Audio ``(2, T)`` whose mid and side have the power spectrum changed, and their phases."""
+    """Audio ``(C, T)`` whose mid and side have the power spectrum changed, and their phases."""
     window = torch.hann_window(fft_samples)
-    mid_side = torch.stack([audio[0] + audio[1], audio[0] - audio[1]]) / 2.0
+    left, right = audio[0], audio[-1]
+    mid_side = torch.stack([left + right, left - right][: len(audio)]) / 2.0
     hop = fft_samples // 2
     bins = torch.stft(mid_side, fft_samples, hop, window=window, return_complex=True)
     spectrum = (bins.abs() / window.sum()).square()
     gain = (disturb(spectrum) / spectrum.clamp(min=1e-12)).sqrt()
-    mid, side = torch.istft(bins * gain, fft_samples, hop, window=window, length=audio.shape[1])
+    heard = torch.istft(bins * gain, fft_samples, hop, window=window, length=audio.shape[1])
+    if len(heard) == 1:
+        return heard
+    mid, side = heard
     return torch.stack([mid + side, mid - side])
 
 
-def _sum(stems: list[NDArray[np.float32] | None], num_samples: int) -> NDArray[np.float32]:
-    mixture = np.zeros((2, num_samples), np.float32)
+def _sum(
+    stems: list[NDArray[np.float32] | None], num_channels: int, num_samples: int
+) -> NDArray[np.float32]:
+    mixture = np.zeros((num_channels, num_samples), np.float32)
     for stem in stems:
         if stem is not None:
             mixture += stem

@@ -1,8 +1,9 @@
-"""Log-mel spectrograms of mid and side: what the silence detector hears.
+"""Log-mel spectrograms of mid and side, or of mono: what the silence detector hears.
 
-Shapes: B batch, C channels (mid and side), T samples, K spectrum bins, M mel bands, N spectrum
-frames. Spectrum frame n is centred on sample ``(n + 1/2) * hop``, so that with a hop that divides
-the analysis frame, the same number of spectrum frames lies symmetrically in every analysis frame.
+Shapes: B batch, C channels (mid and side, or mono alone), T samples, K spectrum bins, M mel bands,
+N spectrum frames. Spectrum frame n is centred on sample ``(n + 1/2) * hop``, so that with a hop
+that divides the analysis frame, the same number of spectrum frames lies symmetrically in every
+analysis frame.
 """
 
 from __future__ import annotations
@@ -38,6 +39,24 @@ class LogMelConfig:
     """Upper edge of the last band (Hz): above it, what a lossy encoder left says more about the
     encoder than about the music."""
 
+    @classmethod
+    def at(cls, sample_rate: int, frame_samples: int) -> LogMelConfig:
+        """For audio of a sample rate, four hops a frame of the detector.
+
+        A window lasts as long as it does by default, or, where that is no power of two, nearly. The
+        bands end at 16 kHz, or where the audio does.
+
+        >>> LogMelConfig.at(44_100, 4096) == LogMelConfig()
+        True
+        >>> LogMelConfig.at(16_000, 2048).high_hz
+        8000.0
+        """
+        return cls(
+            fft_samples=frame_samples,
+            hop_samples=frame_samples // 4,
+            high_hz=min(cls.high_hz, sample_rate / 2),
+        )
+
 
 def mel_filterbank(
     num_mels: int, fft_samples: int, sample_rate: int, low_hz: float, high_hz: float
@@ -62,11 +81,11 @@ def mel_filterbank(
 
 
 class LogMel(nn.Module):
-    """Stereo audio ``(B, 2, T)`` to mid and side log-mel power ``(B, 2, M, N)``, about -2.5 to 2.5.
+    """Audio ``(B, C, T)`` to mid and side log-mel power ``(B, C, M, N)``, about -2.5 to 2.5.
 
-    ``N = T / hop_samples``; T must be a multiple of the hop. In two steps, so that training can
-    change the spectrum between them as a lossy codec would. No statistics of the file enter:
-    any stretch of it gives the same values as the whole.
+    Mono audio is its own mid, and has no side. ``N = T / hop_samples``; T must be a multiple of the
+    hop. In two steps, so that training can change the spectrum between them as a lossy codec would.
+    No statistics of the file enter: any stretch of it gives the same values as the whole.
     """
 
     def __init__(self, config: LogMelConfig, sample_rate: int) -> None:
@@ -99,17 +118,17 @@ class LogMel(nn.Module):
         return (self.config.fft_samples - self.config.hop_samples) // 2
 
     def spectrum(self, audio: Tensor) -> Tensor:
-        """Power spectrum ``(B, 2, K, N)`` of mid and side; a full-scale sine peaks at 1."""
+        """Power spectrum ``(B, C, K, N)`` of mid and side; a full-scale sine peaks at 1."""
         return self._power(self._padded_mid_side(audio))
 
     def compress(self, spectrum: Tensor) -> Tensor:
-        """Mel bands of a power spectrum, in dB, scaled: ``(B, 2, K, N)`` to ``(B, 2, M, N)``."""
+        """Mel bands of a power spectrum, in dB, scaled: ``(B, C, K, N)`` to ``(B, C, M, N)``."""
         bands = torch.matmul(self.bank, spectrum)
         floor = 10.0 ** (POWER_FLOOR_DB / 10.0)
         return torch.log10(bands + floor) * 0.5 + 2.5
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Audio ``(B, 2, T)`` to log-mel ``(B, 2, M, N)``.
+        """Audio ``(B, C, T)`` to log-mel ``(B, C, M, N)``.
 
         In blocks: spectra of a few seconds stay in the cache of a CPU, where those of a minute
         take three times as long.
@@ -124,14 +143,14 @@ class LogMel(nn.Module):
 
     def _padded_mid_side(self, audio: Tensor) -> Tensor:
         _, channels, samples = audio.shape
-        if channels != 2:
-            raise ValueError(f"audio has {channels} channels: mid and side need 2")
+        if channels not in (1, 2):
+            raise ValueError(f"audio has {channels} channels: it must be mono or stereo")
         if samples % self.config.hop_samples:
             raise ValueError(
                 f"{samples} samples are no multiple of the hop, {self.config.hop_samples}"
             )
-        left, right = audio[:, 0], audio[:, 1]
-        mid_side = torch.stack([left + right, left - right], dim=1)
+        left, right = audio[:, 0], audio[:, -1]
+        mid_side = torch.stack([left + right, left - right][:channels], dim=1)
         return F.pad(mid_side, (self.margin_samples, self.margin_samples))
 
     def _power(self, padded: Tensor) -> Tensor:

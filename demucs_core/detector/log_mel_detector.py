@@ -30,7 +30,7 @@ def pad_to_frames(audio: Tensor, hop_samples: int) -> Tensor:
 
 
 class LogMelDetector(nn.Module):
-    """Stereo audio ``(B, 2, T)`` to log-odds of silence ``(B, S, F)``, ``F = ceil(T / hop)``.
+    """Audio ``(B, C, T)`` to log-odds of silence ``(B, S, F)``, ``F = ceil(T / hop)``.
 
     Audio is padded with zeros to whole frames. Output (s, f) depends on samples of the frames
     within `context_frames` of the block of f, and on nothing else of the recording.
@@ -42,9 +42,9 @@ class LogMelDetector(nn.Module):
         self.features = LogMel(config.features, config.sample_rate)
         num_mels = config.features.num_mels
         first, second, third = config.conv_channels
-        self.band_norm = nn.BatchNorm1d(2 * num_mels)
+        self.band_norm = nn.BatchNorm1d(config.num_channels * num_mels)
         self.spectral = nn.Sequential(
-            _conv_block(2, first, (3, 4), stride=(2, 2)),
+            _conv_block(config.num_channels, first, (3, 4), stride=(2, 2)),
             _conv_block(first, second, (3, 4), stride=(2, 2)),
             _conv_block(second, third, (3, 3), stride=(2, 1)),
         )
@@ -82,14 +82,14 @@ class LogMelDetector(nn.Module):
         return reach + math.ceil(1.75 + window)
 
     def score_inputs(self, features: Tensor) -> Tensor:
-        """Log-mel ``(B, 2, M, 4F)``, as `features` gives them, to log-odds ``(B, S, F)``."""
+        """Log-mel ``(B, C, M, 4F)``, as `features` gives them, to log-odds ``(B, S, F)``."""
         normed = self.band_norm(features.flatten(1, 2)).unflatten(1, features.shape[1:3])
         planes = self.spectral(normed)
         scores: Tensor = self.heads(self.temporal(self.merge(planes.flatten(1, 2))))
         return scores
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Audio ``(B, 2, T)`` to log-odds ``(B, S, F)`` that each source is silent."""
+        """Audio ``(B, C, T)`` to log-odds ``(B, S, F)`` that each source is silent."""
         return self.score_inputs(self.features(pad_to_frames(audio, self.config.hop_samples)))
 
 

@@ -16,7 +16,7 @@ from demucs_core.detector.log_mel_detector import LogMelDetector
 from demucs_core.detector.waveform_detector import WaveformDetector
 
 SilenceDetector: TypeAlias = LogMelDetector | WaveformDetector
-"""Maps stereo audio ``(B, 2, T)`` to log-odds of silence ``(B, S, F)``, ``F = ceil(T / hop)``."""
+"""Maps audio ``(B, C, T)`` to log-odds of silence ``(B, S, F)``, ``F = ceil(T / hop)``."""
 
 
 def build_detector(config: DetectorConfig) -> SilenceDetector:

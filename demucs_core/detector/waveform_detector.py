@@ -15,18 +15,17 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from demucs_core import NUM_CHANNELS
 from demucs_core.detector.config import DetectorConfig
 from demucs_core.detector.log_mel_detector import pad_to_frames
 from demucs_core.detector.recurrence import BLOCK_FRAMES, CONTEXT_FRAMES, in_blocks
 from demucs_core.separators.demucs import BiLSTM
 
-KERNEL, STRIDE = 8, 4
+KERNEL = 8
 """Of the encoder's convolutions."""
 
 
 class WaveformDetector(nn.Module):
-    """Stereo audio ``(B, 2, T)`` to log-odds of silence ``(B, S, F)``, ``F = ceil(T / hop)``.
+    """Audio ``(B, C, T)`` to log-odds of silence ``(B, S, F)``, ``F = ceil(T / hop)``.
 
     In training the BiLSTM runs over the whole of what it is given, else in blocks.
     """
@@ -35,10 +34,10 @@ class WaveformDetector(nn.Module):
         super().__init__()
         self.config = config
         blocks: list[nn.Module] = []
-        width_in, width = NUM_CHANNELS, config.encoder_channels
-        for _ in range(config.encoder_depth):
+        width_in, width = config.num_channels, config.encoder_channels
+        for stride in config.encoder_strides:
             blocks += [
-                nn.Conv1d(width_in, width, KERNEL, STRIDE, padding=(KERNEL - STRIDE) // 2),
+                nn.Conv1d(width_in, width, KERNEL, stride, padding=(KERNEL - stride) // 2),
                 nn.BatchNorm1d(width),
                 nn.ReLU(),
                 nn.Conv1d(width, 2 * width, 1),
@@ -61,12 +60,12 @@ class WaveformDetector(nn.Module):
         return CONTEXT_FRAMES + 1
 
     def score_inputs(self, audio: Tensor) -> Tensor:
-        """Audio ``(B, 2, T)`` of whole frames to log-odds ``(B, S, F)``."""
+        """Audio ``(B, C, T)`` of whole frames to log-odds ``(B, S, F)``."""
         steps = self.encoder(audio)
         heard = self.lstm(steps) if self.training else in_blocks(self.lstm, steps)
         scores: Tensor = self.heads(heard)
         return scores
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Audio ``(B, 2, T)`` to log-odds ``(B, S, F)`` that each source is silent."""
+        """Audio ``(B, C, T)`` to log-odds ``(B, S, F)`` that each source is silent."""
         return self.score_inputs(pad_to_frames(audio, self.config.hop_samples))

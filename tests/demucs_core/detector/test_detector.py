@@ -39,6 +39,24 @@ def test_there_is_a_score_for_every_frame_begun(architecture, samples):
     assert scores.shape == (2, 4, frames)
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_detector_of_mono_hears_mono(architecture):
+    config = replace(SMALL, architecture=architecture, encoder_channels=2, num_channels=1)
+    built = build_detector(config).eval()
+    assert built(torch.zeros(2, 1, 20_000)).shape == (2, 4, 5)
+    with pytest.raises((ValueError, RuntimeError)):
+        built(torch.zeros(2, 2, 20_000))
+
+
+@pytest.mark.parametrize("hop_samples", [1024, 2048, 8192])
+def test_the_waveform_detector_has_frames_of_any_power_of_two(hop_samples):
+    config = replace(
+        SMALL, architecture="demucs-blstm", encoder_channels=2, hop_samples=hop_samples
+    )
+    scores = build_detector(config).eval()(torch.zeros(1, 2, 3 * hop_samples + 1))
+    assert scores.shape == (1, 4, 4)
+
+
 def test_the_encoder_of_the_waveform_detector_is_centred_on_each_frame():
     torch.manual_seed(0)
     config = replace(SMALL, architecture="demucs-blstm", encoder_channels=2)
@@ -101,7 +119,7 @@ def test_unknown_fields_are_refused_by_name():
         {"hidden_channels": 7},
         {"encoder_channels": 0},
         {"recurrent_layers": 0},
-        {"architecture": "demucs-blstm", "hop_samples": 2048},
+        {"architecture": "demucs-blstm", "hop_samples": 3000},
     ],
 )
 def test_what_cannot_be_built_is_refused_by_name(field):

@@ -62,6 +62,20 @@ def test_an_example_is_log_mel_and_silence_of_the_crop():
     assert torch.isfinite(features).all()
 
 
+@pytest.mark.parametrize("architecture", ["logmel-crnn", "demucs-blstm"])
+def test_examples_of_mono_are_mono(architecture):
+    mono = replace(SMALL, architecture=architecture, num_channels=1)
+    examples = replace(
+        source_of(AugmentationConfig()),
+        detector=mono,
+        read=lambda path, start, count: read(path, start, count)[:1],
+    )
+    heard, silent, _ = examples.batch(3, 0, 0)
+    assert heard.shape == ((3, 1, 16, 80) if architecture == "logmel-crnn" else (3, 1, 20 * HOP))
+    assert silent.shape == (3, 4, 20)
+    assert torch.isfinite(heard).all()
+
+
 def test_an_example_for_a_waveform_detector_is_the_audio_itself():
     """Disturbed through its spectrum and back, which changes nothing where nothing is disturbed."""
     wave = replace(SMALL, architecture="demucs-blstm")

@@ -42,6 +42,23 @@ def test_what_is_equal_in_both_channels_is_mid_and_what_is_opposite_is_side(log_
     assert (equal[:, 1] == equal[:, 1].min()).all()
 
 
+def test_mono_is_heard_as_the_mid_of_equal_channels(log_mel):
+    tone = sine(440.0)
+    stereo = log_mel(torch.stack([tone, tone])[None])
+    mono = log_mel(tone[None, None])
+    assert mono.shape == (1, 1, *stereo.shape[2:])
+    assert torch.equal(mono[:, 0], stereo[:, 0])
+
+
+@pytest.mark.parametrize(("rate", "frame"), [(16_000, 2048), (48_000, 4096), (96_000, 8192)])
+def test_a_tone_is_as_loud_at_any_rate(rate, frame):
+    def loudest(rate, frame):
+        tone = torch.sin(2 * torch.pi * 440.0 * torch.arange(4 * frame) / rate)
+        return float(LogMel(LogMelConfig.at(rate, frame), rate)(tone[None, None])[0, 0, :, 8].max())
+
+    assert loudest(rate, frame) == pytest.approx(loudest(RATE, 4096), abs=0.2)
+
+
 def test_frames_are_centred_on_their_hop(log_mel):
     audio = torch.zeros(1, 2, 8192)
     audio[..., 3 * 1024 + 512] = 1.0
@@ -56,8 +73,8 @@ def test_blocks_of_the_fast_path_join_without_a_seam(log_mel):
 
 
 def test_wrong_shapes_are_refused(log_mel):
-    with pytest.raises(ValueError, match="channels"):
-        log_mel(torch.zeros(1, 1, 1024))
+    with pytest.raises(ValueError, match="3 channels"):
+        log_mel(torch.zeros(1, 3, 1024))
     with pytest.raises(ValueError, match="multiple"):
         log_mel(torch.zeros(1, 2, 1000))
     with pytest.raises(ValueError, match="mel bands"):

@@ -174,13 +174,17 @@ def test_a_song_is_evidence_for_what_it_knows_alone():
     ]
     for song, whole in zip(partly, songs, strict=True):
         song.active[1:] = whole.active[1:]
-    calibration = calibrate(partly, POLICY, SOURCES, **ENOUGH)
-    assert calibration.sources[1:] == calibrate(songs, POLICY, SOURCES, **ENOUGH).sources[1:]
-    assert calibration.sources[0] == calibrate(songs[8:], POLICY, SOURCES, **ENOUGH).sources[0]
+    calibration = calibrate(partly, POLICY, SOURCES, **ENOUGH, **GRID)
+    assert (
+        calibration.sources[1:] == calibrate(songs, POLICY, SOURCES, **ENOUGH, **GRID).sources[1:]
+    )
+    assert (
+        calibration.sources[0] == calibrate(songs[8:], POLICY, SOURCES, **ENOUGH, **GRID).sources[0]
+    )
     nobody = [replace(song, known=(False, True)) for song in songs]
     with pytest.raises(InsufficientEvidenceError, match=SOURCES[0]):
-        calibrate(nobody, POLICY, SOURCES, **ENOUGH)
-    override = calibrate(nobody, POLICY, SOURCES, allow_insufficient_evidence=True)
+        calibrate(nobody, POLICY, SOURCES, **ENOUGH, **GRID)
+    override = calibrate(nobody, POLICY, SOURCES, allow_insufficient_evidence=True, **GRID)
     assert override.thresholds[0] == np.inf
 
 
