@@ -13,7 +13,7 @@ help:
 	@echo "make bench   the benchmarks, side by side with their peers"
 	@echo "make ui      start the Prefect UI, workers and deployments; WORKSPACE=… on another workspace"
 	@echo "make down    stop them"
-	@echo "make docs    write the reference pages anew from the code"
+	@echo "make docs    write the reference pages anew from the code, and the site from all pages"
 	@echo "make screenshots  photograph the UI that runs at UI=… on WORKSPACE=… for docs/images"
 	@echo "make lock    resolve pyproject.toml anew into the lock files"
 
@@ -56,6 +56,8 @@ down: .venv/installed
 
 docs: .venv/installed
 	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "open site/index.html"
 
 screenshots: .venv/installed
 	$(BIN)/python docs/screenshots.py $(UI) $(WORKSPACE)

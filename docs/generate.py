@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import textwrap
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -112,7 +114,24 @@ def _deployment(entry: Entry) -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {
+def api_page(package: str) -> str:
+    """The modules of a package, whose docstrings the site shows."""
+    folder = DOCS.parent / package.replace(".", "/")
+    modules = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+    lines = [f"# {package}", "", f"::: {package}", "    options:", "      heading_level: 2"]
+    for module in modules:
+        lines += ["", f"::: {package}.{module}"]
+    return "\n".join(lines) + "\n"
+
+
+def api_packages() -> list[str]:
+    """What somebody would build on: the science, by what it is about, and the storage."""
+    core = sorted(path.parent.name for path in DOCS.parent.glob("demucs_core/*/__init__.py"))
+    return ["demucs_core", *(f"demucs_core.{name}" for name in core), "storage"]
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    **{f"api/{package}.md": partial(api_page, package) for package in api_packages()},
     "manifests.md": manifests_page,
     "parameters.md": parameters_page,
     "../prefect.yaml": prefect_yaml,
@@ -122,7 +141,9 @@ PAGES = {
 def main() -> None:
     """Write the pages."""
     for name, page in PAGES.items():
-        (DOCS / name).write_text(page(), encoding="utf-8")
+        path = DOCS / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from flows.catalogue import CHAIN, STAGES
 from flows.cli.app import app
+from storage.schemas import TABLES
 
 ROOT = Path(__file__).parent.parent
 PAGES = runpy.run_path(str(ROOT / "docs" / "generate.py"))["PAGES"]
@@ -27,6 +29,24 @@ def test_the_readme_names_commands_that_exist() -> None:
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_picture_shows_every_stage_and_what_it_writes() -> None:
+    picture = (ROOT / "docs" / "images" / "flow.svg").read_text(encoding="utf-8")
+    flows = set(re.findall(r'class="flow"[^>]*>([^<]+)<', picture))
+    assert flows == set(STAGES)
+    labels = re.findall(r'class="table[^>]*>([^<]+)<', picture)
+    tables = set(re.findall(r"[a-z]+", " ".join(labels)))
+    assert tables <= set(TABLES)
+    assert tables >= {table for entry in CHAIN for table in entry.listed}
+
+
+def test_the_glossary_is_in_order() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    words = re.findall(r"^(\w[\w ]*)\n:", text, flags=re.MULTILINE)
+    assert words == sorted(words)
+    wanted = "Activity Corpus Fingerprint Part Partition Policy Promise Recipe"
+    assert set(wanted.split()) <= set(words)
