@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from flows.catalogue import CATALOGUE, POOLS, Entry
+from flows.catalogue import CATALOGUE, FOLLOWING, POOLS, Entry
 from flows.server.announcements import TAG
 from storage.schemas import TABLES
 
@@ -55,24 +55,29 @@ def parameters_page() -> str:
         "The same fields on the command line (`--min-duration-s 5`), in a YAML configuration, and "
         "in the Prefect",
         "UI's run form.",
+        "",
+        "| flow | work pool | starts | writes |",
+        "|---|---|---|---|",
+        *map(_flow_row, CATALOGUE),
     ]
     for entry in CATALOGUE:
         lines += ["", f"## {entry.name}", "", inspect.getdoc(entry.load_flow()) or ""]
-        lines += ["", _place(entry)]
         lines += ["", "| field | default | meaning |", "|---|---|---|"]
         for field, info in entry.load_parameters().model_fields.items():
             lines.append(f"| `{field}` | {_default(info)} | {info.description} |")
     return "\n".join(lines) + "\n"
 
 
-def _place(entry: Entry) -> str:
-    """Where a flow's runs are, and what they leave."""
-    tables = ", ".join(f"[`{table}`](manifests.md#{table})" for table in entry.writes)
-    said = f"Runs in the work pool `{entry.pool}`"
-    said += f"; writes {tables}." if tables else "."
-    if entry.then:
-        said += f" Then the standing server starts [{entry.then}](#{entry.then})."
-    return said
+def _flow_row(entry: Entry) -> str:
+    """Where a flow runs, when, and what it leaves, besides `rejects`, `heard` and `runs`."""
+    starts = ["by hand"]
+    if entry.schedule is not None:
+        starts.append(f"by the schedule `{entry.schedule.slug}` (`{entry.schedule.cron}`, off)")
+    starts += [
+        f"after `{name}`" for name, following in FOLLOWING.items() if following == entry.name
+    ]
+    writes = ", ".join(f"[`{table}`](manifests.md#{table})" for table in entry.writes)
+    return f"| [{entry.name}](#{entry.name}) | {entry.pool} | {', '.join(starts)} | {writes} |"
 
 
 def _default(info: FieldInfo) -> str:
