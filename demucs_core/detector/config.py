@@ -44,6 +44,34 @@ class DetectorConfig:
     recurrent_layers: int = 2
     """Layers of the recurrent net of the other two."""
 
+    @classmethod
+    def of_music(
+        cls,
+        architecture: Architecture,
+        *,
+        sources: tuple[str, ...],
+        sample_rate: int,
+        num_channels: int,
+        hop_samples: int,
+    ) -> DetectorConfig:
+        """The default layers of an architecture, for the music of a workspace.
+
+        >>> usual = DetectorConfig(architecture="logmel-tcn")
+        >>> usual == DetectorConfig.of_music(
+        ...     "logmel-tcn", sources=usual.sources, sample_rate=44_100, num_channels=2,
+        ...     hop_samples=4096,
+        ... )
+        True
+        """
+        return cls(
+            architecture=architecture,
+            sources=sources,
+            sample_rate=sample_rate,
+            num_channels=num_channels,
+            hop_samples=hop_samples,
+            features=LogMelConfig.at(sample_rate, hop_samples),
+        )
+
     def __post_init__(self) -> None:
         """Refuse what cannot be built, naming the field."""
         if self.architecture not in ARCHITECTURES:

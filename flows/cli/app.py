@@ -23,6 +23,7 @@ from flows.cli.configuration import load_config, option, stage_section
 from flows.cli.demo import DemoParameters
 from flows.pipeline.flow import PipelineParameters
 from flows.policy.calibration import PolicyOptions
+from flows.running.music_options import InitParameters
 from flows.running.parameters import describe
 from flows.separate.command import SeparateParameters
 from flows.server.announcements import TAG
@@ -94,7 +95,7 @@ def _from_config(path: str, command: str) -> dict[str, Any]:
     models: dict[str, type[BaseModel]] = {
         entry.name: entry.load_parameters() for entry in CATALOGUE if not entry.own_command
     }
-    models |= {"demo": DemoParameters, "separate": SeparateParameters}
+    models |= {"demo": DemoParameters, "init": InitParameters, "separate": SeparateParameters}
     known = {name: set(model.model_fields) for name, model in models.items()}
     known[""] = set(PipelineParameters.model_fields) - {entry.field for entry in CHAIN}
     if command == "run":

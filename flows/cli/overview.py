@@ -25,6 +25,7 @@ def print_status(location: str, console: Console) -> None:
     workspace = Workspace(location)
     manifests = Manifests(workspace)
     console.print(f"[bold]{workspace.location}[/bold]")
+    console.print(str(workspace.music), markup=False, highlight=False, soft_wrap=True)
     listed = {REJECTS.name, *(name for entry in CATALOGUE for name in entry.listed)}
     shown = [name for name in TABLES if name in listed]
     counts: dict[str, dict[str, int]] = {}

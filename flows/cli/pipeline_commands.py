@@ -16,6 +16,7 @@ from flows.cli.demo import DemoParameters, run_demo
 from flows.pipeline.flow import PipelineParameters, pipeline
 from flows.reports.terminal_table import print_table
 from flows.running.chain import Stage
+from flows.running.music_options import InitParameters
 from flows.running.parameters import StageParameters, WorkParameters
 from flows.running.stage import StageResult, run_stage
 from flows.running.stage_result import results_in
@@ -43,6 +44,21 @@ def run_command(
         print_plans(results)
     else:
         print_results(results)
+
+
+@app.command(name="init", group=main_group)
+def init_command(
+    parameters: Annotated[InitParameters, Parameter(name="*")] = InitParameters(),  # noqa: B008
+) -> None:
+    """Begin a workspace, and say what music it is to hold.
+
+    Needed where the sources are not drums, bass, other, vocals at 44.1 kHz in stereo; `ingest` and
+    `run` take the same options. A workspace keeps its music for good.
+    """
+    workspace = parameters.begin(parameters.workspace)
+    console.print(
+        f"{workspace.location}: {workspace.music}", markup=False, highlight=False, soft_wrap=True
+    )
 
 
 @app.command(name="demo", group=main_group)

@@ -32,6 +32,7 @@ from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.flow import ScoreBatch, score_batch, scores_fingerprint
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
+from storage.music_format import MusicFormat
 from storage.reading import CropReader
 from storage.weights import load_tensors, save_tensors
 from storage.workspace import Workspace
@@ -151,7 +152,7 @@ def _trainer(
     )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(parameters.seed)
-        detector = build_detector(DetectorConfig(architecture=parameters.architecture))
+        detector = build_detector(_config(parameters.architecture, run.workspace.music))
     return DetectorTrainer(
         detector,
         config,
@@ -167,6 +168,16 @@ def _trainer(
         CropReader(run.workspace.location),
         device=device,
         num_threads=parameters.num_workers,
+    )
+
+
+def _config(architecture: Architecture, music: MusicFormat) -> DetectorConfig:
+    return DetectorConfig.of_music(
+        architecture,
+        sources=music.sources,
+        sample_rate=music.sample_rate,
+        num_channels=music.num_channels,
+        hop_samples=music.hop_samples,
     )
 
 

@@ -78,3 +78,11 @@ class MusicOptions(Options):
         """
         opened = Workspace.check if dry_run else Workspace
         return opened(location, create=True, music=self.music_in(location))
+
+
+class InitParameters(MusicOptions):
+    """Where to begin a workspace, and for what music."""
+
+    workspace: Annotated[str, RUNTIME] = Field(
+        "workspace", description="Folder or URL (s3://…, gs://…) to begin it in."
+    )

@@ -71,10 +71,10 @@ def prefect_server() -> Iterator[None]:
         yield
 
 
-def play(seed: int) -> dict[str, np.ndarray]:
-    """Stems ``(T, 2)`` of a song in which each source pauses once."""
+def play(seed: int, music: MusicFormat = MUSIC, song_s: float = SONG_S) -> dict[str, np.ndarray]:
+    """Stems ``(T, C)`` of a song in which each source pauses once."""
     rng = np.random.default_rng(seed)
-    time_s = np.arange(round(SONG_S * SAMPLE_RATE)) / SAMPLE_RATE
+    time_s = np.arange(round(song_s * music.sample_rate)) / music.sample_rate
     beat_s = rng.uniform(0.3, 0.5)
     chord = [rng.uniform(300, 600) * ratio for ratio in (1, 1.25, 1.5)]
     voice_hz = rng.uniform(180, 300)
@@ -88,17 +88,19 @@ def play(seed: int) -> dict[str, np.ndarray]:
         ),
     }
     stems = {}
-    for source in SOURCES:
-        start = rng.uniform(0, SONG_S - 3.5)
+    for place, source in enumerate(music.sources):
+        start = rng.uniform(0, song_s - 3.5)
         sounds = (time_s < start) | (time_s > start + 3.0)
-        mono = 0.15 * rng.uniform(0.6, 1) * waves[source] * sounds
-        stems[source] = np.stack([mono, mono * 0.8], axis=1).astype(np.float32)
+        wave = waves[source] if source in waves else np.sin(2 * np.pi * 200 * 1.4**place * time_s)
+        mono = 0.15 * rng.uniform(0.6, 1) * wave * sounds
+        sides = [mono, mono * 0.8][: music.num_channels]
+        stems[source] = np.stack(sides, axis=1).astype(np.float32)
     return stems
 
 
-def write(path: Path, audio: np.ndarray) -> None:
+def write(path: Path, audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, audio, SAMPLE_RATE)
+    soundfile.write(path, audio, sample_rate)
 
 
 @dataclass(frozen=True)

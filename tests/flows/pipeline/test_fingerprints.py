@@ -11,6 +11,7 @@ import pytest
 
 from flows.fit_detector import flow as fit_detector
 from flows.fit_detector.flow import FitDetectorParameters
+from flows.ingest import flow as ingest_flow
 from flows.ingest.flow import IngestParameters, ingest
 from flows.remix import flow as remix
 from flows.remix.flow import RemixParameters
@@ -19,8 +20,12 @@ from flows.running.parameters import StageParameters
 from flows.train import flow as train
 from flows.train.flow import TrainParameters
 from storage.manifests import Manifests, Partition
+from storage.music_format import MusicFormat
 from storage.workspace import Workspace
 from tests.flows.conftest import play, write
+
+LABELLED_0_1_0, TRACKS_0_1_0 = "f6dc088bad266", "f3a5c1965c3a4"
+"""What 0.1.0 calls what it makes of a labelled set and of tracks, with all parameters' defaults."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,6 +74,36 @@ def name_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
         return str(named.value)
 
     return find
+
+
+def test_music_is_in_the_names_of_what_it_changes_and_the_default_in_none(
+    tmp_path: Path, name_of: Callable[..., str]
+) -> None:
+    """What 0.1.0 made keeps its name, and its workspaces are continued."""
+    for source in ("vocals", "other", "drums", "bass"):
+        write(tmp_path / "set/train/Song" / f"{source}.wav", play(1)[source])
+    formats = (
+        MusicFormat(),
+        MusicFormat(sources=("vocals", "other", "drums", "bass")),
+        MusicFormat(sample_rate=48_000),
+        MusicFormat(num_channels=1),
+    )
+    names: dict[bool, list[str]] = {True: [], False: []}
+    for number, music in enumerate(formats):
+        workspace = Workspace(str(tmp_path / f"w{number}"), create=True, music=music).location
+        for labelled, made in names.items():
+            source = str(tmp_path / "set")
+            made.append(
+                name_of(
+                    ingest_flow,
+                    IngestParameters(workspace=workspace, source=source, labelled=labelled),
+                )
+            )
+    assert len(set(names[True])) == 4
+    # the samples of a track know nothing of sources
+    assert len(set(names[False])) == 3
+    assert names[False][0] == names[False][1]
+    assert (names[True][0], names[False][0]) == (LABELLED_0_1_0, TRACKS_0_1_0)
 
 
 def test_labels_made_otherwise_make_another_detector_and_other_remixes(
