@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from demucs_core.separators.adding_up import ResidualSpreader
 from demucs_core.separators.registry import SeparationModel
-from demucs_core.separators.separation import separate_stream
+from demucs_core.separators.separation import ReadMixture, separate_stream
 from flows.inputs import registry
 from flows.running.parameters import Device, Options
 from flows.separate.model_folder import open_model
@@ -22,7 +22,7 @@ from storage.canonical import PreparedAudio
 from storage.codecs import Unusable, one_line
 from storage.encode import BITS, Format, encodable_rate, writing
 from storage.errors import UserError
-from storage.original import Resampler, prepare_original, resampled
+from storage.original import Resampled, Resampler, prepare_original, resampled
 
 
 class SeparateParameters(Options):
@@ -172,23 +172,13 @@ def _stems(
     )
     spread = ResidualSpreader(num_stems, audio.sample_rate) if parameters.add_up else None
     with resampled(audio, config.sample_rate) as mixture:
-        blocks = separate_stream(
-            model,
-            mixture.read,
-            mixture.num_samples,
-            segment_samples=max(1, round(parameters.segment_s * config.sample_rate)),
-            overlap=parameters.overlap,
-            shifts=parameters.shifts,
-            seed=parameters.seed,
-            max_shift_samples=config.sample_rate // 2,
-        )
         num_left, num_done = mixture.num_samples, 0
-        for estimates in blocks:
+        for estimates in _estimates(mixture, num_channels, model, parameters):
             if not np.isfinite(estimates).all():
                 raise Unusable("non_finite", "the model makes NaN or infinite samples of it")
             num_left -= estimates.shape[-1]
             stems = _two_stems(estimates, config.sources, parameters.two_stems) * level
-            if num_channels == 1:
+            if stems.shape[1] != num_channels:  # a stereo model, which heard mono on both sides
                 stems = stems.mean(axis=1, keepdims=True)
             flat = back(stems.reshape(num_stems * num_channels, -1), last=not num_left)
             stems = flat.reshape(num_stems, num_channels, -1)
@@ -197,6 +187,34 @@ def _stems(
                 stems = spread(stems, heard[:num_channels])
             num_done += stems.shape[-1]
             yield stems
+
+
+def _estimates(
+    mixture: Resampled, num_channels: int, model: SeparationModel, parameters: SeparateParameters
+) -> Iterator[NDArray[np.float32]]:
+    """Stems ``(S, C, n)`` at the model's rate; a model of mono hears each channel by itself."""
+    rate = model.config.sample_rate
+
+    def blocks(read: ReadMixture) -> Iterator[NDArray[np.float32]]:
+        return separate_stream(
+            model,
+            read,
+            mixture.num_samples,
+            segment_samples=max(1, round(parameters.segment_s * rate)),
+            overlap=parameters.overlap,
+            shifts=parameters.shifts,
+            seed=parameters.seed,
+            max_shift_samples=rate // 2,
+        )
+
+    if model.config.num_channels > 1:
+        return blocks(mixture.read)
+
+    def channel(index: int) -> Iterator[NDArray[np.float32]]:
+        return blocks(lambda start, num: mixture.read(start, num)[index : index + 1])
+
+    sides = zip(*(channel(index) for index in range(num_channels)), strict=True)
+    return (np.concatenate(blocks_of_sides, axis=1) for blocks_of_sides in sides)
 
 
 def _two_stems(

@@ -16,12 +16,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from demucs_core import NUM_CHANNELS
 from demucs_core.separators.registry import SeparationModel, build_model
 from flows.inputs import registry
 from storage.errors import UserError
 from storage.workspace import Workspace
 
+CHANNELS = (1, 2)
 _SOURCE_NAME = re.compile(r"\w[\w. -]*")
 
 
@@ -80,8 +80,10 @@ def load_folder(folder: Path) -> SeparationModel:
 def _checked(model: SeparationModel, place: str) -> SeparationModel:
     """Refuse what can't be used on files: sources become names of files."""
     config = model.config
-    if config.num_channels != NUM_CHANNELS:
-        raise UserError(f"{place}: a model of {config.num_channels} channels; only stereo will do")
+    if config.num_channels not in CHANNELS:
+        raise UserError(
+            f"{place}: a model of {config.num_channels} channels; only mono or stereo will do"
+        )
     for source in config.sources:
         if not _SOURCE_NAME.fullmatch(source):
             raise UserError(f"{place}: has a source {source!r}, which can't name a file")

@@ -62,6 +62,19 @@ def exact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(made.root) / "models" / "exact"
 
 
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of two sources in mono at 16 kHz, which add up to what it hears."""
+    made = Workspace(str(tmp_path_factory.mktemp("speech") / "workspace"), create=True)
+    config = {
+        "architecture": "wave_unet", "channels": 2, "depth": 3, "num_channels": 1,
+        "sample_rate": 16_000, "sources": ["vocals", "accompaniment"],
+    }  # fmt: skip
+    model = build_model(config, seed=0)
+    registry.store(made, "models", "speech", model, {"model": config_of(model)})
+    return Path(made.root) / "models" / "speech"
+
+
 def run(files: list[Path], output: Path, **fields: Any) -> list[Path]:
     complaints: list[str] = []
     parameters = SeparateParameters(output=str(output), **{**FAST, **fields})
@@ -77,6 +90,25 @@ def read(path: Path) -> NDArray[np.float64]:
 
 def total(paths: list[Path]) -> NDArray[np.float64]:
     return np.sum([read(path) for path in paths], axis=0)
+
+
+@pytest.mark.parametrize("num_channels", [1, 2])
+def test_a_folder_says_its_own_sources_rate_and_channels(
+    tmp_path: Path, speech: Path, num_channels: int
+) -> None:
+    """A model of mono hears each channel of a stereo file by itself."""
+    original = music(16_000 * 2, 16_000, num_channels)
+    soundfile.write(tmp_path / "a.wav", original, 16_000, "FLOAT")
+    paths = run([tmp_path / "a.wav"], tmp_path / "out", model=str(speech), bits=32, shifts=1)
+    assert [path.stem for path in paths] == ["vocals", "accompaniment"]
+    np.testing.assert_allclose(total(paths), original, atol=1e-4)
+    for channel in range(num_channels):
+        soundfile.write(tmp_path / "side.wav", original[:, channel], 16_000, "FLOAT")
+        alone = run(
+            [tmp_path / "side.wav"], tmp_path / str(channel), model=str(speech), bits=32, shifts=1
+        )
+        for whole, side in zip(paths, alone, strict=True):
+            np.testing.assert_allclose(read(whole)[:, channel], read(side)[:, 0], atol=1e-5)
 
 
 @pytest.mark.parametrize(
