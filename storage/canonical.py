@@ -184,9 +184,14 @@ def prepare(
 
 
 @contextmanager
-def summed(parts: Sequence[PreparedAudio]) -> Generator[PreparedAudio]:
-    """The sum of some audio, as decoded, each without a gain; as long as the longest."""
-    formats = {(part.sample_rate, part.num_channels) for part in parts}
+def summed(
+    parts: Sequence[PreparedAudio], *, less: Sequence[PreparedAudio] = ()
+) -> Generator[PreparedAudio]:
+    """The sum of some audio, as decoded, each without a gain; as long as the longest.
+
+    What ``less`` holds is taken away from it, as far as it is long.
+    """
+    formats = {(part.sample_rate, part.num_channels) for part in (*parts, *less)}
     assert len(formats) == 1, f"sample rates or channels differ: {sorted(formats)}"
     with tempfile.TemporaryFile(prefix="silentmix-") as scratch:
         audio = PreparedAudio(scratch, *formats.pop())
@@ -196,9 +201,11 @@ def summed(parts: Sequence[PreparedAudio]) -> Generator[PreparedAudio]:
             total = np.zeros((audio.num_channels, num_samples), dtype=np.float32)
             for part in parts:
                 total += part.read(start, num_samples, gain_db=0.0)
+            for part in less:
+                total -= part.read(start, num_samples, gain_db=0.0)
             audio._append(total)
         scratch.flush()
-        audio.truncated = any(part.truncated for part in parts)
+        audio.truncated = any(part.truncated for part in (*parts, *less))
         yield audio
 
 

@@ -89,34 +89,52 @@ REJECTS = Table(
 STEMS = Table(
     name="stems",
     version=1,
-    description="The labelled set in canonical form, a row a song and source, mixture included.",
+    description="The labelled set in canonical form, a row a song and stem, mixture included.",
     key=("track_id", "source"),
     fields=(
         ("track_id", _text, "Name of the song: a hash of its stems' content hashes"),
         ("song", _text, "Name of the song in the labelled set"),
         ("split", _text, "train, valid or test"),
-        ("source", _text, "drums, bass, other, vocals, or mixture"),
+        (
+            "source",
+            _text,
+            "A source of the workspace, the names of several with + between them for their sum, or "
+            "mixture",
+        ),
         ("path", _text, "Canonical audio, relative to the workspace"),
-        ("source_url", _text, "The file it was decoded from"),
-        ("num_samples", _int, "Length in samples a channel, as decoded"),
+        ("source_url", _text, "The file it was decoded from; the first where it is a sum of files"),
+        ("take_urls", _text, "The other files of such a sum, one a line"),
+        ("num_samples", _int, "Length of the song in samples a channel: that of its mixture"),
         ("sample_rate", pa.int32(), "Samples a second of the canonical audio"),
-        ("duration_s", pa.float64(), "Length in seconds"),
+        ("duration_s", pa.float64(), "Length of the song in seconds"),
+        (
+            "padded_s",
+            _float,
+            "Silence after the stem's end up to the song's; below 0 what it is longer than that",
+        ),
+        (
+            "residual_db",
+            _float,
+            "Level of what the mixture's file holds beside the sum of the stems, relative to it; "
+            "-120 where that is nothing, or there is no such file",
+        ),
         ("gain_db", _float, "Gain applied to all stems of the song alike"),
         ("level_db", _float, "RMS level of the whole stem"),
         ("content_hash", _text, "SHA-256 of the canonical samples"),
     ),
+    added={"take_urls": "", "padded_s": 0.0, "residual_db": -120.0},
 )
 
 ACTIVITY = Table(
     name="activity",
     version=1,
-    description="Where each stem sounds, a row a song and source.",
+    description="Where each stem sounds that is one source or a mixture, a row a song and stem.",
     key=("track_id", "source"),
     rows_a_group=64,
     fields=(
         ("track_id", _text, "Song, as in stems"),
         ("split", _text, "train, valid or test"),
-        ("source", _text, "drums, bass, other, vocals, or mixture"),
+        ("source", _text, "A source of the workspace, or mixture"),
         ("hop_samples", pa.int32(), "Samples in a frame"),
         ("active", pa.list_(_flag), "Whether the source is heard, a value a frame"),
         ("level_db", pa.list_(_float), "RMS level of the stem, a value a frame"),

@@ -9,7 +9,9 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from demucs_core.activity import ActivityConfig
+from flows.ingest.notes import tell_of_songs
 from flows.ingest.report import report_songs, report_tracks
+from flows.ingest.song_audio import Truth
 from flows.ingest.stems import StemBatch, commit_songs, ingest_songs, song_item
 from flows.ingest.tracks import TrackBatch, TrackCommitter, file_item, ingest_files
 from flows.running.chain import Chain
@@ -21,6 +23,9 @@ from storage.discovery import find_audio
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.labelled.sets import find_songs
+from storage.labelled.song_files import Absent
+from storage.labelled.stem_names import StemNames
+from storage.music_format import REST, MusicFormat
 
 STAGE, VERSION = "ingest", 1
 _activity = ActivityConfig()
@@ -51,6 +56,21 @@ class IngestOptions(Options):
     close_gap_s: float = Field(
         _activity.close_gap_s, ge=0, description="Silences shorter than this count as active."
     )
+    stems: str = Field(
+        "",
+        description="Which files of a labelled set hold which sources, where their names don't "
+        'tell: SOURCE=PATTERN|PATTERN, ..., such as "vocals=lead*|backing*, skip=click*, other=*".',
+    )
+    absent: Absent = Field(
+        "refuse",
+        description="What a source is that a labelled song has no stem of, nor a mixture that "
+        "holds it: a mistake, or silent.",
+    )
+    truth: Truth = Field(
+        "given",
+        description="Where a mixture is not the sum of its stems: leave both as given, take the "
+        "sum of the stems for the mixture, or what the mixture holds besides for part of `other`.",
+    )
     batch_files: BatchSize = Field(16, description="Files a Dask task decodes at once.")
 
 
@@ -59,11 +79,13 @@ class IngestParameters(IngestOptions, MusicOptions, StageParameters):
 
     source: Annotated[str, RUNTIME] = Field(
         description="Folder, glob, list of files (.txt, .m3u) or URL of unlabelled music; or, with "
-        "labelled, the folder of a labelled set."
+        "labelled, the folder of a labelled set, or a folder or CSV file of single stems."
     )
     corpus: CorpusName = Field("music", description="Name to give the corpus.")
     labelled: Annotated[bool, RUNTIME] = Field(
-        False, description="The source is a labelled set: MUSDB18, MUSDB18-HQ or stem folders."
+        False,
+        description="The source is a labelled set: MUSDB18, MUSDB18-HQ, folders of stems, or a "
+        "library of single stems.",
     )
     require_test: Annotated[bool, RUNTIME] = Field(
         False, description="Refuse a labelled set without test songs."
@@ -143,9 +165,17 @@ def _ingest_tracks(parameters: IngestParameters) -> StageResult:
 
 def _ingest_stems(parameters: IngestParameters) -> StageResult:
     music = parameters.music_in(parameters.workspace)
+    if parameters.truth == "mixture" and music.rest is None:
+        raise UserError(
+            f"truth 'mixture' adds what a mixture holds beside its stems to the source {REST!r}, "
+            f"and the workspace has {', '.join(music.sources)}; leave truth as it is, or the files "
+            "of one source out: it is then what the mixture holds beside the others"
+        )
     fs, songs = find_songs(
         parameters.source,
         music.sources,
+        stems=parameters.stems,
+        absent=parameters.absent,
         valid_share=parameters.valid_share,
         require_test=parameters.require_test,
     )
@@ -163,6 +193,7 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
         "close_gap_s": activity.close_gap_s,
         "sample_rate": music.sample_rate,
         **music.beyond_default("sources", "num_channels"),
+        **_unusual(parameters, music),
     }
     name = fingerprint(STAGE, VERSION, labelled=True, **content)
     with stage_run(
@@ -173,7 +204,7 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
         batches = [
             StemBatch(
                 workspace, parameters.corpus, fs, batch, parameters.min_duration_s, activity,
-                parameters.force,
+                parameters.truth, parameters.force,
             )
             for batch in pending_batches(songs, done, 2, song_item)
         ]  # fmt: skip
@@ -187,6 +218,16 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
                 commit_songs(run, outcome)
         _summarise(run, "stems")
     return run.result()
+
+
+def _unusual(parameters: IngestParameters, music: MusicFormat) -> dict[str, object]:
+    """How a set is read, where not as usual: what was ingested before one could choose is done."""
+    rules = StemNames.parse(parameters.stems, music.sources).rules
+    chosen = {name: getattr(parameters, name) for name in ("absent", "truth")}
+    usual = {name: IngestOptions.model_fields[name].default for name in chosen}
+    return {name: value for name, value in chosen.items() if value != usual[name]} | (
+        {"stems": rules} if rules else {}
+    )
 
 
 def _summarise(run: StageRun, table: str) -> None:
@@ -203,6 +244,8 @@ def _summarise(run: StageRun, table: str) -> None:
     run.counts["hours"] = round(sum(tracks.values()) / 3600, 4)
     if rejects:
         get_run_logger().warning("%d files rejected; see the manifest rejects", len(rejects))
+    if table == "stems":
+        tell_of_songs(run)
     if run.already_done:
         return
     if table == "stems":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import islice
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -50,14 +51,18 @@ def report_tracks(run: StageRun) -> None:
 
 
 def report_songs(run: StageRun) -> None:
-    """Put songs by split, how often each source is silent, and players into a run's report."""
+    """Put songs by split, how often each source is silent, and players into a run's report.
+
+    A single stem of a library counts and plays as a song.
+    """
     columns = ["track_id", "song", "split", "source", "path", "num_samples"]
-    mixtures = [
-        row for row in run.manifests.rows(run.partition(STEMS.name), columns)
-        if row["source"] == MIXTURE
-    ]  # fmt: skip
-    if not mixtures:
+    heard: dict[str, dict[str, Any]] = {}
+    for row in run.manifests.rows(run.partition(STEMS.name), columns):
+        if row["source"] == MIXTURE or row["track_id"] not in heard:
+            heard[row["track_id"]] = row
+    if not heard:
         return
+    mixtures = list(heard.values())
     figure = Figure(figsize=SIZE_IN)
     songs, silent = figure.subplots(1, 2)
     count = Counter(row["split"] for row in mixtures)
