@@ -1,4 +1,4 @@
-"""What a person should know of the labelled songs that were ingested: where they are not as usual."""
+"""What a person should know of labelled songs that were ingested: where they are not as usual."""
 
 from __future__ import annotations
 
