@@ -11,8 +11,9 @@ from demucs_core.metrics.comparison import rank_songs
 from demucs_core.separators.separation import separate
 from flows.inputs import registry
 from flows.inputs.methods import Method
-from flows.inputs.songs import MIXTURE, Song
+from flows.inputs.songs import Song
 from flows.reports.artifacts import Report
+from storage.music_format import MIXTURE
 from storage.reading import CanonicalAudioError, CropReader
 from storage.workspace import Workspace
 

@@ -30,17 +30,19 @@ from flows.inputs.methods import (
     published_methods,
 )
 from flows.inputs.paper_table import paper_table
-from flows.inputs.songs import MIXTURE, Song, load_songs, require_songs
+from flows.inputs.songs import Song, load_songs, require_songs
 from flows.running.chain import Chain
 from flows.running.execution import dask_client, pending_batches, results_of
 from flows.running.parameters import RUNTIME, CorpusName, Device, Options, StageParameters
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun, stage_run
 from flows.running.stage_result import StageResults
+from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
 from storage.museval_folder import frame_median, result_path
 from storage.museval_json import METRICS, to_museval
+from storage.music_format import MIXTURE
 from storage.reading import CanonicalAudioError, CropReader
 from storage.workspace import Workspace
 
@@ -123,6 +125,13 @@ def evaluate(parameters: EvaluateParameters) -> Evaluation:
     models = choose_models(workspace, parameters.models)
     stems = manifests.latest("stems", parameters.labelled)
     songs = require_songs(load_songs(manifests, stems, "test"), stems.corpus, "test", "evaluation")
+    for song in songs:
+        if song.sums:
+            raise UserError(
+                f"test song {song.name!r} knows {song.sums[0].replace('+', ', ')} as a sum alone, "
+                "and evaluation needs each source by itself; ingest it with the missing stems, or "
+                "as a song of train/"
+            )
     published = published_methods(parameters.published, songs, models)
     reference = choose_reference(
         workspace, models, [method.name for method in published], parameters.compare_to

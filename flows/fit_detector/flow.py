@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,21 +18,33 @@ from demucs_core.detector.training import DetectorStep, DetectorTrainer, Detecto
 from demucs_core.extraction.calibration_result import Calibration
 from flows.fit_detector.plots import precision_recall, reliability
 from flows.inputs import registry
-from flows.inputs.songs import MIXTURE, Song, load_activity, load_songs, require_songs
-from flows.policy.calibration import PolicyOptions, calibrated, calibration_path, require_evidence
+from flows.inputs.songs import (
+    Song,
+    learning_corpora,
+    load_learning_activity,
+    load_learning_songs,
+    load_songs,
+    made_from_libraries,
+)
+from flows.policy.calibration import (
+    PolicyOptions,
+    calibrated,
+    calibration_path,
+    require_evidence_of_each,
+)
 from flows.reports.live_plot import live_plot
 from flows.reports.loss_plots import detector_figure
 from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
 from flows.running.heard import write_heard
 from flows.running.interruption import interruptible
-from flows.running.parameters import CorpusName, Device, Options, StageParameters
+from flows.running.parameters import CorpusName, Device, Libraries, Options, StageParameters
 from flows.running.progress import progress
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.flow import ScoreBatch, score_batch, scores_fingerprint
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
-from storage.music_format import MusicFormat
+from storage.music_format import MIXTURE, MusicFormat
 from storage.reading import CropReader
 from storage.weights import load_tensors, save_tensors
 from storage.workspace import Workspace
@@ -66,6 +78,7 @@ class FitDetectorParameters(FitDetectorOptions, PolicyOptions, StageParameters):
     """Which labelled songs to fit and calibrate on."""
 
     labelled: CorpusName = Field("labelled", description="Corpus of labelled songs.")
+    libraries: Libraries = Field([])
 
 
 @flow(name="fit-detector", flow_run_name="fit-detector {parameters.labelled}")
@@ -74,7 +87,8 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
     workspace = Workspace(parameters.workspace)
     device = registry.pick_device(parameters.device)
     manifests = Manifests(workspace)
-    stems = manifests.latest("stems", parameters.labelled)
+    corpora = learning_corpora(manifests, parameters.labelled, parameters.libraries)
+    stems = corpora[0]
     activity = Partition("activity", stems.corpus, stems.fingerprint)
     content = {
         name: value
@@ -83,16 +97,17 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
     }
     # the digest knows which songs, the fingerprint their split and what counts as silent in them
     made_from = f"{stems.fingerprint}/{manifests.digest(stems)}"
+    content |= made_from_libraries(manifests, corpora[1:])
     name = fingerprint(STAGE, VERSION, stems=made_from, **content)
     with stage_run(
         STAGE, parameters, corpus=parameters.labelled, fingerprint=name, workspace=workspace
     ) as run:
         held_out = load_songs(manifests, stems, "valid")
-        require_evidence(len(held_out), stems.corpus, parameters)
+        require_evidence_of_each(held_out, workspace.music.sources, stems.corpus, parameters)
         finished = registry.finished(workspace, "detectors", name) and not parameters.force
-        run.plan("steps", 0 if finished else parameters.steps, parameters.steps, stems)
+        run.plan("steps", 0 if finished else parameters.steps, parameters.steps, *corpora)
         if not finished:
-            trainer = _trainer(parameters, run, stems, activity, device)
+            trainer = _trainer(parameters, run, corpora, device)
             _run(trainer, run, f"detectors/{name}/{registry.CHECKPOINT}")
             run.report.plot("loss", detector_figure(trainer.losses), LOSS)
             description = {
@@ -106,7 +121,7 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
                 },
                 "counts": run.counts,
             }
-            write_heard(run, "detectors", stems)
+            write_heard(run, "detectors", corpora)
             registry.store(workspace, "detectors", name, trainer.detector, description)
             workspace.remove(f"detectors/{name}/{registry.CHECKPOINT}")
         _score_held_out(parameters, run, held_out, name, device)
@@ -125,6 +140,7 @@ def in_chain(chain: Chain) -> list[FitDetectorParameters]:
             **chain.options(STAGE),
             **chain.options("extract"),
             labelled=chain.parameters.labelled_corpus,
+            libraries=chain.parameters.libraries,
         )
     ]
 
@@ -132,14 +148,11 @@ def in_chain(chain: Chain) -> list[FitDetectorParameters]:
 def _trainer(
     parameters: FitDetectorParameters,
     run: StageRun,
-    stems: Partition,
-    activity: Partition,
+    corpora: Sequence[Partition],
     device: str,
 ) -> DetectorTrainer:
-    songs = require_songs(
-        load_songs(run.manifests, stems, "train"), stems.corpus, "train", "the detector"
-    )
-    active = load_activity(run.manifests, activity, "train")
+    songs = load_learning_songs(run.manifests, corpora, "the detector")
+    active = load_learning_activity(run.manifests, corpora)
     run.count(songs=len(songs))
     config = DetectorTrainingConfig(
         steps=parameters.steps,
@@ -157,12 +170,7 @@ def _trainer(
         detector,
         config,
         [
-            TrainingSong(
-                track_id=song.track_id,
-                paths=song.stem_track().paths,
-                num_samples=song.num_samples,
-                active=active[song.track_id].active,
-            )
+            TrainingSong(**asdict(song.stem_track()), active=active[song.track_id].active)
             for song in songs
         ],
         CropReader(run.workspace.location),

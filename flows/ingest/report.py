@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from flows.inputs.songs import MIXTURE
 from flows.reports.artifacts import PLAYER_S
 from flows.reports.file_names import base_name
 from flows.reports.markdown import plain
 from flows.reports.plots import SIZE_IN, colors_of, slant_names
 from flows.running.stage import StageRun
+from storage.music_format import MIXTURE
 from storage.reading import CropReader
 from storage.schemas import ACTIVITY, STEMS, TRACKS
 

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from demucs_core.activity import FLOOR_DB, power, to_db
 from demucs_core.stem_tracks import StemTrack
 from storage.errors import UserError
+from storage.labelled.song import sources_of
 from storage.manifests import Manifests, Partition
-
-MIXTURE = "mixture"
+from storage.music_format import MIXTURE
 
 
 @dataclass(frozen=True)
 class Song:
-    """One labelled song.
+    """One labelled song, or a single stem.
 
     Attributes:
         track_id: name in the manifests.
         name: name in the labelled set.
-        num_samples: length of every stem.
-        paths: canonical audio by source, ``mixture`` included, relative to the workspace.
+        num_samples: length of the song.
+        paths: canonical audio relative to the workspace, by source or by the name of a sum of
+            several; and ``mixture``, which a single stem has none of.
         sources: of the workspace, in order.
     """
 
@@ -32,10 +35,35 @@ class Song:
     paths: dict[str, str]
     sources: tuple[str, ...]
 
+    @property
+    def heard_path(self) -> str:
+        """What the song is heard by: its mixture, or the single stem."""
+        return self.paths.get(MIXTURE) or next(iter(self.paths.values()))
+
+    @property
+    def sums(self) -> tuple[str, ...]:
+        """What is known of several sources together alone."""
+        return tuple(name for name in self.paths if len(sources_of(name)) > 1)
+
+    def knows(self, source: str) -> bool:
+        """Whether the song has a source by itself."""
+        return source in self.paths
+
     def stem_track(self) -> StemTrack:
         """The song as training examples want it."""
-        paths = tuple(self.paths[source] for source in self.sources)
-        return StemTrack(track_id=self.track_id, num_samples=self.num_samples, paths=paths)
+        place = {source: index for index, source in enumerate(self.sources)}
+        groups = {
+            tuple(place[source] for source in sources_of(name)): path
+            for name, path in self.paths.items()
+            if name != MIXTURE
+        }
+        ordered = dict(sorted(groups.items()))
+        return StemTrack(
+            track_id=self.track_id,
+            num_samples=self.num_samples,
+            paths=tuple(ordered.values()),
+            groups=tuple(ordered),
+        )
 
 
 def load_songs(manifests: Manifests, stems: Partition, split: str) -> list[Song]:
@@ -50,6 +78,49 @@ def load_songs(manifests: Manifests, stems: Partition, split: str) -> list[Song]
             )
             song.paths[row["source"]] = row["path"]
     return [songs[track_id] for track_id in sorted(songs)]
+
+
+def learning_corpora(
+    manifests: Manifests, labelled: str, libraries: Sequence[str]
+) -> tuple[Partition, ...]:
+    """The stems to learn from: those of the labelled corpus first, then of each library, once.
+
+    Raises:
+        UserError: one of them was not ingested.
+    """
+    names = dict.fromkeys([labelled, *libraries])
+    return tuple(manifests.latest("stems", name) for name in names)
+
+
+def made_from_libraries(manifests: Manifests, libraries: Sequence[Partition]) -> dict[str, object]:
+    """What libraries add to a fingerprint: nothing, where there are none."""
+    names = [f"{stems.fingerprint}/{manifests.digest(stems)}" for stems in libraries]
+    return {"libraries": sorted(names)} if names else {}
+
+
+def load_learning_songs(
+    manifests: Manifests, corpora: Sequence[Partition], purpose: str
+) -> list[Song]:
+    """The training songs and single stems of some corpora, each once.
+
+    Raises:
+        UserError: they are not enough to make examples of; says what is missing.
+    """
+    songs: dict[str, Song] = {}
+    for stems in corpora:
+        for song in load_songs(manifests, stems, "train"):
+            songs.setdefault(song.track_id, song)
+    found = list(songs.values())
+    names = ", ".join(repr(stems.corpus) for stems in corpora)
+    require_songs(found, corpora[0].corpus, "train", purpose)
+    sources = manifests.workspace.music.sources
+    nobody = [source for source in sources if not any(song.knows(source) for song in found)]
+    if nobody and not any(MIXTURE in song.paths for song in found):
+        raise UserError(
+            f"corpora {names} have single stems alone, and none of {', '.join(nobody)}: {purpose} "
+            "needs whole songs or a stem of each source; ingest some, and name them in libraries"
+        )
+    return found
 
 
 def songs_kept_for_test(manifests: Manifests) -> dict[str, str]:
@@ -83,12 +154,15 @@ class Activity:
     Attributes:
         active: ``(S, F)`` bool.
         level_db: ``(S, F)`` level of each stem.
-        mixture_level_db: ``(F,)`` level of the mixture.
+        mixture_level_db: ``(F,)`` level of the mixture, or of a single stem.
+        known: which sources the song has by itself; of the others nothing is active, and the
+            first of them has the level of all of them together.
     """
 
     active: NDArray[np.bool_]
     level_db: NDArray[np.float32]
     mixture_level_db: NDArray[np.float32]
+    known: tuple[bool, ...]
 
 
 def load_activity(manifests: Manifests, activity: Partition, split: str) -> dict[str, Activity]:
@@ -99,11 +173,32 @@ def load_activity(manifests: Manifests, activity: Partition, split: str) -> dict
     for row in manifests.rows(activity, columns):
         if row["split"] == split:
             rows.setdefault(row["track_id"], {})[row["source"]] = (row["active"], row["level_db"])
-    return {
-        track_id: Activity(
-            active=np.array([found[source][0] for source in sources], dtype=np.bool_),
-            level_db=np.array([found[source][1] for source in sources], dtype=np.float32),
-            mixture_level_db=np.array(found[MIXTURE][1], dtype=np.float32),
-        )
-        for track_id, found in rows.items()
-    }
+    return {track_id: _activity(found, sources) for track_id, found in rows.items()}
+
+
+def load_learning_activity(
+    manifests: Manifests, corpora: Sequence[Partition]
+) -> dict[str, Activity]:
+    """The activity of what :func:`load_learning_songs` gives."""
+    activity: dict[str, Activity] = {}
+    for stems in reversed(corpora):
+        of_stems = Partition("activity", stems.corpus, stems.fingerprint)
+        activity |= load_activity(manifests, of_stems, "train")
+    return activity
+
+
+def _activity(
+    found: Mapping[str, tuple[list[bool], list[float]]], sources: Sequence[str]
+) -> Activity:
+    known = tuple(source in found for source in sources)
+    own = found.get(MIXTURE) or next(iter(found.values()))
+    mixture_level_db = np.array(own[1], dtype=np.float32)
+    active = np.zeros((len(sources), len(mixture_level_db)), dtype=np.bool_)
+    level_db = np.full(active.shape, FLOOR_DB, dtype=np.float32)
+    for place, source in enumerate(sources):
+        if known[place]:
+            active[place], level_db[place] = found[source]
+    if not all(known):
+        others = power(mixture_level_db) - power(level_db[list(known)]).sum(axis=0)
+        level_db[known.index(False)] = to_db(np.maximum(others, 0.0))
+    return Activity(active, level_db, mixture_level_db, known)

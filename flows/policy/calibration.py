@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
 
@@ -14,7 +15,7 @@ from demucs_core.extraction.calibration_result import Calibration
 from demucs_core.extraction.precision_bound import BoundConfig, songs_needed
 from demucs_core.extraction.segments import ExtractionPolicy
 from flows.inputs import registry
-from flows.inputs.songs import load_activity
+from flows.inputs.songs import Song, load_activity
 from flows.running.parameters import Options
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
@@ -70,7 +71,23 @@ class PolicyOptions(Options):
         )
 
 
-def require_evidence(num_songs: int, corpus: str, options: PolicyOptions) -> None:
+def require_evidence_of_each(
+    held_out: Sequence[Song], sources: Sequence[str], corpus: str, options: PolicyOptions
+) -> None:
+    """:func:`require_evidence` for the source that the fewest songs held out know by itself.
+
+    Where insufficient evidence is allowed, for the one that most know.
+    """
+    counts = {source: sum(song.knows(source) for song in held_out) for source in sources}
+    fewest = min(counts, key=lambda source: counts[source])
+    if options.allow_insufficient_evidence:
+        require_evidence(max(counts.values()), corpus, options)
+    else:
+        known = f" that know {fewest} by itself" if counts[fewest] < len(held_out) else ""
+        require_evidence(counts[fewest], corpus, options, known)
+
+
+def require_evidence(num_songs: int, corpus: str, options: PolicyOptions, which: str = "") -> None:
     """Refuse, before a detector is trained, what no detector could promise with so few songs.
 
     Raises:
@@ -82,7 +99,7 @@ def require_evidence(num_songs: int, corpus: str, options: PolicyOptions) -> Non
         needed = 1
     if num_songs < needed:
         raise UserError(
-            f"corpus {corpus!r}: {num_songs} songs are held out to calibrate on, and "
+            f"corpus {corpus!r}: {num_songs} songs{which} are held out to calibrate on, and "
             f"target_precision {options.target_precision:g} takes at least {needed}: add "
             f"{needed - num_songs} to valid/ and ingest again (a set without valid/ holds out more "
             "with a larger valid_share), lower target_precision, or set "
@@ -163,6 +180,7 @@ def _held_out_songs(manifests: Manifests, held_out: dict[str, str]) -> list[Scor
             probability=np.array(row["silence_probability"], dtype=np.float32),
             level_db=np.array(row["level_db"], dtype=np.float32),
             active=activity[row["track_id"]].active,
+            known=activity[row["track_id"]].known,
         )
         for row in manifests.rows(scores)
         if row["track_id"] in activity

@@ -13,12 +13,19 @@ from pydantic import Field
 from demucs_core.remixing.matching import Fit, Match, misfit
 from demucs_core.remixing.recipes import Recipe, RemixConfig, SilentSegment, draw_recipes
 from demucs_core.remixing.stem_pool import LabelledSong, StemPool
-from flows.inputs.songs import MIXTURE, Song, load_activity, load_songs, require_songs
+from flows.inputs.songs import (
+    Song,
+    learning_corpora,
+    load_learning_activity,
+    load_learning_songs,
+    load_songs,
+    made_from_libraries,
+)
 from flows.remix.report import report_remixes
 from flows.remix.tempos import Listening, find_tempos, load_tempos, require_librosa, tempos_of
 from flows.running.chain import Chain
 from flows.running.execution import dask_client, results_of
-from flows.running.parameters import CorpusName, Options, StageParameters
+from flows.running.parameters import CorpusName, Libraries, Options, StageParameters
 from flows.running.stage import StageResult, stage_run
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition, RowGroup
@@ -86,6 +93,7 @@ class RemixParameters(RemixOptions, StageParameters):
 
     corpus: CorpusName = Field("music", description="Corpus whose segments are remixed.")
     labelled: str = Field("labelled", description="Corpus of labelled songs the stems come from.")
+    libraries: Libraries = Field([])
     segments: str = Field(
         "", description="Fingerprint of the segments; empty takes the last that were extracted."
     )
@@ -97,9 +105,10 @@ class RemixBatch:
 
     workspace: Workspace
     target: Partition
-    stems: Partition
-    tempos: tuple[Partition, Partition] | None
-    """Of the labelled songs and of the corpus, where they are matched."""
+    stems: tuple[Partition, ...]
+    """Of the labelled songs, then of libraries."""
+    tempos: tuple[Partition, ...]
+    """Of the corpus and of each of these, where they are matched."""
     segments: Partition
     row_group: RowGroup
     config: RemixConfig
@@ -113,19 +122,21 @@ def remix(parameters: RemixParameters) -> StageResult:
     workspace = Workspace(parameters.workspace)
     manifests = Manifests(workspace)
     segments = manifests.latest("segments", parameters.corpus, parameters.segments or None)
-    stems = manifests.latest("stems", parameters.labelled)
-    songs = require_songs(load_songs(manifests, stems, "train"), stems.corpus, "train", "remixing")
-    tempos = None
+    stems = learning_corpora(manifests, parameters.labelled, parameters.libraries)
+    songs = load_learning_songs(manifests, stems, "remixing")
+    tempos: tuple[Partition, ...] = ()
     if parameters.match != "none":
         require_librosa()
-        tempos = tempos_of(workspace, parameters.labelled), tempos_of(workspace, parameters.corpus)
+        names = (parameters.corpus, *(partition.corpus for partition in stems))
+        tempos = tuple(tempos_of(workspace, name) for name in names)
     content = {
         **parameters.content(),
         "segments": segments.fingerprint,
-        "tempos": tempos and tempos[0].fingerprint,
+        "tempos": tempos[0].fingerprint if tempos else None,
+        **made_from_libraries(manifests, stems[1:]),
     }
     # the digest knows which songs, the fingerprint their split and what counts as silent in them
-    made_from = f"{stems.fingerprint}/{manifests.digest(stems)}"
+    made_from = f"{stems[0].fingerprint}/{manifests.digest(stems[0])}"
     name = fingerprint(STAGE, VERSION, stems=made_from, **content)
     config = RemixConfig(
         **{field.name: getattr(parameters, field.name) for field in fields(RemixConfig)}
@@ -149,12 +160,14 @@ def remix(parameters: RemixParameters) -> StageResult:
             for group, ids in ids_of.items()
             if ids - done
         ]  # fmt: skip
-        run.plan("segments", len(everything - done), len(everything), segments, stems)
+        run.plan("segments", len(everything - done), len(everything), segments, *stems)
         if batches:
             with dask_client(parameters):  # one cluster for both
                 if tempos:
-                    find_tempos(parameters, manifests, tempos[0], _mixtures(songs))
-                    find_tempos(parameters, manifests, tempos[1], _tracks(manifests, segments))
+                    for corpus, partition in zip(stems, tempos[1:], strict=True):
+                        heard = _songs(load_songs(manifests, corpus, "train"))
+                        find_tempos(parameters, manifests, partition, heard)
+                    find_tempos(parameters, manifests, tempos[0], _tracks(manifests, segments))
                 with results_of(
                     remix_batch, batches, parameters, label=STAGE, unit="batches"
                 ) as results:
@@ -173,13 +186,14 @@ def in_chain(chain: Chain) -> list[RemixParameters]:
             **chain.options(STAGE),
             corpus=chain.parameters.corpus,
             labelled=chain.parameters.labelled_corpus,
+            libraries=chain.parameters.libraries,
             segments="".join(chain.made("extract")),
         )
     ]
 
 
-def _mixtures(songs: list[Song]) -> set[Listening]:
-    return {Listening(song.track_id, song.paths[MIXTURE], song.num_samples) for song in songs}
+def _songs(songs: list[Song]) -> set[Listening]:
+    return {Listening(song.track_id, song.heard_path, song.num_samples) for song in songs}
 
 
 def _tracks(manifests: Manifests, segments: Partition) -> set[Listening]:
@@ -193,15 +207,18 @@ def _tracks(manifests: Manifests, segments: Partition) -> set[Listening]:
 
 @lru_cache(maxsize=1)
 def _stem_pool(
-    workspace: Workspace, stems: Partition, tempos: Partition | None
+    workspace: Workspace, stems: tuple[Partition, ...], tempos: tuple[Partition, ...]
 ) -> tuple[StemPool, dict[str, Song]]:
     """The stems to draw from; kept, since a worker draws for many batches."""
     manifests = Manifests(workspace)
-    songs = load_songs(manifests, stems, "train")
-    tempo_keys = load_tempos(manifests, tempos, {song.track_id for song in songs}) if tempos else {}
-    activity = load_activity(
-        manifests, Partition("activity", stems.corpus, stems.fingerprint), "train"
-    )
+    songs = load_learning_songs(manifests, stems, "remixing")
+    track_ids = {song.track_id for song in songs}
+    tempo_keys = {
+        track_id: found
+        for partition in tempos
+        for track_id, found in load_tempos(manifests, partition, track_ids).items()
+    }
+    activity = load_learning_activity(manifests, stems)
     pool = StemPool(
         [
             LabelledSong(
@@ -223,7 +240,7 @@ def _stem_pool(
 def remix_batch(batch: RemixBatch) -> dict[str, int]:
     """Draw recipes for one row group of segments, and write its part of ``remixes``."""
     manifests = Manifests(batch.workspace)
-    pool, songs = _stem_pool(batch.workspace, batch.stems, batch.tempos and batch.tempos[0])
+    pool, songs = _stem_pool(batch.workspace, batch.stems, batch.tempos[1:])
     done = manifests.items(batch.target)
     segments = [
         row for row in manifests.read_row_group(batch.row_group) if row["segment_id"] not in done
@@ -231,7 +248,7 @@ def remix_batch(batch: RemixBatch) -> dict[str, int]:
     tempo_keys = {}
     if batch.tempos:
         track_ids = {row["track_id"] for row in segments}
-        tempo_keys = load_tempos(manifests, batch.tempos[1], track_ids)
+        tempo_keys = load_tempos(manifests, batch.tempos[0], track_ids)
     recipes = draw_recipes(
         [
             SilentSegment(

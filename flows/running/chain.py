@@ -15,7 +15,7 @@ from pydantic import Field
 from flows.catalogue import BY_NAME, STAGES, load
 from flows.inputs import registry
 from flows.running.music_options import MusicOptions
-from flows.running.parameters import CorpusName, StageParameters
+from flows.running.parameters import CorpusName, Libraries, StageParameters
 from flows.running.stage_result import StageResult
 from storage.errors import UserError
 from storage.workspace import Workspace
@@ -36,6 +36,7 @@ class ChainParameters(MusicOptions, StageParameters):
         "", description="Unlabelled music: a folder, a glob, a list of files (.txt, .m3u) or a URL."
     )
     labelled_corpus: CorpusName = Field("labelled", description="Name of the labelled corpus.")
+    libraries: Libraries = Field([])
     corpus: CorpusName = Field("music", description="Name of the unlabelled corpus.")
     from_stage: Annotated[Stage, Parameter(name=["--from-stage", "--from"])] = Field(
         STAGES[0], description="First stage to run."

@@ -11,7 +11,7 @@ from storage.sql import connect, quoted
 
 
 def write_heard(
-    run: StageRun, heard_by: str, stems: Partition, remixes: Sequence[Partition] = ()
+    run: StageRun, heard_by: str, stems: Sequence[Partition], remixes: Sequence[Partition] = ()
 ) -> None:
     """Record what a training may hear: the songs it learns from and validates on, the remixes.
 
@@ -21,7 +21,7 @@ def write_heard(
     Args:
         run: the training's; its fingerprint is the id of what is trained.
         heard_by: ``detectors`` or ``models``.
-        stems: the labelled songs.
+        stems: the labelled songs and single stems.
         remixes: the recipes to draw from.
     """
     database = connect(run.workspace, ("stems", "remixes"))
@@ -30,7 +30,7 @@ def write_heard(
         SELECT track_id, false FROM recipes
         UNION SELECT unnest([stem.track_id FOR stem IN added]), true FROM recipes
         UNION SELECT track_id, true FROM stems
-              WHERE {any_of([stems])} AND split IN ('train', 'valid')
+              WHERE {any_of(stems)} AND split IN ('train', 'valid')
         ORDER BY track_id
     """).fetchall()
     run.manifests.write(

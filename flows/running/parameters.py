@@ -89,6 +89,16 @@ CORPUS_PATTERN = r"^[A-Za-z][A-Za-z0-9._-]*$"
 CorpusName = Annotated[str, Field(pattern=CORPUS_PATTERN, max_length=100), RUNTIME]
 """Name of a corpus: it is part of the partition's path, so not of its fingerprint."""
 
+Libraries = Annotated[
+    list[Annotated[str, Field(pattern=CORPUS_PATTERN, max_length=100)]],
+    Field(
+        description="Corpora of further labelled songs and single stems to take from, too; of what "
+        "they hold out for validation or test, nothing is."
+    ),
+    RUNTIME,
+]
+"""Names of corpora; what is read from them is in a fingerprint, under ``libraries``."""
+
 BatchSize = Annotated[int, Field(ge=1, le=4096), RUNTIME]
 Device = Annotated[
     Literal[

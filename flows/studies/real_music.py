@@ -16,10 +16,11 @@ from demucs_core.activity import FLOOR_DB, ActivityConfig, active_frames, frame_
 from demucs_core.detector.registry import SilenceDetector
 from demucs_core.detector.scoring import score_chunks
 from demucs_core.extraction.segments import ExtractionPolicy, extracted_frames
-from flows.inputs.songs import MIXTURE, Song, load_songs
+from flows.inputs.songs import Song, load_songs
 from flows.studies.songs import MUSIC
 from flows.studies.truth import SourceQuality
 from storage.manifests import Manifests
+from storage.music_format import MIXTURE
 from storage.reading import CropReader
 
 SPLITS = ("train", "valid", "test")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Annotated, Literal
 
@@ -19,13 +20,20 @@ from demucs_core.training.trainer import StepReport, Trainer, TrainingConfig
 from demucs_core.training.validation import validation_crops
 from flows.inputs import registry
 from flows.inputs.recipes import load_recipes
-from flows.inputs.songs import load_songs, require_songs
+from flows.inputs.songs import learning_corpora, load_learning_songs, load_songs
 from flows.reports.live_plot import live_plot
 from flows.reports.loss_plots import training_figure
 from flows.running.chain import Chain
 from flows.running.heard import write_heard
 from flows.running.interruption import interruptible
-from flows.running.parameters import RUNTIME, CorpusName, Device, Options, StageParameters
+from flows.running.parameters import (
+    RUNTIME,
+    CorpusName,
+    Device,
+    Libraries,
+    Options,
+    StageParameters,
+)
 from flows.running.progress import progress
 from flows.running.stage import StageResult, StageRun, stage_run
 from storage.errors import UserError
@@ -110,6 +118,7 @@ class TrainParameters(TrainOptions, StageParameters):
     """Which labelled songs and which remixes to train on."""
 
     labelled: CorpusName = Field("labelled", description="Corpus of labelled songs.")
+    libraries: Libraries = Field([])
     # what is read from them is in the fingerprint, under made_from
     corpora: Annotated[list[str], RUNTIME] = Field(
         ["music"], description="Corpora whose remixes are used, if weak_share is above 0."
@@ -122,12 +131,12 @@ def train(parameters: TrainParameters) -> StageResult:
     workspace = Workspace(parameters.workspace)
     manifests = Manifests(workspace)
     device = registry.pick_device(parameters.device)
-    stems = manifests.latest("stems", parameters.labelled)
+    stems = learning_corpora(manifests, parameters.labelled, parameters.libraries)
     corpora = parameters.corpora if parameters.weak_share > 0 else []
     remixes = [manifests.latest("remixes", corpus) for corpus in corpora]
     made_from = {
         f"{partition.table}/{partition.corpus}/{partition.fingerprint}": manifests.digest(partition)
-        for partition in [stems, *remixes]
+        for partition in [*stems, *remixes]
     }
     content = parameters.content()
     name = fingerprint(STAGE, VERSION, made_from=made_from, **content)
@@ -135,7 +144,7 @@ def train(parameters: TrainParameters) -> StageResult:
         STAGE, parameters, corpus=parameters.labelled, fingerprint=name, workspace=workspace
     ) as run:
         finished = registry.finished(workspace, "models", name) and not parameters.force
-        run.plan("steps", 0 if finished else parameters.steps, parameters.steps, stems, *remixes)
+        run.plan("steps", 0 if finished else parameters.steps, parameters.steps, *stems, *remixes)
         if finished:
             run.counts.update(registry.describe(workspace, "models", name)["counts"])
             return run.result()
@@ -175,6 +184,7 @@ def in_chain(chain: Chain) -> list[TrainParameters]:
         **chain.common,
         **chain.options(STAGE),
         labelled=chain.parameters.labelled_corpus,
+        libraries=chain.parameters.libraries,
         corpora=[chain.parameters.corpus],
     )
     if chain.parameters.baseline and asked.weak_share > 0:
@@ -185,14 +195,12 @@ def in_chain(chain: Chain) -> list[TrainParameters]:
 def _build(
     parameters: TrainParameters,
     run: StageRun,
-    stems: Partition,
+    stems: Sequence[Partition],
     remixes: list[Partition],
     device: str,
 ) -> Trainer:
-    songs = require_songs(
-        load_songs(run.manifests, stems, "train"), stems.corpus, "train", "training"
-    )
-    held_out = load_songs(run.manifests, stems, "valid")
+    songs = load_learning_songs(run.manifests, stems, "training")
+    held_out = load_songs(run.manifests, stems[0], "valid")
     recipes = sorted(
         (
             recipe
