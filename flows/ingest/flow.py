@@ -59,7 +59,7 @@ class IngestOptions(Options):
     stems: str = Field(
         "",
         description="Which files of a labelled set hold which sources, where their names don't "
-        'tell: SOURCE=PATTERN|PATTERN, ..., such as "vocals=lead*|backing*, skip=click*, other=*".',
+        'tell: SOURCE=PATTERN, ..., such as "vocals=lead*, vocals=choir*, skip=click*, other=*".',
     )
     absent: Absent = Field(
         "refuse",
