@@ -305,7 +305,7 @@ EVALUATIONS = Table(
         ("model_id", _text, "Model, as in models/"),
         ("track_id", _text, "Song, as in stems"),
         ("song", _text, "Name of the song"),
-        ("source", _text, "drums, bass, other or vocals"),
+        ("source", _text, "A source of the workspace"),
         ("sdr_db", pa.float64(), "Median over frames of the signal-to-distortion ratio"),
         ("isr_db", pa.float64(), "Median over frames of the image-to-spatial-distortion ratio"),
         ("sir_db", pa.float64(), "Median over frames of the signal-to-interference ratio"),

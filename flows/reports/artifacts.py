@@ -15,10 +15,12 @@ from uuid import UUID
 import matplotlib.figure
 import numpy as np
 import soundfile
+import soxr
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.server.pages import report_key
 from flows.server.telling import telling
+from storage.encode import encodable_rate
 from storage.workspace import Workspace
 
 MAX_ARTIFACT_BYTES = 2_000_000
@@ -58,7 +60,7 @@ class Report:
         self._append(f"**{caption}**\n\n{image(caption, png)}")
 
     def player(self, name: str, audio_ct: np.ndarray, sample_rate: int, caption: str) -> None:
-        """A player of the report: at most :data:`PLAYER_S` seconds, as MP3.
+        """A player of the report: at most :data:`PLAYER_S` seconds, as MP3, at a rate that it has.
 
         Args:
             name: file name without its ending.
@@ -67,9 +69,12 @@ class Report:
             caption: what it is.
         """
         audio = audio_ct[:, : int(PLAYER_S * sample_rate)]
+        rate = encodable_rate("mp3", sample_rate)
+        if rate != sample_rate:
+            audio = soxr.resample(audio.T, sample_rate, rate).T
         buffer = io.BytesIO()
         clipped = np.clip(audio.T, -1.0, 1.0)
-        soundfile.write(buffer, clipped, sample_rate, format="MP3", compression_level=0.5)
+        soundfile.write(buffer, clipped, rate, format="MP3", compression_level=0.5)
         mp3 = buffer.getvalue()
         self.workspace.put_bytes(f"{self.folder}/{name}.mp3", mp3)
         source = data_uri("audio/mpeg", mp3)

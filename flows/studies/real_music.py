@@ -17,10 +17,9 @@ from demucs_core.detector.registry import SilenceDetector
 from demucs_core.detector.scoring import score_chunks
 from demucs_core.extraction.segments import ExtractionPolicy, extracted_frames
 from flows.inputs.songs import Song, load_songs
-from flows.studies.songs import MUSIC
 from flows.studies.truth import SourceQuality
 from storage.manifests import Manifests
-from storage.music_format import MIXTURE
+from storage.music_format import MIXTURE, MusicFormat
 from storage.reading import CropReader
 
 SPLITS = ("train", "valid", "test")
@@ -42,13 +41,14 @@ def quality_on_real_music(
         thresholds: probabilities at which a silence opens, a source.
         policy: the extraction policy.
     """
-    hop, rate = MUSIC.hop_samples, MUSIC.sample_rate
+    music = manifests.workspace.music
+    hop, rate = music.hop_samples, music.sample_rate
     stems = manifests.latest("stems", corpus)
     read = CropReader(manifests.workspace.location)
-    quality = {source: SourceQuality() for source in MUSIC.sources}
+    quality = {source: SourceQuality() for source in music.sources}
     for split in SPLITS:
         for song in load_songs(manifests, stems, split):
-            for mixture, active in _mixtures(song, read):
+            for mixture, active in _mixtures(song, read, music):
                 level_db = frame_level_db(mixture, hop)
                 probability = score_chunks(
                     detector,
@@ -58,22 +58,22 @@ def quality_on_real_music(
                 found = extracted_frames(
                     probability, level_db, thresholds, policy, hop_samples=hop, sample_rate=rate
                 )
-                for index, source in enumerate(MUSIC.sources):
-                    quality[source].judge(found[index], active[index], level_db, policy)
+                for index, source in enumerate(music.sources):
+                    quality[source].judge(found[index], active[index], level_db, policy, music)
     return quality
 
 
 def _mixtures(
-    song: Song, read: CropReader
+    song: Song, read: CropReader, music: MusicFormat
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
     """A song as it was mixed, and the sums of some of its stems ``(C, T)``, each once.
 
     With each, where the sources are active in it, ``(S, F)``. Stems that the song does not have
     are not left out again.
     """
-    hop, rate = MUSIC.hop_samples, MUSIC.sample_rate
+    hop, rate = music.hop_samples, music.sample_rate
     whole, *stems = (
-        read(song.paths[name], 0, song.num_samples) for name in (MIXTURE, *MUSIC.sources)
+        read(song.paths[name], 0, song.num_samples) for name in (MIXTURE, *music.sources)
     )
     whole_db, *levels_db = (frame_level_db(audio, hop) for audio in (whole, *stems))
     heard = [
@@ -98,7 +98,7 @@ def _mixtures(
                             hop,
                             rate,
                         )
-                        for place in range(len(MUSIC.sources))
+                        for place in range(len(music.sources))
                     ]
                 ),
             )

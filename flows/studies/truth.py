@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from demucs_core.activity import ActivityConfig, active_frames
 from demucs_core.extraction.quality import wanted_frames
 from demucs_core.extraction.segments import ExtractionPolicy
-from flows.studies.songs import MUSIC
 from storage.manifests import Manifests, Partition
-
-FRAME_S = 1 / MUSIC.frame_rate
+from storage.music_format import MusicFormat
 
 
 @dataclass
@@ -33,16 +31,18 @@ class SourceQuality:
         active: NDArray[np.bool_],
         mixture_level_db: NDArray[np.float32],
         policy: ExtractionPolicy,
+        music: MusicFormat,
     ) -> None:
         """Add a track: the frames extracted of it and those in which the source is active."""
+        frame_s = 1 / music.frame_rate
         wanted = wanted_frames(
             active, mixture_level_db, policy,
-            hop_samples=MUSIC.hop_samples, sample_rate=MUSIC.sample_rate,
+            hop_samples=music.hop_samples, sample_rate=music.sample_rate,
         )  # fmt: skip
-        self.extracted_s += float(found.sum()) * FRAME_S
-        self.correct_s += float((found & ~active).sum()) * FRAME_S
-        self.wanted_s += float(wanted.sum()) * FRAME_S
-        self.found_s += float((found & wanted).sum()) * FRAME_S
+        self.extracted_s += float(found.sum()) * frame_s
+        self.correct_s += float((found & ~active).sum()) * frame_s
+        self.wanted_s += float(wanted.sum()) * frame_s
+        self.found_s += float((found & wanted).sum()) * frame_s
 
     @property
     def precision(self) -> float:
@@ -66,20 +66,21 @@ def extraction_quality(
         truth: a row a file and source, with ``path`` (how the file's URL ends), ``source``,
             ``level_db`` and ``mixture_level_db`` a frame.
     """
-    hop_samples = MUSIC.hop_samples
+    music = manifests.workspace.music
+    hop_samples = music.hop_samples
     extracted: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for row in manifests.rows(segments):
         for source in row["silent_sources"]:
             span = (row["start_sample"] // hop_samples, -(-row["stop_sample"] // hop_samples))
             extracted.setdefault((row["track_id"], source), []).append(span)
-    quality = {source: SourceQuality() for source in MUSIC.sources}
+    quality = {source: SourceQuality() for source in music.sources}
     for track_id, true in _of_tracks(manifests, segments.corpus, truth):
-        active = _active(true)
+        active = _active(true, music)
         found = np.zeros(len(active), dtype=np.bool_)
         for start, stop in extracted.get((track_id, true["source"]), []):
             found[start:stop] = True
         mixture_level_db = np.array(true["mixture_level_db"], dtype=np.float32)
-        quality[true["source"]].judge(found, active, mixture_level_db, ExtractionPolicy())
+        quality[true["source"]].judge(found, active, mixture_level_db, ExtractionPolicy(), music)
     return quality
 
 
@@ -93,11 +94,12 @@ def true_activity(
         corpus: name of the corpus.
         truth: as `extraction_quality` takes it.
     """
+    music = manifests.workspace.music
     rows: dict[str, dict[str, NDArray[np.bool_]]] = {}
     for track_id, true in _of_tracks(manifests, corpus, truth):
-        rows.setdefault(track_id, {})[true["source"]] = _active(true)
+        rows.setdefault(track_id, {})[true["source"]] = _active(true, music)
     return {
-        track_id: np.stack([sources[source] for source in MUSIC.sources])
+        track_id: np.stack([sources[source] for source in music.sources])
         for track_id, sources in rows.items()
     }
 
@@ -116,9 +118,9 @@ def _of_tracks(
             yield tracks[url], true
 
 
-def _active(true: Mapping[str, Any]) -> NDArray[np.bool_]:
+def _active(true: Mapping[str, Any], music: MusicFormat) -> NDArray[np.bool_]:
     level_db = np.array(true["level_db"], dtype=np.float32)
     mixture_level_db = np.array(true["mixture_level_db"], dtype=np.float32)
     return active_frames(
-        level_db, mixture_level_db, ActivityConfig(), MUSIC.hop_samples, MUSIC.sample_rate
+        level_db, mixture_level_db, ActivityConfig(), music.hop_samples, music.sample_rate
     )

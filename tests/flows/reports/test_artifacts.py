@@ -56,6 +56,21 @@ def test_what_the_ui_shows_is_kept_as_files(report: Report) -> None:
     assert '<audio controls src="data:audio/mpeg;base64,' in markdown
 
 
+@pytest.mark.parametrize(
+    ("rate", "channels", "played"), [(16_000, 1, 16_000), (30_000, 2, 32_000), (96_000, 2, 48_000)]
+)
+def test_any_workspace_can_be_heard(report: Report, rate: int, channels: int, played: int) -> None:
+    """MP3 knows nine rates."""
+    time_s = np.arange(rate) / rate
+    tone = 0.5 * np.sin(2 * np.pi * 1000 * time_s).astype(np.float32)
+    report.player("sound", np.stack([tone] * channels), rate, "A tone")
+    content = report.workspace.read("reports/run-1/sound.mp3")
+    heard, found = soundfile.read(io.BytesIO(content), always_2d=True)
+    assert (found, heard.shape[1]) == (played, channels)
+    spectrum = np.abs(np.fft.rfft(heard[:played, 0]))
+    assert np.argmax(spectrum) / len(heard[:played]) * played == pytest.approx(1000, abs=2)
+
+
 def test_a_report_stays_below_the_size_the_ui_takes(report: Report) -> None:
     for number in range(5):
         report.text(str(number) * (MAX_ARTIFACT_BYTES // 3))
