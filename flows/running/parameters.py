@@ -29,7 +29,9 @@ def _title(name: str, _: FieldInfo | ComputedFieldInfo) -> str:
 def _lead_with_own_fields(schema: dict[str, Any], model: type[BaseModel]) -> None:
     """Order the run form: what to work on, then how, then where and on how many processes."""
     fields = schema.get("properties", {})
-    own = [name for name in fields if name in model.__annotations__]
+    # a model that only joins others is about what its last base is about
+    annotated = model.__annotations__ or model.__bases__[-1].__annotations__
+    own = [name for name in fields if name in annotated]
     last = [name for name in fields if name in StageParameters.model_fields and name not in own]
     order = [*own, *(name for name in fields if name not in {*own, *last}), *last]
     schema["properties"] = {name: fields[name] for name in order}

@@ -56,9 +56,7 @@ def test_the_form_in_the_ui_explains_every_field(definition: dict[str, Any]) -> 
         if schema.get("type") == "number" and last in UNITS:
             assert schema["title"].endswith(f"[{UNITS[last]}]")
     # what to work on first, on how many processes last
-    own = set(model.__annotations__)
-    if issubclass(model, ChainParameters):  # the music, then how each stage works on it
-        own = set(ChainParameters.__annotations__)
+    own = set(model.__annotations__ or ChainParameters.__annotations__)
     assert set(list(fields)[: len(own)]) == own
     where = set(StageParameters.model_fields) & set(fields)
     assert set(list(fields)[-len(where) :]) == where
