@@ -20,6 +20,7 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -30,16 +31,23 @@ from numpy.typing import NDArray
 from demo_corpus.composition import compose
 from demo_corpus.palette import ALL
 from demo_corpus.rendering import render
-from demucs_core.detector.config import ARCHITECTURES, Architecture, DetectorConfig
-from demucs_core.detector.registry import SilenceDetector, build_detector, detector_config
+from demucs_core.detector.config import SilenceDetector
+from demucs_core.detector.registry import (
+    DEFAULT_DETECTOR,
+    DETECTORS,
+    build_detector,
+    detector_config,
+    new_detector_config,
+)
 from demucs_core.detector.scoring import score_chunks
 from storage.music_format import MusicFormat
 
+MUSIC = {**asdict(MusicFormat()), "hop_samples": MusicFormat().hop_samples}
 SAMPLE_RATE = MusicFormat().sample_rate
 
 TRACK_S = 240.0
 SONG_S = 40.0
-PAPER = DetectorConfig(architecture="demucs-blstm", encoder_channels=64)
+PAPER = new_detector_config("demucs-blstm", encoder_channels=64, **MUSIC)
 GPU_CHUNKS = 32
 DETECTOR = "benchmark"
 
@@ -70,10 +78,10 @@ def _write_tracks(folder: Path, songs: Audio, minutes: float) -> int:
     return count
 
 
-def _detectors(architecture: Architecture, device: str) -> list[SilenceDetector]:
+def _detectors(architecture: str, device: str) -> list[SilenceDetector]:
     """Ours and the paper's, ready to score."""
     torch.manual_seed(0)  # a process of its own
-    configs = (DetectorConfig(architecture=architecture), PAPER)
+    configs = (new_detector_config(architecture, **MUSIC), PAPER)
     return [build_detector(config).eval().to(device) for config in configs]
 
 
@@ -97,7 +105,7 @@ def _forward_factor(detector: SilenceDetector, audio: Audio, device: str, rounds
     return float(audio.shape[1] / SAMPLE_RATE / min(seconds))
 
 
-def _stage_seconds(root: Path, architecture: Architecture, workers: int, device: str) -> float:
+def _stage_seconds(root: Path, architecture: str, workers: int, device: str) -> float:
     """Ingest the tracks, then time the stage."""
     from flows.ingest.flow import IngestParameters, ingest
     from flows.inputs import registry
@@ -125,9 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=128, help="of music to score")
     parser.add_argument("--forward-s", type=float, default=60, help="of music for a forward pass")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: one a core")
-    parser.add_argument(
-        "--architecture", choices=ARCHITECTURES, default=DetectorConfig().architecture
-    )
+    parser.add_argument("--architecture", choices=tuple(DETECTORS), default=DEFAULT_DETECTOR)
     parser.add_argument("--rounds", type=int, default=3, help="of the forward pass")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)

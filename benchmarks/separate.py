@@ -95,7 +95,15 @@ def _ours(task: Task) -> Run:
 
     torch.set_num_threads(task.threads)
     with torch.device("meta"):
-        model = Demucs(DemucsConfig(channels=task.channels, depth=task.depth))
+        model = Demucs(
+            DemucsConfig(
+                sources=MusicFormat().sources,
+                sample_rate=SAMPLE_RATE,
+                num_channels=NUM_CHANNELS,
+                channels=task.channels,
+                depth=task.depth,
+            )
+        )
     weights = from_official_state(load_file(task.folder / WEIGHTS))
     model.load_state_dict(weights, assign=True)
     mixture = np.memmap(task.folder / MIXTURE, np.float32, "r").reshape(-1, NUM_CHANNELS)

@@ -141,7 +141,9 @@ ACTIVITY = Table(
         ("relative_db", _float, "Threshold relative to the mixture that was used"),
         ("absolute_db", _float, "Absolute floor that was used"),
         ("close_gap_s", _float, "Silences shorter than this count as active"),
+        ("context_s", _float, "Stretch over which the mixture's level is averaged for relative_db"),
     ),
+    added={"context_s": 1.0},
 )
 
 LABELLED_FILES = Table(

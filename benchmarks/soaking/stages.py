@@ -71,7 +71,8 @@ def _with_server(
 
 
 def _fit_detector(root: Path, music: Music) -> None:
-    from flows.fit_detector.flow import FitDetectorParameters, fit_detector
+    from flows.fit_detector.flow import fit_detector
+    from flows.fit_detector.options import FitDetectorParameters
     from flows.ingest.flow import IngestParameters, ingest
 
     place = {"workspace": str(root), "workers": 1}

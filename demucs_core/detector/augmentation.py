@@ -8,6 +8,7 @@ what can be done to a copy of them here teaches the detector not to depend on it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 from scipy.signal import oaconvolve
 from torch import Tensor
 
+from demucs_core.configuration import check_at_least, check_share
+
 EQUALISER_TAPS = 512
-"""Length of the filter that changes an instrument's sound: 12 ms, of which one tap is dropped so
-that it is symmetric."""
+"""Length of the filter that changes an instrument's sound: 12 ms at 44.1 kHz, of which one tap is
+dropped so that it is symmetric."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +61,10 @@ class AugmentationConfig:
     """A band of frequencies hidden, so that no decision hangs on one (SpecAugment)."""
 
     def __post_init__(self) -> None:
-        """Refuse probabilities outside [0, 1]."""
-        for name, value in vars(self).items():
-            if name.endswith("_probability") and not 0 <= value <= 1:
-                raise ValueError(f"{name} is {value}: it must be in [0, 1]")
-        if not self.max_speed >= 1:
-            raise ValueError(f"max_speed is {self.max_speed}: it must be 1 or more")
-        if min(self.gain_db, self.quieter_db, self.equalise_db) < 0:
-            raise ValueError("gain_db, quieter_db and equalise_db must be 0 or more")
+        """Refuse values out of range, by name."""
+        check_share(self, *(name for name in vars(self) if name.endswith("_probability")))
+        check_at_least(self, 1, "max_speed")
+        check_at_least(self, 0, "gain_db", "quieter_db", "equalise_db")
 
 
 def resample(audio: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
@@ -99,13 +98,16 @@ def equalise(
 def disturb_spectrum(
     spectrum: Tensor, sample_rate: int, config: AugmentationConfig, rng: np.random.Generator
 ) -> Tensor:
-    """A power spectrum ``(C, K, N)`` of mid and side, or mono, as another copy would have it."""
+    """A power spectrum ``(C, K, N)`` as another copy of the music would have it.
+
+    It is that of mid and side, or of mono, which has no width to change.
+    """
     bins = spectrum.shape[1]
     hz = torch.linspace(0.0, sample_rate / 2, bins)
-    if rng.random() < config.width_probability:
+    if len(spectrum) == 2 and rng.random() < config.width_probability:
         side_db = float(rng.uniform(-12.0, 6.0))
         side = 0.0 if rng.random() < 1 / 3 else 10.0 ** (side_db / 10.0)
-        spectrum = spectrum * torch.tensor([1.0, side])[: len(spectrum), None, None]
+        spectrum = spectrum * torch.tensor([1.0, side])[:, None, None]
     if rng.random() < config.tone_probability:
         octaves = torch.log2(hz.clamp(min=40.0) / 1000.0)
         tilt, bend, phase = rng.uniform(-1.5, 1.5), rng.uniform(0.0, 4.0), rng.uniform(0, 2 * np.pi)
@@ -125,3 +127,20 @@ def disturb_spectrum(
     if rng.random() < config.lowpass_probability:
         spectrum = spectrum * (hz < float(rng.uniform(10_000.0, 16_000.0)))[:, None]
     return spectrum
+
+
+def filter_audio(audio: Tensor, change: Callable[[Tensor], Tensor], fft_samples: int) -> Tensor:
+    """Audio ``(C, T)`` with its power spectrum changed, mid and side apart, and its phases kept."""
+    window = torch.hann_window(fft_samples)
+    mid_side = audio
+    if len(audio) == 2:
+        mid_side = torch.stack([audio[0] + audio[1], audio[0] - audio[1]]) / 2.0
+    hop = fft_samples // 2
+    bins = torch.stft(mid_side, fft_samples, hop, window=window, return_complex=True)
+    spectrum = (bins.abs() / window.sum()).square()
+    gain = (change(spectrum) / spectrum.clamp(min=1e-12)).sqrt()
+    changed = torch.istft(bins * gain, fft_samples, hop, window=window, length=audio.shape[1])
+    if len(audio) == 1:
+        return changed
+    mid, side = changed
+    return torch.stack([mid + side, mid - side])

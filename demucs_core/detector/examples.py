@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from demucs_core.activity import ActivityConfig, active_frames, frame_level_db
+from demucs_core.configuration import check_above, check_at_least
 from demucs_core.detector.augmentation import (
     AugmentationConfig,
     disturb_spectrum,
     equalise,
     resample,
 )
-from demucs_core.detector.config import DetectorConfig
-from demucs_core.detector.log_mel import LogMel
+from demucs_core.detector.config import DetectorConfig, MakeInputs
 from demucs_core.stem_tracks import Group, StemTrack, TrackPool
 
 ReadAudio = Callable[[str, int, int], NDArray[np.float32]]
@@ -45,23 +45,42 @@ class TrainingSong(StemTrack):
     themselves it says nothing."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExampleConfig:
+    """Everything that decides the examples, beside the songs and the detector."""
+
+    batch_size: int = 6
+    """Examples a step."""
+    crop_s: float = 12.0
+    """Length of an example (seconds), rounded to frames: about what a detector hears of a song
+    before and after a frame."""
+    seed: int = 0
+    """Decides everything that is random."""
+    activity: ActivityConfig = field(default_factory=ActivityConfig)
+    """What counts as sounding."""
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    """How examples differ from the songs."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, by name."""
+        check_at_least(self, 1, "batch_size")
+        check_above(self, 0, "crop_s")
+        check_at_least(self, 0, "seed")
+
+
 @dataclass(frozen=True)
 class ExampleSource:
-    """Draws examples from songs."""
+    """Draws examples from songs, for a detector."""
 
+    config: ExampleConfig
     songs: Sequence[TrainingSong]
     read: ReadAudio
     detector: DetectorConfig
-    crop_frames: int
-    activity: ActivityConfig = field(default_factory=ActivityConfig)
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     def __post_init__(self) -> None:
         """Refuse songs that don't fit the detector, by name."""
         if not self.songs:
             raise ValueError("there is no labelled song to train a detector on")
-        if self.crop_frames < 1:
-            raise ValueError(f"crop_frames is {self.crop_frames}: it must be 1 or more")
         for song in self.songs:
             shape = (self.num_sources, -(-song.num_samples // self.detector.hop_samples))
             if song.active.shape != shape:
@@ -69,6 +88,11 @@ class ExampleSource:
                     f"{song.track_id} has activity of shape {song.active.shape}, expected {shape}"
                 )
         assert self._pool
+
+    @cached_property
+    def crop_frames(self) -> int:
+        """Frames of an example."""
+        return max(1, round(self.config.crop_s * self.detector.frame_rate))
 
     @property
     def num_sources(self) -> int:
@@ -79,31 +103,31 @@ class ExampleSource:
     def _pool(self) -> TrackPool[TrainingSong]:
         return TrackPool(self.songs, self.num_sources)
 
-    def batch(self, size: int, seed: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Examples of one step: what the detector takes, silence ``(B, S, F)`` and what is known.
 
         It takes log-mel bands ``(B, C, M, 4F)`` or audio ``(B, C, T)``. What is known is ``(B, S)``
         bool: where it says no, the silence says nothing.
         """
-        log_mel = LogMel(self.detector.features, self.detector.sample_rate)
+        make = self.detector.input_maker()
         examples = [
-            self.example(np.random.default_rng([seed, step, place]), log_mel)
-            for place in range(size)
+            self.example(np.random.default_rng([self.config.seed, step, place]), make)
+            for place in range(self.config.batch_size)
         ]
         inputs, silent, known = zip(*examples, strict=True)
         return torch.stack(inputs), torch.stack(silent), torch.stack(known)
 
-    def example(self, rng: np.random.Generator, log_mel: LogMel) -> tuple[Tensor, Tensor, Tensor]:
-        """One example: log-mel ``(2, M, 4F)`` or audio ``(2, T)``, and silence ``(S, F)`` bool.
+    def example(self, rng: np.random.Generator, make: MakeInputs) -> tuple[Tensor, Tensor, Tensor]:
+        """One example: log-mel ``(C, M, 4F)`` or audio ``(C, T)``, and silence ``(S, F)`` bool.
 
         And ``(S,)`` bool: of which sources it is known. Those that sound in a sum are not; where
         the sum is left out of the mixture, all of them are silent.
         """
+        augmentation = self.config.augmentation
         drawn = self._draw_stems(rng)
-        samples = self.crop_frames * self.detector.hop_samples
-        mixture = _sum(list(drawn.values()), self.detector.num_channels, samples)
+        mixture = self._sum(list(drawn.values()))
         peak = float(np.abs(mixture).max())
-        gain = 10.0 ** (-rng.uniform(0.0, self.augmentation.quieter_db) / 20.0)
+        gain = 10.0 ** (-rng.uniform(0.0, augmentation.quieter_db) / 20.0)
         gain = gain / peak if peak > 1.0 else gain
         silent = self._measure_silence(drawn, mixture, gain)
         known = torch.ones(self.num_sources, dtype=torch.bool)
@@ -113,22 +137,20 @@ class ExampleSource:
         audio = torch.from_numpy(mixture * np.float32(gain))
 
         def disturb(spectrum: Tensor) -> Tensor:
-            return disturb_spectrum(spectrum, self.detector.sample_rate, self.augmentation, rng)
+            return disturb_spectrum(spectrum, self.detector.sample_rate, augmentation, rng)
 
-        if self.detector.hears_waveform:
-            return _filter(audio, disturb, self.detector.features.fft_samples), silent, known
-        with torch.no_grad():
-            features = log_mel.compress(disturb(log_mel.spectrum(audio[None])[0]))
-        if rng.random() < self.augmentation.band_mask_probability:
-            num_mels = features.shape[1]
+        inputs = make(audio, disturb)
+        hears_bands = inputs.dim() == 3
+        if hears_bands and rng.random() < augmentation.band_mask_probability:
+            num_mels = inputs.shape[1]
             width = int(rng.integers(1, max(2, num_mels // 6)))
             first = int(rng.integers(0, num_mels - width + 1))
-            features[:, first : first + width] = features[:, first : first + width].mean()
-        return features, silent, known
+            inputs[:, first : first + width] = inputs[:, first : first + width].mean()
+        return inputs, silent, known
 
     def _draw_stems(self, rng: np.random.Generator) -> dict[Group, NDArray[np.float32] | None]:
         """Stems ``(C, T)`` as they go into the mixture; none where a group is left out."""
-        wish, pool = self.augmentation, self._pool
+        wish, pool = self.config.augmentation, self._pool
         is_remix = rng.random() < wish.remix_probability or not pool.whole
         dropped = rng.random(self.num_sources) < wish.drop_probability
         if dropped.all():
@@ -164,9 +186,9 @@ class ExampleSource:
         return min(max(place, 0.0), 1.0)
 
     def _draw_speed(self, rng: np.random.Generator) -> float:
-        if rng.random() >= self.augmentation.speed_probability:
+        if rng.random() >= self.config.augmentation.speed_probability:
             return 1.0
-        limit = np.log(self.augmentation.max_speed)
+        limit = np.log(self.config.augmentation.max_speed)
         return float(np.exp(rng.uniform(-limit, limit)))
 
     def _read(
@@ -184,7 +206,7 @@ class ExampleSource:
     def _change_stem(
         self, stem: NDArray[np.float32], rng: np.random.Generator, *, is_remix: bool
     ) -> NDArray[np.float32]:
-        wish = self.augmentation
+        wish = self.config.augmentation
         gain_db = wish.gain_db / (1 if is_remix else 2)
         gain = 10.0 ** (rng.uniform(-gain_db, gain_db) / 20.0) * rng.choice([-1.0, 1.0])
         stem = stem * np.float32(gain)
@@ -211,32 +233,14 @@ class ExampleSource:
         for group, stem in stems.items():
             if stem is not None:
                 level_db = frame_level_db(stem, hop) + gain_db
-                active = active_frames(level_db, mixture_db, self.activity, hop, rate)
+                active = active_frames(level_db, mixture_db, self.config.activity, hop, rate)
                 silent[list(group)] = torch.from_numpy(~active)
         return silent
 
-
-def _filter(audio: Tensor, disturb: Callable[[Tensor], Tensor], fft_samples: int) -> Tensor:
-    """Audio ``(C, T)`` whose mid and side have the power spectrum changed, and their phases."""
-    window = torch.hann_window(fft_samples)
-    left, right = audio[0], audio[-1]
-    mid_side = torch.stack([left + right, left - right][: len(audio)]) / 2.0
-    hop = fft_samples // 2
-    bins = torch.stft(mid_side, fft_samples, hop, window=window, return_complex=True)
-    spectrum = (bins.abs() / window.sum()).square()
-    gain = (disturb(spectrum) / spectrum.clamp(min=1e-12)).sqrt()
-    heard = torch.istft(bins * gain, fft_samples, hop, window=window, length=audio.shape[1])
-    if len(heard) == 1:
-        return heard
-    mid, side = heard
-    return torch.stack([mid + side, mid - side])
-
-
-def _sum(
-    stems: list[NDArray[np.float32] | None], num_channels: int, num_samples: int
-) -> NDArray[np.float32]:
-    mixture = np.zeros((num_channels, num_samples), np.float32)
-    for stem in stems:
-        if stem is not None:
-            mixture += stem
-    return mixture
+    def _sum(self, stems: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32]:
+        num_samples = self.crop_frames * self.detector.hop_samples
+        mixture = np.zeros((self.detector.num_channels, num_samples), np.float32)
+        for stem in stems:
+            if stem is not None:
+                mixture += stem
+        return mixture

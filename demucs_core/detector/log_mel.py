@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +27,9 @@ POWER_FLOOR_DB = -100.0
 class LogMelConfig:
     """The short-time Fourier transform and the mel bands over it."""
 
-    fft_samples: int = 4096
+    fft_samples: int
     """Length of the Hann window (samples)."""
-    hop_samples: int = 1024
+    hop_samples: int
     """Distance of spectrum frames (samples)."""
     num_mels: int = 192
     """Mel bands. Vibrato and vowels, which tell voices from lead instruments, move partials by
@@ -40,22 +41,21 @@ class LogMelConfig:
     encoder than about the music."""
 
     @classmethod
-    def at(cls, sample_rate: int, frame_samples: int) -> LogMelConfig:
+    def at(cls, sample_rate: int, frame_samples: int, **fields: Any) -> Self:
         """For audio of a sample rate, four hops a frame of the detector.
 
-        A window lasts as long as it does by default, or, where that is no power of two, nearly. The
-        bands end at 16 kHz, or where the audio does.
+        The window is as long as the frame, about 93 ms. The bands end at 16 kHz, or where the audio
+        does. Fields that are given are as given.
 
-        >>> LogMelConfig.at(44_100, 4096) == LogMelConfig()
-        True
         >>> LogMelConfig.at(16_000, 2048).high_hz
         8000.0
         """
-        return cls(
-            fft_samples=frame_samples,
-            hop_samples=frame_samples // 4,
-            high_hz=min(cls.high_hz, sample_rate / 2),
-        )
+        fitting = {
+            "fft_samples": frame_samples,
+            "hop_samples": frame_samples // 4,
+            "high_hz": min(cls.high_hz, sample_rate / 2),
+        }
+        return cls(**(fitting | fields))
 
 
 def mel_filterbank(
@@ -81,7 +81,7 @@ def mel_filterbank(
 
 
 class LogMel(nn.Module):
-    """Audio ``(B, C, T)`` to mid and side log-mel power ``(B, C, M, N)``, about -2.5 to 2.5.
+    """Audio ``(B, C, T)`` to log-mel power ``(B, C, M, N)`` of mid and side, about -2.5 to 2.5.
 
     Mono audio is its own mid, and has no side. ``N = T / hop_samples``; T must be a multiple of the
     hop. In two steps, so that training can change the spectrum between them as a lossy codec would.

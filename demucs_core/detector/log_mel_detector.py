@@ -12,12 +12,16 @@ one piece, which a recurrent net over all of it or any statistic of the whole fi
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from demucs_core.detector.config import DetectorConfig
-from demucs_core.detector.log_mel import LogMel
+from demucs_core.configuration import check_at_least
+from demucs_core.detector.config import DetectorConfig, Disturb, MakeInputs, SilenceDetector
+from demucs_core.detector.log_mel import LogMel, LogMelConfig
 from demucs_core.detector.recurrence import BLOCK_FRAMES, CONTEXT_FRAMES, in_blocks
 
 
@@ -29,14 +33,82 @@ def pad_to_frames(audio: Tensor, hop_samples: int) -> Tensor:
     return F.pad(audio, (0, -samples % hop_samples))
 
 
-class LogMelDetector(nn.Module):
-    """Audio ``(B, C, T)`` to log-odds of silence ``(B, S, F)``, ``F = ceil(T / hop)``.
+@dataclass(frozen=True, kw_only=True)
+class LogMelDetectorConfig(DetectorConfig):
+    """What both nets have below what they have over time."""
 
-    Audio is padded with zeros to whole frames. Output (s, f) depends on samples of the frames
-    within `context_frames` of the block of f, and on nothing else of the recording.
-    """
+    features: LogMelConfig
+    """The spectrogram that it sees; four of its hops make one frame."""
+    conv_channels: tuple[int, int, int] = (24, 48, 64)
+    """Channels of the three convolutions over frequency and time."""
+    hidden_channels: int = 128
+    """Channels of what is over time (D)."""
 
-    def __init__(self, config: DetectorConfig) -> None:
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built, naming the field."""
+        super().__post_init__()
+        if self.hop_samples != 4 * self.features.hop_samples:
+            raise ValueError(
+                f"hop_samples must be four times the hop of the features "
+                f"({self.features.hop_samples}), not {self.hop_samples}"
+            )
+        if min(self.conv_channels) < 1:
+            raise ValueError(f"conv_channels must be at least 1 each, not {self.conv_channels}")
+        check_at_least(self, 1, "hidden_channels")
+
+    @classmethod
+    def of(cls, *, sample_rate: int, hop_samples: int, **fields: Any) -> Self:
+        """The configuration for some music: its spectrogram scales with the rate and the frame."""
+        features = LogMelConfig.at(sample_rate, hop_samples)
+        given = {"features": features} | fields
+        return super().of(sample_rate=sample_rate, hop_samples=hop_samples, **given)
+
+    def input_maker(self) -> MakeInputs:
+        """How a crop ``(C, T)`` becomes log-mel ``(C, M, 4F)``."""
+        log_mel = LogMel(self.features, self.sample_rate)
+
+        @torch.no_grad()
+        def make(audio: Tensor, disturb: Disturb) -> Tensor:
+            return log_mel.compress(disturb(log_mel.spectrum(audio[None])[0]))
+
+        return make
+
+
+@dataclass(frozen=True, kw_only=True)
+class TcnConfig(LogMelDetectorConfig):
+    """A dilated stack over time."""
+
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    """Dilations (frames); their sum is what it sees on each side."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built, naming the field."""
+        super().__post_init__()
+        if any(dilation < 1 for dilation in self.dilations):
+            raise ValueError(f"dilations must be at least 1 frame each, not {self.dilations}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrnnConfig(LogMelDetectorConfig):
+    """A recurrent net over time."""
+
+    recurrent_layers: int = 2
+    """Its layers."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built, naming the field."""
+        super().__post_init__()
+        check_at_least(self, 1, "recurrent_layers")
+        if self.hidden_channels % 2:
+            raise ValueError(f"hidden_channels must be even, not {self.hidden_channels}")
+
+
+class LogMelDetector(SilenceDetector):
+    """Log-mel bands, convolutions, and over time what the configuration's class says."""
+
+    config: TcnConfig | CrnnConfig
+
+    def __init__(self, config: TcnConfig | CrnnConfig) -> None:
         super().__init__()
         self.config = config
         self.features = LogMel(config.features, config.sample_rate)
@@ -55,7 +127,7 @@ class LogMelDetector(nn.Module):
             nn.ReLU(),
         )
         self.temporal: nn.Module
-        if config.architecture == "logmel-crnn":
+        if isinstance(config, CrnnConfig):
             self.temporal = _Recurrent(config.hidden_channels, config.recurrent_layers)
         else:
             self.temporal = nn.Sequential(
@@ -66,7 +138,7 @@ class LogMelDetector(nn.Module):
     @property
     def block_frames(self) -> int:
         """Frames that a block of the recurrent net has; the convolutions know none."""
-        return BLOCK_FRAMES if self.config.architecture == "logmel-crnn" else 1
+        return BLOCK_FRAMES if isinstance(self.config, CrnnConfig) else 1
 
     @property
     def context_frames(self) -> int:
@@ -76,9 +148,9 @@ class LogMelDetector(nn.Module):
         it, one frame (third convolution), half a frame (second), a quarter (first) and the
         overhang of the window.
         """
-        recurrent = self.config.architecture == "logmel-crnn"
-        reach = CONTEXT_FRAMES if recurrent else sum(self.config.dilations)
-        window = self.features.margin_samples / self.config.hop_samples
+        config = self.config
+        reach = CONTEXT_FRAMES if isinstance(config, CrnnConfig) else sum(config.dilations)
+        window = self.features.margin_samples / config.hop_samples
         return reach + math.ceil(1.75 + window)
 
     def score_inputs(self, features: Tensor) -> Tensor:

@@ -1,6 +1,4 @@
-"""The silent-source detectors by name: for each source and frame, the log-odds that it is silent.
-
-Shapes: B batch, C channels, T samples, F frames, S sources.
+"""The registry of detectors: for each source and frame, the log-odds that it is silent.
 
 The paper (arXiv 1909.01174, section 4) detects silences with the encoder and BiLSTM of Demucs
 and a head a source: ``demucs-blstm``. The others hear log-mel bands. Which is the default, and
@@ -9,27 +7,80 @@ why: ``docs/design.md``.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Final
 
-from demucs_core.detector.config import DetectorConfig, jsonable_detector_config
-from demucs_core.detector.log_mel_detector import LogMelDetector
-from demucs_core.detector.waveform_detector import WaveformDetector
+from demucs_core.architectures import Architecture, Registry
+from demucs_core.detector.config import DetectorConfig, SilenceDetector
+from demucs_core.detector.log_mel_detector import CrnnConfig, LogMelDetector, TcnConfig
+from demucs_core.detector.waveform_detector import WaveformDetector, WaveformDetectorConfig
 
-SilenceDetector: TypeAlias = LogMelDetector | WaveformDetector
-"""Maps audio ``(B, C, T)`` to log-odds of silence ``(B, S, F)``, ``F = ceil(T / hop)``."""
+DETECTORS: Final[Registry[DetectorConfig, SilenceDetector]] = Registry(
+    "detector",
+    Architecture(name="logmel-tcn", config=TcnConfig, build=LogMelDetector),
+    Architecture(name="logmel-crnn", config=CrnnConfig, build=LogMelDetector),
+    Architecture(name="demucs-blstm", config=WaveformDetectorConfig, build=WaveformDetector),
+)
+
+DEFAULT_DETECTOR: Final = "logmel-crnn"
 
 
-def build_detector(config: DetectorConfig) -> SilenceDetector:
-    """A fresh detector of the architecture that `config` names.
+def new_detector_config(architecture: str, **fields: Any) -> DetectorConfig:
+    """The configuration of a new detector.
+
+    Args:
+        architecture: its name.
+        fields: ``sources``, ``sample_rate``, ``num_channels``, ``hop_samples``, and fields of that
+            architecture whose default is not wanted.
+
+    Raises:
+        ValueError: an unknown architecture, or a value that a field can't have, by name.
+    """
+    return DETECTORS[architecture].config.of(**fields)
+
+
+def build_detector(config: DetectorConfig, *, seed: int | None = None) -> SilenceDetector:
+    """A fresh detector of the architecture that `config` is of; `seed` decides its weights.
 
     >>> import torch
-    >>> detector = build_detector(DetectorConfig(hidden_channels=8)).eval()
-    >>> detector(torch.zeros(1, 2, 3 * 4096 + 1)).shape
-    torch.Size([1, 4, 4])
+    >>> config = new_detector_config(
+    ...     "logmel-crnn", sources=("vocals", "other"), sample_rate=16_000, num_channels=1,
+    ...     hop_samples=2048, hidden_channels=8,
+    ... )
+    >>> build_detector(config, seed=0).eval()(torch.zeros(1, 1, 3 * 2048 + 1)).shape
+    torch.Size([1, 2, 4])
     """
-    return WaveformDetector(config) if config.hears_waveform else LogMelDetector(config)
+    return DETECTORS.build(config, seed=seed)
 
 
 def detector_config(detector: SilenceDetector) -> dict[str, Any]:
     """The configuration of a detector as JSON-able values, as `parse_detector_config` reads."""
-    return jsonable_detector_config(detector.config)
+    return detector_to_json(detector.config)
+
+
+def detector_to_json(config: DetectorConfig) -> dict[str, Any]:
+    """A configuration as JSON-able values, as `parse_detector_config` reads."""
+    return DETECTORS.to_json(config)
+
+
+def parse_detector_config(values: Mapping[str, Any]) -> DetectorConfig:
+    """Read a detector's configuration back.
+
+    Silentmix 0.1.0 knew stereo alone, and told the fields of all architectures: those that this
+    one has not are left out.
+
+    Raises:
+        ValueError: an unknown architecture or field, one that is missing, or a value that a field
+            can't have, by name.
+    """
+    if "num_channels" not in values and {"hop_samples", "encoder_channels"} <= values.keys():
+        others = _FIELDS_OF_0_1_0 - set(DETECTORS[values["architecture"]].options)
+        kept = {name: value for name, value in values.items() if name not in others}
+        values = {**kept, "num_channels": 2}
+    return DETECTORS.parse(values)
+
+
+_FIELDS_OF_0_1_0 = {
+    "features", "conv_channels", "hidden_channels", "dilations", "encoder_channels",
+    "recurrent_layers",
+}  # fmt: skip

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from demucs_core.activity import ActivityConfig
-from demucs_core.detector.augmentation import AugmentationConfig
-from demucs_core.detector.examples import ExampleSource, ReadAudio, TrainingSong
-from demucs_core.detector.registry import SilenceDetector, detector_config
+from demucs_core.configuration import check_above, check_at_least, config_to_json
+from demucs_core.detector.config import SilenceDetector
+from demucs_core.detector.examples import ExampleSource
+from demucs_core.detector.registry import detector_to_json, parse_detector_config
+from demucs_core.trainer_state import TrainerState, Weights
 
 STATE_VERSION = 1
 """Version of what `DetectorTrainer.state` gives."""
@@ -30,15 +31,10 @@ STATE_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorTrainingConfig:
-    """Everything about a fit that decides its result, beside the detector and the songs."""
+    """Everything about a fit that decides its result, beside the detector and the examples."""
 
     steps: int = 6000
     """Optimiser steps."""
-    batch_size: int = 6
-    """Examples a step."""
-    crop_s: float = 12.0
-    """Length of an example (seconds), rounded to frames: about what a detector hears of a song
-    before and after a frame."""
     learning_rate: float = 3e-3
     """Peak learning rate of AdamW: reached after a twentieth of the steps, then down to zero
     along a cosine."""
@@ -47,24 +43,12 @@ class DetectorTrainingConfig:
     false_silent_weight: float = 1.0
     """Weight of an active frame against a silent one in the loss: above 1, calling silent what
     sounds costs more than the opposite."""
-    seed: int = 0
-    """Decides the examples, and the initial weights where the caller uses it for them."""
-    activity: ActivityConfig = field(default_factory=ActivityConfig)
-    """What counts as sounding."""
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    """How examples differ from the songs."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range, by name."""
-        for name in ("steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be 1 or more")
-        for name in ("crop_s", "learning_rate", "false_silent_weight"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be above 0")
-        for name in ("weight_decay", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be 0 or more")
+        check_at_least(self, 1, "steps")
+        check_above(self, 0, "learning_rate", "false_silent_weight")
+        check_at_least(self, 0, "weight_decay")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,34 +66,25 @@ class DetectorStep:
 class DetectorTrainer:
     """AdamW on balanced cross-entropy, examples made ahead in threads, resumable.
 
-    `detector` is changed in place. Raises `ValueError` where songs don't fit it.
+    `detector` is changed in place.
     """
 
     def __init__(
         self,
         detector: SilenceDetector,
         config: DetectorTrainingConfig,
-        songs: Sequence[TrainingSong],
-        read: ReadAudio,
+        examples: ExampleSource,
         *,
         device: str | torch.device = "cpu",
         num_threads: int = 1,
     ) -> None:
         self.detector = detector.to(device)
         self.config = config
+        self.examples = examples
         self.step = 0
         self.losses: list[float] = []
         self._device = torch.device(device)
         self._num_threads = max(1, num_threads)
-        frame_rate = detector.config.sample_rate / detector.config.hop_samples
-        self._examples = ExampleSource(
-            songs=songs,
-            read=read,
-            detector=detector.config,
-            crop_frames=max(1, round(config.crop_s * frame_rate)),
-            activity=config.activity,
-            augmentation=config.augmentation,
-        )
         self._optimizer = torch.optim.AdamW(
             detector.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -133,7 +108,7 @@ class DetectorTrainer:
                 if stop is not None and stop():
                     return False
                 while len(ahead) < self._num_threads + 1 and self.step + len(ahead) < steps:
-                    ahead.append(pool.submit(self._batch, self.step + len(ahead)))
+                    ahead.append(pool.submit(self.examples.batch, self.step + len(ahead)))
                 loss = self._train_step(*ahead.popleft().result())
                 self.losses.append(loss)
                 self.step += 1
@@ -143,9 +118,6 @@ class DetectorTrainer:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             self.detector.eval()
-
-    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        return self._examples.batch(self.config.batch_size, self.config.seed, step)
 
     def _train_step(self, inputs: Tensor, silent: Tensor, known: Tensor) -> float:
         for group in self._optimizer.param_groups:
@@ -169,20 +141,14 @@ class DetectorTrainer:
         self._optimizer.step()
         return value
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """How examples and steps are made, JSON-able, as checkpoints and descriptions tell it."""
+        return config_to_json(self.examples.config) | config_to_json(self.config)
+
+    def state(self) -> tuple[Weights, dict[str, Any]]:
         """All it takes to continue: CPU tensors by name, and what JSON can hold."""
-        tensors = {f"model.{name}": _copy(t) for name, t in self.detector.state_dict().items()}
-        for name, parameter in self.detector.named_parameters():
-            for moment, value in self._optimizer.state.get(parameter, {}).items():
-                tensors[f"adam.{moment}.{name}"] = _copy(value)
-        meta = {
-            "version": STATE_VERSION,
-            "detector": _jsonable(detector_config(self.detector)),
-            "training": _jsonable(asdict(self.config)),
-            "step": self.step,
-            "losses": list(self.losses),
-        }
-        return tensors, meta
+        return self._state().take({"step": self.step, "losses": list(self.losses)})
 
     def load_state(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         """Continue from what `state` gave, in this trainer instead of its own.
@@ -190,43 +156,22 @@ class DetectorTrainer:
         Raises `ValueError` for another version or configuration, or a tensor that is missing or
         has another shape, before anything is changed.
         """
-        if meta["version"] != STATE_VERSION:
-            raise ValueError(
-                f"the detector's checkpoint has version {meta['version']}, "
-                f"this code reads {STATE_VERSION}"
-            )
-        for what, now in (
-            ("detector", _jsonable(detector_config(self.detector))),
-            ("training", _jsonable(asdict(self.config))),
-        ):
-            then = meta[what]
-            changed = sorted(n for n in then.keys() | now.keys() if then.get(n) != now.get(n))
-            if changed:
-                raise ValueError(
-                    f"the checkpoint was made with another {what} configuration: "
-                    f"{', '.join(changed)} differ"
-                )
-        weights = self.detector.state_dict()
-        parameters = dict(self.detector.named_parameters())
-        moments = sorted({name.split(".")[1] for name in tensors if name.startswith("adam.")})
-        wanted = {f"model.{name}": value.shape for name, value in weights.items()}
-        for moment in moments:
-            for name, value in parameters.items():
-                shape = torch.Size() if moment == "step" else value.shape
-                wanted[f"adam.{moment}.{name}"] = shape
-        for name, shape in wanted.items():
-            if name not in tensors or tensors[name].shape != shape:
-                raise ValueError(f"the checkpoint has no tensor {name} of shape {tuple(shape)}")
-        self.detector.load_state_dict({name: tensors[f"model.{name}"] for name in weights})
-        state = self._optimizer.state_dict()
-        state["state"] = {
-            index: {moment: tensors[f"adam.{moment}.{name}"].clone() for moment in moments}
-            for index, name in enumerate(parameters)
-            if moments
-        }
-        self._optimizer.load_state_dict(state)
+        # as this version tells it, if it was another one that wrote it
+        then = detector_to_json(parse_detector_config(meta["detector"]))
+        self._state().put_back(tensors, {**meta, "detector": then})
         self.step = meta["step"]
         self.losses = list(meta["losses"])
+
+    def _state(self) -> TrainerState:
+        return TrainerState(
+            version=STATE_VERSION,
+            model=self.detector,
+            optimizer=self._optimizer,
+            made_with={
+                "detector": detector_to_json(self.detector.config),
+                "training": self.configuration,
+            },
+        )
 
 
 def silence_loss(
@@ -264,16 +209,3 @@ def rate_factor(step: int, steps: int) -> float:
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 * (1.0 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
-
-
-def _copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-
-
-def _jsonable(value: Any) -> Any:
-    """As it comes back from JSON: tuples are lists there."""
-    if isinstance(value, dict):
-        return {key: _jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(item) for item in value]
-    return value

@@ -4,8 +4,9 @@ Shapes: B batch, C channels, T samples, H hidden channels, F frames, S sources.
 
 arXiv 1909.01174, section 4: the decoder's place is taken by a linear layer to a score a source
 and step of the BiLSTM. Six blocks of stride 4 make a step 4096 samples, the frame of everything
-here. Departures: every convolution is zero-padded by two samples on each side, so that a step is
-centred on its frame and T samples give exactly ``T / 4096`` steps; and each is followed by batch
+at 44.1 kHz; frames of other rates have more or fewer blocks, the last of stride 2 where they are no
+power of four. Departures: every convolution is zero-padded on both sides, so that a step is
+centred on its frame and T samples give exactly ``T / hop`` steps; and each is followed by batch
 normalisation. In the separator, skips carry the audio past the inner blocks. Here nothing does, and
 with the paper's initial weights alone the six gated blocks let so little of it through that the
 loss stays at chance for hundreds of steps.
@@ -13,29 +14,60 @@ loss stays at chance for hundreds of steps.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 
-from demucs_core.detector.config import DetectorConfig
+from demucs_core.configuration import check_at_least
+from demucs_core.detector.config import DetectorConfig, SilenceDetector
 from demucs_core.detector.log_mel_detector import pad_to_frames
 from demucs_core.detector.recurrence import BLOCK_FRAMES, CONTEXT_FRAMES, in_blocks
 from demucs_core.separators.demucs import BiLSTM
 
-KERNEL = 8
+KERNEL, STRIDE = 8, 4
 """Of the encoder's convolutions."""
 
 
-class WaveformDetector(nn.Module):
+@dataclass(frozen=True, kw_only=True)
+class WaveformDetectorConfig(DetectorConfig):
+    """The encoder's width and the BiLSTM's depth; how many blocks there are, the frame says."""
+
+    encoder_channels: int = 16
+    """Channels after the first block, doubled by each further one. The separator of the paper has
+    64, which a CPU cannot train."""
+    recurrent_layers: int = 2
+    """Layers of the BiLSTM."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built, naming the field."""
+        super().__post_init__()
+        check_at_least(self, 1, "encoder_channels", "recurrent_layers")
+        if self.hop_samples & (self.hop_samples - 1) or self.hop_samples < STRIDE:
+            raise ValueError(
+                f"hop_samples must be a power of two, at least {STRIDE}, not {self.hop_samples}"
+            )
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Of the encoder's blocks: their product is the frame."""
+        octaves = self.hop_samples.bit_length() - 1
+        return (STRIDE,) * (octaves // 2) + (2,) * (octaves % 2)
+
+
+class WaveformDetector(SilenceDetector):
     """Audio ``(B, C, T)`` to log-odds of silence ``(B, S, F)``, ``F = ceil(T / hop)``.
 
     In training the BiLSTM runs over the whole of what it is given, else in blocks.
     """
 
-    def __init__(self, config: DetectorConfig) -> None:
+    config: WaveformDetectorConfig
+
+    def __init__(self, config: WaveformDetectorConfig) -> None:
         super().__init__()
         self.config = config
         blocks: list[nn.Module] = []
         width_in, width = config.num_channels, config.encoder_channels
-        for stride in config.encoder_strides:
+        for stride in config.strides:
             blocks += [
                 nn.Conv1d(width_in, width, KERNEL, stride, padding=(KERNEL - stride) // 2),
                 nn.BatchNorm1d(width),

@@ -19,16 +19,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from demucs_core import NUM_CHANNELS, SAMPLE_RATE, SOURCES
+from demucs_core.configuration import check_at_least, check_odd
+from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemucsConfig:
+class DemucsConfig(SeparatorConfig):
     """Everything that decides the shape and the initial scale of a :class:`Demucs`.
 
     Attributes:
-        sources: names of the sources, in the order of the output.
-        num_channels: audio channels of the mixture and of every source.
         channels: hidden channels after the first encoder block.
         depth: number of encoder blocks, and of decoder blocks.
         kernel_size: kernel of the strided convolutions.
@@ -38,14 +37,11 @@ class DemucsConfig:
         growth: factor of the hidden channels from one block to the next.
         lstm_layers: layers of the bidirectional LSTM; 0 leaves it out.
         rescale: reference standard deviation of the initial weights; 0 leaves them alone.
-        sample_rate: samples a second of the audio the model is for.
 
     Raises:
         ValueError: a field out of range, by name.
     """
 
-    sources: tuple[str, ...] = SOURCES
-    num_channels: int = NUM_CHANNELS
     channels: int = 64
     depth: int = 6
     kernel_size: int = 8
@@ -54,26 +50,17 @@ class DemucsConfig:
     growth: float = 2.0
     lstm_layers: int = 2
     rescale: float = 0.1
-    sample_rate: int = SAMPLE_RATE
 
     def __post_init__(self) -> None:
-        if not self.sources or len(set(self.sources)) != len(self.sources):
-            raise ValueError(f"sources must be distinct and at least one, not {self.sources}")
-        for name in ("num_channels", "channels", "depth", "stride", "sample_rate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        """Refuse values out of range, by name."""
+        super().__post_init__()
+        check_at_least(self, 1, "channels", "depth", "stride", "growth")
+        check_at_least(self, 0, "lstm_layers", "rescale")
+        check_odd(self, "context")
         if self.kernel_size < self.stride:
             raise ValueError(
                 f"kernel_size must be at least stride ({self.stride}), not {self.kernel_size}"
             )
-        if self.context < 1 or self.context % 2 == 0:
-            raise ValueError(f"context must be odd and positive, not {self.context}")
-        if self.growth < 1:
-            raise ValueError(f"growth must be at least 1, not {self.growth}")
-        if self.lstm_layers < 0:
-            raise ValueError(f"lstm_layers must not be negative, not {self.lstm_layers}")
-        if self.rescale < 0:
-            raise ValueError(f"rescale must not be negative, not {self.rescale}")
 
 
 class BiLSTM(nn.Module):
@@ -91,15 +78,17 @@ class BiLSTM(nn.Module):
         return projected.permute(1, 2, 0)
 
 
-class Demucs(nn.Module):
+class Demucs(SeparationModel):
     """Estimate every source of a mixture from its waveform: ``(B, C, T)`` to ``(B, S, C, T)``.
 
     Encoder block: strided convolution, ReLU, 1x1 convolution, GLU. Decoder block: the sum with
     the encoder's output of the same depth, convolution, GLU, transposed convolution, and ReLU but
-    for the last. As in the official code since its second version, the decoder's convolution is
-    zero-padded (the paper's first code was not), and an input that is not of valid length is
-    zero-padded on both sides and its output trimmed to the centre.
+    for the last. As in the official code since its third version, the decoder's convolution is
+    zero-padded (the paper's code and the second version were not), and an input that is not of
+    valid length is zero-padded on both sides and its output trimmed to the centre.
     """
+
+    config: DemucsConfig
 
     def __init__(self, config: DemucsConfig) -> None:
         super().__init__()
@@ -133,7 +122,10 @@ class Demucs(nn.Module):
     def valid_length(self, num_samples: int) -> int:
         """Return the shortest length, not under ``num_samples``, that leaves no sample over.
 
-        >>> Demucs(DemucsConfig(channels=4, depth=2)).valid_length(41)
+        >>> config = DemucsConfig(
+        ...     sources=("a", "b"), sample_rate=44_100, num_channels=2, channels=4, depth=2
+        ... )
+        >>> Demucs(config).valid_length(41)
         52
         """
         config = self.config
@@ -184,8 +176,10 @@ def from_official_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     For the paper's architecture as the official 4.x class builds it (``dconv_mode=0``,
     ``norm_starts`` above ``depth``, ``gelu=False``, ``normalize=False``, ``resample=False``).
-    There, unused normalisation layers shift the second convolution of each block from place 2 to
-    place 3. Weights of versions 2 and 3, which have no such layers, come through unchanged.
+    There, and in version 3, unused normalisation layers shift the second convolution of each block
+    from place 2 to place 3. Weights of version 2, which has no such layers, come through unchanged;
+    but since that version did not pad the decoder's convolution, a model with them is not quite
+    what it was (about 0.2 % rms apart), which the weights do not show.
 
     Raises:
         ValueError: a weight of something this architecture doesn't have, by name.

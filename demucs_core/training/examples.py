@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from demucs_core.configuration import check_above, check_at_least, check_share
 from demucs_core.stem_tracks import StemTrack, TrackPool
 
 Audio = NDArray[np.float32]
@@ -108,10 +109,12 @@ class Remix:
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Random changes to training audio, by default those of the paper's training.
+    """Random changes to training audio, after those of the paper and of its authors' code.
 
     Supervised examples change source by source; a weak example, whose sums must stay true,
-    changes as a whole.
+    changes as a whole. Departures: the authors' code shuffles the stems within each batch, always;
+    here they come from the whole set, every second time. The gain is that of the code; the paper
+    speaks of signs, channels and shuffled stems alone.
 
     Attributes:
         gain_min: smallest gain, linear.
@@ -131,13 +134,10 @@ class Augmentation:
     remix_probability: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 < self.gain_min <= self.gain_max:
-            raise ValueError(
-                f"gain_min must be above 0 and at most gain_max, not {self.gain_min} "
-                f"and {self.gain_max}"
-            )
-        if not 0 <= self.remix_probability <= 1:
-            raise ValueError(f"remix_probability must be from 0 to 1, not {self.remix_probability}")
+        """Refuse values out of range, by name."""
+        check_above(self, 0, "gain_min")
+        check_at_least(self, self.gain_min, "gain_max")
+        check_share(self, "remix_probability")
 
     def apply(self, rng: np.random.Generator, audio: Audio) -> Audio:
         """Change ``(..., C, T)`` with one gain, one exchange of channels and one sign for all."""

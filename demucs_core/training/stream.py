@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch.utils.data import Dataset
 
+from demucs_core.configuration import check_at_least, check_share
 from demucs_core.stem_tracks import StemTrack, TrackPool
 from demucs_core.training.examples import (
     Augmentation,
@@ -21,12 +23,50 @@ from demucs_core.training.examples import (
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 
+@dataclass(frozen=True, kw_only=True)
+class StreamConfig:
+    """Everything that decides the examples, beside the songs and the recipes.
+
+    Attributes:
+        crop_samples: length of an example.
+        batch_size: examples a step.
+        weak_share: share of weak examples in a batch, once the ramp is over.
+        weak_weight: factor on the loss weights of weak examples, once the ramp is over; supervised
+            ones have weight 1.
+        ramp_steps: steps over which the share of weak examples grows from zero, linearly.
+        weight_ramp_steps: steps over which the factor on their loss weights grows from zero,
+            linearly.
+        masked: whether the loss of weak examples keeps to their segment (see :func:`weak_example`).
+        seed: decides everything that is random.
+        augmentation: random changes to the audio.
+
+    Raises:
+        ValueError: a field out of range, by name.
+    """
+
+    crop_samples: int
+    batch_size: int = 16
+    weak_share: float = 0.25
+    weak_weight: float = 1.0
+    ramp_steps: int = 0
+    weight_ramp_steps: int = 0
+    masked: bool = True
+    seed: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, by name."""
+        check_at_least(self, 1, "crop_samples", "batch_size")
+        check_at_least(self, 0, "weak_weight", "ramp_steps", "weight_ramp_steps", "seed")
+        check_share(self, "weak_share")
+
+
 class ExampleStream(Dataset[Example]):
-    """Supervised and weak examples by index, as a map-style dataset.
+    """Supervised and weak examples by index, as a map-style dataset without an end.
 
     Example ``i`` is example ``i % batch_size`` of step ``i // batch_size``, and depends on the
-    seed and on ``i`` only: a run that resumes at step k asks for ``k * batch_size`` and so on, and
-    sees what it would have seen; loader processes may make examples in any order.
+    configuration and on ``i`` only: a run that resumes at step k asks for ``k * batch_size`` and so
+    on, and sees what it would have seen; loader processes may make examples in any order.
 
     Weak examples are drawn evenly over the sources that they tell about, and for a source evenly
     over the groups that they make: what is common in a corpus doesn't crowd out what is rare.
@@ -35,100 +75,67 @@ class ExampleStream(Dataset[Example]):
     alternate between the numbers around it, so that the average keeps to the share.
 
     Args:
+        config: see :class:`StreamConfig`.
         tracks: labelled songs and single stems; needed unless all examples are weak.
         remixes: recipes; needed unless none is.
         read: the reader of all audio.
         num_sources: number of sources.
-        seed: decides everything that is random.
-        steps: number of batches.
-        batch_size: examples a batch.
-        crop_samples: length of an example.
-        weak_share: share of weak examples in a batch, once the ramp is over.
-        ramp_steps: steps over which that share grows from zero, linearly.
-        weak_weight: factor on the weights of weak examples, once the ramp is over; supervised ones
-            have weight 1.
-        weight_ramp_steps: steps over which that factor grows from zero, linearly.
-        masked: whether the loss keeps to the segment (see :func:`weak_example`).
-        augmentation: random changes to the audio.
 
     Raises:
-        ValueError: a number out of range, or nothing to draw a kind of example from.
+        ValueError: nothing to draw a kind of example from, or a source that there is not.
     """
 
     def __init__(
         self,
+        config: StreamConfig,
         *,
         tracks: Sequence[StemTrack],
         remixes: Sequence[Remix] = (),
         read: Reader,
         num_sources: int,
-        seed: int,
-        steps: int,
-        batch_size: int,
-        crop_samples: int,
-        weak_share: float = 0.0,
-        ramp_steps: int = 0,
-        weak_weight: float = 1.0,
-        weight_ramp_steps: int = 0,
-        masked: bool = True,
-        augmentation: Augmentation | None = None,
     ) -> None:
-        for name, value in (("batch_size", batch_size), ("crop_samples", crop_samples)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
-        if not 0 <= weak_share <= 1:
-            raise ValueError(f"weak_share must be from 0 to 1, not {weak_share}")
-        if not tracks and (weak_share < 1 or ramp_steps > 0):
+        if not tracks and (config.weak_share < 1 or config.ramp_steps > 0):
             raise ValueError("there is no labelled track to draw supervised examples from")
-        if not remixes and weak_share > 0:
-            raise ValueError(f"weak_share is {weak_share}, but there is no remix to draw from")
+        if not remixes and config.weak_share > 0:
+            raise ValueError(
+                f"weak_share is {config.weak_share}, but there is no remix to draw from"
+            )
+        self.config = config
         self.tracks = TrackPool(tracks, num_sources)
         self.remixes = remixes
         self.read = read
         self.num_sources = num_sources
-        self.seed = seed
-        self.steps = steps
-        self.batch_size = batch_size
-        self.crop_samples = crop_samples
-        self.weak_share = weak_share
-        self.ramp_steps = ramp_steps
-        self.weak_weight = weak_weight
-        self.weight_ramp_steps = weight_ramp_steps
-        self.masked = masked
-        self.augmentation = augmentation or Augmentation()
         self._pools = _pools(remixes, num_sources)
-
-    def __len__(self) -> int:
-        return self.steps * self.batch_size
 
     def weak_share_at(self, step: int) -> float:
         """Return the share of weak examples that the ramp allows at a step."""
-        return self.weak_share * _ramp(step, self.ramp_steps)
+        return self.config.weak_share * _ramp(step, self.config.ramp_steps)
 
     def weak_weight_at(self, step: int) -> float:
         """Return the factor on the weights of weak examples that the ramp allows at a step."""
-        return self.weak_weight * _ramp(step, self.weight_ramp_steps)
+        return self.config.weak_weight * _ramp(step, self.config.weight_ramp_steps)
 
     def num_weak_at(self, step: int) -> int:
         """Return how many examples of a step's batch are weak."""
         # Multiples of the golden ratio, modulo 1, spread evenly: dithering without randomness.
         # The guard keeps a rounding error from lifting a whole number to the next.
         dither = (step * GOLDEN_RATIO) % 1 * (1 - 1e-9)
-        return math.floor(self.weak_share_at(step) * self.batch_size + dither)
+        return math.floor(self.weak_share_at(step) * self.config.batch_size + dither)
 
     def __getitem__(self, index: int) -> Example:
-        if not 0 <= index < len(self):
-            raise IndexError(f"example {index} of {len(self)}")
-        step, place = divmod(index, self.batch_size)
-        rng = np.random.default_rng((self.seed, index))
+        config = self.config
+        if index < 0:
+            raise IndexError(f"example {index}: the first is 0")
+        step, place = divmod(index, config.batch_size)
+        rng = np.random.default_rng((config.seed, index))
         if place >= self.num_weak_at(step):
             return supervised_example(
                 rng,
                 self.tracks,
                 self.read,
                 num_sources=self.num_sources,
-                crop_samples=self.crop_samples,
-                augmentation=self.augmentation,
+                crop_samples=config.crop_samples,
+                augmentation=config.augmentation,
             )
         by_groups = self._pools[rng.integers(len(self._pools))]
         pool = by_groups[rng.integers(len(by_groups))]
@@ -137,9 +144,9 @@ class ExampleStream(Dataset[Example]):
             self.remixes[pool[rng.integers(len(pool))]],
             self.read,
             num_sources=self.num_sources,
-            crop_samples=self.crop_samples,
-            augmentation=self.augmentation,
-            masked=self.masked,
+            crop_samples=config.crop_samples,
+            augmentation=config.augmentation,
+            masked=config.masked,
         )
         return example._replace(weight=example.weight * self.weak_weight_at(step))
 

@@ -9,42 +9,36 @@ back, and says when it would like to be saved.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from demucs_core.separators.registry import SeparationModel, config_of
-from demucs_core.training.examples import Example, collate
-from demucs_core.training.state import check_same, copy_to_cpu, flatten_state, restore_state
+from demucs_core.configuration import check_above, check_at_least, config_to_json
+from demucs_core.separators.registry import config_of
+from demucs_core.separators.separator import SeparationModel
+from demucs_core.trainer_state import TrainerState, Weights, copy_weights
+from demucs_core.training.examples import Augmentation, Example, collate
+from demucs_core.training.stream import ExampleStream
 from demucs_core.training.validation import Validation, ValidationCrop, measure_crops
 from demucs_core.training.weak_loss import grouped_l1
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 """Version of what :meth:`Trainer.state` gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Everything about a training run that decides its result.
+    """Everything about a training run that decides its result, beside model and examples.
 
     Attributes:
         steps: optimiser steps.
-        batch_size: examples a step.
-        crop_samples: length of an example.
         learning_rate: of Adam, constant.
-        weak_share: share of weak examples in a batch, once the ramp is over.
-        weak_weight: factor on the loss weights of weak examples, once the ramp is over.
-        ramp_steps: steps over which the share of weak examples grows from zero.
-        weight_ramp_steps: steps over which the factor on their loss weights grows from zero.
-        masked: whether the loss of weak examples keeps to their segment.
-        remix_probability: how often a supervised example takes each source from another track.
         validate_every: steps between validations; there is one more after the last step.
         checkpoint_every: steps between checkpoints; there is one more after the last step.
-        seed: decides examples, and the initial weights where the caller uses it for them.
         precision: of the forward pass; ``"bfloat16"`` needs a GPU.
 
     Raises:
@@ -52,32 +46,15 @@ class TrainingConfig:
     """
 
     steps: int = 100_000
-    batch_size: int = 16
-    crop_samples: int = 441_000
     learning_rate: float = 3e-4
-    weak_share: float = 0.25
-    weak_weight: float = 1.0
-    ramp_steps: int = 0
-    weight_ramp_steps: int = 0
-    masked: bool = True
-    remix_probability: float = 0.5
     validate_every: int = 1000
     checkpoint_every: int = 500
-    seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "crop_samples", "validate_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("weak_share", "remix_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
-        for name in ("weak_weight", "ramp_steps", "weight_ramp_steps", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
+        """Refuse values out of range, by name."""
+        check_at_least(self, 1, "steps", "validate_every", "checkpoint_every")
+        check_above(self, 0, "learning_rate")
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision must be float32 or bfloat16, not {self.precision!r}")
 
@@ -109,9 +86,7 @@ class Trainer:
     Args:
         model: what to train, moved to ``device`` and changed in place.
         config: see :class:`TrainingConfig`.
-        examples: ``config.steps * config.batch_size`` examples by index, for example an
-            :class:`~demucs_core.training.stream.ExampleStream`. Example i may depend on nothing
-            but i, or else a resumed run differs.
+        examples: by index; example i may depend on nothing but i, or else a resumed run differs.
         validation: crops, all of one shape, the same at every start of the run. May be empty: then
             the best model is the one with the lowest training loss.
         device: where to train.
@@ -125,7 +100,7 @@ class Trainer:
         self,
         model: SeparationModel,
         config: TrainingConfig,
-        examples: Dataset[Example],
+        examples: ExampleStream,
         validation: Sequence[ValidationCrop],
         *,
         device: torch.device | str = "cpu",
@@ -134,7 +109,7 @@ class Trainer:
         self.device = torch.device(device)
         if config.precision == "bfloat16" and self.device.type != "cuda":
             raise ValueError("precision bfloat16 needs a GPU; on the CPU it must be float32")
-        self.model: SeparationModel = model.to(self.device)
+        self.model = model.to(self.device)
         self.config = config
         self.examples = examples
         self.validation = validation
@@ -142,7 +117,7 @@ class Trainer:
         self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
         self.step = 0
         self.history: list[Validation] = []
-        self._best_weights = self._weights()
+        self._best_weights = copy_weights(self.model)
         self._loss_sum = 0.0
         self._num_losses = 0
 
@@ -176,16 +151,16 @@ class Trainer:
         Raises:
             NonFiniteLossError: with the number of the step; the model is as it was before it.
         """
-        config = self.config
+        config, batch_size = self.config, self.examples.config.batch_size
         loader = DataLoader(
             self.examples,
-            batch_size=config.batch_size,
-            sampler=range(self.step * config.batch_size, config.steps * config.batch_size),
+            batch_size=batch_size,
+            sampler=range(self.step * batch_size, config.steps * batch_size),
             collate_fn=collate,
             num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",
             # Or the loader would draw from torch's global generator.
-            generator=torch.Generator().manual_seed(config.seed),
+            generator=torch.Generator().manual_seed(0),
         )
         batches = iter(loader)
         while self.step < config.steps:
@@ -244,7 +219,7 @@ class Trainer:
         if self.validation:
             with self._autocast():
                 loss, sdr_db = measure_crops(
-                    self.model, self.validation, batch_size=self.config.batch_size
+                    self.model, self.validation, batch_size=self.examples.config.batch_size
                 )
         if not math.isfinite(loss):
             raise NonFiniteLossError(f"the validation loss is {loss} after step {self.step}")
@@ -258,32 +233,29 @@ class Trainer:
         )
         self.history.append(entry)
         if entry.best:
-            self._best_weights = self._weights()
+            self._best_weights = copy_weights(self.model)
         return entry
 
-    def _weights(self) -> dict[str, Tensor]:
-        """Copy the model's weights to the CPU."""
-        return {name: copy_to_cpu(value) for name, value in self.model.state_dict().items()}
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """How examples and steps are made, JSON-able, as checkpoints and descriptions tell it."""
+        return config_to_json(self.examples.config) | config_to_json(self.config)
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def state(self) -> tuple[Weights, dict[str, Any]]:
         """Return all it takes to continue: tensors by name, and what JSON can hold.
 
         The tensors are copies on the CPU, contiguous, none sharing memory: ``model.*``,
         ``best.*``, and ``adam.<moment>.*`` once a step was taken.
         """
-        tensors = flatten_state(self.model, self.optimizer, self._best_weights)
-        meta = {
-            "version": STATE_VERSION,
-            "model": config_of(self.model),
-            "training": asdict(self.config),
+        progress = {
             "step": self.step,
             "loss_sum": self._loss_sum,
             "num_losses": self._num_losses,
             "history": [entry.to_json() for entry in self.history],
         }
-        return tensors, meta
+        return self._state().take(progress, best=self._best_weights)
 
-    def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    def load_state(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         """Continue from what :meth:`state` gave, in this trainer instead of its own.
 
         The model and the training must be configured as they were, but for the number of steps
@@ -293,16 +265,28 @@ class Trainer:
             ValueError: another version, a field configured otherwise, or a tensor that is missing
                 or of another shape; by name, and before anything is changed.
         """
-        if meta["version"] != STATE_VERSION:
-            raise ValueError(
-                f"the checkpoint has version {meta['version']}, this code reads {STATE_VERSION}"
-            )
-        check_same("model", meta["model"], config_of(self.model))
-        then, now = dict(meta["training"]), asdict(self.config)
-        for name in ("steps", "checkpoint_every"):
-            then[name] = now[name]
-        check_same("training", then, now)
-        self._best_weights = restore_state(tensors, self.model, self.optimizer)
+        meta = _of_this_version(meta)
+        free = {name: getattr(self.config, name) for name in ("steps", "checkpoint_every")}
+        meta = {**meta, "training": {**meta["training"], **free}}
+        self._best_weights = self._state().put_back(tensors, meta, "best")["best"]
         self.step = meta["step"]
         self._loss_sum, self._num_losses = meta["loss_sum"], meta["num_losses"]
         self.history = [Validation.from_json(entry) for entry in meta["history"]]
+
+    def _state(self) -> TrainerState:
+        return TrainerState(
+            version=STATE_VERSION,
+            model=self.model,
+            optimizer=self.optimizer,
+            made_with={"model": config_of(self.model), "training": self.configuration},
+        )
+
+
+def _of_this_version(meta: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A checkpoint of silentmix 0.1.0 as one of now: it told one field of the augmentation."""
+    if meta["version"] != 1:
+        return meta
+    training = dict(meta["training"])
+    augmentation = Augmentation(remix_probability=training.pop("remix_probability"))
+    training["augmentation"] = config_to_json(augmentation)
+    return {**meta, "version": STATE_VERSION, "training": training}

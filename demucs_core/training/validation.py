@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from demucs_core.separators.registry import SeparationModel
+from demucs_core.separators.separator import SeparationModel
 from demucs_core.stem_tracks import StemTrack
 from demucs_core.training.examples import Reader, read_crop
 

@@ -6,20 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from prefect import flow
-from pydantic import Field
 
 from demucs_core.activity import ActivityConfig
-from demucs_core.detector.config import Architecture, DetectorConfig
-from demucs_core.detector.examples import TrainingSong
-from demucs_core.detector.registry import build_detector, detector_config
+from demucs_core.detector.examples import ExampleConfig, ExampleSource, TrainingSong
+from demucs_core.detector.registry import build_detector, detector_config, new_detector_config
 from demucs_core.detector.training import DetectorStep, DetectorTrainer, DetectorTrainingConfig
 from demucs_core.extraction.calibration_result import Calibration
+from flows.fit_detector.options import FitDetectorOptions, FitDetectorParameters
 from flows.fit_detector.plots import precision_recall, reliability
 from flows.inputs import registry
 from flows.inputs.songs import (
     Song,
+    activity_definition,
     learning_corpora,
     load_learning_activity,
     load_learning_songs,
@@ -27,7 +26,6 @@ from flows.inputs.songs import (
     made_from_libraries,
 )
 from flows.policy.calibration import (
-    PolicyOptions,
     calibrated,
     calibration_path,
     require_evidence_of_each,
@@ -38,13 +36,12 @@ from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
 from flows.running.heard import write_heard
 from flows.running.interruption import interruptible
-from flows.running.parameters import CorpusName, Device, Libraries, Options, StageParameters
 from flows.running.progress import progress
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.flow import ScoreBatch, score_batch, scores_fingerprint
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
-from storage.music_format import MIXTURE, MusicFormat
+from storage.music_format import MIXTURE
 from storage.reading import CropReader
 from storage.weights import load_tensors, save_tensors
 from storage.workspace import Workspace
@@ -52,33 +49,6 @@ from storage.workspace import Workspace
 STAGE, VERSION = "fit-detector", 1
 CHECKPOINT_EVERY = 200
 LOSS = "Training loss over the steps"
-_defaults = DetectorTrainingConfig()
-
-
-class FitDetectorOptions(Options):
-    """How to train the detector."""
-
-    architecture: Architecture = Field(
-        DetectorConfig().architecture, description="Kind of network; demucs-blstm is the paper's."
-    )
-    steps: int = Field(_defaults.steps, ge=1, description="Optimiser steps.")
-    batch_size: int = Field(_defaults.batch_size, ge=1, description="Examples a step.")
-    crop_s: float = Field(_defaults.crop_s, gt=0, description="Length of an example in seconds.")
-    learning_rate: float = Field(_defaults.learning_rate, gt=0, description="Peak, of AdamW.")
-    false_silent_weight: float = Field(
-        _defaults.false_silent_weight,
-        gt=0,
-        description="Weight in the loss of a frame that sounds against one that is silent.",
-    )
-    seed: int = Field(_defaults.seed, ge=0, description="Decides weights and examples.")
-    device: Device = Field("auto", description="auto takes a GPU if there is one.")
-
-
-class FitDetectorParameters(FitDetectorOptions, PolicyOptions, StageParameters):
-    """Which labelled songs to fit and calibrate on."""
-
-    labelled: CorpusName = Field("labelled", description="Corpus of labelled songs.")
-    libraries: Libraries = Field([])
 
 
 @flow(name="fit-detector", flow_run_name="fit-detector {parameters.labelled}")
@@ -98,6 +68,10 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
     # the digest knows which songs, the fingerprint their split and what counts as silent in them
     made_from = f"{stems.fingerprint}/{manifests.digest(stems)}"
     content |= made_from_libraries(manifests, corpora[1:])
+    definition = activity_definition(manifests, activity)
+    if definition != ActivityConfig():
+        # 0.1.0 fitted to the default whatever the labels were made by: that is another detector
+        content["activity"] = asdict(definition)
     name = fingerprint(STAGE, VERSION, stems=made_from, **content)
     with stage_run(
         STAGE, parameters, corpus=parameters.labelled, fingerprint=name, workspace=workspace
@@ -107,12 +81,12 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
         finished = registry.finished(workspace, "detectors", name) and not parameters.force
         run.plan("steps", 0 if finished else parameters.steps, parameters.steps, *corpora)
         if not finished:
-            trainer = _trainer(parameters, run, corpora, device)
+            trainer = _trainer(parameters, run, corpora, definition, device)
             _run(trainer, run, f"detectors/{name}/{registry.CHECKPOINT}")
             run.report.plot("loss", detector_figure(trainer.losses), LOSS)
             description = {
                 "detector": detector_config(trainer.detector),
-                "training": asdict(trainer.config),
+                "training": trainer.configuration,
                 "made_from": {"stems": f"{stems.corpus}/{stems.fingerprint}"},
                 "held_out": {
                     "corpus": stems.corpus,
@@ -149,43 +123,31 @@ def _trainer(
     parameters: FitDetectorParameters,
     run: StageRun,
     corpora: Sequence[Partition],
+    definition: ActivityConfig,
     device: str,
 ) -> DetectorTrainer:
     songs = load_learning_songs(run.manifests, corpora, "the detector")
     active = load_learning_activity(run.manifests, corpora)
     run.count(songs=len(songs))
-    config = DetectorTrainingConfig(
-        steps=parameters.steps,
-        batch_size=parameters.batch_size,
-        crop_s=parameters.crop_s,
-        learning_rate=parameters.learning_rate,
-        false_silent_weight=parameters.false_silent_weight,
-        seed=parameters.seed,
-        activity=ActivityConfig(),
+    music = run.workspace.music
+    config = new_detector_config(
+        parameters.architecture, hop_samples=music.hop_samples, **asdict(music)
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(parameters.seed)
-        detector = build_detector(_config(parameters.architecture, run.workspace.music))
-    return DetectorTrainer(
-        detector,
-        config,
+    examples = ExampleSource(
+        parameters.configure(ExampleConfig, activity=definition),
         [
             TrainingSong(**asdict(song.stem_track()), active=active[song.track_id].active)
             for song in songs
         ],
         CropReader(run.workspace.location),
+        config,
+    )
+    return DetectorTrainer(
+        build_detector(config, seed=parameters.seed),
+        parameters.configure(DetectorTrainingConfig),
+        examples,
         device=device,
         num_threads=parameters.num_workers,
-    )
-
-
-def _config(architecture: Architecture, music: MusicFormat) -> DetectorConfig:
-    return DetectorConfig.of_music(
-        architecture,
-        sources=music.sources,
-        sample_rate=music.sample_rate,
-        num_channels=music.num_channels,
-        hop_samples=music.hop_samples,
     )
 
 

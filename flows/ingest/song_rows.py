@@ -109,6 +109,7 @@ def activity_rows(
             "relative_db": config.relative_db,
             "absolute_db": config.absolute_db,
             "close_gap_s": config.close_gap_s,
+            "context_s": config.context_s,
         }
         for name, levels in level_db.items()
     ]

@@ -5,15 +5,15 @@ The description is written last, so a folder without one is unfinished and is no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import torch
 
-from demucs_core.detector.config import DetectorConfig, parse_detector_config
-from demucs_core.detector.registry import SilenceDetector, build_detector
-from demucs_core.separators.registry import SeparationModel, build_model
+from demucs_core.detector.config import DetectorConfig, SilenceDetector
+from demucs_core.detector.registry import build_detector, parse_detector_config
+from demucs_core.separators.registry import SEPARATORS, build_model
+from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 from storage.errors import UserError
 from storage.music_format import MusicFormat, in_words
 from storage.weights import load_tensors, save_tensors
@@ -120,38 +120,42 @@ def require_own_detector(workspace: Workspace, name: str) -> DetectorConfig:
             "the version that fitted it, or fit a detector here"
         ) from error
     music = workspace.music
-    made_for = _made_for(description["detector"])
-    if (*made_for, config.hop_samples) != (*_of(music), music.hop_samples):
+    if (*_of(config), config.hop_samples) != (*_of(music), music.hop_samples):
         raise UserError(
-            f"detector {name!r} hears {in_words(*made_for)} in frames of {config.hop_samples} "
+            f"detector {name!r} hears {in_words(*_of(config))} in frames of {config.hop_samples} "
             f"samples; this workspace holds {music} in frames of {music.hop_samples}: fit a "
             "detector here"
         )
     return config
 
 
-def require_own_model(workspace: Workspace, name: str) -> None:
-    """Refuse a model that was not made for the music of this workspace.
+def require_own_model(workspace: Workspace, name: str) -> SeparatorConfig:
+    """The configuration of a model that separates the music of this workspace.
 
     Raises:
-        UserError: unknown, or made for other sources, another sample rate or other channels.
+        UserError: unknown, of a schema this version does not know, or made for other sources,
+            another sample rate or other channels.
     """
-    made_for = _made_for(describe(workspace, "models", name)["model"])
-    if made_for != _of(workspace.music):
+    description = describe(workspace, "models", name)
+    try:
+        config = SEPARATORS.parse(description["model"])
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"model {name!r} separates {in_words(*made_for)}; this workspace holds "
+            f"model {name!r} is of a schema that this silentmix does not know ({error}): use the "
+            "version that trained it, or train a model here"
+        ) from error
+    if _of(config) != _of(workspace.music):
+        raise UserError(
+            f"model {name!r} separates {in_words(*_of(config))}; this workspace holds "
             f"{workspace.music}: train a model here"
         )
+    return config
 
 
-def _made_for(config: Mapping[str, Any]) -> tuple[tuple[str, ...], int, int]:
-    """Sources, rate and channels in a configuration; 0.1.0 left some of the defaults out."""
-    told: dict[str, Any] = {**MusicFormat().to_json(), **config}
-    return tuple(told["sources"]), int(told["sample_rate"]), int(told["num_channels"])
-
-
-def _of(music: MusicFormat) -> tuple[tuple[str, ...], int, int]:
-    return music.sources, music.sample_rate, music.num_channels
+def _of(
+    made_for: MusicFormat | DetectorConfig | SeparatorConfig,
+) -> tuple[tuple[str, ...], int, int]:
+    return made_for.sources, made_for.sample_rate, made_for.num_channels
 
 
 @lru_cache(maxsize=2)

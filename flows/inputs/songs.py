@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from demucs_core.activity import FLOOR_DB, power, to_db
+from demucs_core.activity import FLOOR_DB, ActivityConfig, power, to_db
 from demucs_core.stem_tracks import StemTrack
 from storage.errors import UserError
 from storage.labelled.song import sources_of
@@ -163,6 +163,16 @@ class Activity:
     level_db: NDArray[np.float32]
     mixture_level_db: NDArray[np.float32]
     known: tuple[bool, ...]
+
+
+def activity_definition(manifests: Manifests, activity: Partition) -> ActivityConfig:
+    """What ingest was told to take for sounding, as every row of the partition says."""
+    names = [each.name for each in fields(ActivityConfig)]
+    row = next(iter(manifests.rows(activity, names)), None)
+    if row is None:
+        return ActivityConfig()
+    # Columns are float32: 0.3 comes back as 0.30000001.
+    return ActivityConfig(**{name: float(str(np.float32(row[name]))) for name in names})
 
 
 def load_activity(manifests: Manifests, activity: Partition, split: str) -> dict[str, Activity]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any, Literal
+from dataclasses import fields
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import ComputedFieldInfo, FieldInfo
+
+Config = TypeVar("Config")
 
 
 class NotInFingerprint:
@@ -55,6 +58,15 @@ class Options(BaseModel):
             if not any(isinstance(mark, NotInFingerprint) for mark in field.metadata)
         }
         return self.model_dump(mode="json", include=kept)
+
+    def configure(self, kind: type[Config], **given: object) -> Config:
+        """A configuration of the core from the options of the same names, but for those given.
+
+        A field that is neither keeps its default.
+        """
+        names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+        options = names & type(self).model_fields.keys()
+        return kind(**{name: getattr(self, name) for name in options} | given)
 
 
 class WorkParameters(Options):

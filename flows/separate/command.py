@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from demucs_core.separators.adding_up import ResidualSpreader
-from demucs_core.separators.registry import SeparationModel
 from demucs_core.separators.separation import ReadMixture, separate_stream
+from demucs_core.separators.separator import SeparationModel
 from flows.inputs import registry
 from flows.running.parameters import Device, Options
 from flows.separate.model_folder import open_model

@@ -16,7 +16,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from demucs_core.separators.registry import SeparationModel, build_model
+from demucs_core.separators.registry import build_model
+from demucs_core.separators.separator import SeparationModel
 from flows.inputs import registry
 from storage.errors import UserError
 from storage.workspace import Workspace

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from prefect import flow
 from pydantic import Field
 
-from demucs_core.detector.config import ARCHITECTURES, Architecture
-from demucs_core.detector.registry import SilenceDetector
+from demucs_core.detector.config import SilenceDetector
+from demucs_core.detector.registry import DETECTORS
 from demucs_core.detector.scoring import score_chunks
 from demucs_core.extraction.calibration import ScoredSong, calibrate
 from demucs_core.extraction.calibration_result import Calibration
 from flows.extract.flow import ExtractParameters, extract
-from flows.fit_detector.flow import FitDetectorOptions, FitDetectorParameters, fit_detector
+from flows.fit_detector.flow import fit_detector
+from flows.fit_detector.options import Architecture, FitDetectorOptions, FitDetectorParameters
 from flows.ingest.flow import IngestParameters, ingest
 from flows.inputs import registry
 from flows.policy.calibration import calibrated
@@ -58,7 +59,7 @@ class StudyDetectorParameters(Options):
         "docs/studies", description="Folder for detector.md, detector.json and the plots."
     )
     architectures: tuple[Architecture, ...] = Field(
-        ARCHITECTURES, min_length=1, description="Detectors to compare."
+        tuple(DETECTORS), min_length=1, description="Detectors to compare."
     )
     songs: int = Field(400, ge=1, description="Songs to fit on.")
     calibration_songs: int = Field(100, ge=2, description="Songs to calibrate on.")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demucs_core.activity import FLOOR_DB, ActivityConfig, active_frames, frame_level_db
-from demucs_core.detector.registry import SilenceDetector
+from demucs_core.detector.config import SilenceDetector
 from demucs_core.detector.scoring import score_chunks
 from demucs_core.extraction.segments import ExtractionPolicy, extracted_frames
 from flows.inputs.songs import Song, load_songs

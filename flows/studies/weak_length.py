@@ -22,7 +22,8 @@ from demo_corpus.corpus import write_labelled, write_unlabelled
 from demucs_core.extraction.segments import ExtractionPolicy, Segment
 from demucs_core.training.validation import Validation
 from flows.extract.flow import ExtractParameters, extract
-from flows.fit_detector.flow import FitDetectorParameters, fit_detector
+from flows.fit_detector.flow import fit_detector
+from flows.fit_detector.options import FitDetectorParameters
 from flows.ingest.flow import IngestParameters, ingest
 from flows.inputs import registry
 from flows.remix.flow import RemixParameters, remix
@@ -32,7 +33,8 @@ from flows.running.stage import StageResult
 from flows.score.flow import ScoreParameters, score
 from flows.studies.truth import SourceQuality, extraction_quality
 from flows.studies.usable_minutes import FRAME_S, extracted_segments, true_segments
-from flows.train.flow import TrainParameters, train
+from flows.train.flow import train
+from flows.train.options import TrainParameters
 from storage.errors import UserError
 from storage.manifests import Manifests
 from storage.workspace import Workspace
@@ -91,7 +93,7 @@ class Arm:
     Attributes:
         name: what the study calls it.
         remix: fields of :class:`flows.remix.flow.RemixOptions`; none for no remixes.
-        train: fields of :class:`flows.train.flow.TrainOptions`.
+        train: fields of :class:`flows.train.options.TrainOptions`.
         against: the way it is compared with.
     """
 

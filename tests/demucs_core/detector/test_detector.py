@@ -6,18 +6,35 @@ from dataclasses import replace
 import pytest
 import torch
 
-from demucs_core.detector.config import ARCHITECTURES, DetectorConfig, parse_detector_config
 from demucs_core.detector.log_mel import LogMelConfig
-from demucs_core.detector.registry import build_detector, detector_config
-from demucs_core.detector.waveform_detector import WaveformDetector
-
-SMALL = DetectorConfig(
-    architecture="logmel-tcn",
-    conv_channels=(4, 6, 8),
-    hidden_channels=12,
-    dilations=(1, 2, 3),
-    features=LogMelConfig(num_mels=16),
+from demucs_core.detector.registry import (
+    DETECTORS,
+    build_detector,
+    detector_config,
+    new_detector_config,
+    parse_detector_config,
 )
+from demucs_core.detector.waveform_detector import WaveformDetector
+from tests.demucs_core.music import FRAMES
+
+BANDS = {
+    "features": LogMelConfig.at(44_100, 4096, num_mels=16),
+    "conv_channels": (4, 6, 8),
+    "hidden_channels": 12,
+}
+LAYERS = {
+    "logmel-tcn": {**BANDS, "dilations": (1, 2, 3)},
+    "logmel-crnn": BANDS,
+    "demucs-blstm": {"encoder_channels": 2},
+}
+
+
+def small(architecture, **fields):
+    """The configuration of a small detector."""
+    return new_detector_config(architecture, **{**FRAMES, **LAYERS[architecture], **fields})
+
+
+SMALL = small("logmel-tcn")
 
 
 @pytest.fixture(scope="module")
@@ -30,19 +47,17 @@ def detector():
     return built
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", DETECTORS)
 @pytest.mark.parametrize("samples", [1, 4096, 4097, 20_000])
 def test_there_is_a_score_for_every_frame_begun(architecture, samples):
-    config = replace(SMALL, architecture=architecture, encoder_channels=2)
     frames = -(-samples // 4096)
-    scores = build_detector(config).eval()(torch.zeros(2, 2, samples))
+    scores = build_detector(small(architecture)).eval()(torch.zeros(2, 2, samples))
     assert scores.shape == (2, 4, frames)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", DETECTORS)
 def test_a_detector_of_mono_hears_mono(architecture):
-    config = replace(SMALL, architecture=architecture, encoder_channels=2, num_channels=1)
-    built = build_detector(config).eval()
+    built = build_detector(small(architecture, num_channels=1)).eval()
     assert built(torch.zeros(2, 1, 20_000)).shape == (2, 4, 5)
     with pytest.raises((ValueError, RuntimeError)):
         built(torch.zeros(2, 2, 20_000))
@@ -50,17 +65,14 @@ def test_a_detector_of_mono_hears_mono(architecture):
 
 @pytest.mark.parametrize("hop_samples", [1024, 2048, 8192])
 def test_the_waveform_detector_has_frames_of_any_power_of_two(hop_samples):
-    config = replace(
-        SMALL, architecture="demucs-blstm", encoder_channels=2, hop_samples=hop_samples
-    )
-    scores = build_detector(config).eval()(torch.zeros(1, 2, 3 * hop_samples + 1))
+    built = build_detector(small("demucs-blstm", hop_samples=hop_samples)).eval()
+    scores = built(torch.zeros(1, 2, 3 * hop_samples + 1))
     assert scores.shape == (1, 4, 4)
 
 
 def test_the_encoder_of_the_waveform_detector_is_centred_on_each_frame():
     torch.manual_seed(0)
-    config = replace(SMALL, architecture="demucs-blstm", encoder_channels=2)
-    detector = WaveformDetector(config).eval()
+    detector = WaveformDetector(small("demucs-blstm")).eval()
     audio = (0.1 * torch.randn(1, 2, 9 * 4096)).requires_grad_()
     detector.encoder(audio)[0, :, 4].sum().backward()
     heard = torch.nonzero(audio.grad.abs().sum(dim=(0, 1)))
@@ -72,7 +84,7 @@ def test_the_encoder_of_the_waveform_detector_is_centred_on_each_frame():
 
 def test_audio_reaches_the_end_of_the_waveform_detectors_encoder_before_any_training():
     torch.manual_seed(0)
-    detector = WaveformDetector(replace(SMALL, architecture="demucs-blstm")).train()
+    detector = WaveformDetector(small("demucs-blstm", encoder_channels=16)).train()
     steps = detector.encoder(0.1 * torch.randn(4, 2, 32 * 4096))
     # each feature differs between frames about as much as features differ from each other
     assert steps.std(dim=(0, 2)).mean() > 0.3 * steps.std()
@@ -96,32 +108,77 @@ def test_a_score_depends_on_its_context_and_no_further(detector):
     assert heard[frame - reach + 1 : frame + reach].all()
 
 
-def test_configuration_survives_json(detector):
+@pytest.mark.parametrize("architecture", DETECTORS)
+def test_configuration_survives_json(architecture):
+    detector = build_detector(small(architecture))
     values = json.loads(json.dumps(detector_config(detector)))
-    assert parse_detector_config(values) == SMALL
+    assert parse_detector_config(values) == small(architecture)
 
 
-def test_unknown_fields_are_refused_by_name():
-    with pytest.raises(ValueError, match="num_layers"):
-        parse_detector_config({"num_layers": 3})
-    with pytest.raises(ValueError, match="mels"):
-        parse_detector_config({"features": {"mels": 3}})
+OF_0_1_0 = {
+    "sources": ["drums", "bass", "other", "vocals"],
+    "sample_rate": 44100,
+    "hop_samples": 4096,
+    "features": {
+        "fft_samples": 4096, "hop_samples": 1024, "num_mels": 16, "low_hz": 30.0, "high_hz": 16000.0
+    },
+    "conv_channels": [4, 6, 8],
+    "hidden_channels": 12,
+    "dilations": [1, 2, 3],
+    "encoder_channels": 2,
+    "recurrent_layers": 2,
+}  # fmt: skip
+"""The fields of all architectures, and no channels: it knew stereo alone."""
+
+
+@pytest.mark.parametrize("architecture", DETECTORS)
+def test_configurations_of_0_1_0_are_read(architecture):
+    values = {"architecture": architecture, **OF_0_1_0}
+    assert parse_detector_config(values) == small(architecture)
+
+
+def test_the_features_follow_rate_and_frame():
+    config = new_detector_config(
+        "logmel-crnn", **{**FRAMES, "sample_rate": 16_000, "hop_samples": 2048}
+    )
+    features = config.features
+    assert (features.fft_samples, features.hop_samples, features.high_hz) == (2048, 512, 8000)
 
 
 @pytest.mark.parametrize(
-    "field",
+    ("values", "message"),
     [
-        {"architecture": "oracle"},
-        {"sources": ("drums", "drums")},
-        {"hop_samples": 1000},
-        {"dilations": (0,)},
-        {"hidden_channels": 0},
-        {"hidden_channels": 7},
-        {"encoder_channels": 0},
-        {"recurrent_layers": 0},
-        {"architecture": "demucs-blstm", "hop_samples": 3000},
+        ({"num_layers": 3}, "no field 'num_layers'"),
+        ({"dilations": [1]}, "logmel-crnn has no field 'dilations'"),
+        ({"features": {"mels": 3}}, "features has no field 'mels'"),
+        ({"features": 3}, "features must be an object"),
+        ({"conv_channels": [1, 2]}, "conv_channels must be a list of 3"),
+        ({"hidden_channels": 8.5}, "hidden_channels must be an integer"),
+        ({"architecture": "oracle"}, "detector architecture 'oracle' is unknown; known are logmel"),
     ],
 )
-def test_what_cannot_be_built_is_refused_by_name(field):
-    with pytest.raises(ValueError, match=list(field)[-1]):
-        DetectorConfig(**field)
+def test_what_is_unknown_is_refused_by_name(values, message):
+    good = DETECTORS.to_json(small("logmel-crnn"))
+    with pytest.raises(ValueError, match=message):
+        parse_detector_config({**good, **values})
+
+
+@pytest.mark.parametrize(
+    ("architecture", "field"),
+    [
+        ("logmel-tcn", {"sources": ("drums", "drums")}),
+        ("logmel-tcn", {"num_channels": 3}),
+        ("logmel-tcn", {"hop_samples": 1000}),
+        ("logmel-tcn", {"dilations": (0,)}),
+        ("logmel-tcn", {"conv_channels": (0, 1, 1)}),
+        ("logmel-tcn", {"hidden_channels": 0}),
+        ("logmel-crnn", {"hidden_channels": 7}),
+        ("logmel-crnn", {"recurrent_layers": 0}),
+        ("demucs-blstm", {"encoder_channels": 0}),
+        ("demucs-blstm", {"recurrent_layers": 0}),
+        ("demucs-blstm", {"hop_samples": 3000}),
+    ],
+)
+def test_what_cannot_be_built_is_refused_by_name(architecture, field):
+    with pytest.raises(ValueError, match=next(iter(field))):
+        replace(small(architecture), **field)

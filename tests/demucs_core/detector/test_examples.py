@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from demucs_core.detector.augmentation import AugmentationConfig
-from demucs_core.detector.config import DetectorConfig
-from demucs_core.detector.examples import ExampleSource, TrainingSong
+from demucs_core.detector.examples import ExampleConfig, ExampleSource, TrainingSong
 from demucs_core.detector.log_mel import LogMel
+from demucs_core.detector.registry import DEFAULT_DETECTOR, new_detector_config
 from tests.demucs_core.detector.test_augmentation import PLAIN
-from tests.demucs_core.detector.test_detector import SMALL
+from tests.demucs_core.detector.test_detector import SMALL, small
+from tests.demucs_core.music import FRAMES
 
 HOP = 4096
 
@@ -39,23 +40,22 @@ def read(path, start, count):
     return np.stack([wave, wave]).astype(np.float32)
 
 
-def source_of(augmentation, crop_frames=20, songs=SONGS):
-    return ExampleSource(
-        songs=songs,
-        read=read,
-        detector=SMALL,
-        crop_frames=crop_frames,
+def source_of(augmentation, crop_frames=20, songs=SONGS, *, batch_size=2, seed=0, detector=SMALL):
+    config = ExampleConfig(
+        batch_size=batch_size,
+        crop_s=crop_frames * HOP / 44_100,
+        seed=seed,
         augmentation=augmentation,
     )
+    return ExampleSource(config, songs, read, detector)
 
 
 def silence_of(examples, seed):
-    log_mel = LogMel(SMALL.features, SMALL.sample_rate)
-    return examples.example(np.random.default_rng(seed), log_mel)
+    return examples.example(np.random.default_rng(seed), SMALL.input_maker())
 
 
 def test_an_example_is_log_mel_and_silence_of_the_crop():
-    features, silent, _ = source_of(AugmentationConfig()).batch(3, 0, 0)
+    features, silent, _ = source_of(AugmentationConfig(), batch_size=3).batch(0)
     assert features.shape == (3, 2, 16, 80)
     assert silent.shape == (3, 4, 20)
     assert silent.dtype == torch.bool
@@ -64,13 +64,12 @@ def test_an_example_is_log_mel_and_silence_of_the_crop():
 
 @pytest.mark.parametrize("architecture", ["logmel-crnn", "demucs-blstm"])
 def test_examples_of_mono_are_mono(architecture):
-    mono = replace(SMALL, architecture=architecture, num_channels=1)
+    mono = small(architecture, num_channels=1)
     examples = replace(
-        source_of(AugmentationConfig()),
-        detector=mono,
+        source_of(AugmentationConfig(), batch_size=3, detector=mono),
         read=lambda path, start, count: read(path, start, count)[:1],
     )
-    heard, silent, _ = examples.batch(3, 0, 0)
+    heard, silent, _ = examples.batch(0)
     assert heard.shape == ((3, 1, 16, 80) if architecture == "logmel-crnn" else (3, 1, 20 * HOP))
     assert silent.shape == (3, 4, 20)
     assert torch.isfinite(heard).all()
@@ -78,29 +77,28 @@ def test_examples_of_mono_are_mono(architecture):
 
 def test_an_example_for_a_waveform_detector_is_the_audio_itself():
     """Disturbed through its spectrum and back, which changes nothing where nothing is disturbed."""
-    wave = replace(SMALL, architecture="demucs-blstm")
-    plain = replace(source_of(PLAIN), detector=wave)
-    audio, silent, _ = plain.batch(2, 0, 0)
+    wave = small("demucs-blstm")
+    audio, silent, _ = source_of(PLAIN, detector=wave).batch(0)
     assert audio.shape == (2, 2, 20 * HOP)
-    assert torch.equal(silent, source_of(PLAIN).batch(2, 0, 0)[1])
+    assert torch.equal(silent, source_of(PLAIN).batch(0)[1])
     log_mel = LogMel(SMALL.features, SMALL.sample_rate)
-    features, _, _ = source_of(PLAIN).batch(2, 0, 0)
+    features, _, _ = source_of(PLAIN).batch(0)
     assert log_mel(audio) == pytest.approx(features, abs=1e-3)
     loud = AugmentationConfig(**vars(PLAIN) | {"tone_probability": 1.0})
-    disturbed, _, _ = replace(plain, augmentation=loud).batch(2, 0, 0)
+    disturbed, _, _ = source_of(loud, detector=wave).batch(0)
     assert torch.isfinite(disturbed).all()
     assert (disturbed - audio).abs().max() > 1e-3
 
 
 def test_batches_depend_on_seed_and_step_alone():
-    examples = source_of(AugmentationConfig())
-    features, silent, known = examples.batch(2, 5, 7)
-    again, silent_again, _ = source_of(AugmentationConfig()).batch(3, 5, 7)
+    examples = source_of(AugmentationConfig(), seed=5)
+    features, silent, known = examples.batch(7)
+    again, silent_again, _ = source_of(AugmentationConfig(), seed=5, batch_size=3).batch(7)
     assert torch.equal(features, again[:2])
     assert torch.equal(silent, silent_again[:2])
     assert known.all()
-    assert not torch.equal(features, examples.batch(2, 5, 8)[0])
-    assert not torch.equal(features, examples.batch(2, 6, 7)[0])
+    assert not torch.equal(features, examples.batch(8)[0])
+    assert not torch.equal(features, source_of(AugmentationConfig(), seed=6).batch(7)[0])
 
 
 def test_an_untouched_crop_is_silent_where_its_song_is():
@@ -163,8 +161,9 @@ def test_songs_that_do_not_fit_are_refused_by_name():
 
 
 def test_the_default_detector_fits_the_examples():
-    examples = ExampleSource(songs=SONGS, read=read, detector=DetectorConfig(), crop_frames=4)
-    assert examples.batch(1, 0, 0)[0].shape == (1, 2, DetectorConfig().features.num_mels, 16)
+    usual = new_detector_config(DEFAULT_DETECTOR, **FRAMES)
+    examples = ExampleSource(ExampleConfig(batch_size=1, crop_s=0.4), SONGS, read, usual)
+    assert examples.batch(0)[0].shape == (1, 2, usual.features.num_mels, 16)
 
 
 KARAOKE = TrainingSong(

@@ -11,7 +11,7 @@ RATE = 44_100
 
 @pytest.fixture(scope="module")
 def log_mel():
-    return LogMel(LogMelConfig(), RATE)
+    return LogMel(LogMelConfig.at(RATE, 4096), RATE)
 
 
 def sine(hz, samples=8192, amplitude=1.0):
@@ -78,4 +78,4 @@ def test_wrong_shapes_are_refused(log_mel):
     with pytest.raises(ValueError, match="multiple"):
         log_mel(torch.zeros(1, 2, 1000))
     with pytest.raises(ValueError, match="mel bands"):
-        LogMel(LogMelConfig(high_hz=30_000.0), RATE)
+        LogMel(LogMelConfig.at(RATE, 4096, high_hz=30_000.0), RATE)

@@ -1,18 +1,15 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demucs_core.detector.config import ARCHITECTURES
 from demucs_core.detector.log_mel_detector import LogMelDetector
-from demucs_core.detector.registry import build_detector
+from demucs_core.detector.registry import DETECTORS, build_detector
 from demucs_core.detector.scoring import score_chunks
-from tests.demucs_core.detector.test_detector import SMALL
+from tests.demucs_core.detector.test_detector import SMALL, small
 
 
 class Crowded(LogMelDetector):
@@ -26,11 +23,10 @@ class Crowded(LogMelDetector):
         return super().forward(audio)
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=DETECTORS)
 def detector(request):
     torch.manual_seed(0)
-    config = replace(SMALL, architecture=request.param, encoder_channels=2)
-    built = build_detector(config).eval()
+    built = build_detector(small(request.param)).eval()
     with torch.no_grad():
         built.heads.weight.normal_(generator=torch.Generator().manual_seed(0))
     return built

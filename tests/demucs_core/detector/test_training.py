@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from demucs_core.detector.examples import ExampleConfig, ExampleSource
 from demucs_core.detector.registry import build_detector
 from demucs_core.detector.scoring import score_chunks
 from demucs_core.detector.training import (
@@ -15,17 +16,17 @@ from demucs_core.detector.training import (
     rate_factor,
     silence_loss,
 )
-from tests.demucs_core.detector.test_detector import SMALL
+from tests.demucs_core.detector.test_detector import OF_0_1_0, SMALL
 from tests.demucs_core.detector.test_examples import SONGS, read
 
-CONFIG = DetectorTrainingConfig(steps=6, batch_size=2, crop_s=1.0, learning_rate=1e-2)
+CONFIG = DetectorTrainingConfig(steps=6, learning_rate=1e-2)
+EXAMPLES = ExampleConfig(batch_size=2, crop_s=1.0)
 
 
-def make_trainer(config=CONFIG, **options):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        detector = build_detector(SMALL)
-    return DetectorTrainer(detector, config, SONGS, read, **options)
+def make_trainer(config=CONFIG, examples=EXAMPLES, **options):
+    detector = build_detector(SMALL, seed=0)
+    source = ExampleSource(examples, SONGS, read, detector.config)
+    return DetectorTrainer(detector, config, source, **options)
 
 
 def stop_after(trainer, steps):
@@ -37,8 +38,8 @@ def weights(trainer):
 
 
 def test_training_learns_and_the_detector_finds_the_silences():
-    config = DetectorTrainingConfig(steps=50, batch_size=8, crop_s=2.0, learning_rate=1e-2)
-    trainer = make_trainer(config)
+    config = DetectorTrainingConfig(steps=50, learning_rate=1e-2)
+    trainer = make_trainer(config, ExampleConfig(batch_size=8, crop_s=2.0))
     assert trainer.run()
     assert np.mean(trainer.losses[-10:]) < 0.85 * np.mean(trainer.losses[:10])
     song = SONGS[0]
@@ -95,9 +96,15 @@ def test_a_checkpoint_of_another_run_is_refused_by_field():
     trainer = make_trainer()
     trainer.run(stop=stop_after(trainer, 1))
     tensors, meta = trainer.state()
-    other = make_trainer(DetectorTrainingConfig(steps=6, batch_size=4, crop_s=1.0))
-    with pytest.raises(ValueError, match="batch_size, learning_rate"):
-        other.load_state(tensors, meta)
+    others = {
+        "training batch_size 2, not 4": make_trainer(
+            examples=ExampleConfig(batch_size=4, crop_s=1.0)
+        ),
+        "training learning_rate 0.01, not 0.003": make_trainer(DetectorTrainingConfig(steps=6)),
+    }
+    for message, other in others.items():
+        with pytest.raises(ValueError, match=message):
+            other.load_state(tensors, meta)
     with pytest.raises(ValueError, match="version 7"):
         make_trainer().load_state(tensors, meta | {"version": 7})
     del tensors["model.heads.weight"]
@@ -109,7 +116,8 @@ def test_nan_in_the_audio_stops_the_run_with_the_step():
     def broken(_path, _start, count):
         return np.full((2, count), np.nan, np.float32)
 
-    trainer = DetectorTrainer(build_detector(SMALL), CONFIG, SONGS, broken)
+    source = ExampleSource(EXAMPLES, SONGS, broken, SMALL)
+    trainer = DetectorTrainer(build_detector(SMALL), CONFIG, source)
     with pytest.raises(ValueError, match="NaN"):
         trainer.run()
 
@@ -148,10 +156,32 @@ def test_the_rate_rises_then_falls_to_zero():
     assert 0 < factors[-1] < 0.01
 
 
-@pytest.mark.parametrize("field", [{"steps": 0}, {"crop_s": 0.0}, {"seed": -1}])
-def test_bad_configuration_names_its_field(field):
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        (DetectorTrainingConfig, {"steps": 0}),
+        (DetectorTrainingConfig, {"learning_rate": 0.0}),
+        (DetectorTrainingConfig, {"weight_decay": -1.0}),
+        (ExampleConfig, {"crop_s": 0.0}),
+        (ExampleConfig, {"batch_size": 0}),
+        (ExampleConfig, {"seed": -1}),
+    ],
+)
+def test_bad_configuration_names_its_field(kind, field):
     with pytest.raises(ValueError, match=next(iter(field))):
-        DetectorTrainingConfig(**field)
+        kind(**field)
+
+
+def test_a_checkpoint_of_0_1_0_is_continued():
+    """It told the fields of all architectures."""
+    straight, run, resumed = make_trainer(), make_trainer(), make_trainer()
+    straight.run()
+    run.run(stop=stop_after(run, 3))
+    tensors, meta = run.state()
+    then = {"architecture": "logmel-tcn", **OF_0_1_0}
+    resumed.load_state(tensors, {**meta, "detector": then})
+    resumed.run()
+    assert resumed.losses == straight.losses
 
 
 def test_what_is_not_known_changes_no_loss():

@@ -7,8 +7,9 @@ from demucs.demucs import rescale_module
 
 from demucs_core.separators.demucs import Demucs, DemucsConfig, from_official_state, rescale_weights
 from demucs_core.separators.registry import build_model
+from tests.demucs_core.music import MUSIC
 
-SMALL = {"architecture": "demucs", "channels": 4, "depth": 3}
+SMALL = {**MUSIC, "architecture": "demucs", "channels": 4, "depth": 3}
 
 
 def small(**fields: object) -> Demucs:
@@ -112,7 +113,7 @@ def test_valid_length_leaves_no_sample_over() -> None:
 
 
 def test_the_default_is_the_papers_size() -> None:
-    config = DemucsConfig(rescale=0)
+    config = DemucsConfig(**MUSIC, rescale=0)
     with torch.device("meta"):
         models = [Demucs(config), official(config)]
     counts = [sum(value.numel() for value in model.parameters()) for model in models]
@@ -145,4 +146,4 @@ def test_weights_of_later_architectures_are_refused() -> None:
 )
 def test_bad_fields_are_named(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        DemucsConfig(**fields)  # type: ignore[arg-type]
+        DemucsConfig(**{**MUSIC, **fields})

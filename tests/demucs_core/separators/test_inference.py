@@ -7,6 +7,7 @@ from torch import Tensor
 from demucs_core.separators import inference
 from demucs_core.separators.inference import estimate
 from demucs_core.separators.registry import build_model
+from tests.demucs_core.music import MUSIC
 
 
 def noise(batch: int, num_samples: int) -> Tensor:
@@ -49,15 +50,15 @@ def _stretches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     ],
 )
 def test_equals_the_forward_pass(batch: int, num_samples: int, changes: dict[str, object]) -> None:
-    config = {"architecture": "demucs", "channels": 6, "depth": 3, **changes}
+    config = {**MUSIC, "architecture": "demucs", "channels": 6, "depth": 3, **changes}
     assert_as_the_forward_pass(config, noise(batch, num_samples))
 
 
 def test_default_sizes_reach_the_large_lstm_and_many_stretches() -> None:
-    config = {"architecture": "demucs", "channels": 64, "depth": 5}
+    config = {**MUSIC, "architecture": "demucs", "channels": 64, "depth": 5}
     assert_as_the_forward_pass(config, noise(2, 20_000))
 
 
 def test_other_models_run_as_they_are() -> None:
-    config = {"architecture": "wave_unet", "channels": 4, "depth": 3}
+    config = {**MUSIC, "architecture": "wave_unet", "channels": 4, "depth": 3}
     assert_as_the_forward_pass(config, noise(2, 1000))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from demucs_core.separators.demucs import Demucs, from_official_state
 from demucs_core.separators.registry import build_model
 from demucs_core.separators.separation import separate, separate_stream
+from tests.demucs_core.music import MUSIC
 
 
 class Copies(nn.Module):
@@ -88,7 +89,7 @@ def test_blocks_follow_each_other_to_the_end(num_samples: int, **arguments: floa
 
 
 def small_demucs() -> Demucs:
-    model = build_model({"architecture": "demucs", "channels": 4, "depth": 3}, seed=0)
+    model = build_model({**MUSIC, "architecture": "demucs", "channels": 4, "depth": 3}, seed=0)
     assert isinstance(model, Demucs)
     return model
 

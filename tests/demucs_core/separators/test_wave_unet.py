@@ -5,8 +5,9 @@ import torch
 
 from demucs_core.separators.registry import build_model
 from demucs_core.separators.wave_unet import WaveUNet, WaveUNetConfig, _interpolate
+from tests.demucs_core.music import MUSIC
 
-SMALL = {"architecture": "wave_unet", "channels": 4, "depth": 3}
+SMALL = {**MUSIC, "architecture": "wave_unet", "channels": 4, "depth": 3}
 
 
 def small(**fields: object) -> WaveUNet:
@@ -40,7 +41,7 @@ def test_interpolation_keeps_the_old_steps() -> None:
 
 def test_widths_are_the_papers() -> None:
     with torch.device("meta"):
-        model = WaveUNet(WaveUNetConfig())
+        model = WaveUNet(WaveUNetConfig(**MUSIC))
     assert [layer.out_channels for layer in model.down] == [24 * n for n in range(1, 13)]
     assert model.bottom.out_channels == 24 * 13
     assert [layer.in_channels for layer in model.up][:2] == [24 * 25, 24 * 23]
@@ -60,4 +61,4 @@ def test_widths_are_the_papers() -> None:
 )
 def test_bad_fields_are_named(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        WaveUNetConfig(**fields)  # type: ignore[arg-type]
+        WaveUNetConfig(**{**MUSIC, **fields})

@@ -325,8 +325,10 @@ def test_impossible_recipes_are_refused(fields: dict[str, object], message: str)
 
 
 def test_bad_augmentation_is_refused() -> None:
-    with pytest.raises(ValueError, match="gain_min"):
+    with pytest.raises(ValueError, match="gain_max must be at least 2"):
         Augmentation(gain_min=2)
+    with pytest.raises(ValueError, match="gain_min must be above 0"):
+        Augmentation(gain_min=0)
     with pytest.raises(ValueError, match="remix_probability"):
         Augmentation(remix_probability=1.5)
 

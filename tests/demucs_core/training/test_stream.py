@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from demucs_core.training.examples import AddedStem, Example, Remix, collate
-from demucs_core.training.stream import ExampleStream, taught_sources
+from demucs_core.training.stream import ExampleStream, StreamConfig, taught_sources
 from tests.demucs_core.synthetic_audio import SyntheticReader, stem_track
 
 TRACKS = [stem_track("a", 300), stem_track("b", 100)]
@@ -32,19 +32,17 @@ def recipe(silent: tuple[int, ...], *added: int, weight: float = 1.0) -> Remix:
 
 
 def stream(**fields: object) -> ExampleStream:
-    values = {
+    """Of four examples a step, half of them weak, unless fields of either kind say otherwise."""
+    data = {
         "tracks": TRACKS,
         "remixes": [recipe((1,), 1)],
         "read": SyntheticReader(),
         "num_sources": 4,
-        "seed": 0,
-        "steps": 20,
-        "batch_size": 4,
-        "crop_samples": 24,
-        "weak_share": 0.5,
-        **fields,
     }
-    return ExampleStream(**values)  # type: ignore[arg-type]
+    config = {"batch_size": 4, "crop_samples": 24, "weak_share": 0.5}
+    config |= {name: value for name, value in fields.items() if name not in data}
+    data |= {name: value for name, value in fields.items() if name in data}
+    return ExampleStream(StreamConfig(**config), **data)  # type: ignore[arg-type]
 
 
 def equal(first: Example, second: Example) -> bool:
@@ -56,7 +54,7 @@ def is_weak(example: Example) -> bool:
 
 
 def test_an_example_depends_on_seed_and_index_only() -> None:
-    first, second, other = stream(), stream(steps=7), stream(seed=1)
+    first, second, other = stream(), stream(), stream(seed=1)
     for index in (27, 3, 0, 12):
         assert equal(first[index], second[index])
         assert not equal(first[index], other[index])
@@ -83,7 +81,7 @@ def test_order_and_processes_of_the_loader_change_nothing() -> None:
 
 @pytest.mark.parametrize(("share", "counts"), [(0.0, {0}), (0.5, {2}), (0.3, {1, 2}), (1.0, {4})])
 def test_batches_keep_to_the_weak_share(share: float, counts: set[int]) -> None:
-    dataset = stream(weak_share=share, steps=1000)
+    dataset = stream(weak_share=share)
     nums = [dataset.num_weak_at(step) for step in range(1000)]
     assert set(nums) == counts
     assert sum(nums) == pytest.approx(share * 4000, abs=5)
@@ -93,7 +91,7 @@ def test_batches_keep_to_the_weak_share(share: float, counts: set[int]) -> None:
 
 
 def test_the_weak_share_grows_over_the_ramp() -> None:
-    dataset = stream(weak_share=1.0, ramp_steps=10, steps=30)
+    dataset = stream(weak_share=1.0, ramp_steps=10)
     shares = [dataset.weak_share_at(step) for step in range(12)]
     assert shares == pytest.approx([step / 10 for step in range(10)] + [1, 1])
     assert dataset.num_weak_at(0) == 0
@@ -102,7 +100,7 @@ def test_the_weak_share_grows_over_the_ramp() -> None:
 
 def test_recipes_are_drawn_evenly_over_sources() -> None:
     remixes = [recipe((1,), 1)] * 30 + [recipe((3,), 3)] + [recipe((0, 1, 3))]
-    dataset = stream(remixes=remixes, weak_share=1.0, tracks=[], steps=300, batch_size=1)
+    dataset = stream(remixes=remixes, weak_share=1.0, tracks=[], batch_size=1)
     counts: Counter[str] = Counter()
     for example in (dataset[index] for index in range(300)):
         # The place of the only groups of one source each tells the recipes apart.
@@ -114,7 +112,7 @@ def test_recipes_are_drawn_evenly_over_sources() -> None:
 
 def test_recipes_of_a_source_are_drawn_evenly_over_groups() -> None:
     remixes = [recipe((1,), 1)] * 50 + [recipe((1, 3), 1)] * 5 + [recipe((0, 2, 3))]
-    dataset = stream(remixes=remixes, weak_share=1.0, tracks=[], steps=300, batch_size=1)
+    dataset = stream(remixes=remixes, weak_share=1.0, tracks=[], batch_size=1)
     counts: Counter[str] = Counter()
     for example in (dataset[index] for index in range(300)):
         counts[str(example.membership.tolist())] += 1
@@ -144,7 +142,7 @@ def test_weights_of_weak_examples() -> None:
 
 
 def test_the_weak_weight_grows_over_its_ramp() -> None:
-    dataset = stream(weak_share=1.0, weak_weight=0.5, weight_ramp_steps=4, steps=6, batch_size=1)
+    dataset = stream(weak_share=1.0, weak_weight=0.5, weight_ramp_steps=4, batch_size=1)
     weights = [float(dataset[step].weight) for step in range(6)]
     assert weights == pytest.approx([0, 0.125, 0.25, 0.375, 0.5, 0.5])
 
@@ -168,6 +166,10 @@ def test_masked_reaches_the_examples() -> None:
         ({"weak_share": 1.1}, "weak_share must be from 0 to 1"),
         ({"batch_size": 0}, "batch_size"),
         ({"crop_samples": 0}, "crop_samples"),
+        ({"weak_weight": -1.0}, "weak_weight"),
+        ({"ramp_steps": -1}, "ramp_steps"),
+        ({"weight_ramp_steps": -1}, "weight_ramp_steps"),
+        ({"seed": -1}, "seed"),
         ({"remixes": [recipe((4,))]}, r"silent sources \[4\] must be some of 0 to 3"),
         ({"remixes": [recipe(())]}, r"silent sources \[\]"),
     ],
@@ -177,6 +179,6 @@ def test_bad_arguments_are_named(fields: dict[str, object], message: str) -> Non
         stream(**fields)
 
 
-def test_indexes_past_the_end_are_refused() -> None:
-    with pytest.raises(IndexError, match="example 80 of 80"):
-        stream()[80]
+def test_there_is_no_example_before_the_first() -> None:
+    with pytest.raises(IndexError, match="example -1: the first is 0"):
+        stream()[-1]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from demucs_core.separators.registry import SeparationModel, build_model
 from demucs_core.training.validation import Validation, ValidationCrop, measure_crops
+from tests.demucs_core.music import MUSIC
 
 
 def crops(num: int = 5) -> list[Tensor]:
@@ -24,7 +25,13 @@ def known(crops: list[Tensor]) -> list[ValidationCrop]:
 def silent_model() -> SeparationModel:
     """A model whose estimates are zeros."""
     model = build_model(
-        {"architecture": "wave_unet", "channels": 2, "depth": 1, "difference_output": False}
+        {
+            **MUSIC,
+            "architecture": "wave_unet",
+            "channels": 2,
+            "depth": 1,
+            "difference_output": False,
+        }
     )
     with torch.no_grad():
         for value in model.parameters():
@@ -41,7 +48,7 @@ def test_silence_has_an_sdr_of_zero_and_the_level_as_its_loss(batch_size: int) -
 
 
 def test_sdr_is_pooled_over_crops() -> None:
-    model = build_model({"architecture": "demucs", "channels": 4, "depth": 2}, seed=0)
+    model = build_model({**MUSIC, "architecture": "demucs", "channels": 4, "depth": 2}, seed=0)
     stems = crops()
     stems[0] *= 0.001
     _, sdr_db = measure_crops(model, known(stems), batch_size=2)
@@ -62,7 +69,7 @@ def test_a_source_that_never_sounds_has_no_sdr() -> None:
 
 def test_a_perfect_estimate_has_the_largest_sdr() -> None:
     # The last source is the mixture less the others, which are zeros here and there.
-    model = build_model({"architecture": "wave_unet", "channels": 2, "depth": 1})
+    model = build_model({**MUSIC, "architecture": "wave_unet", "channels": 2, "depth": 1})
     with torch.no_grad():
         for value in model.parameters():
             value.zero_()
@@ -87,7 +94,7 @@ def test_validations_survive_strict_json() -> None:
 
 def test_sums_count_in_the_loss_and_in_no_sdr() -> None:
     """Vocals and the rest: only how their sum is split between the others can't be told."""
-    model = build_model({"architecture": "demucs", "channels": 4, "depth": 2}, seed=0)
+    model = build_model({**MUSIC, "architecture": "demucs", "channels": 4, "depth": 2}, seed=0)
     whole, partly = crops(2)
     partly[1:3] = 0
     sums = ValidationCrop(partly, torch.tensor([[1.0, 1, 1, 0], [0] * 4, [0] * 4, [0, 0, 0, 1]]))

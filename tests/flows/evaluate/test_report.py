@@ -7,7 +7,7 @@ import html
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,9 @@ def cluster() -> Iterator[None]:
 
 
 def store_model(workspace: Workspace, name: str, *, seed: int, weak_share: float) -> None:
-    model = build_model({"architecture": "demucs", "channels": 4, "depth": 3}, seed=seed)
+    model = build_model(
+        {**asdict(MUSIC), "architecture": "demucs", "channels": 4, "depth": 3}, seed=seed
+    )
     description = {"model": config_of(model), "training": {"weak_share": weak_share}}
     registry.store(workspace, "models", name, model, description)
 
@@ -232,7 +234,9 @@ def test_what_cannot_be_scored_is_rejected_by_name_and_the_rest_goes_on(
     workspace.put_bytes(stem["path"], content)  # what can be mended is tried again
     assert run(workspace).comparison.num_songs == 2
 
-    broken = build_model({"architecture": "demucs", "channels": 4, "depth": 3}, seed=1)
+    broken = build_model(
+        {**asdict(MUSIC), "architecture": "demucs", "channels": 4, "depth": 3}, seed=1
+    )
     with torch.no_grad():
         next(broken.parameters()).fill_(float("nan"))
     description = registry.describe(workspace, "models", "plain")

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demucs_core import SAMPLE_RATE, SOURCES
 from flows.ingest.flow import IngestParameters, ingest
 from flows.inputs.songs import load_activity, load_songs
 from flows.running.execution import dask_client
@@ -18,10 +17,13 @@ from flows.running.stage import StageResult
 from storage.errors import UserError
 from storage.labelled.song import LabelledSetError
 from storage.manifests import Manifests, Partition
+from storage.music_format import MusicFormat
 from storage.reading import CropReader
 from storage.workspace import Workspace
 from tests.flows.conftest import play, write
 
+SOURCES = MusicFormat().sources
+SAMPLE_RATE = MusicFormat().sample_rate
 ROUNDING = 2**-15
 REST = "drums+bass+other"
 

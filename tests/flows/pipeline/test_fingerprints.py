@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 from flows.fit_detector import flow as fit_detector
-from flows.fit_detector.flow import FitDetectorParameters
+from flows.fit_detector.options import FitDetectorParameters
 from flows.ingest import flow as ingest_flow
 from flows.ingest.flow import IngestParameters, ingest
 from flows.remix import flow as remix
@@ -18,7 +18,7 @@ from flows.remix.flow import RemixParameters
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters
 from flows.train import flow as train
-from flows.train.flow import TrainParameters
+from flows.train.options import TrainParameters
 from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
 from storage.workspace import Workspace

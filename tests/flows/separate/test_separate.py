@@ -4,6 +4,7 @@ import json
 import shutil
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,9 @@ def music(
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with one small Demucs, ``small``."""
     made = Workspace(str(tmp_path_factory.mktemp("separate") / "workspace"), create=True)
-    model = build_model({"architecture": "demucs", "channels": 4, "depth": 2}, seed=0)
+    model = build_model(
+        {**asdict(MUSIC), "architecture": "demucs", "channels": 4, "depth": 2}, seed=0
+    )
     registry.store(made, "models", "small", model, {"model": config_of(model)})
     return Path(made.root)
 
@@ -56,7 +59,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model whose stems add up to what it hears."""
     made = Workspace(str(tmp_path_factory.mktemp("exact") / "workspace"), create=True)
-    config = {"architecture": "wave_unet", "channels": 2, "depth": 3}
+    config = {**asdict(MUSIC), "architecture": "wave_unet", "channels": 2, "depth": 3}
     model = build_model(config, seed=0)
     registry.store(made, "models", "exact", model, {"model": config_of(model)})
     return Path(made.root) / "models" / "exact"

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demucs_core.detector.config import DetectorConfig
-from demucs_core.detector.registry import build_detector
+from demucs_core.detector.registry import build_detector, new_detector_config
 from demucs_core.extraction.segments import ExtractionPolicy
 from flows.ingest.flow import IngestParameters, ingest
 from flows.studies.real_music import quality_on_real_music
 from storage.manifests import Manifests
 from storage.music_format import MusicFormat
 from storage.workspace import Workspace
+from tests.demucs_core.music import FRAMES
 from tests.flows.conftest import write
 
 MUSIC = MusicFormat()
@@ -44,7 +44,9 @@ def judged_s(tmp_path: Path, silent: tuple[str, ...]) -> dict[str, float]:
             workers=1,
         )
     )
-    detector = build_detector(DetectorConfig(conv_channels=(2, 2, 2), hidden_channels=4)).eval()
+    detector = build_detector(
+        new_detector_config("logmel-crnn", **FRAMES, conv_channels=(2, 2, 2), hidden_channels=4)
+    ).eval()
     quality = quality_on_real_music(
         Manifests(workspace), "real", detector, [0.5] * len(SOURCES), ExtractionPolicy()
     )

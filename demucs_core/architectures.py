@@ -1,0 +1,113 @@
+"""Kinds of network by name: the class that configures each, and what builds it.
+
+There are two registries, :data:`demucs_core.separators.registry.SEPARATORS` and
+:data:`demucs_core.detector.registry.DETECTORS`. A new network is a module with a configuration and
+a class, and its row there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import nn
+
+from demucs_core.configuration import config_to_json, parse_config
+
+Config = TypeVar("Config")
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture(Generic[Config, Network]):
+    """A row of a registry.
+
+    Attributes:
+        name: what options and descriptions call it.
+        config: its configuration, a frozen dataclass; no two rows share one.
+        build: makes a network of a configuration. What needs an optional package imports it here.
+    """
+
+    name: str
+    config: type[Config]
+    build: Callable[[Any], Network]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The fields of its configuration."""
+        return tuple(field.name for field in fields(self.config))  # type: ignore[arg-type]
+
+
+class Registry(Generic[Config, Network]):
+    """Architectures of one kind.
+
+    Args:
+        kind: what they are, for messages.
+        rows: the architectures, in the order they are told in.
+    """
+
+    def __init__(self, kind: str, *rows: Architecture[Config, Network]) -> None:
+        self.kind = kind
+        self.rows = rows
+        assert len(set(self)) == len(rows) == len({row.config for row in rows})
+
+    def __iter__(self) -> Iterator[str]:
+        return (row.name for row in self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __contains__(self, name: object) -> bool:
+        return any(row.name == name for row in self.rows)
+
+    def __getitem__(self, name: object) -> Architecture[Config, Network]:
+        """The architecture of a name.
+
+        Raises:
+            ValueError: there is none; the message lists those there are.
+        """
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise ValueError(
+            f"{self.kind} architecture {name!r} is unknown; known are {', '.join(self)}"
+        )
+
+    def of(self, config: Config) -> Architecture[Config, Network]:
+        """The architecture that a configuration is for."""
+        [found] = [row for row in self.rows if row.config is type(config)]
+        return found
+
+    def parse(self, values: Mapping[str, object]) -> Config:
+        """Read a configuration from a JSON object: ``architecture``, and the fields of its class.
+
+        Raises:
+            ValueError: an unknown architecture or field, one that is missing, or a value that a
+                field can't have, by name.
+        """
+        rest = dict(values)
+        row = self[rest.pop("architecture", None)]
+        return parse_config(row.config, rest, row.name)
+
+    def to_json(self, config: Config) -> dict[str, Any]:
+        """Write what :meth:`parse` reads."""
+        return {"architecture": self.of(config).name, **config_to_json(config)}
+
+    def build(self, config: Config, *, seed: int | None = None) -> Network:
+        """Build a network with fresh weights.
+
+        Args:
+            config: what to build.
+            seed: decides the weights, and leaves torch's global generator as it was. Without one,
+                they come from the global generator.
+        """
+        build = self.of(config).build
+        if seed is None:
+            return build(config)
+        # The layers of torch.nn draw their first weights from the global generator and take no
+        # other.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return build(config)

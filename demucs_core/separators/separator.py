@@ -1,0 +1,48 @@
+"""What every separator is: a module from mixtures to sources, with a configuration.
+
+Shape legend: B batch, S sources, C audio channels, T samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from demucs_core.configuration import check_at_least, check_sources
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparatorConfig:
+    """What the configuration of every separator says; each adds fields of its own.
+
+    Attributes:
+        sources: names of the sources, in the order of the output.
+        sample_rate: samples a second of the audio the model is for.
+        num_channels: audio channels of the mixture and of every source.
+
+    Raises:
+        ValueError: a field out of range, by name.
+    """
+
+    sources: tuple[str, ...]
+    sample_rate: int
+    num_channels: int
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, by name."""
+        check_sources(self.sources)
+        check_at_least(self, 1, "sample_rate", "num_channels")
+
+
+class SeparationModel(nn.Module):
+    """Maps mixtures ``(B, C, T)`` to estimates ``(B, S, C, T)``, for any T of at least 1."""
+
+    config: SeparatorConfig
+
+    def valid_length(self, num_samples: int) -> int:
+        """Return the shortest length, not under ``num_samples``, that suits the layers best.
+
+        Separation gives a model real audio up to there as context. By default every length does.
+        """
+        return num_samples
