@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +19,14 @@ from flows.ingest.tracks import Outcome, TrackBatch, ingest_files
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult, stage_run
-from flows.score.flow import _reject_leaked, scorable_tracks
+from flows.score.flow import (
+    _reject_leaked,
+    scorable_tracks,
+)
 from storage.manifests import Manifests, Partition
+from storage.reading import CropReader
 from storage.workspace import Workspace
-from tests.flows.conftest import play, write
+from tests.flows.conftest import BROKEN, Corpus, Finished, play, write
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -161,3 +166,51 @@ def test_a_batch_that_fails_is_not_taken_for_another(
     assert {item.split("|")[0] for item in manifests.items(partition)} == urls
     monkeypatch.undo()
     assert take(workspace, folder, batch_files=1).counts["tracks"] == 3
+
+
+def test_what_cannot_be_used_is_rejected_with_its_reason(finished: Finished) -> None:
+    reasons = {Path(row["item"]).name: row["reason"] for row in finished.rows("rejects")}
+    assert reasons == BROKEN
+
+
+def test_the_audio_is_what_the_manifest_says(finished: Finished) -> None:
+    reader = CropReader(finished.workspace.location)
+    for row in finished.rows("tracks"):
+        audio = reader(row["path"], 0, row["num_samples"] + 1)
+        assert not audio[:, -1].any()
+        pcm = np.rint(audio[:, :-1].T * 32768).astype("<i2")
+        assert hashlib.sha256(pcm.tobytes()).hexdigest() == row["content_hash"]
+
+
+def test_a_stem_that_is_silent_is_inactive(finished: Finished) -> None:
+    activity = [row for row in finished.rows("activity") if row["source"] != "mixture"]
+    for row in activity:
+        silent = np.array(row["level_db"]) < -100
+        assert silent.any()
+        assert not (np.array(row["active"]) & silent).any()
+
+
+def test_the_same_music_under_another_name_is_all_duplicates(
+    finished: Finished, corpus: Corpus
+) -> None:
+    location = finished.workspace.location
+    common = {"workspace": location, "workers": 1, "source": str(corpus.unlabelled)}
+    audio = finished.workspace.find("audio")
+    again = ingest(IngestParameters(**common, corpus="again", batch_files=3))
+    assert again.fingerprint == finished.only("tracks", "music").fingerprint
+    assert again.counts["tracks"] == 0
+    assert {row["reason"] for row in finished.manifests.rows(finished.only("rejects", "again"))} \
+        == {*BROKEN.values()}  # fmt: skip
+    assert finished.workspace.find("audio") == audio
+
+
+def test_new_files_are_added_and_lost_ones_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "music"
+    write(folder / "b.wav", np.sum(list(play(301).values()), axis=0))
+    parameters = IngestParameters(workspace=str(tmp_path / "w"), workers=1, source=str(folder))
+    assert ingest(parameters).counts["new_tracks"] == 1
+    write(folder / "a.wav", np.sum(list(play(302).values()), axis=0))
+    (folder / "b.wav").unlink()
+    result = ingest(parameters)
+    assert (result.counts["new_tracks"], result.counts["tracks"]) == (1, 2)
+    assert ingest(parameters).already_done

@@ -1,0 +1,59 @@
+"""Extraction writes a partition a policy, and believes no scores that are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flows.extract.flow import ExtractBatch, ExtractParameters, extract, extract_batch
+from storage.manifests import Manifests, Partition
+from storage.music_format import MusicFormat
+from storage.workspace import Workspace
+from tests.flows.conftest import Finished
+
+SOURCES = MusicFormat().sources
+
+
+def test_another_parameter_gives_a_partition_beside_the_old_one(finished: Finished) -> None:
+    corpus = finished.parameters.corpus
+    [extracted] = [result for result in finished.results if result.stage == "extract"]
+    old = Partition("segments", corpus, extracted.fingerprint)
+    before = list(finished.manifests.rows(old))
+    options = {name: getattr(finished.parameters.extract, name)
+               for name in type(finished.parameters.extract).model_fields}  # fmt: skip
+    options["min_duration_s"] = 2.0
+    result = extract(
+        ExtractParameters(
+            workspace=finished.workspace.location, workers=1, corpus=corpus, **options
+        )
+    )
+    assert result.fingerprint != old.fingerprint
+    assert list(finished.manifests.rows(old)) == before
+    new = Partition("segments", corpus, result.fingerprint)
+    assert all(row["duration_s"] >= 2.0 for row in finished.manifests.rows(new))
+
+
+def test_scores_that_are_no_probabilities_reject_their_track(
+    finished: Finished, tmp_path: Path
+) -> None:
+    workspace = Workspace(str(tmp_path / "w"), create=True)
+    manifests = Manifests(workspace)
+    rows = sorted(
+        finished.manifests.rows(finished.only("scores", "music")), key=lambda row: row["track_id"]
+    )
+    bad = rows[0]["track_id"]
+    rows[0]["silence_probability"][2][5] = float("nan")
+    scores, target = Partition("scores", "music", "f1"), Partition("segments", "music", "f2")
+    manifests.write(scores, [row["track_id"] for row in rows], rows)
+    [group] = manifests.row_groups(scores)
+    policy = finished.parameters.extract.policy
+    batch = ExtractBatch(
+        workspace, target, scores, group, policy, (0.5,) * 4, "{}", dict.fromkeys(SOURCES, 0.0)
+    )
+    assert extract_batch(batch)["rejected"] == 1
+    assert manifests.items(target) == {row["track_id"] for row in rows}
+    found = {row["track_id"] for row in manifests.rows(target)}
+    assert found
+    assert bad not in found
+    [reject] = manifests.rows(Partition("rejects", "music", "f2"))
+    assert (reject["stage"], reject["item"], reject["reason"]) == ("extract", bad, "bad_scores")
+    assert "NaN" in reject["detail"]
