@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import re
 import shutil
 import subprocess
 import sys
 import uuid
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +21,13 @@ from packaging.specifiers import SpecifierSet
 
 from flows.catalogue import POOLS
 from flows.service.lifecycle import DEFAULT_PORT, chosen_server, own_login, who_listens
+from flows.service.server_log import loudest_complaint
 from flows.service.state import SERVER, ServiceState, service_home, standing_server
 from storage.ffmpeg import PROGRAMS, put_ffmpeg_on_path
 from storage.workspace import Workspace, WorkspaceError
 
 LEAST_FREE_BYTES = 5 * 10**9
 GIGABYTE = 1e9
-LOGGED_ERROR = re.compile(r"\S+ \| (?:ERROR|CRITICAL) +\| (?P<what>.{,200})")
 OFTEN = 3
 """How often an error must be in the log: one that passed is nothing to mend."""
 
@@ -224,7 +222,7 @@ def schedules(workspace: str) -> Finding:
             "and at `server log` below",
         )
     if not planned:
-        return Finding("none is switched on")
+        return Finding("none is switched on, or only just now")
     return Finding(f"the next runs are planned: {', '.join(planned)}")
 
 
@@ -234,16 +232,12 @@ def server_log(workspace: str) -> Finding:
     own = state.processes.get(SERVER)
     if own is None or not (log := Path(own.log)).is_file():
         return Finding("none; `silentmix up` starts a server")
-    complaints: Counter[str] = Counter()
-    with log.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            if found := LOGGED_ERROR.match(line):
-                complaints[found["what"]] += 1
-    what, count = max(complaints.items(), key=lambda found: found[1], default=("", 0))
-    if count < OFTEN:
+    found = loudest_complaint(log, own.log_start_byte)
+    if found is None or found.count < OFTEN:
         return Finding(str(log))
     return Finding(
-        f"{count} times: {what}",
+        f"{found.count} errors alike from {found.first_at} to {found.last_at}, the last: "
+        f"{found.said}",
         f"see {log}; `silentmix down`, then `silentmix up`, and if it goes on, `make` installs "
         "the locked versions",
     )

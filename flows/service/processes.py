@@ -31,6 +31,7 @@ class OwnProcess(BaseModel):
     started_at: float
     command: tuple[str, ...]
     log: str
+    log_start_byte: int = 0  # what is before is of the one that ran before it
 
     def find(self) -> psutil.Process | None:
         """The process, or None if it has ended."""
@@ -67,6 +68,7 @@ def start(command: Sequence[str], environ: Mapping[str, str], log: Path, cwd: Pa
     if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
         log.replace(log.with_suffix(".log.1"))
     with log.open("ab") as output:
+        log_start_byte = output.tell()
         process = subprocess.Popen(
             command,
             env=environ,
@@ -81,7 +83,11 @@ def start(command: Sequence[str], environ: Mapping[str, str], log: Path, cwd: Pa
         while not found.cmdline():  # it is about to have one
             time.sleep(0.001)
     return OwnProcess(
-        pid=process.pid, started_at=found.create_time(), command=tuple(command), log=str(log)
+        pid=process.pid,
+        started_at=found.create_time(),
+        command=tuple(command),
+        log=str(log),
+        log_start_byte=log_start_byte,
     )
 
 

@@ -18,9 +18,19 @@ from storage.manifests import Manifests
 from tests.flows.conftest import Finished, play, write
 from tests.flows.service.standing_service import Service, standing, wait_for
 
+LOG = "standing-server.log"
+COMPLAINT = """\
+03:00:00.000 | ERROR   | docket - [   15ms] schedule_deployments
+Traceback (most recent call last):
+RuntimeError: no
+"""
+
 
 @pytest.fixture(scope="module")
 def service(finished: Finished) -> Iterator[Service]:
+    home = Path(finished.workspace.location) / ".prefect"
+    home.mkdir(exist_ok=True)
+    (home / LOG).write_text(COMPLAINT * 3)
     with standing(Path(finished.workspace.location), PREFECT_WORKER_QUERY_SECONDS="1") as service:
         yield service
 
@@ -33,7 +43,11 @@ def client(service: Service) -> Iterator[SyncPrefectClient]:
 
 @pytest.mark.slow
 def test_a_schedule_fires_and_its_run_completes(
-    service: Service, client: SyncPrefectClient, finished: Finished, tmp_path: Path
+    service: Service,
+    client: SyncPrefectClient,
+    finished: Finished,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write(tmp_path / "tonight.wav", sum(play(900).values()))
     deployment = client.read_deployment_by_name("ingest/ingest")
@@ -50,12 +64,14 @@ def test_a_schedule_fires_and_its_run_completes(
             and run.state is not None and run.state.is_completed()
         ]  # fmt: skip
 
-    wait_for(completed, lambda: (service.home / "standing-server.log").read_text()[-2000:])
+    wait_for(completed, lambda: (service.home / LOG).read_text()[-2000:])
+    monkeypatch.setattr(registration, "SEEN_AFTER", -timedelta(minutes=1))
+    assert registration.planned_runs(client) == {"ingest": 1}
     client.delete_deployment_schedule(deployment.id, made.id)
     manifests = Manifests(finished.workspace)
     [partition] = manifests.partitions("tracks", "nightly")
     assert manifests.count(partition) == 1
-    assert "Can't evaluate" not in (service.home / "standing-server.log").read_text()
+    assert "Can't evaluate" not in (service.home / LOG).read_text()
 
 
 def test_doctor_sees_a_schedule_that_plans_nothing(
@@ -71,16 +87,19 @@ def test_doctor_sees_a_schedule_that_plans_nothing(
     assert registration.planned_runs(client) == {}  # it was switched on just now
     monkeypatch.setattr(registration, "SEEN_AFTER", -timedelta(minutes=1))
     assert registration.planned_runs(client) == {"extract": 0}
+    client.pause_deployment(deployment.id)
+    assert registration.planned_runs(client) == {}
 
 
 def test_doctor_sees_a_server_that_complains_again_and_again(service: Service) -> None:
-    log = service.home / "standing-server.log"
-    line = "03:00:00.000 | ERROR   | prefect.server.services.scheduler - Can't evaluate this\n"
+    log = service.home / LOG
+    assert COMPLAINT in log.read_text()  # of an earlier server, and over
     with log.open("a") as file:
-        file.write(line * 2)
+        file.write(COMPLAINT * 2)
     assert service.command("doctor").returncode == 0
     with log.open("a") as file:
-        file.write(line)
+        file.write(COMPLAINT.replace("15ms", "9ms"))
     done = service.command("doctor")
     assert done.returncode == EXIT_WRONG
-    assert "3 times: prefect.server.services.scheduler - Can't evaluate this" in done.stdout
+    assert "3 errors alike from 03:00:00 to 03:00:00" in done.stdout
+    assert "schedule_deployments: RuntimeError: no" in " ".join(done.stdout.split())
