@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 
 import pytest
 
+from demucs_core.activity import ActivityConfig
+from demucs_core.detector.training import DetectorTrainer
 from flows.fit_detector import flow as fit_detector
 from flows.fit_detector.options import FitDetectorParameters
 from flows.ingest import flow as ingest_flow
@@ -122,6 +124,28 @@ def test_labels_made_otherwise_make_another_detector_and_other_remixes(
     assert names[0] == names[3]
     for kind in zip(*names, strict=True):
         assert len(set(kind)) == 3
+
+
+def test_the_detector_is_trained_by_the_labels_definition(
+    labelled: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by the default: what is silent in an example would be something else."""
+    heard: list[ActivityConfig] = []
+
+    class Told(Exception):  # noqa: N818
+        """Ends the stage before it trains."""
+
+    def note(trainer: DetectorTrainer, *_: object) -> NoReturn:
+        heard.append(trainer.examples.config.activity)
+        raise Told
+
+    monkeypatch.setattr(fit_detector, "_run", note)
+    options = {"relative_db": -20.0, "absolute_db": -50.0, "close_gap_s": 0.3}
+    location = labelled("w", **options).location
+    evidence = {"allow_insufficient_evidence": True}
+    with pytest.raises(Told):
+        fit_detector.fit_detector(FitDetectorParameters(workspace=location, **evidence))
+    assert heard == [ActivityConfig(**options)]
 
 
 SAME: list[dict[str, Any]] = [

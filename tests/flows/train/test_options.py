@@ -1,0 +1,91 @@
+"""What an architecture does not have is refused, and its own defaults change no name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from demucs_core.architectures import Architecture, Registry
+from demucs_core.separators import registry
+from demucs_core.separators.demucs import DemucsConfig
+from demucs_core.separators.registry import SEPARATORS
+from demucs_core.separators.separator import SeparationModel, SeparatorConfig
+from flows.running.parameters import describe
+from flows.train.options import TrainOptions
+from storage.music_format import MusicFormat
+
+SPEECH = MusicFormat(sources=("vocals", "accompaniment"), sample_rate=16_000, num_channels=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flat(SeparatorConfig):
+    """Of an architecture that has no depth."""
+
+    channels: int = 3
+
+
+@pytest.fixture
+def _wave_unet_is_flat(monkeypatch: pytest.MonkeyPatch) -> None:
+    flat: Architecture[SeparatorConfig, SeparationModel] = Architecture(
+        name="wave_unet", config=Flat, build=SeparationModel
+    )
+    known = Registry("separator", SEPARATORS["demucs"], flat)
+    monkeypatch.setattr(registry, "SEPARATORS", known)
+
+
+@pytest.mark.usefixtures("_wave_unet_is_flat")
+def test_an_option_that_the_architecture_has_not_is_refused_by_name() -> None:
+    assert TrainOptions(architecture="wave_unet", channels=4).architecture_options() == {
+        "channels": 4
+    }
+    with pytest.raises(ValidationError) as refused:
+        TrainOptions(architecture="wave_unet", depth=4)
+    [line] = describe(refused.value).splitlines()
+    assert "depth" in line
+    assert "wave_unet has no such option; it has channels" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "channels", "depth"),
+    [
+        ({}, 64, 6),
+        ({"channels": 8}, 8, 6),
+        ({"architecture": "wave_unet"}, 24, 12),
+        ({"architecture": "wave_unet", "channels": 8, "depth": 3}, 8, 3),
+    ],
+)
+def test_options_reach_the_model_whatever_it_is(
+    options: dict[str, Any], channels: int, depth: int
+) -> None:
+    config = SEPARATORS.parse(TrainOptions(**options).describe_model(SPEECH))
+    assert (config.channels, config.depth) == (channels, depth)  # type: ignore[attr-defined]
+    assert config.sources == SPEECH.sources
+    assert (config.sample_rate, config.num_channels) == (16_000, 1)
+
+
+OF_0_1_0: dict[str, Any] = {
+    "architecture": "demucs", "channels": 64, "depth": 6, "steps": 100_000, "batch_size": 16,
+    "crop_s": 10.0, "learning_rate": 3e-4, "weak_share": 0.25, "weak_weight": 1.0,
+    "confidence_weighting": 0.0, "ramp_steps": 0, "weight_ramp_steps": 0, "masked": True,
+    "remix_probability": 0.5, "validate_every": 1000, "validation_crops": 4,
+    "precision": "float32", "seed": 0,
+}  # fmt: skip
+"""What silentmix 0.1.0 put into a fingerprint when it was told nothing."""
+
+
+def test_names_of_0_1_0_are_kept() -> None:
+    assert TrainOptions().content() == OF_0_1_0
+    wave_unet = TrainOptions(architecture="wave_unet")
+    assert wave_unet.content() == {**OF_0_1_0, "architecture": "wave_unet"}
+
+
+def test_a_default_that_is_told_changes_no_name_and_another_value_does() -> None:
+    told = TrainOptions(channels=DemucsConfig.channels, depth=DemucsConfig.depth)
+    assert told.content() == TrainOptions().content()
+    assert TrainOptions(depth=5).content() != TrainOptions().content()
+    # 0.1.0 built its own 24 channels, whatever it was told
+    wave_unet = [TrainOptions(architecture="wave_unet", channels=n).content() for n in (0, 64, 65)]
+    assert wave_unet[0] != wave_unet[1] != wave_unet[2]
