@@ -33,9 +33,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from demucs_core.metrics.distortion_filters import (
+    BlockReader,
     Filters,
     FloatArray,
-    Reader,
     as_tensor,
     correlate,
     museval_filters,
@@ -124,8 +124,8 @@ def bss_eval(
 
 
 def bss_eval_streamed(
-    read_references: Reader,
-    read_estimates: Reader,
+    read_references: BlockReader,
+    read_estimates: BlockReader,
     *,
     num_samples: int,
     window_samples: int,

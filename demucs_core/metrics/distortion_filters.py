@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from demucs_core.metrics.ordered_threads import map_in_order
 
-Reader = Callable[[int, int], "Tensor | NDArray[Any]"]
+BlockReader = Callable[[int, int], "Tensor | NDArray[Any]"]
 """Reads samples [start, stop) of all sources: ``(S, C, stop - start)``, 0 <= start < stop <= T."""
 
 FloatArray = NDArray[np.float64]
@@ -82,15 +82,15 @@ def silent_sources(samples: Tensor) -> Tensor:
     return (samples.sum(-2) == 0).all(-1)
 
 
-def read_padded(read: Reader, start: int, stop: int, lowest: int, highest: int) -> Tensor:
+def read_padded(read: BlockReader, start: int, stop: int, lowest: int, highest: int) -> Tensor:
     """Read samples [start, stop), with zeros outside [lowest, highest), where they overlap."""
     inside = as_tensor(read(max(start, lowest), min(stop, highest)))
     return functional.pad(inside, (max(lowest - start, 0), max(stop - highest, 0)))
 
 
 def correlate(
-    read_references: Reader,
-    read_estimates: Reader,
+    read_references: BlockReader,
+    read_estimates: BlockReader,
     num_samples: int,
     filter_samples: int,
     device: torch.device,

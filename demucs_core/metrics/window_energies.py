@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from demucs_core.metrics.distortion_filters import (
+    BlockReader,
     Filters,
-    Reader,
     as_tensor,
     read_padded,
     silent_sources,
@@ -59,8 +59,8 @@ class _FilterSpectra:
 
 
 def window_energies(
-    read_references: Reader,
-    read_estimates: Reader,
+    read_references: BlockReader,
+    read_estimates: BlockReader,
     num_samples: int,
     starts: Sequence[int],
     window_samples: int,
@@ -178,8 +178,8 @@ def _transformed(references: Tensor, estimates: Tensor, filters: _FilterSpectra)
 
 
 def _streamed(
-    read_references: Reader,
-    read_estimates: Reader,
+    read_references: BlockReader,
+    read_estimates: BlockReader,
     start: int,
     stop: int,
     taps: int,

@@ -75,7 +75,7 @@ class SilentSegment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AddedStem:
+class DrawnStem:
     """An excerpt of a labelled stem that a recipe adds, from the segment's first sample on."""
 
     source: str
@@ -93,8 +93,8 @@ class AddedStem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """A remix: a segment and what is added to it."""
+class DrawnRecipe:
+    """What was drawn for a segment: which of its silences are used, and what is added."""
 
     segment_id: str
     """The segment."""
@@ -102,7 +102,7 @@ class Recipe:
     """Number of this recipe among those of the segment."""
     silent: tuple[str, ...]
     """The silent sources of the segment that the remix makes use of."""
-    added: tuple[AddedStem, ...]
+    added: tuple[DrawnStem, ...]
     """One stem at most for each silent source; a silent source without one stays silent."""
 
 
@@ -113,7 +113,7 @@ def draw_recipes(
     remixes_per_segment: int,
     seed: int,
     config: RemixConfig | None = None,
-) -> list[Recipe]:
+) -> list[DrawnRecipe]:
     """Recipes for each segment, `remixes_per_segment` of each, in the segments' order.
 
     Of a segment's silent sources a random subset, at least one, gets a stem each; where all
@@ -134,7 +134,7 @@ def draw_recipes(
 
 def _draw_recipe(
     segment: SilentSegment, index: int, pool: StemPool, seed: int, config: RemixConfig
-) -> Recipe:
+) -> DrawnRecipe:
     if not segment.silent or segment.num_samples < 1:
         raise ValueError(f"segment {segment.segment_id} has no silent source or no samples")
     rng = _generator(seed, segment.segment_id, index)
@@ -144,7 +144,7 @@ def _draw_recipe(
     num_added = 0 if is_pure else int(rng.integers(1, num_silent + 1))
     chosen = sorted(rng.choice(num_silent, size=num_added, replace=False).tolist())
     added = tuple(_add_stem(segment, silent[i], pool, rng, config) for i in chosen)
-    return Recipe(segment_id=segment.segment_id, index=index, silent=silent, added=added)
+    return DrawnRecipe(segment_id=segment.segment_id, index=index, silent=silent, added=added)
 
 
 def _add_stem(
@@ -153,7 +153,7 @@ def _add_stem(
     pool: StemPool,
     rng: np.random.Generator,
     config: RemixConfig,
-) -> AddedStem:
+) -> DrawnStem:
     stems = pool.source(source)
     wanted = min(segment.num_samples, round(config.max_stem_s * pool.sample_rate))
     num_frames = -(-wanted // pool.hop_samples)
@@ -168,7 +168,7 @@ def _add_stem(
     start = start_frame * pool.hop_samples
     relative_db = float(rng.choice(stems.relative_levels_db))
     gain_db = segment.level_db + relative_db - level_db
-    return AddedStem(
+    return DrawnStem(
         source=source,
         stem_track_id=stems.track_ids[song],
         stem_start_sample=start,

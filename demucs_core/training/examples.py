@@ -65,7 +65,7 @@ class AddedStem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Remix:
+class Recipe:
     """A recipe: a segment of an unlabelled track with silent sources, and stems to add to it.
 
     Attributes:
@@ -196,7 +196,7 @@ def _of_groups(targets: Sequence[Audio | None], membership: Tensor) -> Example:
 
 def weak_example(
     rng: np.random.Generator,
-    remix: Remix,
+    remix: Recipe,
     read: Reader,
     *,
     num_sources: int,
@@ -253,7 +253,7 @@ def weak_example(
     )
 
 
-def place_crop(rng: np.random.Generator, remix: Remix, crop_samples: int) -> int:
+def place_crop(rng: np.random.Generator, remix: Recipe, crop_samples: int) -> int:
     """Draw where in the track a crop starts that covers as much of the segment as it can.
 
     It stays inside the track where the track is long enough, and else starts with it.

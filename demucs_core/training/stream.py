@@ -15,7 +15,7 @@ from demucs_core.training.examples import (
     Augmentation,
     Example,
     Reader,
-    Remix,
+    Recipe,
     supervised_example,
     weak_example,
 )
@@ -90,7 +90,7 @@ class ExampleStream(Dataset[Example]):
         config: StreamConfig,
         *,
         tracks: Sequence[StemTrack],
-        remixes: Sequence[Remix] = (),
+        remixes: Sequence[Recipe] = (),
         read: Reader,
         num_sources: int,
     ) -> None:
@@ -155,7 +155,7 @@ def _ramp(step: int, num_steps: int) -> float:
     return 1.0 if step >= num_steps else step / num_steps
 
 
-def taught_sources(remix: Remix, num_sources: int) -> tuple[int, ...]:
+def taught_sources(remix: Recipe, num_sources: int) -> tuple[int, ...]:
     """Return the sources that a recipe tells most about, for drawing recipes evenly over them.
 
     Those with a stem added, and the one that sounds where all others are silent; failing both,
@@ -166,7 +166,7 @@ def taught_sources(remix: Remix, num_sources: int) -> tuple[int, ...]:
     return tuple([stem.source for stem in remix.added] + alone) or remix.silent
 
 
-def _pools(remixes: Sequence[Remix], num_sources: int) -> list[list[list[int]]]:
+def _pools(remixes: Sequence[Recipe], num_sources: int) -> list[list[list[int]]]:
     """Return the places of recipes: by source that they tell about, then by groups that they make.
 
     The silent sources decide the groups of an example: each of them alone, and the others' sum.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from demucs_core.training.examples import AddedStem, Remix
+from demucs_core.training.examples import AddedStem, Recipe
 from storage.manifests import Manifests, Partition
 
 
 def load_recipes(
     manifests: Manifests, remixes: Partition, confidence_weighting: float = 0.0
-) -> Iterator[Remix]:
+) -> Iterator[Recipe]:
     """The recipes of a partition as training wants them.
 
     Args:
@@ -20,7 +20,7 @@ def load_recipes(
     """
     index = {source: position for position, source in enumerate(manifests.workspace.music.sources)}
     for row in manifests.rows(remixes):
-        yield Remix(
+        yield Recipe(
             remix_id=row["remix_id"],
             track_path=row["path"],
             track_num_samples=row["track_num_samples"],

@@ -11,7 +11,7 @@ from prefect import flow
 from pydantic import Field
 
 from demucs_core.remixing.matching import Fit, Match, misfit
-from demucs_core.remixing.recipes import Recipe, RemixConfig, SilentSegment, draw_recipes
+from demucs_core.remixing.recipes import DrawnRecipe, RemixConfig, SilentSegment, draw_recipes
 from demucs_core.remixing.stem_pool import LabelledSong, StemPool
 from flows.inputs.songs import (
     Song,
@@ -277,7 +277,7 @@ def remix_batch(batch: RemixBatch) -> dict[str, int]:
     return counts
 
 
-def _how_they_fit(recipes: list[Recipe], config: RemixConfig) -> dict[str, int]:
+def _how_they_fit(recipes: list[DrawnRecipe], config: RemixConfig) -> dict[str, int]:
     """How many stems fit, are merely the nearest there is, and were not matched at all."""
     fits = [stem.fit for recipe in recipes for stem in recipe.added]
     looked_at = [fit for fit in fits if fit != Fit()]
@@ -292,7 +292,7 @@ def _how_they_fit(recipes: list[Recipe], config: RemixConfig) -> dict[str, int]:
 
 
 def remix_row(
-    segment: dict[str, Any], recipe: Recipe, songs: dict[str, Song], segments_fingerprint: str
+    segment: dict[str, Any], recipe: DrawnRecipe, songs: dict[str, Song], segments_fingerprint: str
 ) -> dict[str, Any]:
     """A recipe as its row in ``remixes``."""
     copied = (

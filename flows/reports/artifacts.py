@@ -18,8 +18,8 @@ import soundfile
 import soxr
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.server.best_effort import best_effort
 from flows.server.pages import report_key
-from flows.server.telling import telling
 from storage.encode import encodable_rate
 from storage.workspace import Workspace
 
@@ -41,7 +41,7 @@ class Report:
 
     def table(self, key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
         """A table artifact of its own, for rows a person reads."""
-        with telling("of a table"):
+        with best_effort("of a table"):
             create_table_artifact(
                 table=[dict(row) for row in rows],
                 key=f"{self.stage}-{key}",
@@ -103,7 +103,7 @@ class Report:
     def show(self, title: str, markdown: str) -> UUID | None:
         """Show other markdown in the UI in place of the report; see :meth:`publish`."""
         made: object = None
-        with telling("of the report"):
+        with best_effort("of the report"):
             made = create_markdown_artifact(markdown, key=report_key(self.stage), description=title)
         return made if isinstance(made, UUID) else None
 

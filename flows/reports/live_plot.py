@@ -16,8 +16,8 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 
 from flows.reports.artifacts import image, png_of
+from flows.server.best_effort import best_effort
 from flows.server.pages import rewrite
-from flows.server.telling import telling
 
 INTERVAL_S = 10.0
 SHARE_OF_TIME = 0.01
@@ -47,7 +47,7 @@ class LivePlot:
         """Draw it anew."""
         began = time.monotonic()
         markdown = image(self._caption, png_of(self._draw()))
-        with telling("of a plot", retries=0):
+        with best_effort("of a plot", retries=0):
             if self._artifact is None:
                 made = create_markdown_artifact(markdown, key=self._key, description=self._caption)
                 assert isinstance(made, UUID)  # a coroutine in an asynchronous flow alone

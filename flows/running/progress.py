@@ -20,8 +20,8 @@ from rich.progress import (
 )
 
 from flows.reports.durations import spell
-from flows.running.terminal import outliving
-from flows.server.telling import telling
+from flows.running.terminal import quiet_on_broken_pipe
+from flows.server.best_effort import best_effort
 
 ARTIFACT_INTERVAL_S = 2.0
 
@@ -37,7 +37,7 @@ class StageProgress:
         self._lock = threading.Lock()
         self._started = self._published = time.monotonic()
         self._artifact: UUID | None = None
-        with telling("of the progress"):
+        with best_effort("of the progress"):
             artifact = create_progress_artifact(
                 progress=self._percent(),
                 key=f"{label}-progress",
@@ -62,7 +62,7 @@ class StageProgress:
     def _publish(self, note: str = "") -> None:
         if self._artifact is None:
             return
-        with telling("of the progress", retries=0):
+        with best_effort("of the progress", retries=0):
             update_progress_artifact(
                 artifact_id=self._artifact,
                 progress=self._percent(),
@@ -105,7 +105,7 @@ def progress(label: str, total: float, unit: str, *, done: float = 0.0) -> Itera
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=outliving(Console(stderr=True))) as bar:
+    with Progress(*columns, console=quiet_on_broken_pipe(Console(stderr=True))) as bar:
         state = StageProgress(label, total, unit, done, bar)
         try:
             yield state

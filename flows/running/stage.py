@@ -23,10 +23,10 @@ from flows.reports.artifacts import Report
 from flows.running.parameters import StageParameters, WorkParameters
 from flows.running.stage_report import publish_report
 from flows.running.stage_result import Plan, StageResult
-from flows.running.terminal import outlive_log
+from flows.running.terminal import quiet_log_on_broken_pipe
 from flows.running.workspace_overview import publish_overview
 from flows.server.announcements import announce
-from flows.server.turn import turn
+from flows.server.exclusive_run import exclusive_run
 from storage.manifests import Manifests, Partition
 from storage.runs import PENDING
 from storage.schemas import RUNS
@@ -142,11 +142,11 @@ def stage_run(
         with suppress(DryRunEnded):
             yield run
         return
-    outlive_log()
+    quiet_log_on_broken_pipe()
     started_at, started = datetime.now(UTC), time.monotonic()
     outcome, message = "failed", ""
     try:
-        with turn(stage, corpus, workspace.location):
+        with exclusive_run(stage, corpus, workspace.location):
             for folder in (*WRITTEN, f"audio/{corpus}"):
                 workspace.sweep(folder)
             yield run

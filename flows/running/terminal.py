@@ -13,14 +13,14 @@ from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 
 
-def outliving(console: Console) -> Console:
+def quiet_on_broken_pipe(console: Console) -> Console:
     """A console that falls silent, for good, once nobody reads what it prints."""
     console.on_broken_pipe = partial(setattr, console, "quiet", True)  # type: ignore[method-assign]
     return console
 
 
-def outlive_log() -> None:
+def quiet_log_on_broken_pipe() -> None:
     """Let Prefect's log on the terminal fall silent in the same way; the UI has it all."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, PrefectConsoleHandler):
-            outliving(handler.console)
+            quiet_on_broken_pipe(handler.console)

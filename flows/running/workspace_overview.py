@@ -15,8 +15,8 @@ from flows.catalogue import CATALOGUE
 from flows.inputs import registry
 from flows.inputs.methods import trained_on
 from flows.reports.markdown import number, plain, table
+from flows.server.best_effort import best_effort
 from flows.server.pages import OVERVIEW, run_path
-from flows.server.telling import telling
 from storage.manifests import Manifests
 from storage.runs import PastRun, last_runs
 
@@ -27,7 +27,7 @@ NONE = "-"
 def publish_overview(manifests: Manifests) -> None:
     """Show what a workspace holds, in the UI."""
     markdown = overview_markdown(manifests)
-    with telling("of the workspace's overview"):
+    with best_effort("of the workspace's overview"):
         create_markdown_artifact(
             markdown, key=OVERVIEW, description=f"Workspace {manifests.workspace.location}"
         )

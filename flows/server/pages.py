@@ -12,7 +12,7 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_UI_URL
 
-from flows.server.telling import telling
+from flows.server.best_effort import best_effort
 from storage.runs import PastRun
 
 CAME_OF_IT = "- **Came of it:**"
@@ -54,7 +54,7 @@ def report_of(run: PastRun) -> UUID | None:
         return None
     filters = {"key": {"any_": [report_key(run.stage)]}, "flow_run_id": {"any_": [run.flow_run_id]}}
     found: list[dict[str, Any]] = []
-    with telling("which report is wanted", retries=0), get_client(sync_client=True) as client:
+    with best_effort("which report is wanted", retries=0), get_client(sync_client=True) as client:
         # the client's own method gives the server filters that it does not take
         answer = client.request("POST", "/artifacts/filter", json={"artifacts": filters})
         found = answer.json()
@@ -63,7 +63,7 @@ def report_of(run: PastRun) -> UUID | None:
 
 def leave_link(report: UUID, link: str) -> None:
     """Write on a report what came of what it reports."""
-    with telling("what came of its work", retries=0), get_client(sync_client=True) as client:
+    with best_effort("what came of its work", retries=0), get_client(sync_client=True) as client:
         answer = client.request("GET", "/artifacts/{id}", path_params={"id": report})
         rewrite(client, report, with_link(answer.json()["data"], link))
 

@@ -11,7 +11,7 @@ from demucs_core.training.examples import (
     AddedStem,
     Augmentation,
     Example,
-    Remix,
+    Recipe,
     collate,
     place_crop,
     read_crop,
@@ -29,7 +29,7 @@ RAMP = SyntheticReader(ramp=True)
 CROP = 32
 
 
-def remix(**fields: object) -> Remix:
+def remix(**fields: object) -> Recipe:
     values = {
         "remix_id": "r",
         "track_path": "track:1000",
@@ -39,7 +39,7 @@ def remix(**fields: object) -> Remix:
         "silent": (1,),
         **fields,
     }
-    return Remix(**values)  # type: ignore[arg-type]
+    return Recipe(**values)  # type: ignore[arg-type]
 
 
 def added(source: int = 1, **fields: object) -> AddedStem:
@@ -48,7 +48,7 @@ def added(source: int = 1, **fields: object) -> AddedStem:
 
 
 def render(
-    recipe: Remix, seed: int = 0, augmentation: Augmentation = PLAIN, masked: bool = True
+    recipe: Recipe, seed: int = 0, augmentation: Augmentation = PLAIN, masked: bool = True
 ) -> Example:
     return weak_example(
         np.random.default_rng(seed),

@@ -7,19 +7,19 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from demucs_core.training.examples import AddedStem, Example, Remix, collate
+from demucs_core.training.examples import AddedStem, Example, Recipe, collate
 from demucs_core.training.stream import ExampleStream, StreamConfig, taught_sources
 from tests.demucs_core.synthetic_audio import SyntheticReader, stem_track
 
 TRACKS = [stem_track("a", 300), stem_track("b", 100)]
 
 
-def recipe(silent: tuple[int, ...], *added: int, weight: float = 1.0) -> Remix:
+def recipe(silent: tuple[int, ...], *added: int, weight: float = 1.0) -> Recipe:
     stems = tuple(
         AddedStem(source=source, path="s:90", num_samples=90, start_sample=9, gain_db=0.0)
         for source in added
     )
-    return Remix(
+    return Recipe(
         remix_id="r",
         track_path="t:200",
         track_num_samples=200,
@@ -131,7 +131,7 @@ def test_recipes_of_a_source_are_drawn_evenly_over_groups() -> None:
         (recipe((0, 1, 3), 0), (0, 2)),
     ],
 )
-def test_what_a_recipe_teaches(remix: Remix, sources: tuple[int, ...]) -> None:
+def test_what_a_recipe_teaches(remix: Recipe, sources: tuple[int, ...]) -> None:
     assert taught_sources(remix, 4) == sources
 
 

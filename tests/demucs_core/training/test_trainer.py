@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from demucs_core.separators.registry import build_model
-from demucs_core.training.examples import AddedStem, Example, Remix
+from demucs_core.training.examples import AddedStem, Example, Recipe
 from demucs_core.training.stream import ExampleStream, StreamConfig
 from demucs_core.training.trainer import NonFiniteLossError, StepReport, Trainer, TrainingConfig
 from demucs_core.training.validation import validation_crops
@@ -23,7 +23,7 @@ STREAM = StreamConfig(crop_samples=600, batch_size=2, weak_share=0.5)
 TRACKS = [stem_track("a", 3000), stem_track("b", 2000)]
 READ = SyntheticReader()
 STEM = AddedStem(source=1, path="s:1500", num_samples=1500, start_sample=9, gain_db=-3.0)
-REMIX = Remix(
+REMIX = Recipe(
     remix_id="r",
     track_path="t:3000",
     track_num_samples=3000,

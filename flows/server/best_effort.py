@@ -12,7 +12,7 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 
 @contextmanager
-def telling(what: str, *, retries: int = 2) -> Iterator[None]:
+def best_effort(what: str, *, retries: int = 2) -> Iterator[None]:
     """Tell the server something; where it can't be told, the work goes on.
 
     Args:

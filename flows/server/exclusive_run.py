@@ -18,8 +18,8 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_URL
 
+from flows.server.best_effort import best_effort
 from flows.server.process import PRIVATE
-from flows.server.telling import telling
 from storage.fingerprint import short_hash
 
 LEASE_S = 60
@@ -27,7 +27,7 @@ LEASE_S = 60
 
 
 @contextmanager
-def turn(stage: str, corpus: str, workspace: str) -> Iterator[None]:
+def exclusive_run(stage: str, corpus: str, workspace: str) -> Iterator[None]:
     """Wait until no other run of a stage works on a corpus, and be the one that does.
 
     On a command's own server, or the temporary one that Prefect starts where it is told of none,
@@ -58,7 +58,7 @@ def turn(stage: str, corpus: str, workspace: str) -> Iterator[None]:
         yield
     finally:
         # a server that went down meanwhile frees the slot by itself, when the lease is up
-        with telling("that its turn is over"):
+        with best_effort("that its turn is over"):
             slot.__exit__(None, None, None)
 
 
