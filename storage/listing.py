@@ -21,6 +21,10 @@ from storage.errors import UserError
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
 
 
+STAMPS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "updated", "created")
+"""Where filesystems of fsspec say that a file was written anew, best first."""
+
+
 class DiscoveryError(UserError):
     """A place that is missing, can't be reached or read, or holds nothing of use."""
 
@@ -40,6 +44,8 @@ class Entry:
         is_link: its name is a link.
         identity: equal for two names of one thing; None where the filesystem has no links.
         num_bytes: size of a file.
+        stamp: differs when the file is written anew: its time, or what an object store calls its
+            ETag; empty where the filesystem knows neither.
     """
 
     path: str
@@ -48,6 +54,7 @@ class Entry:
     is_link: bool = False
     identity: tuple[int, int] | None = None
     num_bytes: int = 0
+    stamp: str = ""
 
     @property
     def name(self) -> str:
@@ -204,6 +211,7 @@ def _local(path: str, *, is_link: bool = False) -> Entry:
         is_link=is_link,
         identity=(found.st_dev, found.st_ino),
         num_bytes=found.st_size,
+        stamp=str(found.st_mtime_ns),
     )
 
 
@@ -221,6 +229,7 @@ def _remote(info: dict[str, Any]) -> Entry:
         is_file=info["type"] == "file" and not name.endswith("/"),
         is_folder=info["type"] == "directory",
         num_bytes=int(info.get("size") or 0),
+        stamp=next((str(info[name]) for name in STAMPS if info.get(name)), ""),
     )
 
 

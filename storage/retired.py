@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from storage.schemas import (
     ACTIVITY,
     EVALUATIONS,
+    REJECTS,
     REMIXES,
     RETURNED,
     SCORES,
@@ -32,10 +33,10 @@ class RetiredKey(NamedTuple):
     """What is retired: rows of ``manifest`` in a corpus, whatever their fingerprint.
 
     Attributes:
-        manifest: ``tracks``, ``stems`` or ``activity``.
+        manifest: ``tracks``, ``stems``, ``activity`` or ``rejects``.
         track_id: of the track or song.
         split: of the song; empty for a track.
-        name: the song's name; empty for a track and for activity, which knows no names.
+        name: the song's name, or a reject's item; empty for a track and for activity.
     """
 
     manifest: str
@@ -124,6 +125,9 @@ class Retired:
         elif table == ACTIVITY.name:
             columns = ("track_id", "split")
             found = {Hidden.SEPARATOR.join(key[1:3]) for key in keys if key.manifest == table}
+        elif table == REJECTS.name:
+            columns = ("item",)
+            found = {key.name for key in keys if key.manifest == table}
         elif table == EVALUATIONS.name:
             columns = ("track_id",)
             found = _songs_without(keys, "test")

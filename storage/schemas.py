@@ -167,15 +167,15 @@ RETURNED = "returned"
 RETIRED = Table(
     name="retired",
     version=1,
-    description="Rows of tracks, stems and activity that are not current any more, and whose "
-    "segments and remixes are not either. They stay for the lineage of what heard them. Rows are "
-    "events, of which the last one holds.",
+    description="Rows of tracks, stems, activity and rejects that are not current any more, and "
+    "whose segments and remixes are not either. They stay for the lineage of what heard them. Rows "
+    "are events, of which the last one holds.",
     key=("manifest", "track_id", "split", "name", "decided_at"),
     fields=(
-        ("manifest", _text, "tracks, stems or activity"),
+        ("manifest", _text, "tracks, stems, activity or rejects"),
         ("track_id", _text, "Track or song"),
         ("split", _text, "Split that the song was in; empty for a track"),
-        ("name", _text, "Name of the song; empty for a track and for activity"),
+        ("name", _text, "Name of the song, item of the reject; or empty"),
         (
             "reason",
             _text,

@@ -9,10 +9,12 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from demucs_core.activity import ActivityConfig
+from flows.ingest.current_songs import settle_corpus
 from flows.ingest.notes import tell_of_songs
 from flows.ingest.report import report_songs, report_tracks
+from flows.ingest.retiring import retire_labelled_tracks
 from flows.ingest.song_audio import Truth
-from flows.ingest.stems import StemBatch, commit_songs, ingest_songs, song_item
+from flows.ingest.stems import SongCommitter, StemBatch, ingest_songs, song_item, songs_done
 from flows.ingest.tracks import TrackBatch, TrackCommitter, file_item, ingest_files
 from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
@@ -22,9 +24,11 @@ from flows.running.stage import StageResult, StageRun, stage_run
 from storage.discovery import find_audio
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
+from storage.labelled.identity import identified
 from storage.labelled.sets import find_songs
 from storage.labelled.song_files import Absent
 from storage.labelled.stem_names import StemNames
+from storage.listing import open_location, url_of
 from storage.music_format import REST, MusicFormat
 
 STAGE, VERSION = "ingest", 1
@@ -159,6 +163,9 @@ def _ingest_tracks(parameters: IngestParameters) -> StageResult:
             ) as results:  # fmt: skip
                 for outcome in results:
                     committer.commit(outcome)
+        # a labelled set that was ingested meanwhile has seen none of this
+        changed = retire_labelled_tracks(run, run.corpus)
+        run.already_done = run.already_done and not changed
         _summarise(run, "tracks")
     return run.result()
 
@@ -179,6 +186,7 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
         valid_share=parameters.valid_share,
         require_test=parameters.require_test,
     )
+    songs = identified(fs, parameters.source, songs)
     workspace = parameters.begin(parameters.workspace, dry_run=parameters.dry_run)
     activity = ActivityConfig(
         relative_db=parameters.relative_db,
@@ -199,8 +207,7 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
     with stage_run(
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
-        items = {song_item(song) for song in songs}
-        done = run.done(run.partition("stems"), items, "activity", "rejects")
+        done = songs_done(run, songs)
         batches = [
             StemBatch(
                 workspace, parameters.corpus, fs, batch, parameters.min_duration_s, activity,
@@ -214,8 +221,12 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
             ingest_songs, batches, parameters,
             label=STAGE, unit="songs", size=lambda batch: len(batch.songs),
         ) as results:  # fmt: skip
+            committer = SongCommitter(run)
             for outcome in results:
-                commit_songs(run, outcome)
+                committer.commit(outcome)
+        changed = settle_corpus(run, url_of(*open_location(parameters.source)), songs)
+        changed += retire_labelled_tracks(run)
+        run.already_done = run.already_done and not changed
         _summarise(run, "stems")
     return run.result()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 from fsspec import AbstractFileSystem
 
 from demucs_core.activity import ActivityConfig
+from flows.ingest.current_songs import last_files, note_files
 from flows.ingest.song_audio import Truth, song_audio
 from flows.ingest.song_rows import activity_rows, write_stems
 from flows.ingest.tracks import STAGE
@@ -17,6 +18,7 @@ from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
 from storage.canonical import Unusable
 from storage.labelled.song import LabelledSong
+from storage.schemas import ACTIVITY, STEMS
 from storage.workspace import Workspace
 
 
@@ -36,51 +38,128 @@ class StemBatch:
 
 @dataclass(frozen=True)
 class SongOutcome:
-    """What became of a batch: the items it covers, and rows for three manifests."""
+    """What became of a batch: the items it covers, what its files were, rows for three manifests.
+
+    Attributes:
+        seen: split, name and identity of each song, and its ``track_id`` or nothing.
+    """
 
     items: list[str]
+    seen: list[tuple[str, str, str, str]]
     stems: list[dict[str, Any]]
     activity: list[dict[str, Any]]
     rejects: list[dict[str, Any]]
 
 
 def song_item(song: LabelledSong) -> str:
-    """Name of a song in a partition's items."""
+    """Name of a song in a partition's items: a song whose files have changed is another."""
+    return f"{_place(song)}|{song.identity}"
+
+
+def _place(song: LabelledSong) -> str:
     return f"{song.split}/{song.name}"
+
+
+def songs_done(run: StageRun, songs: Sequence[LabelledSong]) -> set[str]:
+    """The items of the songs that need not be looked at: they were, and have not changed since.
+
+    Of songs ingested by 0.1.0 nobody knows the files: they are done, unless the run is forced.
+    """
+    stems = run.partition(STEMS.name)
+    done = run.done(stems, {song_item(song) for song in songs}, "activity", "rejects")
+    files = last_files(run.manifests, run.corpus)
+    named = {
+        (row["split"], row["song"])
+        for row in run.manifests.rows(stems, ["split", "song"], retired=True)
+    }
+    found = set()
+    for song in songs:
+        place = song.split, song.name
+        if place in files:
+            is_done = song_item(song) in done and files[place].identity == song.identity
+        else:
+            is_done = _place(song) in done and place in named and not run.force
+        if is_done:
+            found.add(song_item(song))
+    return found
 
 
 def ingest_songs(batch: StemBatch) -> SongOutcome:
     """Decode a batch of songs, write their stems, and measure where each sounds."""
-    outcome = SongOutcome([song_item(song) for song in batch.songs], [], [], [])
+    outcome = SongOutcome([song_item(song) for song in batch.songs], [], [], [], [])
     for song in batch.songs:
+        track_id = ""
         try:
             stems, activity = _ingest_song(batch, song)
         except Unusable as problem:
-            reject = reject_row(STAGE, song_item(song), problem.reason, problem.detail)
+            reject = reject_row(STAGE, _place(song), problem.reason, problem.detail)
             outcome.rejects.append(reject)
-            continue
-        outcome.stems.extend(stems)
-        outcome.activity.extend(activity)
+        else:
+            track_id = stems[0]["track_id"]
+            outcome.stems.extend(stems)
+            outcome.activity.extend(activity)
+        outcome.seen.append((song.split, song.name, song.identity, track_id))
     return outcome
 
 
-def commit_songs(run: StageRun, outcome: SongOutcome) -> None:
-    """Write what became of a batch; ``stems`` last, since they make the batch count as done."""
-    gone = forgotten(run.manifests)
-    stems, rejects, refused = [], list(outcome.rejects), set()
-    for row in outcome.stems:
-        if row["track_id"] in gone:
-            refused.add(f"{row['split']}/{row['song']}")
-            run.workspace.remove(row["path"])
-        else:
-            stems.append(row)
-    rejects += [reject_row(STAGE, item, *FORGOTTEN) for item in sorted(refused)]
-    activity = [row for row in outcome.activity if row["track_id"] not in gone]
-    if rejects:
-        run.manifests.write(run.partition("rejects"), outcome.items, rejects)
-    run.manifests.write(run.partition("activity"), outcome.items, activity)
-    run.manifests.write(run.partition("stems"), outcome.items, stems)
-    run.count(new_songs=len(outcome.items) - len(rejects))
+class SongCommitter:
+    """Writes batches; the rows of a song that comes back are there already and stay as they are."""
+
+    def __init__(self, run: StageRun) -> None:
+        self._run = run
+        self._forgotten = forgotten(run.manifests)
+        columns = ["track_id", "split", "song"]
+        self._songs: set[tuple[str, ...]] = {
+            tuple(row.values())
+            for row in run.manifests.rows(run.partition(STEMS.name), columns, retired=True)
+        }
+        self._activity: set[tuple[str, ...]] = {
+            tuple(row.values())
+            for row in run.manifests.rows(run.partition(ACTIVITY.name), columns[:2], retired=True)
+        }
+
+    def commit(self, outcome: SongOutcome) -> None:
+        """Write what became of a batch; ``stems`` last: they make the batch count as done."""
+        run, gone = self._run, self._forgotten
+        refused = {f"{row['split']}/{row['song']}" for row in outcome.stems
+                   if row["track_id"] in gone}  # fmt: skip
+        for row in outcome.stems:
+            if row["track_id"] in gone:
+                run.workspace.remove(row["path"])
+        rejects = [
+            *outcome.rejects,
+            *(reject_row(STAGE, item, *FORGOTTEN) for item in sorted(refused)),
+        ]
+        stems = _new(outcome.stems, ("track_id", "split", "song"), self._songs, gone)
+        activity = _new(outcome.activity, ("track_id", "split"), self._activity, gone)
+        if rejects:
+            run.manifests.write(run.partition("rejects"), outcome.items, rejects)
+        run.manifests.write(run.partition(ACTIVITY.name), outcome.items, activity)
+        note_files(
+            run,
+            (
+                (split, song, identity, "" if track_id in gone else track_id)
+                for split, song, identity, track_id in outcome.seen
+            ),
+        )
+        run.manifests.write(run.partition(STEMS.name), outcome.items, stems)
+        run.count(new_songs=len(outcome.items) - len(rejects))
+
+
+def _new(
+    rows: Sequence[dict[str, Any]],
+    key: tuple[str, ...],
+    known: set[tuple[str, ...]],
+    forgotten: Set[str],
+) -> list[dict[str, Any]]:
+    """The rows that are to be written; from now on they are known."""
+    new = [
+        row
+        for row in rows
+        if row["track_id"] not in forgotten and tuple(row[name] for name in key) not in known
+    ]
+    known.update(tuple(row[name] for name in key) for row in new)
+    return new
 
 
 def _ingest_song(

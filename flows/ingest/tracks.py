@@ -8,12 +8,13 @@ from typing import Any
 
 from fsspec import AbstractFileSystem
 
+from flows.ingest.retiring import DUPLICATE, Owner, labelled_audio
 from flows.inputs.forgotten import FORGOTTEN, forgotten
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
 from storage.canonical import PreparedAudio, Unusable, prepare
 from storage.discovery import SourceFile
-from storage.schemas import REJECTS, STEMS, TRACKS
+from storage.schemas import REJECTS, TRACKS
 from storage.workspace import Workspace
 
 STAGE = "ingest"
@@ -109,7 +110,9 @@ class TrackCommitter:
         self._kept: set[str] = set()
         self._urls: dict[str, str] = {}
         for partition in run.manifests.partitions(TRACKS.name, run.corpus):
-            for row in run.manifests.rows(partition, ["content_hash", "path", "source_url"]):
+            for row in run.manifests.rows(
+                partition, ["content_hash", "path", "source_url"], retired=True
+            ):
                 self._kept.add(row["path"])
                 if partition == run.partition(TRACKS.name):
                     self._urls[row["content_hash"]] = row["source_url"]
@@ -124,15 +127,14 @@ class TrackCommitter:
                 rejects.append(reject_row(STAGE, url, *FORGOTTEN, source_bytes=row["source_bytes"]))
                 self._run.workspace.remove(row["path"])
             elif owner is not None:
-                reason = "labelled_test" if owner.startswith("labelled test") else "duplicate"
-                rejects.append(_same_audio(row, reason, owner))
+                rejects.append(_same_audio(row, owner.reason, owner.name))
                 if row["path"] not in self._kept:
                     self._run.workspace.remove(row["path"])
             elif known is None:
                 self._urls[row["content_hash"]] = url
                 rows.append(row)
             elif known != url:  # and if it is, its tags have changed and its music has not
-                rejects.append(_same_audio(row, "duplicate", f"file {known}"))
+                rejects.append(_same_audio(row, DUPLICATE, f"file {known}"))
         manifests = self._run.manifests
         if rejects:
             manifests.write(self._run.partition(REJECTS.name), outcome.items, rejects)
@@ -145,16 +147,14 @@ def _same_audio(row: dict[str, Any], reason: str, owner: str) -> dict[str, Any]:
     return reject_row(STAGE, row["source_url"], reason, detail, source_bytes=row["source_bytes"])
 
 
-def audio_elsewhere(run: StageRun) -> dict[str, str]:
+def audio_elsewhere(run: StageRun) -> dict[str, Owner]:
     """Every content hash in other corpora of the workspace, and whose it is."""
-    known: dict[str, str] = {}
-    for partition in run.manifests.partitions(TRACKS.name):
-        if partition.corpus != run.corpus:
-            for row in run.manifests.rows(partition, ["content_hash", "source_url"]):
-                owner = f"track of corpus {partition.corpus}, {row['source_url']}"
-                known[row["content_hash"]] = owner
-    for partition in run.manifests.partitions(STEMS.name):
-        for row in run.manifests.rows(partition, ["content_hash", "song", "split", "source"]):
-            song = f"labelled {row['split']} song {row['song']} ({row['source']})"
-            known[row["content_hash"]] = song
-    return known
+    known = {
+        row["content_hash"]: Owner(
+            DUPLICATE, f"track of corpus {partition.corpus}, {row['source_url']}"
+        )
+        for partition in run.manifests.partitions(TRACKS.name)
+        if partition.corpus != run.corpus
+        for row in run.manifests.rows(partition, ["content_hash", "source_url"])
+    }
+    return known | labelled_audio(run.manifests)

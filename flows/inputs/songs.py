@@ -123,14 +123,24 @@ def load_learning_songs(
     return found
 
 
-def songs_kept_for_test(manifests: Manifests) -> dict[str, str]:
-    """The content hash of every test song's audio in the workspace, and the song's name."""
-    return {
-        row["content_hash"]: row["song"]
+@dataclass(frozen=True)
+class HeldOut:
+    """A song that training must not hear: of which split, and its name."""
+
+    split: str
+    song: str
+
+
+def held_out_audio(manifests: Manifests) -> dict[str, HeldOut]:
+    """The content hash of every test and validation song's audio in the workspace."""
+    rows = [
+        row
         for stems in manifests.partitions("stems")
         for row in manifests.rows(stems, ["content_hash", "song", "split"])
-        if row["split"] == "test"
-    }
+        if row["split"] != "train"
+    ]
+    rows.sort(key=lambda row: (row["split"] == "test", row["song"]))
+    return {row["content_hash"]: HeldOut(row["split"], row["song"]) for row in rows}
 
 
 def require_songs(songs: list[Song], corpus: str, split: str, purpose: str) -> list[Song]:

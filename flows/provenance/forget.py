@@ -77,7 +77,7 @@ def forget(
     if not (names or pattern):
         raise UserError("forget what? Name tracks, songs or files, or give --source PATTERN")
     manifests = Manifests(workspace)
-    with connect(workspace) as database:
+    with connect(workspace, retired=True) as database:
         music = _matching(database, names, pattern)
         ids = {found.track_id for found in music}
         result = Forgotten(
@@ -175,7 +175,9 @@ def _derived(
     items = column(
         "SELECT DISTINCT source_url || '|' || source_bytes FROM tracks SEMI JOIN gone "
         "USING (track_id) UNION SELECT split || '/' || song FROM stems SEMI JOIN gone "
-        "USING (track_id)"
+        "USING (track_id) UNION SELECT split || '/' || song || '|' || identity "
+        "FROM labelled_files SEMI JOIN (FROM stems SEMI JOIN gone USING (track_id)) "
+        "USING (corpus, split, song)"
     )
     scored = column(
         f"SELECT DISTINCT museval_path FROM {EVALUATIONS.name} SEMI JOIN gone USING (track_id)"

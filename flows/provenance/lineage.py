@@ -17,7 +17,7 @@ from flows.inputs import registry
 from flows.inputs.forgotten import RECORDS
 from flows.running.heard import any_of
 from storage.errors import UserError
-from storage.manifests import Partition
+from storage.manifests import Manifests, Partition
 from storage.sql import connect, quoted
 from storage.workspace import Workspace
 
@@ -52,6 +52,7 @@ class Lineage(BaseModel):
 
     Attributes:
         forgotten: whether it was forgotten since.
+        retired: what of it is not current any more, why, and what is in its place.
         found_by: detectors whose scores the segments came from.
         detectors: those that were trained on the songs.
         models: those that may have heard it: it was in reach of their training.
@@ -60,6 +61,7 @@ class Lineage(BaseModel):
     id: str
     kind: Kind
     forgotten: bool = False
+    retired: list[str] = []
     files: Listing = Listing()
     tracks: Listing = Listing()
     songs: Listing = Listing()
@@ -101,7 +103,7 @@ def lineage(workspace: Workspace, name: str, *, most: int = 20) -> Lineage:
     Raises:
         UserError: nothing has that name.
     """
-    with connect(workspace) as database:
+    with connect(workspace, retired=True) as database:
         way = _find(workspace, database, name)
         if way is None:
             raise UserError(
@@ -118,6 +120,7 @@ def lineage(workspace: Workspace, name: str, *, most: int = 20) -> Lineage:
             id=name,
             kind=way.kind,
             forgotten=way.forgotten,
+            retired=_retired(Manifests(workspace), database, way),
             files=walk.listing(files, "source_url", "source_url <> ''", once=True),
             tracks=walk.listing("tracks", "track_id", way.tracks),
             songs=walk.listing("stems", "track_id", way.stems, once=True),
@@ -126,6 +129,24 @@ def lineage(workspace: Workspace, name: str, *, most: int = 20) -> Lineage:
             found_by=walk.found_by(),
             **walk.hearers(remixes),
         )
+
+
+def _retired(manifests: Manifests, database: duckdb.DuckDBPyConnection, way: Way) -> list[str]:
+    """What is retired of the track, song or file that the way begins at."""
+    if way.kind not in ("track", "song", "file"):
+        return []
+    query = (
+        f"SELECT DISTINCT corpus, track_id FROM tracks WHERE {way.tracks} "
+        f"UNION SELECT DISTINCT corpus, track_id FROM stems WHERE {way.stems}"
+    )
+    found = set(database.sql(query).fetchall())
+    return [
+        f"{f'{key.split} song {key.name}' if key.name else f'track {key.track_id}'} of {corpus}: "
+        f"{why.reason}, it is {why.superseded_by}"
+        for corpus in manifests.retired().corpora()
+        for key, why in sorted(manifests.retired().of_corpus(corpus).items())
+        if key.manifest in ("stems", "tracks") and (corpus, key.track_id) in found
+    ]
 
 
 def _find(workspace: Workspace, database: duckdb.DuckDBPyConnection, name: str) -> Way | None:

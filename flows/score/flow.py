@@ -15,7 +15,7 @@ from pydantic import Field
 from demucs_core.activity import stream_level_db
 from demucs_core.detector.scoring import DEFAULT_CHUNK_FRAMES, score_chunks
 from flows.inputs import registry
-from flows.inputs.songs import songs_kept_for_test
+from flows.inputs.songs import HeldOut, held_out_audio
 from flows.policy.calibration import fitted_calibration
 from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
@@ -129,20 +129,20 @@ def score_tracks(
 
 def scorable_tracks(
     manifests: Manifests, source: Partition
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """The tracks to score: all of the corpus, less the labelled test songs among them.
+) -> tuple[list[dict[str, Any]], dict[str, HeldOut]]:
+    """The tracks to score: all of the corpus, less the labelled songs held out among them.
 
-    Ingest refuses those, unless the labelled set came after them.
+    Ingest refuses or retires those, unless it was killed before it came to that.
 
     Returns:
-        The tracks, and for each that is a test song the song's name.
+        The tracks, and for each that is a song held out that song.
     """
     columns = ["track_id", "path", "num_samples", "content_hash"]
-    tests = songs_kept_for_test(manifests)
+    held_out = held_out_audio(manifests)
     kept: list[dict[str, Any]] = []
-    leaked: dict[str, str] = {}
+    leaked: dict[str, HeldOut] = {}
     for track in sorted(manifests.rows(source, columns), key=lambda row: str(row["track_id"])):
-        song = tests.get(track.pop("content_hash"))
+        song = held_out.get(track.pop("content_hash"))
         if song is None:
             kept.append(track)
         else:
@@ -150,14 +150,14 @@ def scorable_tracks(
     return kept, leaked
 
 
-def _reject_leaked(run: StageRun, leaked: dict[str, str]) -> None:
-    for track_id, song in leaked.items():
-        detail = f"same audio as the labelled test song {song}"
-        reject = reject_row(STAGE, track_id, "labelled_test", detail)
+def _reject_leaked(run: StageRun, leaked: dict[str, HeldOut]) -> None:
+    for track_id, found in leaked.items():
+        detail = f"same audio as the labelled {found.split} song {found.song}"
+        reject = reject_row(STAGE, track_id, f"labelled_{found.split}", detail)
         run.manifests.write(run.partition("rejects"), [track_id], [reject])
     if leaked:
-        run.count(labelled_test=len(leaked))
-        get_run_logger().warning("%d tracks are labelled test songs: left out", len(leaked))
+        run.count(held_out=len(leaked))
+        get_run_logger().warning("%d tracks are labelled songs held out: left out", len(leaked))
 
 
 def score_batch(batch: ScoreBatch) -> dict[str, float]:

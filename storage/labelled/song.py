@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from storage.errors import UserError
@@ -43,6 +43,8 @@ class LabelledSong:
         stems: for each group that has files, what is to be summed, in the order of the sources; a
             group without any is silent.
         rest: the group that has no file and is what the mixture holds beside the others, or "".
+        identity: hash of its files' names, sizes and times, where somebody has asked for it
+            (:mod:`storage.labelled.identity`).
     """
 
     name: str
@@ -50,6 +52,7 @@ class LabelledSong:
     mixture: StemSource | None
     stems: dict[str, tuple[StemSource, ...]]
     rest: str = ""
+    identity: str = field(default="", compare=False)
 
     @property
     def groups(self) -> tuple[str, ...]:

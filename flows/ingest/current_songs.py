@@ -1,0 +1,234 @@
+"""Which labelled songs are current: one row a song, and no song in two splits.
+
+Ingest adds what it finds and takes nothing away. What it has found lies in ``stems``, which files
+each song was made of in ``labelled_files``. From both, and from what lies in the set now, follows
+which songs are current, whatever came first; ``retired`` is brought in line with that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from flows.ingest.retiring import DUPLICATE, MOVED, REPLACED, retire
+from flows.inputs.songs import MIXTURE
+from flows.running.rejects import reject_row
+from flows.running.stage import StageRun
+from storage.labelled.song import LabelledSong
+from storage.manifests import Manifests
+from storage.retired import RetiredKey, Retirement
+from storage.schemas import ACTIVITY, LABELLED_FILES, REJECTS, STEMS
+
+SPLITS = ("test", "valid", "train")
+"""Of two splits with one song, the one that comes first keeps it."""
+SILENCE_DB = -80.0
+"""A stem below this level, in dBFS, is silent but for a converter's last bits. Such are alike."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """What a song was at some time.
+
+    Attributes:
+        split: train, valid or test.
+        song: its name.
+        track_id: its audio's name.
+        mixture: content hash of its mixture.
+        sounds: content hashes of its mixture and of those stems that are not silent.
+        source_url: one of its files.
+        lies_there: its files, or others of its name, were there when the set was last looked at.
+        is_last: no later version of its name is known.
+    """
+
+    split: str
+    song: str
+    track_id: str
+    mixture: str
+    sounds: frozenset[str]
+    source_url: str = ""
+    lies_there: bool = True
+    is_last: bool = True
+
+    def __str__(self) -> str:
+        return f"labelled {self.split} song {self.song}"
+
+
+def settle(versions: Iterable[Version]) -> dict[Version, Retirement]:
+    """Which versions are not current, and what took their place.
+
+    Of a name the last version is. Of those in different splits that share a sound, and of those in
+    one split that share a mixture, it is one: first one that lies there, then one for test, then
+    one for validation, then the first by name.
+    """
+    versions = list(versions)
+    last = {(found.split, found.song): found for found in versions if found.is_last}
+    retired = {
+        found: Retirement(REPLACED, f"{found} of other files, {now.track_id}")
+        for found in versions
+        if not found.is_last and (now := last.get((found.split, found.song))) is not None
+    }
+    owners: dict[str, list[Version]] = {}
+    for found in sorted(
+        (found for found in versions if found.is_last),
+        key=lambda v: (not v.lies_there, SPLITS.index(v.split), v.song, v.track_id),
+    ):
+        rivals = [
+            owner
+            for sound in sorted(found.sounds)
+            for owner in owners.get(sound, [])
+            if owner.split != found.split or owner.mixture == found.mixture
+        ]
+        if rivals:
+            reason = DUPLICATE if found.lies_there else MOVED
+            retired[found] = Retirement(reason, str(rivals[0]))
+            continue
+        for sound in found.sounds:
+            owners.setdefault(sound, []).append(found)
+    return retired
+
+
+def settle_corpus(run: StageRun, root: str, songs: Sequence[LabelledSong]) -> int:
+    """Bring ``retired`` in line with what is known of a run's corpus; returns how many changed.
+
+    Args:
+        run: of ingest, with all it found written.
+        root: path or URL of the labelled set, as in ``source_url``.
+        songs: that lie there now.
+    """
+    files = last_files(run.manifests, run.corpus)
+    versions = _versions(run.manifests, run.corpus, files)
+    listed = {(song.split, song.name) for song in songs}
+    gone = [
+        found
+        for found in versions
+        if found.is_last
+        and found.lies_there
+        and (found.split, found.song) not in listed
+        and found.source_url.startswith(f"{root.rstrip('/')}/")
+    ]
+    if gone:
+        note_files(run, ((found.split, found.song, "", found.track_id) for found in gone))
+        files = last_files(run.manifests, run.corpus)
+        versions = _versions(run.manifests, run.corpus, files)
+    retired = settle(versions)
+    wanted = {
+        RetiredKey(STEMS.name, found.track_id, found.split, found.song): why
+        for found, why in retired.items()
+    }
+    held = {(found.track_id, found.split) for found in versions if found not in retired}
+    for found, why in retired.items():
+        if (found.track_id, found.split) not in held:
+            wanted[RetiredKey(ACTIVITY.name, found.track_id, found.split)] = why
+    _reject_duplicates(run, retired)
+    wanted |= _settled_rejects(run, files, retired)
+    return retire(run, run.corpus, wanted, (STEMS.name, ACTIVITY.name, REJECTS.name))
+
+
+@dataclass(frozen=True)
+class SeenFiles:
+    """A song's files as they were last looked at.
+
+    Attributes:
+        identity: of the files; empty if they are gone.
+        track_id: what they were; empty if they could not be used.
+        last_track_id: the last audio that the song had.
+    """
+
+    identity: str
+    track_id: str
+    last_track_id: str
+
+
+def last_files(manifests: Manifests, corpus: str) -> dict[tuple[str, str], SeenFiles]:
+    """The files of every song of a corpus, by split and name, as they were last looked at."""
+    rows = [
+        row
+        for partition in manifests.partitions(LABELLED_FILES.name, corpus)
+        for row in manifests.rows(partition)
+    ]
+    found: dict[tuple[str, str], SeenFiles] = {}
+    for row in sorted(rows, key=lambda row: row["seen_at"]):
+        song = row["split"], row["song"]
+        before = found[song].last_track_id if song in found else ""
+        found[song] = SeenFiles(row["identity"], row["track_id"], row["track_id"] or before)
+    return found
+
+
+def note_files(run: StageRun, seen: Iterable[tuple[str, str, str, str]]) -> None:
+    """Record what songs' files were found to be: split, name, identity and track."""
+    now = datetime.now(UTC)
+    rows = [
+        {"split": split, "song": song, "identity": identity, "track_id": track_id, "seen_at": now}
+        for split, song, identity, track_id in seen
+    ]
+    if rows:
+        run.manifests.write(run.partition(LABELLED_FILES.name), [uuid4().hex], rows)
+
+
+def _versions(
+    manifests: Manifests, corpus: str, files: Mapping[tuple[str, str], SeenFiles]
+) -> list[Version]:
+    """Every version of every song of a corpus, sorted."""
+    columns = ["track_id", "song", "split", "source", "source_url", "level_db", "content_hash"]
+    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for partition in manifests.partitions(STEMS.name, corpus):
+        for row in manifests.rows(partition, columns, retired=True):
+            found.setdefault((row["split"], row["song"], row["track_id"]), []).append(row)
+    versions = []
+    for (split, song, track_id), rows in sorted(found.items()):
+        seen = files.get((split, song))
+        versions.append(
+            Version(
+                split=split,
+                song=song,
+                track_id=track_id,
+                mixture=next((r["content_hash"] for r in rows if r["source"] == MIXTURE), ""),
+                sounds=frozenset(r["content_hash"] for r in rows if r["level_db"] > SILENCE_DB),
+                source_url=max(row["source_url"] for row in rows),
+                lies_there=seen is None or bool(seen.identity),
+                is_last=seen is None or seen.last_track_id in ("", track_id),
+            )
+        )
+    return versions
+
+
+def _reject_duplicates(run: StageRun, retired: Mapping[Version, Retirement]) -> None:
+    """Songs that lie in the set and are not used are in ``rejects``, like any other such."""
+    partition = run.partition(REJECTS.name)
+    known = {
+        (row["item"], row["reason"], row["detail"])
+        for row in run.manifests.rows(partition, ["item", "reason", "detail"], retired=True)
+    }
+    rejects = [
+        reject_row(run.stage, f"{found.split}/{found.song}", DUPLICATE,
+                   f"same audio as {why.superseded_by}; remove one of them")
+        for found, why in sorted(retired.items(), key=lambda item: str(item[0]))
+        if why.reason == DUPLICATE
+    ]  # fmt: skip
+    new = [row for row in rejects if (row["item"], row["reason"], row["detail"]) not in known]
+    if new:
+        run.manifests.write(partition, [uuid4().hex], new)
+
+
+def _settled_rejects(
+    run: StageRun,
+    files: Mapping[tuple[str, str], SeenFiles],
+    retired: Mapping[Version, Retirement],
+) -> dict[RetiredKey, Retirement]:
+    """The rejects of songs that are in use now, since they were mended."""
+    refused = {(found.split, found.song) for found, why in retired.items()
+               if why.reason == DUPLICATE and found.lies_there}  # fmt: skip
+    wanted = {}
+    for partition in run.manifests.partitions(REJECTS.name, run.corpus):
+        for row in run.manifests.rows(partition, ["item"], retired=True):
+            split, _, song = row["item"].partition("/")
+            seen = files.get((split, song))
+            if seen is None or (split, song) in refused:
+                continue
+            if seen.track_id or not seen.identity:
+                why = Retirement(REPLACED, f"labelled {split} song {song} of other files")
+                wanted[RetiredKey(REJECTS.name, "", "", row["item"])] = why
+    return wanted
