@@ -6,6 +6,7 @@ are compared (:mod:`flows.evaluate.report`).
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -33,6 +34,7 @@ from flows.inputs.paper_table import paper_table
 from flows.inputs.songs import Song, load_songs, require_songs
 from flows.running.chain import Chain
 from flows.running.execution import dask_client, pending_batches, results_of
+from flows.running.held_out import require_unheard, sounds_of
 from flows.running.parameters import RUNTIME, CorpusName, Device, Options, StageParameters
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun, stage_run
@@ -132,6 +134,7 @@ def evaluate(parameters: EvaluateParameters) -> Evaluation:
                 "and evaluation needs each source by itself; ingest it with the missing stems, or "
                 "as a song of train/"
             )
+    models = _unheard(manifests, models, stems, named=bool(parameters.models))
     published = published_methods(parameters.published, songs, models)
     reference = choose_reference(
         workspace, models, [method.name for method in published], parameters.compare_to
@@ -195,6 +198,30 @@ def print_evaluation(made: Evaluation, console: Console) -> None:
     """How the models compare, for the terminal."""
     if made.comparison is not None:
         print_comparison(made.comparison, made.location, console)
+
+
+def _unheard(
+    manifests: Manifests, models: list[str], stems: Partition, *, named: bool
+) -> list[str]:
+    """The models that heard none of the test songs; others are left out, if nobody named them.
+
+    Raises:
+        UserError: a model that was named did, or all did.
+    """
+    tests, kept, problem = sounds_of(manifests, [stems], "test"), [], None
+    for model in models:
+        try:
+            require_unheard(manifests, model, tests)
+        except UserError as error:
+            if named:
+                raise
+            problem = error
+            logging.getLogger(__name__).warning("%s", error)
+            continue
+        kept.append(model)
+    if problem is not None and not kept:
+        raise problem
+    return kept
 
 
 def _evaluate_model(

@@ -35,6 +35,7 @@ from flows.reports.loss_plots import detector_figure
 from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
 from flows.running.heard import write_heard
+from flows.running.held_out import require_apart, sounds_of
 from flows.running.interruption import interruptible
 from flows.running.progress import progress
 from flows.running.stage import StageResult, StageRun, stage_run
@@ -78,6 +79,9 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
     ) as run:
         held_out = load_songs(manifests, stems, "valid")
         require_evidence_of_each(held_out, workspace.music.sources, stems.corpus, parameters)
+        require_apart(
+            sounds_of(manifests, [stems], "valid"), sounds_of(manifests, corpora, "train"), STAGE
+        )
         finished = registry.finished(workspace, "detectors", name) and not parameters.force
         run.plan("steps", 0 if finished else parameters.steps, parameters.steps, *corpora)
         if not finished:

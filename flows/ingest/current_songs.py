@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from flows.ingest.retiring import DUPLICATE, MOVED, REPLACED, retire
 from flows.inputs.songs import MIXTURE
+from flows.running.held_out import SILENCE_DB
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
 from storage.labelled.song import LabelledSong
@@ -24,8 +25,6 @@ from storage.schemas import ACTIVITY, LABELLED_FILES, REJECTS, STEMS
 
 SPLITS = ("test", "valid", "train")
 """Of two splits with one song, the one that comes first keeps it."""
-SILENCE_DB = -80.0
-"""A stem below this level, in dBFS, is silent but for a converter's last bits. Such are alike."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from flows.reports.live_plot import live_plot
 from flows.reports.loss_plots import training_figure
 from flows.running.chain import Chain
 from flows.running.heard import write_heard
+from flows.running.held_out import require_apart, sounds_of, sounds_of_remixes
 from flows.running.interruption import interruptible
 from flows.running.progress import progress
 from flows.running.stage import StageResult, StageRun, stage_run
@@ -58,6 +59,11 @@ def train(parameters: TrainParameters) -> StageResult:
         if finished:
             run.counts.update(registry.describe(workspace, "models", name)["counts"])
             return run.result()
+        require_apart(
+            sounds_of(manifests, stems[:1], "valid", "test"),
+            sounds_of(manifests, stems, "train") | sounds_of_remixes(manifests, remixes),
+            STAGE,
+        )
         trainer = _build(parameters, run, stems, remixes, device)
         checkpoint = f"models/{name}/{registry.CHECKPOINT}"
         if workspace.exists(checkpoint):

@@ -1,0 +1,103 @@
+"""The last line of defence: no stage calibrates, validates or tests on what was heard.
+
+Ingest keeps a song in one split, and music of the labelled set out. Here it does not matter how it
+got there: compared are the hashes of what is about to be read with those of what is held out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from flows.inputs import registry
+from flows.running.heard import any_of
+from storage.errors import UserError
+from storage.manifests import Manifests, Partition
+from storage.schemas import STEMS
+from storage.sql import connect, quoted
+
+SILENCE_DB = -80.0
+"""A stem below this level, in dBFS, is silent but for a converter's last bits. Such are alike."""
+ID_DIGITS = 20
+"""Digits of a content hash that name a track."""
+MENDING = "ingest the labelled set again, which keeps such songs apart"
+
+
+def sounds_of(manifests: Manifests, corpora: Sequence[Partition], *splits: str) -> dict[str, str]:
+    """The audio of the songs of some splits, by its hash, and what a person calls it."""
+    columns = ["song", "split", "source", "level_db", "content_hash"]
+    return {
+        row["content_hash"][:ID_DIGITS]: f"{row['split']} song {row['song']} ({row['source']})"
+        for stems in corpora
+        for row in manifests.rows(stems, columns)
+        if row["split"] in splits and row["level_db"] > SILENCE_DB
+    }
+
+
+def sounds_of_remixes(manifests: Manifests, remixes: Sequence[Partition]) -> dict[str, str]:
+    """The audio that recipes draw from: their tracks, and the songs whose stems they add."""
+    tracks: dict[str, str] = {}
+    songs: set[str] = set()
+    for partition in remixes:
+        for row in manifests.rows(partition, ["track_id", "added"]):
+            tracks[row["track_id"]] = f"track {row['track_id']} of {partition.corpus}"
+            songs.update(stem["track_id"] for stem in row["added"])
+    return tracks | _sounds_of_songs(manifests, songs)
+
+
+def require_apart(
+    held_out: Mapping[str, str], heard: Mapping[str, str], purpose: str, way_out: str = MENDING
+) -> None:
+    """Refuse what is held out and heard.
+
+    Raises:
+        UserError: names one such song, what it is heard as, and the way out.
+    """
+    both = sorted(held_out.keys() & heard.keys(), key=lambda sound: held_out[sound])
+    if both:
+        raise UserError(
+            f"{purpose}: the {held_out[both[0]]} is held out, and has the audio of "
+            f"{heard[both[0]]}, which is heard; {way_out}"
+        )
+
+
+def require_unheard(manifests: Manifests, model: str, held_out: Mapping[str, str]) -> None:
+    """Refuse to test a model with what it, or the detector that found its segments, has heard.
+
+    Raises:
+        UserError: names the model, the song, and the way out.
+    """
+    workspace = manifests.workspace
+    made_from = registry.describe(workspace, "models", model).get("made_from", {})
+    partitions = [Partition(*name.split("/")) for name in made_from if name.count("/") == 2]
+    remixes = [partition for partition in partitions if partition.table == "remixes"]
+    with connect(workspace, ("remixes", "segments", "heard"), retired=True) as database:
+        detectors = database.sql(
+            "SELECT DISTINCT detector_id FROM segments WHERE (corpus, fingerprint) IN "
+            f"(SELECT (corpus, segments_fingerprint) FROM remixes WHERE {any_of(remixes)})"
+        ).fetchall()
+        hearers = {model: f"model {model}"} | {name: f"detector {name}" for [name] in detectors}
+        names = ", ".join(map(quoted, hearers))
+        rows = database.sql(
+            f"SELECT DISTINCT fingerprint, track_id, labelled FROM heard WHERE fingerprint IN "
+            f"({names}) ORDER BY ALL"
+        ).fetchall()
+    for hearer, told in hearers.items():
+        tracks = {track: f"track {track}" for name, track, labelled in rows
+                  if name == hearer and not labelled}  # fmt: skip
+        songs = {track for name, track, labelled in rows if name == hearer and labelled}
+        heard = tracks | _sounds_of_songs(manifests, songs)
+        require_apart(
+            held_out, heard, f"testing model {model} ({told} was trained on it)",
+            "train it anew, and name with models those to evaluate",
+        )  # fmt: skip
+
+
+def _sounds_of_songs(manifests: Manifests, track_ids: set[str]) -> dict[str, str]:
+    """The audio of songs of any corpus and split, those that are not current among them."""
+    columns = ["track_id", "song", "source", "level_db", "content_hash"]
+    return {
+        row["content_hash"][:ID_DIGITS]: f"song {row['song']} ({row['source']})"
+        for partition in manifests.partitions(STEMS.name)
+        for row in manifests.rows(partition, columns, retired=True)
+        if row["track_id"] in track_ids and row["level_db"] > SILENCE_DB
+    }
