@@ -14,12 +14,12 @@ from typing import Any
 from uuid import uuid4
 
 from flows.ingest.retiring import DUPLICATE, MOVED, REPLACED, retire
-from flows.inputs.songs import MIXTURE
 from flows.running.held_out import SILENCE_DB
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
 from storage.labelled.song import LabelledSong
 from storage.manifests import Manifests
+from storage.music_format import MIXTURE
 from storage.retired import RetiredKey, Retirement
 from storage.schemas import ACTIVITY, LABELLED_FILES, REJECTS, STEMS
 
