@@ -22,6 +22,7 @@ STUDY_WORKSPACE = "study-workspace"
 OWN_WORKSPACES = {"demo": DEMO_WORKSPACE, "study": STUDY_WORKSPACE}
 OF_MANY_FLOWS = ("run", "demo", "study")
 FLOWS = (*OF_MANY_FLOWS, *(entry.name for entry in CATALOGUE if not entry.own_command))
+SERVED = (*FLOWS, "audit")
 CREATING = (*OF_MANY_FLOWS, *(entry.name for entry in CATALOGUE if entry.creates))
 READING = ("status", "manifests", "lineage", "forget", "audit")
 SERVICE = ("up", "down", "doctor")
@@ -88,7 +89,7 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
     Workspace.check(workspace, create=begins)  # refuse it before anything starts
     if "--dry-run" in arguments or asked("dry-run") == "True":
         return None
-    if command in FLOWS and configure_prefect(workspace, os.environ):
+    if command in SERVED and configure_prefect(workspace, os.environ):
         if address := standing_server(service_home(workspace, os.environ)):
             os.environ["PREFECT_API_URL"] = f"{address}/api"
             put_login(service_home(workspace, os.environ), os.environ)

@@ -19,7 +19,14 @@ from flows.ingest.tracks import TrackBatch, TrackCommitter, file_item, ingest_fi
 from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
 from flows.running.music_options import MusicOptions
-from flows.running.parameters import RUNTIME, BatchSize, CorpusName, Options, StageParameters
+from flows.running.parameters import (
+    RUNTIME,
+    BatchSize,
+    CorpusName,
+    Location,
+    Options,
+    StageParameters,
+)
 from flows.running.stage import StageResult, StageRun, stage_run
 from storage.discovery import find_audio
 from storage.errors import UserError
@@ -81,7 +88,7 @@ class IngestOptions(Options):
 class IngestParameters(IngestOptions, MusicOptions, StageParameters):
     """What to ingest, as which corpus."""
 
-    source: Annotated[str, RUNTIME] = Field(
+    source: Location = Field(
         description="Folder, glob, list of files (.txt, .m3u) or URL of unlabelled music; or, with "
         "labelled, the folder of a labelled set, or a folder or CSV file of single stems."
     )

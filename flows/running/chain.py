@@ -15,7 +15,7 @@ from pydantic import Field
 from flows.catalogue import BY_NAME, STAGES, load
 from flows.inputs import registry
 from flows.running.music_options import MusicOptions
-from flows.running.parameters import CorpusName, Libraries, StageParameters
+from flows.running.parameters import CorpusName, Libraries, Location, StageParameters
 from flows.running.stage_result import StageResult
 from storage.errors import UserError
 from storage.workspace import Workspace
@@ -29,10 +29,10 @@ else:
 class ChainParameters(MusicOptions, StageParameters):
     """The labelled set, the unlabelled music, and which stages work on them."""
 
-    labelled: str = Field(
+    labelled: Location = Field(
         "", description="Labelled set: folder of MUSDB18, MUSDB18-HQ or stem folders."
     )
-    unlabelled: str = Field(
+    unlabelled: Location = Field(
         "", description="Unlabelled music: a folder, a glob, a list of files (.txt, .m3u) or a URL."
     )
     labelled_corpus: CorpusName = Field("labelled", description="Name of the labelled corpus.")

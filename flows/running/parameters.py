@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import fields
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import ComputedFieldInfo, FieldInfo
+from pydantic_core import PydanticCustomError
 
 Config = TypeVar("Config")
 
@@ -18,6 +20,29 @@ class NotInFingerprint:
 
 RUNTIME = NotInFingerprint()
 
+
+NO_PASSWORD = r"^(?!.*://[^/@]*:[^/]*@)"
+"""What a location must match: a password in it would be kept with the run for all to read."""
+
+
+def _without_password(location: str) -> str:
+    if re.match(NO_PASSWORD, location, re.DOTALL):
+        return location
+    raise PydanticCustomError(
+        "password",
+        "an address with a password in it, which would be kept with the run; leave both name and "
+        "password out, and set FSSPEC_FTP_USERNAME and FSSPEC_FTP_PASSWORD, or what your "
+        "filesystem is called in place of FTP",
+    )
+
+
+Location = Annotated[
+    str,
+    AfterValidator(_without_password),
+    Field(json_schema_extra={"pattern": NO_PASSWORD}),
+    RUNTIME,
+]
+"""A path, or a URL that holds no password; where it is changes nothing of what is written."""
 
 UNITS = {"s": "s", "db": "dB"}
 
@@ -72,7 +97,7 @@ class Options(BaseModel):
 class WorkParameters(Options):
     """Where something works, and on how many processes."""
 
-    workspace: Annotated[str, RUNTIME] = Field(
+    workspace: Location = Field(
         "workspace", description="Folder or URL (s3://…, gs://…) that holds all results."
     )
     workers: Annotated[int, RUNTIME] = Field(
@@ -132,6 +157,8 @@ def describe(error: ValidationError) -> str:
             messages.append(f"unknown field {field!r}")
         elif problem["type"] == "missing":
             messages.append(f"{field} is required")
+        elif problem["type"] == "password":
+            messages.append(f"{field}: {problem['msg']}")
         else:
             messages.append(f"{field}: {problem['msg'].lower()}, got {problem['input']!r}")
     return "; ".join(messages)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import stat
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def login_of(home: Path) -> str:
     """
     path = home / FILE
     try:
-        home.chmod(PRIVATE_FOLDER)
+        _make_private(home)
         if not path.exists():
             _make(path)
         login = path.read_text(encoding="utf-8").strip()
@@ -43,6 +44,16 @@ def login_of(home: Path) -> str:
     if ":" not in login:
         raise UserError(f"{path}: holds no login user:password; remove it, and it is made anew")
     return login
+
+
+def _make_private(home: Path) -> None:
+    """Close the folder to others, and what an earlier version left in it for all to read."""
+    if stat.S_IMODE(home.stat().st_mode) == PRIVATE_FOLDER:
+        return
+    home.chmod(PRIVATE_FOLDER)
+    for path in home.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(PRIVATE_FOLDER if path.is_dir() else PRIVATE_FILE)
 
 
 def _make(path: Path) -> None:

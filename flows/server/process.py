@@ -25,7 +25,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.server.login import PRIVATE_FOLDER, put_login
+from flows.server.login import PRIVATE_FILE, PRIVATE_FOLDER, put_login
 from storage.errors import UserError
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ class WorkspaceServer:
         self._log = home / "server.log"
         port = _free_port()
         self.address = f"http://127.0.0.1:{port}"
+        self._log.touch(PRIVATE_FILE)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 server_command(port, lasting=False),

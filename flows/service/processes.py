@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel, ConfigDict
 
+from flows.server.login import PRIVATE_FILE
+
 CLOCK_TOLERANCE_S = 2.0
 """Start times are counted from a boot time that shifts as the clock is set."""
 
@@ -67,6 +69,7 @@ def start(command: Sequence[str], environ: Mapping[str, str], log: Path, cwd: Pa
     """
     if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
         log.replace(log.with_suffix(".log.1"))
+    log.touch(PRIVATE_FILE)
     with log.open("ab") as output:
         log_start_byte = output.tell()
         process = subprocess.Popen(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from flows.server.login import PRIVATE_FILE
 from flows.service.processes import OwnProcess
 from storage.errors import UserError
 
@@ -58,6 +59,7 @@ class ServiceState(BaseModel):
     def write(self, home: Path) -> None:
         """Note it, whole or not at all."""
         temporary = home / f".{STATE_FILE}.tmp"
+        temporary.touch(PRIVATE_FILE)
         temporary.write_text(self.model_dump_json(indent=1), encoding="utf-8")
         temporary.replace(home / STATE_FILE)
 
@@ -78,7 +80,9 @@ def service_home(workspace: str, environ: Mapping[str, str]) -> Path:
 @contextmanager
 def locked(home: Path) -> Iterator[None]:
     """Keep other commands from starting and stopping at the same time."""
-    with (home / LOCK_FILE).open("w") as lock:
+    path = home / LOCK_FILE
+    path.touch(PRIVATE_FILE)
+    with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

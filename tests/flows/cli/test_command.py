@@ -33,6 +33,19 @@ def test_a_flow_that_fails_prints_one_line(finished: Finished, tmp_path: Path) -
     assert not done.stdout
 
 
+def test_an_audit_with_files_is_told_to_the_workspaces_own_server(
+    finished: Finished, tmp_path: Path
+) -> None:
+    command = ["audit", "--export", str(tmp_path / "clips")]
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *command, "--workspace", finished.workspace.location],
+        env=environment(tmp_path), capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (Path(finished.workspace.location) / ".prefect" / "prefect.db").exists()
+    assert not (tmp_path / ".prefect").exists()
+
+
 def test_what_is_refused_at_once_leaves_nothing(tmp_path: Path) -> None:
     command = ["train", "--workspace", "nowhere"]
     done = subprocess.run(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,16 @@ from pydantic import Field, ValidationError
 
 from flows.catalogue import CATALOGUE
 from flows.cli.configuration import load_config, stage_section
-from flows.running.parameters import RUNTIME, CorpusName, Device, StageParameters, describe
+from flows.ingest.flow import IngestParameters
+from flows.pipeline.flow import PipelineParameters
+from flows.running.parameters import (
+    RUNTIME,
+    CorpusName,
+    Device,
+    Options,
+    StageParameters,
+    describe,
+)
 from storage.errors import UserError
 
 
@@ -44,6 +54,30 @@ def test_a_bad_value_is_described_in_one_line(values: dict[str, object], expecte
         Parameters.model_validate(values)
     assert expected in describe(caught.value)
     assert "\n" not in describe(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (IngestParameters, "source"),
+        (PipelineParameters, "labelled"),
+        (PipelineParameters, "unlabelled"),
+        (Parameters, "workspace"),
+    ],
+)
+def test_a_password_in_an_address_is_refused_and_not_repeated(
+    model: type[Options], name: str
+) -> None:
+    pattern = model.model_json_schema()["properties"][name]["pattern"]  # what the form refuses by
+    for secret in ("ftp://me:geheim@host/music", "simplecache::https://me:geheim@host:80/a.wav"):
+        with pytest.raises(ValidationError) as caught:
+            model.model_validate({name: secret})
+        assert describe(caught.value).startswith(f"{name}: an address with a password in it")
+        assert "geheim" not in describe(caught.value)
+        assert not re.search(pattern, secret)
+    for location in ("music", "s3://b/a:b@c", "ftp://me@host:21/music", "https://host:80/x@y"):
+        model.model_validate({name: location})
+        assert re.search(pattern, location)
 
 
 KNOWN = {"": {"workspace", "workers"}, "score": {"workspace", "workers", "device"}}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import socket
+import ssl
 import stat
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -16,7 +17,9 @@ import distributed
 import httpx
 import psutil
 import pytest
+from distributed.security import Security
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
@@ -27,7 +30,7 @@ from flows.server.login import authorization, login_of
 from flows.service import registration
 from storage.errors import UserError
 from storage.workspace import Workspace
-from tests.flows.service.standing_service import TIMEOUT_S, Service, standing
+from tests.flows.service.standing_service import TIMEOUT_S, Service, standing, wait_for
 
 ORIGIN = "http://example.com"
 COMMAND = '{"parameters": {}, "job_variables": {"command": "touch /tmp/never"}}'
@@ -111,18 +114,52 @@ def test_everything_listens_on_this_machine_alone(service: Service) -> None:
 
 def test_what_the_server_keeps_is_for_its_user_alone(service: Service) -> None:
     assert stat.S_IMODE(service.home.stat().st_mode) == 0o700
-    for path in (service.home / "login", *service.home.glob("prefect.db*")):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    kept = list(service.home.rglob("*"))
+    assert {"login", "prefect.db", "service.json", "worker-cpu.log"} <= {path.name for path in kept}
+    for path in kept:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
-def test_the_login_is_in_no_command_line_and_no_record(service: Service) -> None:
+def test_what_an_earlier_version_left_open_is_closed(tmp_path: Path) -> None:
+    home = tmp_path / ".prefect"
+    for folder in (home, home / "leases"):
+        folder.mkdir(mode=0o755)
+        (folder / "prefect.db").touch(0o644)
+    login_of(home)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (home, *home.rglob("*"))}
+    assert modes == {".prefect": 0o700, "leases": 0o700, "prefect.db": 0o600, "login": 0o600}
+
+
+def test_the_login_is_in_no_command_line_and_no_record(
+    service: Service, client: SyncPrefectClient
+) -> None:
     password = service.login.partition(":")[2]
-    assert not any(password in " ".join(each.cmdline()) for each in service.processes())
+    deployment = client.read_deployment_by_name("extract/extract")
+    run = client.create_flow_run_from_deployment(
+        deployment.id, parameters={"parameters": {"workspace": str(service.root)}}
+    )
+
+    def failed() -> bool:
+        assert not any(password in line for line in command_lines(service))
+        state = client.read_flow_run(run.id).state
+        return state is not None and state.is_final()
+
+    wait_for(failed)  # there is nothing to extract; its log says so
+    logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
+    assert any("no " in log.message for log in logs)
     found = [path for path in service.root.rglob("*") if path.is_file() and path.name != "login"]
+    assert service.home / "prefect.db" in found
     assert not [path for path in found if password.encode() in path.read_bytes()]
     done = service.command("up")
     assert password not in done.stdout + done.stderr  # no person reads this, but a file
     assert str(service.home / "login") in done.stdout
+
+
+def command_lines(service: Service) -> Iterator[str]:
+    """Of all that the service started and still runs."""
+    for process in service.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            yield " ".join(process.cmdline())
 
 
 def test_a_login_is_made_once(tmp_path: Path) -> None:
@@ -132,6 +169,30 @@ def test_a_login_is_made_once(tmp_path: Path) -> None:
     (tmp_path / "login").write_text("")
     with pytest.raises(UserError, match="holds no login user:password; remove it"):
         login_of(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["/", "/v2/"])
+def test_a_person_logs_in(service: Service, path: str) -> None:
+    """In both of Prefect's interfaces: a wrong login is refused, the right one kept."""
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if shutil.which("chromium") is None:
+        pytest.skip("no chromium on PATH")
+    from docs.screenshots import chromium
+
+    with chromium() as browser:
+        page = browser.new_page()
+        page.set_default_timeout(1000 * TIMEOUT_S)
+        page.goto(service.address + path)
+        form = page.locator("input[type=password]")
+        for login, allowed in (("silentmix:guess", False), (service.login, True)):
+            form.fill(login)
+            with page.expect_response(lambda answer: "/api/admin/version" in answer.url) as answer:
+                form.press("Enter")
+            assert answer.value.ok == allowed
+        form.wait_for(state="detached")
+        page.goto(f"{service.address}{path}deployments")  # it is kept
+        page.get_by_text("extract").first.wait_for()
 
 
 @pytest.mark.slow
@@ -170,17 +231,32 @@ def test_a_page_in_a_real_browser_creates_no_run(tmp_path: Path, create_run: str
         other.shutdown()
 
 
+def greeting(address: str, context: ssl.SSLContext) -> bytes:
+    """What a scheduler or worker of Dask says first to somebody with these credentials."""
+    host, _, port = address.partition("://")[2].partition(":")
+    with socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as plain:
+        with context.wrap_socket(plain) as secured:
+            return secured.recv(1)
+
+
 def test_who_has_not_its_key_can_not_reach_the_dask_scheduler() -> None:
     with dask_client(WorkParameters(workers=1)) as client:
-        address = client.scheduler_info()["address"]
-        assert address.startswith("tls://127.0.0.1:")
-        for foreign in (address, address.replace("tls", "tcp")):
-            script = f"import distributed; distributed.Client({foreign!r}, timeout=3)"
-            done = subprocess.run(
-                [sys.executable, "-c", script], capture_output=True, text=True, check=False,
-                timeout=TIMEOUT_S,
-            )  # fmt: skip
-            assert done.returncode != 0, done.stderr
+        own, foreign = (
+            security.get_connection_args("client")["ssl_context"]
+            for security in (client.security, Security.temporary())
+        )
+        nobodys = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        for context in (foreign, nobodys):  # whose scheduler it is they do not ask
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        known = client.scheduler_info()
+        for address in (known["address"], *known["workers"]):
+            assert address.startswith("tls://127.0.0.1:")
+            assert greeting(address, own)
+            for context in (foreign, nobodys):
+                with pytest.raises(ssl.SSLError):
+                    greeting(address, context)
+        with pytest.raises(OSError, match="TLS"):
+            distributed.Client(known["address"], timeout=3)
         assert client.submit(sum, [1, 2]).result() == 3
 
 
