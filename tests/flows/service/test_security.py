@@ -219,9 +219,11 @@ def test_a_page_in_a_real_browser_creates_no_run(tmp_path: Path, create_run: str
 def greeting(address: str, context: ssl.SSLContext) -> bytes:
     """What a scheduler or worker of Dask says first to somebody with these credentials."""
     host, _, port = address.partition("://")[2].partition(":")
-    with socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as plain:
-        with context.wrap_socket(plain) as secured:
-            return secured.recv(1)
+    with (
+        socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as plain,
+        context.wrap_socket(plain) as secured,
+    ):
+        return secured.recv(1)
 
 
 def test_who_has_not_its_key_can_not_reach_the_dask_scheduler() -> None:
