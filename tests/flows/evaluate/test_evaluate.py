@@ -303,7 +303,7 @@ def made_up(tmp_path: Path) -> MadeUp:
             "track_id": f"id {song}", "song": song, "split": "test", "source": source,
             "path": f"audio/{CORPUS}/{song}/{source}.wav", "source_url": "", "num_samples": 9,
             "sample_rate": SAMPLE_RATE, "duration_s": 1.0, "gain_db": 0.0, "level_db": 0.0,
-            "content_hash": song,
+            "content_hash": song, "take_urls": "", "padded_s": 0.0, "residual_db": -120.0,
         }
         for song in songs
         for source in (*SOURCES, "mixture")
