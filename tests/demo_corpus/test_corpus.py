@@ -68,7 +68,7 @@ def stems() -> list[np.ndarray]:
     ]
 
 
-def test_labelled_set_has_musdb_hq_layout(corpus):
+def test_labelled_set_has_musdb_hq_layout(corpus) -> None:
     folder, songs, _ = corpus
     assert [song.parent.name for song in songs] == ["train", "test"]
     for song in songs:
@@ -80,7 +80,7 @@ def test_labelled_set_has_musdb_hq_layout(corpus):
             assert (info.samplerate, info.channels, info.subtype) == (44_100, 2, "PCM_16")
 
 
-def test_mixture_is_exactly_the_sum_of_its_stems(corpus):
+def test_mixture_is_exactly_the_sum_of_its_stems(corpus) -> None:
     for song in corpus[1]:
         mixture, *stems = (
             soundfile.read(song / f"{name}.wav", dtype="int16")[0].astype(np.int32)
@@ -89,7 +89,7 @@ def test_mixture_is_exactly_the_sum_of_its_stems(corpus):
         np.testing.assert_array_equal(mixture, sum(stems))
 
 
-def test_every_format_decodes_to_the_song(corpus, stems):
+def test_every_format_decodes_to_the_song(corpus, stems) -> None:
     folder, _, files = corpus
     songs = [file for file in files if file.kind == "song"]
     assert {song.format for song in songs} == {known.name for known in FORMATS}
@@ -116,14 +116,14 @@ def test_every_format_decodes_to_the_song(corpus, stems):
         assert level_db == pytest.approx(expected_db, abs=0.5)
 
 
-def test_cut_file_declares_more_than_it_holds(corpus):
+def test_cut_file_declares_more_than_it_holds(corpus) -> None:
     folder, _, files = corpus
     path = folder / "unlabelled" / next(file.path for file in files if file.format == "cut")
     content = path.read_bytes()
     assert int.from_bytes(content[40:44], "little") > len(content) - 44
 
 
-def test_truth_holds_the_levels_of_the_stems(corpus, stems):
+def test_truth_holds_the_levels_of_the_stems(corpus, stems) -> None:
     folder, _, files = corpus
     rows = pq.read_table(folder / "truth" / "unlabelled" / "truth.parquet").to_pylist()
     songs = [file for file in files if file.kind == "song"]
@@ -146,7 +146,7 @@ def test_truth_holds_the_levels_of_the_stems(corpus, stems):
                 )
 
 
-def test_faults_are_what_they_claim(corpus):
+def test_faults_are_what_they_claim(corpus) -> None:
     folder, songs, files = corpus
     paths = {file.kind: folder / "unlabelled" / file.path for file in files if file.kind != "song"}
     assert paths["empty"].stat().st_size == 0
@@ -171,7 +171,7 @@ def test_faults_are_what_they_claim(corpus):
     assert found == named
 
 
-def test_same_parameters_same_bytes(corpus, tmp_path):
+def test_same_parameters_same_bytes(corpus, tmp_path) -> None:
     folder, songs, _ = corpus
     write_unlabelled(
         tmp_path / "unlabelled",
@@ -183,7 +183,7 @@ def test_same_parameters_same_bytes(corpus, tmp_path):
     assert _digests(tmp_path / "unlabelled") == _digests(folder / "unlabelled")
 
 
-def test_second_call_writes_nothing_and_a_lost_file_is_made_again(corpus):
+def test_second_call_writes_nothing_and_a_lost_file_is_made_again(corpus) -> None:
     folder, songs, files = corpus
     before = _times(folder)
     digests = _digests(folder)
@@ -206,7 +206,7 @@ def test_second_call_writes_nothing_and_a_lost_file_is_made_again(corpus):
     assert _digests(folder) == digests
 
 
-def test_a_new_test_song_is_leaked_anew(tmp_path):
+def test_a_new_test_song_is_leaked_anew(tmp_path) -> None:
     leaked = tmp_path / "mixture.wav"
     for content in (b"one", b"two"):
         leaked.write_bytes(content)
@@ -215,7 +215,7 @@ def test_a_new_test_song_is_leaked_anew(tmp_path):
         assert (tmp_path / "music" / copy.path).read_bytes() == content
 
 
-def test_other_parameters_replace_the_songs(tmp_path):
+def test_other_parameters_replace_the_songs(tmp_path) -> None:
     def songs(seed: int, count: int, instruments=ALL) -> dict[str, str]:
         write_labelled(
             tmp_path / "set",
@@ -236,7 +236,7 @@ def test_other_parameters_replace_the_songs(tmp_path):
     assert not set(songs(1, 1, SEEN).items()) & set(one.items())
 
 
-def test_negative_counts_and_short_songs_are_refused(tmp_path):
+def test_negative_counts_and_short_songs_are_refused(tmp_path) -> None:
     with pytest.raises(ValueError, match="number of songs is -1"):
         write_unlabelled(tmp_path, seed=0, num_songs=-1)
     with pytest.raises(ValueError, match=r"duration_s is 1\.0"):
@@ -244,12 +244,12 @@ def test_negative_counts_and_short_songs_are_refused(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-def test_ogg_serial_is_checked():
+def test_ogg_serial_is_checked() -> None:
     with pytest.raises(ValueError, match="no Ogg page at byte 0"):
         with_serial(b"RIFFabcd", 1)
 
 
-def test_command_line_writes_both_sets_and_the_truth(tmp_path, capsys):
+def test_command_line_writes_both_sets_and_the_truth(tmp_path, capsys) -> None:
     counts = ["--train", "1", "--valid", "0", "--test", "1", "--songs", "1"]
     seconds = ["--labelled-seconds", "4", "--unlabelled-seconds", "4"]
     main(["--out", str(tmp_path), *counts, *seconds, "--processes", "1"])
@@ -270,7 +270,7 @@ write_pcm16(Path(sys.argv[1]), np.ones((2, 44_100), np.int16), 44_100)
 """
 
 
-def test_a_file_that_finds_no_room_is_named_and_leaves_nothing(tmp_path):
+def test_a_file_that_finds_no_room_is_named_and_leaves_nothing(tmp_path) -> None:
     target = tmp_path / "song.wav"
     ended = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(target)], capture_output=True, text=True
@@ -282,7 +282,7 @@ def test_a_file_that_finds_no_room_is_named_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_corpus_of_other_stems_at_another_rate(tmp_path: Path):
+def test_a_corpus_of_other_stems_at_another_rate(tmp_path: Path) -> None:
     songs = write_labelled(
         tmp_path / "labelled", seed=3, num_train=1, num_test=0, duration_s=SECONDS, split=KARAOKE,
         sample_rate=16_000, num_channels=1,

@@ -25,7 +25,7 @@ def _render(seed: int, duration_s: float = 16.0) -> np.ndarray:
     return render(rng, compose(rng, ALL, duration_s), ALL)
 
 
-def test_same_seed_same_samples_and_other_seed_others():
+def test_same_seed_same_samples_and_other_seed_others() -> None:
     stems = _render(0)
     np.testing.assert_array_equal(stems, _render(0))
     other = _render(1)
@@ -33,7 +33,7 @@ def test_same_seed_same_samples_and_other_seed_others():
     assert np.any(stems[..., :length] != other[..., :length])
 
 
-def test_stems_sound_do_not_clip_and_carry_no_dc():
+def test_stems_sound_do_not_clip_and_carry_no_dc() -> None:
     for seed in range(3):
         stems = _render(seed).astype(np.float64) / 32_768
         mixture = stems.sum(axis=0)
@@ -44,7 +44,7 @@ def test_stems_sound_do_not_clip_and_carry_no_dc():
         assert 9 < crest_db < 26
 
 
-def test_every_source_is_silent_for_seconds_somewhere():
+def test_every_source_is_silent_for_seconds_somewhere() -> None:
     longest = np.zeros(len(SOURCES))
     for seed in range(5):
         for index, stem in enumerate(_render(seed, 30.0)):
@@ -56,7 +56,7 @@ def test_every_source_is_silent_for_seconds_somewhere():
 
 
 @pytest.mark.parametrize("split", [BAND, KARAOKE], ids=lambda split: split.name)
-def test_a_song_is_written_as_other_stems(split: StemSplit):
+def test_a_song_is_written_as_other_stems(split: StemSplit) -> None:
     rng = np.random.default_rng([2, 0])
     song = compose(rng, ALL, 16.0)
     stems = render(rng, song, ALL, split=split, sample_rate=16_000, num_channels=1)
@@ -74,7 +74,7 @@ def test_a_song_is_written_as_other_stems(split: StemSplit):
     assert np.mean((vocals[:size] < -70) == (own[:size] < -70)) > 0.97
 
 
-def test_an_instrument_is_in_one_stem():
+def test_an_instrument_is_in_one_stem() -> None:
     with pytest.raises(ValueError, match="split odd: winds must be in one stem each"):
         StemSplit(name="odd", stems={"all": tuple(i for i in INSTRUMENTS if i != "winds")})
     with pytest.raises(ValueError, match="split odd: bass must be in one stem each"):
@@ -82,7 +82,7 @@ def test_an_instrument_is_in_one_stem():
 
 
 @pytest.mark.parametrize(("program", "pitch"), [(0, 60), (33, 40), (40, 69), (56, 65), (52, 62)])
-def test_a_note_has_its_pitch(soundfont: SoundFont, program: int, pitch: int):
+def test_a_note_has_its_pitch(soundfont: SoundFont, program: int, pitch: int) -> None:
     note = Note(start_s=0.0, duration_s=1.0, pitch=pitch, velocity=100)
     audio = Sampler(soundfont).render([note], program, SAMPLE_RATE).sum(axis=0)
     spectrum = np.abs(np.fft.rfft(audio[4_000:40_000], 1 << 17)) ** 2
@@ -94,7 +94,7 @@ def test_a_note_has_its_pitch(soundfont: SoundFont, program: int, pitch: int):
     assert correlation[best] > 0.6 * correlation[0]
 
 
-def test_louder_velocity_is_louder_and_release_ends(soundfont: SoundFont):
+def test_louder_velocity_is_louder_and_release_ends(soundfont: SoundFont) -> None:
     peaks = []
     for velocity in (40, 80, 120):
         note = Note(start_s=0.1, duration_s=0.3, pitch=60, velocity=velocity)
@@ -105,7 +105,7 @@ def test_louder_velocity_is_louder_and_release_ends(soundfont: SoundFont):
     assert peaks[0] < peaks[1] < peaks[2]
 
 
-def test_every_instrument_sounds_over_the_range_it_is_asked_for(soundfont: SoundFont):
+def test_every_instrument_sounds_over_the_range_it_is_asked_for(soundfont: SoundFont) -> None:
     for instruments, role in product(POOLS, MELODIC):
         for program in getattr(instruments, role):
             regions = soundfont.regions(program, is_drum=False)
@@ -113,7 +113,7 @@ def test_every_instrument_sounds_over_the_range_it_is_asked_for(soundfont: Sound
                 assert matching_regions(regions, pitch, 90, is_drum=False), (program, pitch)
 
 
-def test_seen_and_unseen_instruments_share_no_recording(soundfont: SoundFont):
+def test_seen_and_unseen_instruments_share_no_recording(soundfont: SoundFont) -> None:
     def samples(instruments, role):
         return {
             region.sample
@@ -126,7 +126,7 @@ def test_seen_and_unseen_instruments_share_no_recording(soundfont: SoundFont):
             assert not samples(SEEN, role) & samples(UNSEEN, role), role
 
 
-def test_the_pools_of_the_study_share_no_recording_in_any_role(soundfont: SoundFont):
+def test_the_pools_of_the_study_share_no_recording_in_any_role(soundfont: SoundFont) -> None:
     def samples(instruments, roles=MELODIC):
         return {
             region.sample
@@ -144,7 +144,7 @@ def test_the_pools_of_the_study_share_no_recording_in_any_role(soundfont: SoundF
     assert sum(map(len, kits)) == len(set().union(*kits))
 
 
-def test_unknown_program_and_foreign_file_are_refused(soundfont: SoundFont, tmp_path):
+def test_unknown_program_and_foreign_file_are_refused(soundfont: SoundFont, tmp_path) -> None:
     with pytest.raises(ValueError, match="no drum kit 99"):
         soundfont.regions(99, is_drum=True)
     path = tmp_path / "bank.sf2"

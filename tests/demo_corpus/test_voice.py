@@ -33,14 +33,14 @@ def band_db(audio: Audio, low_hz: float, high_hz: float) -> float:
 
 
 @pytest.mark.parametrize("program", VOICES)
-def test_every_patch_has_overtones_for_the_vowel_to_shape(sampler: Sampler, program: int):
+def test_every_patch_has_overtones_for_the_vowel_to_shape(sampler: Sampler, program: int) -> None:
     voice = sung(sampler, program, "i")
     # the second and third formant of "i"; the smoothest patch has nothing there by itself
     assert band_db(voice, 1_900, 3_300) > -30
 
 
 @pytest.mark.parametrize("program", VOICES)
-def test_vowels_differ(sampler: Sampler, program: int):
+def test_vowels_differ(sampler: Sampler, program: int) -> None:
     # the second formant of "i" against that of "u"
     front, back = (
         band_db(voice, 1_900, 2_500) - band_db(voice, 600, 800)
@@ -49,7 +49,7 @@ def test_vowels_differ(sampler: Sampler, program: int):
     assert front > back + 4
 
 
-def test_a_vowel_glides_into_the_next(sampler: Sampler):
+def test_a_vowel_glides_into_the_next(sampler: Sampler) -> None:
     gliding, first, last = (sung(sampler, VOICES[0], vowel) for vowel in ("ui", "u", "i"))
     begin, end = int(0.2 * SAMPLE_RATE), int(0.85 * SAMPLE_RATE)
     np.testing.assert_allclose(gliding[:begin], first[:begin], atol=1e-5)
@@ -60,7 +60,7 @@ def test_a_vowel_glides_into_the_next(sampler: Sampler):
 
 
 @pytest.mark.parametrize("sound", UNPITCHED)
-def test_breaths_and_consonants_are_noise_without_pitch(sampler: Sampler, sound: str):
+def test_breaths_and_consonants_are_noise_without_pitch(sampler: Sampler, sound: str) -> None:
     notes = (
         Note(start_s=0.0, duration_s=0.3, pitch=0, velocity=80, vowel=sound),
         Note(start_s=0.5, duration_s=0.4, pitch=PITCH, velocity=95, vowel="a"),

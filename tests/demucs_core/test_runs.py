@@ -16,12 +16,12 @@ masks = st.lists(st.booleans(), max_size=60).map(lambda bits: np.array(bits, dty
 
 
 @given(masks)
-def test_fill_is_the_inverse_of_find(mask):
+def test_fill_is_the_inverse_of_find(mask) -> None:
     assert np.array_equal(fill_runs(*find_runs(mask), len(mask)), mask)
 
 
 @given(masks, st.integers(0, 8))
-def test_what_is_dropped_is_short_and_what_is_kept_is_long(mask, min_frames):
+def test_what_is_dropped_is_short_and_what_is_kept_is_long(mask, min_frames) -> None:
     kept = drop_short_runs(mask, min_frames)
     assert not (kept & ~mask).any()
     starts, stops = find_runs(kept)
@@ -31,7 +31,7 @@ def test_what_is_dropped_is_short_and_what_is_kept_is_long(mask, min_frames):
 
 
 @given(masks, st.integers(0, 8))
-def test_only_short_gaps_between_runs_are_closed(mask, min_frames):
+def test_only_short_gaps_between_runs_are_closed(mask, min_frames) -> None:
     closed = close_short_gaps(mask, min_frames)
     assert not (mask & ~closed).any()
     starts, stops = find_runs(closed & ~mask)
@@ -47,7 +47,7 @@ def test_only_short_gaps_between_runs_are_closed(mask, min_frames):
 
 
 @given(masks, st.data())
-def test_counts_before_count_a_stretch(mask, data):
+def test_counts_before_count_a_stretch(mask, data) -> None:
     stop = data.draw(st.integers(0, len(mask)))
     start = data.draw(st.integers(0, stop))
     counts = counts_before(mask)

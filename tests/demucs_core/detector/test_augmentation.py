@@ -20,7 +20,7 @@ PLAIN = AugmentationConfig(
 )
 
 
-def test_probabilities_and_ranges_are_checked_by_name():
+def test_probabilities_and_ranges_are_checked_by_name() -> None:
     with pytest.raises(ValueError, match="drop_probability"):
         AugmentationConfig(drop_probability=1.5)
     with pytest.raises(ValueError, match="max_speed"):
@@ -37,13 +37,13 @@ def response_db(limit_db, seed):
     return 20 * np.log10(np.abs(np.fft.rfft(out[0]))), np.abs(out[0]).argmax()
 
 
-def test_an_equaliser_without_gains_changes_nothing():
+def test_an_equaliser_without_gains_changes_nothing() -> None:
     gain_db, place = response_db(0.0, 0)
     assert place == 22_050
     assert gain_db == pytest.approx(0.0, abs=1e-3)
 
 
-def test_an_equaliser_keeps_to_its_gains_and_in_time():
+def test_an_equaliser_keeps_to_its_gains_and_in_time() -> None:
     for seed in range(10):
         gain_db, place = response_db(6.0, seed)
         assert place == 22_050
@@ -51,7 +51,7 @@ def test_an_equaliser_keeps_to_its_gains_and_in_time():
         assert np.ptp(gain_db) > 3.0
 
 
-def test_a_stem_played_faster_is_shorter_and_higher():
+def test_a_stem_played_faster_is_shorter_and_higher() -> None:
     time = np.arange(44_100) / 44_100
     hum = np.sin(2 * np.pi * 441 * time)[None].astype(np.float32)
     fast = resample(hum, 1.25)
@@ -68,14 +68,14 @@ def disturb(name, seed=0):
     return disturb_spectrum(spectrum(), 44_100, config, np.random.default_rng(seed))
 
 
-def test_a_lowpass_leaves_nothing_above_16_khz_and_everything_below_10():
+def test_a_lowpass_leaves_nothing_above_16_khz_and_everything_below_10() -> None:
     cut = disturb("lowpass_probability")
     assert (cut[:, int(16_000 / 44_100 * 2048) + 1 :] == 0).all()
     below = int(10_000 / 44_100 * 2048)
     assert torch.equal(cut[:, :below], spectrum()[:, :below])
 
 
-def test_holes_empty_weak_bins_and_leave_the_others():
+def test_holes_empty_weak_bins_and_leave_the_others() -> None:
     cut = disturb("holes_probability")
     kept = cut > 0
     assert torch.equal(cut[kept], spectrum()[kept])
@@ -83,6 +83,6 @@ def test_holes_empty_weak_bins_and_leave_the_others():
     assert spectrum()[~kept].max() < spectrum()[kept].max() / 5
 
 
-def test_width_leaves_mid_alone():
+def test_width_leaves_mid_alone() -> None:
     for seed in range(8):
         assert torch.equal(disturb("width_probability", seed)[0], spectrum()[0])

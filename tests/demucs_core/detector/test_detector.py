@@ -49,14 +49,14 @@ def detector():
 
 @pytest.mark.parametrize("architecture", DETECTORS)
 @pytest.mark.parametrize("samples", [1, 4096, 4097, 20_000])
-def test_there_is_a_score_for_every_frame_begun(architecture, samples):
+def test_there_is_a_score_for_every_frame_begun(architecture, samples) -> None:
     frames = -(-samples // 4096)
     scores = build_detector(small(architecture)).eval()(torch.zeros(2, 2, samples))
     assert scores.shape == (2, 4, frames)
 
 
 @pytest.mark.parametrize("architecture", DETECTORS)
-def test_a_detector_of_mono_hears_mono(architecture):
+def test_a_detector_of_mono_hears_mono(architecture) -> None:
     built = build_detector(small(architecture, num_channels=1)).eval()
     assert built(torch.zeros(2, 1, 20_000)).shape == (2, 4, 5)
     with pytest.raises((ValueError, RuntimeError)):
@@ -64,13 +64,13 @@ def test_a_detector_of_mono_hears_mono(architecture):
 
 
 @pytest.mark.parametrize("hop_samples", [1024, 2048, 8192])
-def test_the_waveform_detector_has_frames_of_any_power_of_two(hop_samples):
+def test_the_waveform_detector_has_frames_of_any_power_of_two(hop_samples) -> None:
     built = build_detector(small("demucs-blstm", hop_samples=hop_samples)).eval()
     scores = built(torch.zeros(1, 2, 3 * hop_samples + 1))
     assert scores.shape == (1, 4, 4)
 
 
-def test_the_encoder_of_the_waveform_detector_is_centred_on_each_frame():
+def test_the_encoder_of_the_waveform_detector_is_centred_on_each_frame() -> None:
     torch.manual_seed(0)
     detector = WaveformDetector(small("demucs-blstm")).eval()
     audio = (0.1 * torch.randn(1, 2, 9 * 4096)).requires_grad_()
@@ -82,7 +82,7 @@ def test_the_encoder_of_the_waveform_detector_is_centred_on_each_frame():
     assert 4096 < last - first < 3 * 4096
 
 
-def test_audio_reaches_the_end_of_the_waveform_detectors_encoder_before_any_training():
+def test_audio_reaches_the_end_of_the_waveform_detectors_encoder_before_any_training() -> None:
     torch.manual_seed(0)
     detector = WaveformDetector(small("demucs-blstm", encoder_channels=16)).train()
     steps = detector.encoder(0.1 * torch.randn(4, 2, 32 * 4096))
@@ -90,12 +90,12 @@ def test_audio_reaches_the_end_of_the_waveform_detectors_encoder_before_any_trai
     assert steps.std(dim=(0, 2)).mean() > 0.3 * steps.std()
 
 
-def test_no_audio_is_refused(detector):
+def test_no_audio_is_refused(detector) -> None:
     with pytest.raises(ValueError, match="no samples"):
         detector(torch.zeros(1, 2, 0))
 
 
-def test_a_score_depends_on_its_context_and_no_further(detector):
+def test_a_score_depends_on_its_context_and_no_further(detector) -> None:
     frames, frame = 40, 20
     audio = 0.1 * torch.randn(1, 2, frames * 4096, generator=torch.Generator().manual_seed(1))
     audio.requires_grad_()
@@ -109,7 +109,7 @@ def test_a_score_depends_on_its_context_and_no_further(detector):
 
 
 @pytest.mark.parametrize("architecture", DETECTORS)
-def test_configuration_survives_json(architecture):
+def test_configuration_survives_json(architecture) -> None:
     detector = build_detector(small(architecture))
     values = json.loads(json.dumps(detector_config(detector)))
     assert parse_detector_config(values) == small(architecture)
@@ -132,12 +132,12 @@ OF_0_1_0 = {
 
 
 @pytest.mark.parametrize("architecture", DETECTORS)
-def test_configurations_of_0_1_0_are_read(architecture):
+def test_configurations_of_0_1_0_are_read(architecture) -> None:
     values = {"architecture": architecture, **OF_0_1_0}
     assert parse_detector_config(values) == small(architecture)
 
 
-def test_the_features_follow_rate_and_frame():
+def test_the_features_follow_rate_and_frame() -> None:
     config = new_detector_config(
         "logmel-crnn", **{**FRAMES, "sample_rate": 16_000, "hop_samples": 2048}
     )
@@ -157,7 +157,7 @@ def test_the_features_follow_rate_and_frame():
         ({"architecture": "oracle"}, "detector architecture 'oracle' is unknown; known are logmel"),
     ],
 )
-def test_what_is_unknown_is_refused_by_name(values, message):
+def test_what_is_unknown_is_refused_by_name(values, message) -> None:
     good = DETECTORS.to_json(small("logmel-crnn"))
     with pytest.raises(ValueError, match=message):
         parse_detector_config({**good, **values})
@@ -179,6 +179,6 @@ def test_what_is_unknown_is_refused_by_name(values, message):
         ("demucs-blstm", {"hop_samples": 3000}),
     ],
 )
-def test_what_cannot_be_built_is_refused_by_name(architecture, field):
+def test_what_cannot_be_built_is_refused_by_name(architecture, field) -> None:
     with pytest.raises(ValueError, match=next(iter(field))):
         replace(small(architecture), **field)

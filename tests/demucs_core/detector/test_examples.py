@@ -54,7 +54,7 @@ def silence_of(examples, seed):
     return examples.example(np.random.default_rng(seed), SMALL.input_maker())
 
 
-def test_an_example_is_log_mel_and_silence_of_the_crop():
+def test_an_example_is_log_mel_and_silence_of_the_crop() -> None:
     features, silent, _ = source_of(AugmentationConfig(), batch_size=3).batch(0)
     assert features.shape == (3, 2, 16, 80)
     assert silent.shape == (3, 4, 20)
@@ -63,7 +63,7 @@ def test_an_example_is_log_mel_and_silence_of_the_crop():
 
 
 @pytest.mark.parametrize("architecture", ["logmel-crnn", "demucs-blstm"])
-def test_examples_of_mono_are_mono(architecture):
+def test_examples_of_mono_are_mono(architecture) -> None:
     mono = small(architecture, num_channels=1)
     examples = replace(
         source_of(AugmentationConfig(), batch_size=3, detector=mono),
@@ -75,7 +75,7 @@ def test_examples_of_mono_are_mono(architecture):
     assert torch.isfinite(heard).all()
 
 
-def test_an_example_for_a_waveform_detector_is_the_audio_itself():
+def test_an_example_for_a_waveform_detector_is_the_audio_itself() -> None:
     """Disturbed through its spectrum and back, which changes nothing where nothing is disturbed."""
     wave = small("demucs-blstm")
     audio, silent, _ = source_of(PLAIN, detector=wave).batch(0)
@@ -90,7 +90,7 @@ def test_an_example_for_a_waveform_detector_is_the_audio_itself():
     assert (disturbed - audio).abs().max() > 1e-3
 
 
-def test_batches_depend_on_seed_and_step_alone():
+def test_batches_depend_on_seed_and_step_alone() -> None:
     examples = source_of(AugmentationConfig(), seed=5)
     features, silent, known = examples.batch(7)
     again, silent_again, _ = source_of(AugmentationConfig(), seed=5, batch_size=3).batch(7)
@@ -101,14 +101,14 @@ def test_batches_depend_on_seed_and_step_alone():
     assert not torch.equal(features, source_of(AugmentationConfig(), seed=6).batch(7)[0])
 
 
-def test_an_untouched_crop_is_silent_where_its_song_is():
+def test_an_untouched_crop_is_silent_where_its_song_is() -> None:
     whole = source_of(PLAIN, crop_frames=60)
     for seed in range(5):
         _, silent, _ = silence_of(whole, seed)
         assert np.array_equal(~silent.numpy(), SONGS[0].active)
 
 
-def test_a_source_left_out_is_silent_throughout_but_never_all_are():
+def test_a_source_left_out_is_silent_throughout_but_never_all_are() -> None:
     everything = vars(PLAIN) | {"drop_probability": 1.0}
     examples = source_of(AugmentationConfig(**everything), crop_frames=60)
     for seed in range(5):
@@ -116,7 +116,7 @@ def test_a_source_left_out_is_silent_throughout_but_never_all_are():
         assert silent.all(dim=1).sum() == 3
 
 
-def test_a_source_muted_for_a_part_is_silent_there():
+def test_a_source_muted_for_a_part_is_silent_there() -> None:
     muted = source_of(AugmentationConfig(**vars(PLAIN) | {"mute_probability": 1.0}), 60)
     shares = [float(silence_of(muted, seed)[1].float().mean()) for seed in range(10)]
     plain = 1 - SONGS[0].active.mean()
@@ -124,7 +124,7 @@ def test_a_source_muted_for_a_part_is_silent_there():
     assert max(shares) > plain + 0.1
 
 
-def test_gains_change_what_is_silent():
+def test_gains_change_what_is_silent() -> None:
     """A source 30 dB up makes the others silent: the label follows the mixture, not the song."""
     loud = source_of(AugmentationConfig(**vars(PLAIN) | {"remix_probability": 1, "gain_db": 60}))
     shares = [float(silence_of(loud, seed)[1].float().mean()) for seed in range(30)]
@@ -133,7 +133,7 @@ def test_gains_change_what_is_silent():
     assert np.mean(shares) > np.mean(shares_plain) + 0.1
 
 
-def test_a_song_shorter_than_the_crop_is_filled_with_silence():
+def test_a_song_shorter_than_the_crop_is_filled_with_silence() -> None:
     _, silent, _ = silence_of(source_of(PLAIN, crop_frames=80), 0)
     assert silent[:, 62:].all()
 
@@ -141,14 +141,14 @@ def test_a_song_shorter_than_the_crop_is_filled_with_silence():
 @pytest.mark.parametrize(
     "name", [name for name in vars(AugmentationConfig()) if name.endswith("_probability")]
 )
-def test_each_augmentation_alone_keeps_examples_finite(name):
+def test_each_augmentation_alone_keeps_examples_finite(name) -> None:
     examples = source_of(AugmentationConfig(**vars(PLAIN) | {name: 1.0}))
     for seed in range(3):
         features, _, _ = silence_of(examples, seed)
         assert torch.isfinite(features).all()
 
 
-def test_songs_that_do_not_fit_are_refused_by_name():
+def test_songs_that_do_not_fit_are_refused_by_name() -> None:
     wrong = TrainingSong(
         track_id="three stems", paths=("a", "b", "c"), num_samples=HOP, active=np.ones((3, 1))
     )
@@ -160,7 +160,7 @@ def test_songs_that_do_not_fit_are_refused_by_name():
         source_of(PLAIN, songs=[])
 
 
-def test_the_default_detector_fits_the_examples():
+def test_the_default_detector_fits_the_examples() -> None:
     usual = new_detector_config(DEFAULT_DETECTOR, **FRAMES)
     examples = ExampleSource(ExampleConfig(batch_size=1, crop_s=0.4), SONGS, read, usual)
     assert examples.batch(0)[0].shape == (1, 2, usual.features.num_mels, 16)
@@ -175,14 +175,14 @@ KARAOKE = TrainingSong(
 )
 
 
-def test_what_sounds_in_a_sum_is_not_known():
+def test_what_sounds_in_a_sum_is_not_known() -> None:
     examples = source_of(PLAIN, crop_frames=60, songs=[KARAOKE])
     _, silent, known = silence_of(examples, 0)
     assert known.tolist() == [False, False, False, True]
     assert np.array_equal(~silent[3].numpy(), SONGS[0].active[3])
 
 
-def test_a_sum_left_out_is_known_to_be_silent():
+def test_a_sum_left_out_is_known_to_be_silent() -> None:
     often = AugmentationConfig(**vars(PLAIN) | {"drop_probability": 0.8})
     examples = source_of(often, crop_frames=60, songs=[KARAOKE])
     seen = set()
@@ -195,7 +195,7 @@ def test_a_sum_left_out_is_known_to_be_silent():
     assert seen == {True, False}
 
 
-def test_remixes_take_each_source_from_who_has_it_by_itself():
+def test_remixes_take_each_source_from_who_has_it_by_itself() -> None:
     read_paths = []
 
     def noting(path, start, count):

@@ -38,7 +38,7 @@ class LevelDetector(SilenceDetector):
     block_frames = 1
     context_frames = 0
 
-    def __init__(self, config):
+    def __init__(self, config) -> None:
         super().__init__()
         self.config = config
         hop = config.hop_samples
@@ -53,13 +53,13 @@ class LevelDetector(SilenceDetector):
 
 
 @pytest.fixture(autouse=True)
-def _registered(monkeypatch):
+def _registered(monkeypatch) -> None:
     row = Architecture(name="level", config=LevelConfig, build=LevelDetector)
     known = Registry("detector", *DETECTORS.rows, row)
     monkeypatch.setattr(registry, "DETECTORS", known)
 
 
-def test_a_new_detector_is_fitted_saved_and_scores():
+def test_a_new_detector_is_fitted_saved_and_scores() -> None:
     config = new_detector_config("level", **FRAMES, width=3)
     examples = ExampleSource(ExampleConfig(batch_size=2, crop_s=1.0), SONGS, read, config)
     fit = DetectorTrainingConfig(steps=20, learning_rate=1e-2)
@@ -80,6 +80,6 @@ def test_a_new_detector_is_fitted_saved_and_scores():
     assert resumed.step == 20
 
 
-def test_what_it_does_not_have_is_refused():
+def test_what_it_does_not_have_is_refused() -> None:
     with pytest.raises(ValueError, match="level has no field 'hidden_channels'; it has sources"):
         parse_detector_config({"architecture": "level", **FRAMES, "hidden_channels": 3})

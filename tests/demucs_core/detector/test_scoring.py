@@ -39,7 +39,7 @@ def track(samples, seed=0):
 
 @settings(max_examples=25, deadline=None)
 @given(samples=st.integers(1, 150 * 4096), chunk_frames=st.integers(1, 90), batch=st.integers(1, 4))
-def test_any_chunks_give_the_scores_of_one_piece(detector, samples, chunk_frames, batch):
+def test_any_chunks_give_the_scores_of_one_piece(detector, samples, chunk_frames, batch) -> None:
     audio, read = track(samples)
     with torch.inference_mode():
         whole = torch.sigmoid(detector(torch.from_numpy(audio)[None]))[0].numpy()
@@ -49,7 +49,7 @@ def test_any_chunks_give_the_scores_of_one_piece(detector, samples, chunk_frames
     assert scores == pytest.approx(whole, abs=1e-5)
 
 
-def test_reads_go_forward_and_stay_small(detector):
+def test_reads_go_forward_and_stay_small(detector) -> None:
     audio, read = track(100 * 4096 + 5)
     asked = []
 
@@ -64,7 +64,7 @@ def test_reads_go_forward_and_stay_small(detector):
     assert max(count for _, count in asked) <= (10 + 2 * around + detector.block_frames) * 4096
 
 
-def test_a_batch_too_large_is_halved_and_the_scores_stay():
+def test_a_batch_too_large_is_halved_and_the_scores_stay() -> None:
     torch.manual_seed(0)
     crowded = Crowded(SMALL).eval()
     audio, read = track(90 * 4096)
@@ -73,7 +73,7 @@ def test_a_batch_too_large_is_halved_and_the_scores_stay():
     assert halved == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_single_piece_that_does_not_fit_is_an_error():
+def test_a_single_piece_that_does_not_fit_is_an_error() -> None:
     crowded = Crowded(SMALL).eval()
     crowded.room = 0
     audio, read = track(30 * 4096)
@@ -81,18 +81,18 @@ def test_a_single_piece_that_does_not_fit_is_an_error():
         score_chunks(crowded, read, audio.shape[1], chunk_frames=5, batch_size=4)
 
 
-def test_a_reader_that_gives_less_is_refused(detector):
+def test_a_reader_that_gives_less_is_refused(detector) -> None:
     audio, read = track(10 * 4096)
     with pytest.raises(ValueError, match="shorter than declared"):
         score_chunks(detector, read, audio.shape[1] + 4096)
 
 
-def test_an_empty_track_is_refused(detector):
+def test_an_empty_track_is_refused(detector) -> None:
     with pytest.raises(ValueError, match="nothing to score"):
         score_chunks(detector, track(1)[1], 0)
 
 
-def test_silence_and_full_scale_noise_have_finite_scores(detector):
+def test_silence_and_full_scale_noise_have_finite_scores(detector) -> None:
     for audio in (np.zeros((2, 9000), np.float32), np.ones((2, 9000), np.float32)):
         scores = score_chunks(detector, lambda a, n, x=audio: x[:, a : a + n], 9000)
         assert np.isfinite(scores).all()

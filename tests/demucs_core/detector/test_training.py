@@ -37,7 +37,7 @@ def weights(trainer):
     return trainer.state()[0]
 
 
-def test_training_learns_and_the_detector_finds_the_silences():
+def test_training_learns_and_the_detector_finds_the_silences() -> None:
     config = DetectorTrainingConfig(steps=50, learning_rate=1e-2)
     trainer = make_trainer(config, ExampleConfig(batch_size=8, crop_s=2.0))
     assert trainer.run()
@@ -50,7 +50,7 @@ def test_training_learns_and_the_detector_finds_the_silences():
     assert np.mean((scores > 0.5) == ~song.active) > 0.7
 
 
-def test_resumed_equals_uninterrupted_and_the_number_of_threads_does_not_matter():
+def test_resumed_equals_uninterrupted_and_the_number_of_threads_does_not_matter() -> None:
     whole = make_trainer(num_threads=2)
     reports = []
     assert whole.run(on_step=reports.append)
@@ -70,7 +70,7 @@ def test_resumed_equals_uninterrupted_and_the_number_of_threads_does_not_matter(
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_the_state_is_a_copy():
+def test_the_state_is_a_copy() -> None:
     trainer = make_trainer()
     trainer.run(stop=stop_after(trainer, 1))
     tensors, meta = trainer.state()
@@ -80,19 +80,19 @@ def test_the_state_is_a_copy():
     assert all(torch.equal(tensors[name], kept[name]) for name in kept)
 
 
-def test_training_leaves_the_global_generator_alone():
+def test_training_leaves_the_global_generator_alone() -> None:
     before = torch.random.get_rng_state()
     make_trainer().run()
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_a_finished_run_has_nothing_to_do():
+def test_a_finished_run_has_nothing_to_do() -> None:
     trainer = make_trainer()
     trainer.run()
     assert trainer.run(stop=lambda: True)
 
 
-def test_a_checkpoint_of_another_run_is_refused_by_field():
+def test_a_checkpoint_of_another_run_is_refused_by_field() -> None:
     trainer = make_trainer()
     trainer.run(stop=stop_after(trainer, 1))
     tensors, meta = trainer.state()
@@ -112,7 +112,7 @@ def test_a_checkpoint_of_another_run_is_refused_by_field():
         make_trainer().load_state(tensors, meta)
 
 
-def test_nan_in_the_audio_stops_the_run_with_the_step():
+def test_nan_in_the_audio_stops_the_run_with_the_step() -> None:
     def broken(_path, _start, count):
         return np.full((2, count), np.nan, np.float32)
 
@@ -122,7 +122,7 @@ def test_nan_in_the_audio_stops_the_run_with_the_step():
         trainer.run()
 
 
-def test_loss_of_a_balanced_batch_is_plain_cross_entropy():
+def test_loss_of_a_balanced_batch_is_plain_cross_entropy() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 3, 8, generator=generator)
     silent = torch.arange(8).expand(2, 3, 8) % 2 == 0
@@ -130,7 +130,7 @@ def test_loss_of_a_balanced_batch_is_plain_cross_entropy():
     assert silence_loss(logits, silent) == pytest.approx(float(plain), rel=1e-6)
 
 
-def test_rare_frames_weigh_as_much_as_common_ones():
+def test_rare_frames_weigh_as_much_as_common_ones() -> None:
     silent = torch.zeros(1, 1, 10, dtype=torch.bool)
     silent[..., 0] = True
     logits = torch.zeros(1, 1, 10, requires_grad=True)
@@ -139,7 +139,7 @@ def test_rare_frames_weigh_as_much_as_common_ones():
     assert float(gradient[0] + gradient[1:].sum()) == pytest.approx(0, abs=1e-7)
 
 
-def test_false_silence_costs_more_if_asked():
+def test_false_silence_costs_more_if_asked() -> None:
     silent = torch.tensor([[[True, False]]])
     sure = torch.tensor([[[9.0, 9.0]]])
     assert silence_loss(sure, silent, 3.0) == pytest.approx(
@@ -147,7 +147,7 @@ def test_false_silence_costs_more_if_asked():
     )
 
 
-def test_the_rate_rises_then_falls_to_zero():
+def test_the_rate_rises_then_falls_to_zero() -> None:
     factors = [rate_factor(step, 100) for step in range(100)]
     peak = int(np.argmax(factors))
     assert factors[peak] == 1
@@ -167,12 +167,12 @@ def test_the_rate_rises_then_falls_to_zero():
         (ExampleConfig, {"seed": -1}),
     ],
 )
-def test_bad_configuration_names_its_field(kind, field):
+def test_bad_configuration_names_its_field(kind, field) -> None:
     with pytest.raises(ValueError, match=next(iter(field))):
         kind(**field)
 
 
-def test_a_checkpoint_of_0_1_0_is_continued():
+def test_a_checkpoint_of_0_1_0_is_continued() -> None:
     """It told the fields of all architectures."""
     straight, run, resumed = make_trainer(), make_trainer(), make_trainer()
     straight.run()
@@ -184,7 +184,7 @@ def test_a_checkpoint_of_0_1_0_is_continued():
     assert resumed.losses == straight.losses
 
 
-def test_what_is_not_known_changes_no_loss():
+def test_what_is_not_known_changes_no_loss() -> None:
     torch.manual_seed(0)
     logits, silent = torch.randn(3, 4, 20), torch.rand(3, 4, 20) < 0.3
     known = torch.ones(3, 4, dtype=torch.bool)

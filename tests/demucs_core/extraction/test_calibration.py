@@ -67,7 +67,7 @@ def extracted_precision(songs, calibration):
     return right / total
 
 
-def test_the_precision_promised_is_that_of_what_extraction_gives():
+def test_the_precision_promised_is_that_of_what_extraction_gives() -> None:
     songs = make_songs(40, noise=2.0)
     calibration = calibrate(songs, POLICY, SOURCES, **ENOUGH, **GRID)
     for source, precision in zip(
@@ -79,12 +79,12 @@ def test_the_precision_promised_is_that_of_what_extraction_gives():
         assert source.num_songs > 20
 
 
-def test_the_promise_holds_on_other_songs():
+def test_the_promise_holds_on_other_songs() -> None:
     calibration = calibrate(make_songs(60, noise=2.0), POLICY, SOURCES, **ENOUGH, **GRID)
     assert (extracted_precision(make_songs(60, 1, noise=2.0), calibration) >= 0.94).all()
 
 
-def test_the_order_of_songs_changes_nothing():
+def test_the_order_of_songs_changes_nothing() -> None:
     songs = make_songs(30)
     assert calibrate(songs, POLICY, SOURCES, **ENOUGH, **GRID) == calibrate(
         songs[::-1],
@@ -95,7 +95,7 @@ def test_the_order_of_songs_changes_nothing():
     )
 
 
-def test_too_few_songs_are_refused_with_the_number_missing():
+def test_too_few_songs_are_refused_with_the_number_missing() -> None:
     with pytest.raises(InsufficientEvidenceError, match="36 without an error: 28 more") as refused:
         calibrate(make_songs(8), POLICY, SOURCES, **GRID)
     calibration = refused.value.calibration
@@ -107,7 +107,7 @@ def test_too_few_songs_are_refused_with_the_number_missing():
     assert max(calibration.sources[0].curve.extracted_s) > 0
 
 
-def test_no_silence_at_all_is_too_little_evidence():
+def test_no_silence_at_all_is_too_little_evidence() -> None:
     songs = make_songs(8, bias=-20.0)
     with pytest.raises(InsufficientEvidenceError, match="found in 0 held-out songs"):
         calibrate(songs, POLICY, SOURCES, **GRID)
@@ -115,7 +115,7 @@ def test_no_silence_at_all_is_too_little_evidence():
     assert overridden.thresholds == (math.inf, math.inf)
 
 
-def test_an_override_gives_a_threshold_and_is_marked():
+def test_an_override_gives_a_threshold_and_is_marked() -> None:
     calibration = calibrate(
         make_songs(8), POLICY, SOURCES, allow_insufficient_evidence=True, **GRID
     )
@@ -127,7 +127,7 @@ def test_an_override_gives_a_threshold_and_is_marked():
         assert source.precision_bound < 0.98
 
 
-def test_a_bad_detector_is_told_from_too_few_songs():
+def test_a_bad_detector_is_told_from_too_few_songs() -> None:
     rng = np.random.default_rng(0)
     songs = []
     for number, song in enumerate(make_songs(40)):
@@ -145,7 +145,7 @@ def test_a_bad_detector_is_told_from_too_few_songs():
         calibrate(songs, POLICY, SOURCES, **ENOUGH, **GRID)
 
 
-def test_a_calibration_survives_json():
+def test_a_calibration_survives_json() -> None:
     calibration = calibrate(
         make_songs(8), POLICY, SOURCES, allow_insufficient_evidence=True, **GRID
     )
@@ -155,7 +155,7 @@ def test_a_calibration_survives_json():
         Calibration.from_json(calibration.to_json() | {"colour": 1})
 
 
-def test_reliability_of_a_sure_and_right_detector_is_at_the_ends():
+def test_reliability_of_a_sure_and_right_detector_is_at_the_ends() -> None:
     calibration = calibrate(make_songs(30, noise=0.0), POLICY, SOURCES, **ENOUGH, **GRID)
     reliability = calibration.sources[0].reliability
     assert reliability.observed[0] == 0
@@ -163,7 +163,7 @@ def test_reliability_of_a_sure_and_right_detector_is_at_the_ends():
     assert sum(reliability.num_frames) == 30 * 900
 
 
-def test_a_song_is_evidence_for_what_it_knows_alone():
+def test_a_song_is_evidence_for_what_it_knows_alone() -> None:
     """Wrong activity of a source that the song doesn't know by itself changes nothing."""
     songs = make_songs(40, noise=2.0)
     partly = [
@@ -188,7 +188,7 @@ def test_a_song_is_evidence_for_what_it_knows_alone():
     assert override.thresholds[0] == np.inf
 
 
-def test_bad_input_is_refused_by_name():
+def test_bad_input_is_refused_by_name() -> None:
     songs = make_songs(6)
     songs[3].probability[0, 5] = np.nan
     with pytest.raises(ValueError, match="song 003"):

@@ -14,7 +14,7 @@ def bound(correct, extracted, config=None, seed=0, copies=1):
 
 
 @pytest.mark.parametrize(("songs", "wrong"), [(10, 0), (30, 0), (30, 2), (80, 5)])
-def test_songs_right_or_wrong_give_clopper_and_pearson(songs, wrong):
+def test_songs_right_or_wrong_give_clopper_and_pearson(songs, wrong) -> None:
     config = BoundConfig(worst_song_error=1.0, num_bootstrap=20_000)
     correct = np.ones(songs)
     correct[:wrong] = 0
@@ -22,14 +22,14 @@ def test_songs_right_or_wrong_give_clopper_and_pearson(songs, wrong):
     assert bound(correct, np.ones(songs), config) == pytest.approx(exact, abs=0.01)
 
 
-def test_no_error_seen_is_no_certainty_and_more_songs_say_more():
+def test_no_error_seen_is_no_certainty_and_more_songs_say_more() -> None:
     values = [bound(np.ones(n), np.ones(n)) for n in (3, 10, 40, 200)]
     assert values == sorted(values)
     assert values[0] < 0.9
     assert 0.98 < values[2] < values[3] < 1
 
 
-def test_the_songs_needed_are_what_the_bound_asks_for():
+def test_the_songs_needed_are_what_the_bound_asks_for() -> None:
     for target in (0.9, 0.95, 0.98):
         config = BoundConfig(num_bootstrap=20_000)
         needed = songs_needed(target, config)
@@ -37,11 +37,11 @@ def test_the_songs_needed_are_what_the_bound_asks_for():
             assert (bound(np.ones(songs), np.ones(songs), config) >= target) == met
 
 
-def test_no_songs_promise_nothing():
+def test_no_songs_promise_nothing() -> None:
     assert bound(np.zeros(5), np.zeros(5)) == 0
 
 
-def test_songs_without_extracts_change_nothing_but_the_draw():
+def test_songs_without_extracts_change_nothing_but_the_draw() -> None:
     few = bound(np.full(20, 9.0), np.full(20, 10.0))
     more = bound(
         np.concatenate([np.full(20, 9.0), np.zeros(20)]),
@@ -59,7 +59,7 @@ def draw_songs(rng, songs):
 
 
 @pytest.mark.parametrize("songs", [8, 20, 60])
-def test_the_promise_is_kept_as_often_as_it_says(songs):
+def test_the_promise_is_kept_as_often_as_it_says(songs) -> None:
     rng = np.random.default_rng(songs)
     correct, extracted = draw_songs(rng, 200_000)
     truth = correct.sum() / extracted.sum()
@@ -87,6 +87,6 @@ def _kept_by_plain_bootstrap(rng, songs, truth):
 @pytest.mark.parametrize(
     "field", [{"confidence": 1.0}, {"worst_song_error": 0.0}, {"num_bootstrap": 10}]
 )
-def test_bad_configuration_names_its_field(field):
+def test_bad_configuration_names_its_field(field) -> None:
     with pytest.raises(ValueError, match=next(iter(field))):
         BoundConfig(**field)

@@ -58,7 +58,7 @@ def build(drawn):
     return probability, level
 
 
-def test_a_run_loses_its_guards():
+def test_a_run_loses_its_guards() -> None:
     (segment,) = extract(rows((0.1, 10), (0.99, 30), (0.1, 10)))
     assert (segment.start_frame, segment.stop_frame) == (12, 38)
     assert (segment.start_sample, segment.stop_sample) == (12, 38)
@@ -67,7 +67,7 @@ def test_a_run_loses_its_guards():
     assert segment.mean_probability == pytest.approx([0.99])
 
 
-def test_hysteresis_extends_but_does_not_open():
+def test_hysteresis_extends_but_does_not_open() -> None:
     low = 1 / (1 + math.exp(-(threshold_log_odds(0.9) - 0.9)))
     assert extract(rows((0.1, 10), (low, 30), (0.1, 10))) == []
     (segment,) = extract(rows((0.1, 10), (low, 15), (0.95, 1), (low, 14), (0.1, 10)))
@@ -76,12 +76,12 @@ def test_hysteresis_extends_but_does_not_open():
     assert extract(rows((0.95, 12), (below, 1), (0.95, 12))) == []
 
 
-def test_min_length_counts_after_guards():
+def test_min_length_counts_after_guards() -> None:
     assert extract(rows((0.1, 5), (0.99, 13), (0.1, 5))) == []
     assert len(extract(rows((0.1, 5), (0.99, 14), (0.1, 5)))) == 1
 
 
-def test_a_long_silence_of_all_parts_a_segment_and_a_short_one_does_not():
+def test_a_long_silence_of_all_parts_a_segment_and_a_short_one_does_not() -> None:
     level = loud(60)
     level[30:35] = -90
     assert len(extract(rows((0.99, 60)), level)) == 1
@@ -90,24 +90,24 @@ def test_a_long_silence_of_all_parts_a_segment_and_a_short_one_does_not():
     assert (first.stop_frame, second.start_frame) == (30, 36)
 
 
-def test_a_track_silent_altogether_gives_nothing():
+def test_a_track_silent_altogether_gives_nothing() -> None:
     assert extract(rows((0.99, 60)), np.full(60, -90, np.float32)) == []
 
 
-def test_the_set_of_silent_sources_is_whole_and_equal_intervals_merge():
+def test_the_set_of_silent_sources_is_whole_and_equal_intervals_merge() -> None:
     probability = np.concatenate([rows((0.99, 100), sources=2), rows((0.1, 30), (0.99, 70))])
     both, inner = extract(probability)
     assert (both.start_frame, both.stop_frame, both.silent) == (2, 98, (0, 1))
     assert (inner.start_frame, inner.stop_frame, inner.silent) == (32, 98, (0, 1, 2))
 
 
-def test_a_refused_source_extracts_nothing_and_is_in_no_set():
+def test_a_refused_source_extracts_nothing_and_is_in_no_set() -> None:
     (segment,) = extract(rows((0.99, 40), sources=2), thresholds=[math.inf, 0.9])
     assert segment.silent == (1,)
     assert extract(rows((1.0, 40)), thresholds=[math.inf]) == []
 
 
-def test_the_last_frame_may_be_short():
+def test_the_last_frame_may_be_short() -> None:
     (segment,) = extract(
         rows((0.99, 30)), policy=ExtractionPolicy(guard_s=0, min_duration_s=1), num_samples=29
     )
@@ -145,7 +145,7 @@ def slow_mask(odds, threshold, gate, policy, rate=10):
 
 @settings(max_examples=100, deadline=None)
 @given(tracks)
-def test_segments_are_those_of_the_slow_reference(drawn):
+def test_segments_are_those_of_the_slow_reference(drawn) -> None:
     probability, level = build(drawn)
     odds, gate = to_log_odds(probability), audible_frames(level, POLICY, 10.0)
     masks = [slow_mask(row, threshold_log_odds(0.9), gate, POLICY) for row in odds]
@@ -161,7 +161,7 @@ def test_segments_are_those_of_the_slow_reference(drawn):
 
 @settings(max_examples=100, deadline=None)
 @given(tracks)
-def test_no_segment_nor_its_guards_touch_an_active_frame(drawn):
+def test_no_segment_nor_its_guards_touch_an_active_frame(drawn) -> None:
     probability, level = build(drawn)
     guard = POLICY.guard_frames(10.0)
     floor = threshold_log_odds(0.9) - POLICY.hysteresis
@@ -178,7 +178,7 @@ def test_no_segment_nor_its_guards_touch_an_active_frame(drawn):
 
 @settings(max_examples=60, deadline=None)
 @given(tracks, st.permutations(range(3)))
-def test_permuting_sources_permutes_the_sets(drawn, order):
+def test_permuting_sources_permutes_the_sets(drawn, order) -> None:
     probability, level = build(drawn)
     thresholds = np.array([0.7, 0.9, 0.99])
     plain = extract(probability, level, thresholds)
@@ -192,7 +192,7 @@ def test_permuting_sources_permutes_the_sets(drawn, order):
 
 @settings(max_examples=60, deadline=None)
 @given(tracks)
-def test_a_higher_threshold_extracts_no_more(drawn):
+def test_a_higher_threshold_extracts_no_more(drawn) -> None:
     probability, level = build(drawn)
     table = yield_table(probability, level, [0.5, 0.9, 0.99], [1.0, 2.0], POLICY, **GRID)
     assert (np.diff(table, axis=0) <= 0).all()
@@ -201,7 +201,7 @@ def test_a_higher_threshold_extracts_no_more(drawn):
 
 @settings(max_examples=60, deadline=None)
 @given(tracks)
-def test_the_forecast_is_what_extraction_gives(drawn):
+def test_the_forecast_is_what_extraction_gives(drawn) -> None:
     probability, level = build(drawn)
     segments = extract(probability, level)
     seconds = usable_seconds(segments, 1.0, masked=True, num_sources=3, **GRID)
@@ -209,7 +209,7 @@ def test_the_forecast_is_what_extraction_gives(drawn):
     assert seconds == pytest.approx(table[0, 0])
 
 
-def test_without_masks_only_whole_crops_count():
+def test_without_masks_only_whole_crops_count() -> None:
     segments = extract(rows((0.99, 59)))
     assert usable_seconds(segments, 2.0, masked=False, num_sources=1, **GRID) == pytest.approx([4])
     assert usable_seconds(segments, 2.0, masked=True, num_sources=1, **GRID) == pytest.approx([5.5])
@@ -217,14 +217,14 @@ def test_without_masks_only_whole_crops_count():
 
 
 @pytest.mark.parametrize("value", [np.nan, -0.1, 1.1])
-def test_what_is_no_probability_is_refused(value):
+def test_what_is_no_probability_is_refused(value) -> None:
     probability = rows((0.9, 20))
     probability[0, 3] = value
     with pytest.raises(ValueError, match="probability"):
         extract(probability)
 
 
-def test_bad_shapes_levels_and_thresholds_are_refused():
+def test_bad_shapes_levels_and_thresholds_are_refused() -> None:
     probability = rows((0.9, 20))
     with pytest.raises(ValueError, match="shape"):
         extract(probability, loud(19))
@@ -238,7 +238,7 @@ def test_bad_shapes_levels_and_thresholds_are_refused():
         ExtractionPolicy(guard_s=-1)
 
 
-def test_a_forecast_scales_the_sample_and_its_interval_holds_it():
+def test_a_forecast_scales_the_sample_and_its_interval_holds_it() -> None:
     rng = np.random.default_rng(0)
     duration = rng.uniform(100, 300, 40)
     extracted = duration[:, None] * rng.uniform(0, 0.4, (40, 2))

@@ -41,14 +41,14 @@ def notes(key):
 
 
 @given(pieces, pieces)
-def test_keys_are_as_far_apart_as_the_notes_they_do_not_share(one, other):
+def test_keys_are_as_far_apart_as_the_notes_they_do_not_share(one, other) -> None:
     assert key_steps(one, other) == key_steps(other, one)
     # beyond five steps the circle closes: the sixth key has a note of the first again
     assert min(key_steps(one, other), 5) == 7 - len(notes(one) & notes(other))
 
 
 @given(pieces, pieces, st.integers(-3, 3))
-def test_half_and_double_tempo_change_nothing(one, other, octaves):
+def test_half_and_double_tempo_change_nothing(one, other, octaves) -> None:
     ratio = tempo_ratio(one, other)
     assert 2**-0.5 - 1e-9 <= ratio <= 2**0.5 + 1e-9
     doubled = piece(other.tempo_bpm * 2.0**octaves)
@@ -59,19 +59,19 @@ def test_half_and_double_tempo_change_nothing(one, other, octaves):
 
 @pytest.mark.parametrize("mode", list(KEY_PROFILES))
 @given(st.integers(0, 11), st.integers(0, 2**31))
-def test_a_key_is_found_from_its_own_profile_with_noise(mode, tonic, seed):
+def test_a_key_is_found_from_its_own_profile_with_noise(mode, tonic, seed) -> None:
     profile = np.roll(KEY_PROFILES[mode], tonic)
     noise = np.random.default_rng(seed).normal(0, 0.01, 12)
     assert estimate_key(3 * profile + noise + 1) == (tonic, mode)
 
 
 @pytest.mark.parametrize("chroma", [np.ones(12), np.ones(11), np.full(12, np.nan)])
-def test_what_has_no_key_is_refused(chroma):
+def test_what_has_no_key_is_refused(chroma) -> None:
     with pytest.raises(ValueError, match="12 pitch classes"):
         estimate_key(chroma)
 
 
-def test_only_what_is_to_be_matched_is_looked_at():
+def test_only_what_is_to_be_matched_is_looked_at() -> None:
     segment, stem = piece(120, 0), piece(63, 2, "major")
     found = {
         (match, source): fit_of(match, source, segment, stem)
@@ -91,7 +91,7 @@ fits = st.builds(Fit, tempo_ratio=st.floats(0.71, 1.41), key_steps=st.integers(0
 
 
 @given(st.lists(fits, min_size=1, max_size=8), st.floats(0.01, 0.2), st.integers(0, 6))
-def test_all_that_fit_are_best_or_else_the_nearest(given_fits, change, steps):
+def test_all_that_fit_are_best_or_else_the_nearest(given_fits, change, steps) -> None:
     best = best_fits(given_fits, change, steps)
     assert best
     inside = [
@@ -107,7 +107,7 @@ def test_all_that_fit_are_best_or_else_the_nearest(given_fits, change, steps):
     assert all(values[place] > min(values) for place in set(range(len(values))) - set(best))
 
 
-def test_bounds_of_a_tempo_fit_both_ways():
+def test_bounds_of_a_tempo_fit_both_ways() -> None:
     assert misfit(Fit(tempo_ratio=1.04), 0.04, 1) == 0
     assert misfit(Fit(tempo_ratio=1 / 1.04), 0.04, 1) == 0
     assert misfit(Fit(tempo_ratio=1.0401), 0.04, 1) > 0
@@ -119,6 +119,6 @@ def test_bounds_of_a_tempo_fit_both_ways():
 @pytest.mark.parametrize(
     "fields", [{"tempo_bpm": 0.0}, {"tempo_bpm": float("nan")}, {"tonic": 12}, {"mode": "dorian"}]
 )
-def test_what_is_no_tempo_or_key_is_refused(fields):
+def test_what_is_no_tempo_or_key_is_refused(fields) -> None:
     with pytest.raises(ValueError, match=r"tempo_bpm|is no key"):
         piece(**fields)

@@ -69,7 +69,7 @@ segments = st.builds(
 
 @settings(max_examples=100, deadline=None)
 @given(segments, st.integers(0, 2**31))
-def test_excerpts_are_active_fit_and_belong_to_silent_sources(songs, pool, segment, seed):
+def test_excerpts_are_active_fit_and_belong_to_silent_sources(songs, pool, segment, seed) -> None:
     for recipe in draw_recipes([segment], pool, remixes_per_segment=3, seed=seed):
         sources = [stem.source for stem in recipe.added]
         assert len(set(sources)) == len(sources)
@@ -84,7 +84,7 @@ def test_excerpts_are_active_fit_and_belong_to_silent_sources(songs, pool, segme
             assert abs(stem.gain_db) <= RemixConfig().max_gain_db
 
 
-def test_most_of_an_excerpt_is_active(songs, pool):
+def test_most_of_an_excerpt_is_active(songs, pool) -> None:
     shares = []
     for recipe in draw_recipes(make_segments(200), pool, remixes_per_segment=1, seed=0):
         (stem,) = recipe.added
@@ -94,7 +94,7 @@ def test_most_of_an_excerpt_is_active(songs, pool):
     assert np.mean(np.array(shares) >= 0.6) > 0.99
 
 
-def test_a_recipe_depends_on_its_segment_alone(songs, pool):
+def test_a_recipe_depends_on_its_segment_alone(songs, pool) -> None:
     several = make_segments(20, ("bass", "drums", "vocals"))
     drawn = draw_recipes(several, pool, remixes_per_segment=2, seed=3)
     shuffled_pool = StemPool(list(songs.values())[::-1], SOURCES, **GRID)
@@ -104,7 +104,7 @@ def test_a_recipe_depends_on_its_segment_alone(songs, pool):
     assert draw_recipes(several, pool, remixes_per_segment=2, seed=4) != drawn
 
 
-def test_levels_follow_the_labelled_set(songs, pool):
+def test_levels_follow_the_labelled_set(songs, pool) -> None:
     """The level of stem and gain against the segment has the distribution of the songs."""
     relative = []
     for recipe in draw_recipes(make_segments(400), pool, remixes_per_segment=1, seed=0):
@@ -118,7 +118,7 @@ def test_levels_follow_the_labelled_set(songs, pool):
     assert ks_2samp(relative, pool.relative_levels_db("bass")).pvalue > 0.01
 
 
-def test_subsets_of_every_size_occur_and_pure_stems_too(pool):
+def test_subsets_of_every_size_occur_and_pure_stems_too(pool) -> None:
     silent = ("drums", "bass", "vocals")
     recipes = draw_recipes(make_segments(300, silent), pool, remixes_per_segment=1, seed=0)
     sizes = [len(recipe.added) for recipe in recipes]
@@ -158,7 +158,7 @@ def names(stems):
 IN_C = TempoKey(tempo_bpm=55.0, tonic=0, mode="major")
 
 
-def test_stems_are_drawn_among_the_songs_that_fit(tuned_pool):
+def test_stems_are_drawn_among_the_songs_that_fit(tuned_pool) -> None:
     by_tempo = matched(tuned_pool, "tempo", IN_C, max_tempo_change=0.1)
     assert names(by_tempo) == {"song 0", "song 1", "song 2"}
     for stem in by_tempo:
@@ -173,7 +173,7 @@ def test_stems_are_drawn_among_the_songs_that_fit(tuned_pool):
     assert names(both) == {"song 0"}
 
 
-def test_where_none_fits_the_nearest_is_taken_and_says_so(tuned_pool):
+def test_where_none_fits_the_nearest_is_taken_and_says_so(tuned_pool) -> None:
     in_a_flat = TempoKey(tempo_bpm=117.0, tonic=8, mode="major")
     (near,) = {stem.fit for stem in matched(tuned_pool, "tempo", in_a_flat, max_tempo_change=0.01)}
     assert near.tempo_ratio == pytest.approx(120 / 117)
@@ -183,7 +183,7 @@ def test_where_none_fits_the_nearest_is_taken_and_says_so(tuned_pool):
     }  # fmt: skip
 
 
-def test_drums_are_matched_by_tempo_only(tuned_pool):
+def test_drums_are_matched_by_tempo_only(tuned_pool) -> None:
     drums = matched(tuned_pool, "tempo+key", IN_C, ("drums",), max_tempo_change=0.1)
     assert names(drums) == {"song 0", "song 1", "song 2"}
     assert {stem.fit.key_steps for stem in drums} == {None}
@@ -191,7 +191,7 @@ def test_drums_are_matched_by_tempo_only(tuned_pool):
     assert {stem.fit.key_steps for stem in free} == {None}
 
 
-def test_without_a_known_tempo_nothing_is_matched(pool, tuned_pool):
+def test_without_a_known_tempo_nothing_is_matched(pool, tuned_pool) -> None:
     plain = matched(tuned_pool, "none", IN_C)
     for stems in (matched(tuned_pool, "tempo", None), matched(pool, "tempo", IN_C)):
         assert stems == plain
@@ -199,7 +199,7 @@ def test_without_a_known_tempo_nothing_is_matched(pool, tuned_pool):
     assert len(names(plain)) > 6
 
 
-def test_matched_excerpts_are_active_and_follow_their_song_alone(songs, tuned_pool):
+def test_matched_excerpts_are_active_and_follow_their_song_alone(songs, tuned_pool) -> None:
     stems = matched(tuned_pool, "tempo", IN_C, max_tempo_change=0.1)
     for stem in stems:
         frame = stem.stem_start_sample // HOP
@@ -212,7 +212,7 @@ def test_matched_excerpts_are_active_and_follow_their_song_alone(songs, tuned_po
         assert abs(count - expected) < 4 * expected**0.5
 
 
-def test_a_source_without_stems_is_named():
+def test_a_source_without_stems_is_named() -> None:
     silent_bass = StemPool([make_song(number, silent=[1]) for number in range(3)], SOURCES, **GRID)
     with pytest.raises(ValueError, match="bass"):
         draw_recipes(make_segments(1), silent_bass, remixes_per_segment=1, seed=0)
@@ -220,7 +220,7 @@ def test_a_source_without_stems_is_named():
         draw_recipes(make_segments(1, ("piano",)), silent_bass, remixes_per_segment=1, seed=0)
 
 
-def test_bad_input_is_refused(pool):
+def test_bad_input_is_refused(pool) -> None:
     with pytest.raises(ValueError, match="remixes_per_segment"):
         draw_recipes(make_segments(1), pool, remixes_per_segment=0, seed=0)
     for field, value in (("min_active_share", 2.0), ("match", "mood"), ("max_key_steps", 7)):
@@ -234,7 +234,7 @@ def test_bad_input_is_refused(pool):
         StemPool([wrong], SOURCES, **GRID)
 
 
-def test_one_source_alone_is_silent_where_one_is_asked_for(pool):
+def test_one_source_alone_is_silent_where_one_is_asked_for(pool) -> None:
     config = RemixConfig(one_source=True)
     found = draw_recipes(
         make_segments(200, silent=("bass", "other", "vocals")),
@@ -251,14 +251,14 @@ def test_one_source_alone_is_silent_where_one_is_asked_for(pool):
     assert min(counts[1:]) > 40
 
 
-def test_else_all_silent_sources_are_made_use_of(pool):
+def test_else_all_silent_sources_are_made_use_of(pool) -> None:
     [recipe] = draw_recipes(
         make_segments(1, silent=("bass", "vocals")), pool, remixes_per_segment=1, seed=3
     )
     assert recipe.silent == ("bass", "vocals")
 
 
-def test_segments_shorter_than_asked_for_are_passed_over(pool):
+def test_segments_shorter_than_asked_for_are_passed_over(pool) -> None:
     short, long = make_segments(2, seconds=9), make_segments(3, seconds=10)
     config = RemixConfig(min_segment_s=10)
     found = draw_recipes([*short, *long], pool, remixes_per_segment=2, seed=0, config=config)
