@@ -45,7 +45,7 @@ _activity = ActivityConfig()
 class IngestOptions(Options):
     """What counts as usable music, and when a stem counts as heard."""
 
-    min_duration_s: float = Field(3.0, gt=0, description="Shorter files are rejected.")
+    min_file_s: float = Field(3.0, gt=0, description="Shorter files are rejected.")
     silence_db: float = Field(
         -70.0, lt=0, description="Files whose level in dBFS is below this are rejected as silent."
     )
@@ -142,7 +142,7 @@ def _ingest_tracks(parameters: IngestParameters) -> StageResult:
     fs, files = find_audio(parameters.source)
     workspace = parameters.begin(parameters.workspace, dry_run=parameters.dry_run)
     content = {
-        "min_duration_s": parameters.min_duration_s,
+        "min_duration_s": parameters.min_file_s,  # as 0.1.0 called it: the names of corpora stay
         "silence_db": parameters.silence_db,
         "sample_rate": workspace.music.sample_rate,
         **workspace.music.beyond_default("num_channels"),
@@ -155,7 +155,7 @@ def _ingest_tracks(parameters: IngestParameters) -> StageResult:
         done = run.done(run.partition("tracks"), items, "rejects")
         batches = [
             TrackBatch(
-                workspace, parameters.corpus, fs, batch, parameters.min_duration_s,
+                workspace, parameters.corpus, fs, batch, parameters.min_file_s,
                 parameters.silence_db, parameters.force,
             )
             for batch in pending_batches(files, done, parameters.batch_files, file_item)
@@ -201,7 +201,7 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
         close_gap_s=parameters.close_gap_s,
     )
     content = {
-        "min_duration_s": parameters.min_duration_s,
+        "min_duration_s": parameters.min_file_s,
         "valid_share": parameters.valid_share,
         "relative_db": activity.relative_db,
         "absolute_db": activity.absolute_db,
@@ -217,7 +217,7 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
         done = songs_done(run, songs)
         batches = [
             StemBatch(
-                workspace, parameters.corpus, fs, batch, parameters.min_duration_s, activity,
+                workspace, parameters.corpus, fs, batch, parameters.min_file_s, activity,
                 parameters.truth, parameters.force,
             )
             for batch in pending_batches(songs, done, 2, song_item)

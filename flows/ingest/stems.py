@@ -30,7 +30,7 @@ class StemBatch:
     corpus: str
     fs: AbstractFileSystem
     songs: Sequence[LabelledSong]
-    min_duration_s: float
+    min_file_s: float
     activity: ActivityConfig
     truth: Truth
     rewrite: bool = False
@@ -167,7 +167,7 @@ def _ingest_song(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     workspace = batch.workspace
     with song_audio(
-        batch.fs, song, workspace.music, min_duration_s=batch.min_duration_s, truth=batch.truth
+        batch.fs, song, workspace.music, min_duration_s=batch.min_file_s, truth=batch.truth
     ) as audio:
         stems = write_stems(workspace, batch.corpus, batch.fs, song, audio, rewrite=batch.rewrite)
         track_id = stems[0]["track_id"]

@@ -29,7 +29,7 @@ class TrackBatch:
     corpus: str
     fs: AbstractFileSystem
     files: Sequence[SourceFile]
-    min_duration_s: float
+    min_file_s: float
     silence_db: float
     rewrite: bool = False
 
@@ -58,7 +58,7 @@ def ingest_files(batch: TrackBatch) -> Outcome:
                 file.path,
                 sample_rate=batch.workspace.music.sample_rate,
                 num_channels=batch.workspace.music.num_channels,
-                min_duration_s=batch.min_duration_s,
+                min_duration_s=batch.min_file_s,
                 silence_db=batch.silence_db,
             ) as audio:
                 outcome.rows.append(_write_track(batch, file, audio))

@@ -73,7 +73,7 @@ def test_other_parameters_find_the_same_music_and_keep_its_audio(
 ) -> None:
     first = take(workspace, folder)
     audio = workspace.find("audio")
-    second = take(workspace, folder, min_duration_s=2.0)
+    second = take(workspace, folder, min_file_s=2.0)
     assert second.fingerprint != first.fingerprint
     assert second.counts["tracks"] == first.counts["tracks"] == 2
     assert not reasons(workspace, "music")
@@ -87,7 +87,7 @@ def test_audio_that_another_partition_names_is_not_removed(
     audio = workspace.find("audio/music")
     labelled_copy(tmp_path / "set", folder / "1.wav")
     take(workspace, tmp_path / "set", corpus="labelled", labelled=True)
-    result = take(workspace, folder, min_duration_s=2.0)
+    result = take(workspace, folder, min_file_s=2.0)
     assert result.counts["tracks"] == 1
     assert reasons(workspace, "music") == {"1.wav": "labelled_test"}
     assert workspace.find("audio/music") == audio
