@@ -10,15 +10,24 @@ import pytest
 import soundfile
 
 from demo_corpus.__main__ import main
-from demo_corpus.corpus import SongJob, compose_and_render, write_labelled, write_unlabelled
+from demo_corpus.corpus import (
+    CorpusFile,
+    SongJob,
+    compose_and_render,
+    write_labelled,
+    write_unlabelled,
+)
 from demo_corpus.files import FORMATS
 from demo_corpus.ogg import with_serial
-from demo_corpus.palette import ALL, SEEN
+from demo_corpus.palette import ALL, SEEN, InstrumentPool
 from demo_corpus.sampler import SAMPLE_RATE
 from demo_corpus.score import SOURCES
 from demo_corpus.splits import KARAOKE
 
 SECONDS = 5.0
+
+# Its folder, the folders of its labelled songs and its unlabelled files.
+Corpus = tuple[Path, list[Path], list[CorpusFile]]
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -34,7 +43,7 @@ def _times(folder: Path) -> dict[Path, int]:
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     """Folder with one labelled test song and an unlabelled corpus of every format."""
     folder = tmp_path_factory.mktemp("corpus")
     songs = write_labelled(folder / "labelled", seed=3, num_train=1, num_test=1, duration_s=SECONDS)
@@ -68,7 +77,7 @@ def stems() -> list[np.ndarray]:
     ]
 
 
-def test_labelled_set_has_musdb_hq_layout(corpus) -> None:
+def test_labelled_set_has_musdb_hq_layout(corpus: Corpus) -> None:
     folder, songs, _ = corpus
     assert [song.parent.name for song in songs] == ["train", "test"]
     for song in songs:
@@ -80,7 +89,7 @@ def test_labelled_set_has_musdb_hq_layout(corpus) -> None:
             assert (info.samplerate, info.channels, info.subtype) == (44_100, 2, "PCM_16")
 
 
-def test_mixture_is_exactly_the_sum_of_its_stems(corpus) -> None:
+def test_mixture_is_exactly_the_sum_of_its_stems(corpus: Corpus) -> None:
     for song in corpus[1]:
         mixture, *stems = (
             soundfile.read(song / f"{name}.wav", dtype="int16")[0].astype(np.int32)
@@ -89,7 +98,7 @@ def test_mixture_is_exactly_the_sum_of_its_stems(corpus) -> None:
         np.testing.assert_array_equal(mixture, sum(stems))
 
 
-def test_every_format_decodes_to_the_song(corpus, stems) -> None:
+def test_every_format_decodes_to_the_song(corpus: Corpus, stems: list[np.ndarray]) -> None:
     folder, _, files = corpus
     songs = [file for file in files if file.kind == "song"]
     assert {song.format for song in songs} == {known.name for known in FORMATS}
@@ -116,14 +125,14 @@ def test_every_format_decodes_to_the_song(corpus, stems) -> None:
         assert level_db == pytest.approx(expected_db, abs=0.5)
 
 
-def test_cut_file_declares_more_than_it_holds(corpus) -> None:
+def test_cut_file_declares_more_than_it_holds(corpus: Corpus) -> None:
     folder, _, files = corpus
     path = folder / "unlabelled" / next(file.path for file in files if file.format == "cut")
     content = path.read_bytes()
     assert int.from_bytes(content[40:44], "little") > len(content) - 44
 
 
-def test_truth_holds_the_levels_of_the_stems(corpus, stems) -> None:
+def test_truth_holds_the_levels_of_the_stems(corpus: Corpus, stems: list[np.ndarray]) -> None:
     folder, _, files = corpus
     rows = pq.read_table(folder / "truth" / "unlabelled" / "truth.parquet").to_pylist()
     songs = [file for file in files if file.kind == "song"]
@@ -146,7 +155,7 @@ def test_truth_holds_the_levels_of_the_stems(corpus, stems) -> None:
                 )
 
 
-def test_faults_are_what_they_claim(corpus) -> None:
+def test_faults_are_what_they_claim(corpus: Corpus) -> None:
     folder, songs, files = corpus
     paths = {file.kind: folder / "unlabelled" / file.path for file in files if file.kind != "song"}
     assert paths["empty"].stat().st_size == 0
@@ -171,7 +180,7 @@ def test_faults_are_what_they_claim(corpus) -> None:
     assert found == named
 
 
-def test_same_parameters_same_bytes(corpus, tmp_path) -> None:
+def test_same_parameters_same_bytes(corpus: Corpus, tmp_path: Path) -> None:
     folder, songs, _ = corpus
     write_unlabelled(
         tmp_path / "unlabelled",
@@ -183,12 +192,12 @@ def test_same_parameters_same_bytes(corpus, tmp_path) -> None:
     assert _digests(tmp_path / "unlabelled") == _digests(folder / "unlabelled")
 
 
-def test_second_call_writes_nothing_and_a_lost_file_is_made_again(corpus) -> None:
+def test_second_call_writes_nothing_and_a_lost_file_is_made_again(corpus: Corpus) -> None:
     folder, songs, files = corpus
     before = _times(folder)
     digests = _digests(folder)
 
-    def again():
+    def again() -> list[CorpusFile]:
         write_labelled(folder / "labelled", seed=3, num_train=1, num_test=1, duration_s=SECONDS)
         return write_unlabelled(
             folder / "unlabelled",
@@ -206,7 +215,7 @@ def test_second_call_writes_nothing_and_a_lost_file_is_made_again(corpus) -> Non
     assert _digests(folder) == digests
 
 
-def test_a_new_test_song_is_leaked_anew(tmp_path) -> None:
+def test_a_new_test_song_is_leaked_anew(tmp_path: Path) -> None:
     leaked = tmp_path / "mixture.wav"
     for content in (b"one", b"two"):
         leaked.write_bytes(content)
@@ -215,8 +224,8 @@ def test_a_new_test_song_is_leaked_anew(tmp_path) -> None:
         assert (tmp_path / "music" / copy.path).read_bytes() == content
 
 
-def test_other_parameters_replace_the_songs(tmp_path) -> None:
-    def songs(seed: int, count: int, instruments=ALL) -> dict[str, str]:
+def test_other_parameters_replace_the_songs(tmp_path: Path) -> None:
+    def songs(seed: int, count: int, instruments: InstrumentPool = ALL) -> dict[str, str]:
         write_labelled(
             tmp_path / "set",
             seed=seed,
@@ -236,7 +245,7 @@ def test_other_parameters_replace_the_songs(tmp_path) -> None:
     assert not set(songs(1, 1, SEEN).items()) & set(one.items())
 
 
-def test_negative_counts_and_short_songs_are_refused(tmp_path) -> None:
+def test_negative_counts_and_short_songs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="number of songs is -1"):
         write_unlabelled(tmp_path, seed=0, num_songs=-1)
     with pytest.raises(ValueError, match=r"duration_s is 1\.0"):
@@ -249,7 +258,9 @@ def test_ogg_serial_is_checked() -> None:
         with_serial(b"RIFFabcd", 1)
 
 
-def test_command_line_writes_both_sets_and_the_truth(tmp_path, capsys) -> None:
+def test_command_line_writes_both_sets_and_the_truth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     counts = ["--train", "1", "--valid", "0", "--test", "1", "--songs", "1"]
     seconds = ["--labelled-seconds", "4", "--unlabelled-seconds", "4"]
     main(["--out", str(tmp_path), *counts, *seconds, "--processes", "1"])
@@ -270,7 +281,7 @@ write_pcm16(Path(sys.argv[1]), np.ones((2, 44_100), np.int16), 44_100)
 """
 
 
-def test_a_file_that_finds_no_room_is_named_and_leaves_nothing(tmp_path) -> None:
+def test_a_file_that_finds_no_room_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     target = tmp_path / "song.wav"
     ended = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(target)], capture_output=True, text=True

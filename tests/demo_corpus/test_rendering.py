@@ -1,10 +1,12 @@
+from collections.abc import Iterable
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from demo_corpus.composition import compose
-from demo_corpus.palette import ALL, HELD_OUT, POOLS, SEEN, UNSEEN, WIDE
+from demo_corpus.palette import ALL, HELD_OUT, POOLS, SEEN, UNSEEN, WIDE, InstrumentPool
 from demo_corpus.rendering import render
 from demo_corpus.sampler import SAMPLE_RATE, Sampler, matching_regions
 from demo_corpus.score import SOURCES, Note
@@ -114,7 +116,7 @@ def test_every_instrument_sounds_over_the_range_it_is_asked_for(soundfont: Sound
 
 
 def test_seen_and_unseen_instruments_share_no_recording(soundfont: SoundFont) -> None:
-    def samples(instruments, role):
+    def samples(instruments: InstrumentPool, role: str) -> set[int]:
         return {
             region.sample
             for program in getattr(instruments, role)
@@ -127,7 +129,7 @@ def test_seen_and_unseen_instruments_share_no_recording(soundfont: SoundFont) ->
 
 
 def test_the_pools_of_the_study_share_no_recording_in_any_role(soundfont: SoundFont) -> None:
-    def samples(instruments, roles=MELODIC):
+    def samples(instruments: InstrumentPool, roles: Iterable[str] = MELODIC) -> set[int]:
         return {
             region.sample
             for role in roles
@@ -144,7 +146,7 @@ def test_the_pools_of_the_study_share_no_recording_in_any_role(soundfont: SoundF
     assert sum(map(len, kits)) == len(set().union(*kits))
 
 
-def test_unknown_program_and_foreign_file_are_refused(soundfont: SoundFont, tmp_path) -> None:
+def test_unknown_program_and_foreign_file_are_refused(soundfont: SoundFont, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no drum kit 99"):
         soundfont.regions(99, is_drum=True)
     path = tmp_path / "bank.sf2"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,11 +21,11 @@ HOP = 16
 GRID = (4096, 44_100)
 
 
-def noise(samples, seed=0):
+def noise(samples: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((2, samples)).astype(np.float32)
 
 
-def levels(*parts):
+def levels(*parts: tuple[float, int]) -> np.ndarray:
     """Levels from pairs of (dB, frames)."""
     return np.concatenate([np.full(frames, db, np.float32) for db, frames in parts])
 
@@ -52,7 +53,7 @@ def test_a_last_part_of_a_frame_is_measured_by_itself() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 200), st.lists(st.integers(0, 50), max_size=8))
-def test_blocks_give_the_levels_of_the_whole(samples, cuts) -> None:
+def test_blocks_give_the_levels_of_the_whole(samples: int, cuts: list[int]) -> None:
     audio = noise(samples)
     edges = [0, *sorted(min(cut, samples) for cut in cuts), samples]
     blocks = [audio[:, a:b] for a, b in pairwise(edges)]
@@ -88,7 +89,9 @@ def test_short_gaps_are_active_and_long_ones_silent() -> None:
 
 
 @given(st.lists(st.floats(-100, 0, width=32), min_size=1, max_size=40), st.integers(1, 12))
-def test_smoothing_stays_between_the_extremes_and_keeps_a_constant(values, width) -> None:
+def test_smoothing_stays_between_the_extremes_and_keeps_a_constant(
+    values: list[float], width: int
+) -> None:
     level = np.array(values, np.float32)
     smooth = smoothed_level_db(level, width)
     assert (smooth <= level.max() + 1e-3).all()
@@ -116,6 +119,6 @@ def test_levels_that_do_not_fit_are_refused() -> None:
 @pytest.mark.parametrize(
     "field", [{"relative_db": 0.0}, {"absolute_db": -200.0}, {"close_gap_s": -1.0}]
 )
-def test_bad_configuration_names_its_field(field) -> None:
+def test_bad_configuration_names_its_field(field: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(field))):
         ActivityConfig(**field)

@@ -16,12 +16,14 @@ masks = st.lists(st.booleans(), max_size=60).map(lambda bits: np.array(bits, dty
 
 
 @given(masks)
-def test_fill_is_the_inverse_of_find(mask) -> None:
+def test_fill_is_the_inverse_of_find(mask: np.ndarray) -> None:
     assert np.array_equal(fill_runs(*find_runs(mask), len(mask)), mask)
 
 
 @given(masks, st.integers(0, 8))
-def test_what_is_dropped_is_short_and_what_is_kept_is_long(mask, min_frames) -> None:
+def test_what_is_dropped_is_short_and_what_is_kept_is_long(
+    mask: np.ndarray, min_frames: int
+) -> None:
     kept = drop_short_runs(mask, min_frames)
     assert not (kept & ~mask).any()
     starts, stops = find_runs(kept)
@@ -31,7 +33,7 @@ def test_what_is_dropped_is_short_and_what_is_kept_is_long(mask, min_frames) -> 
 
 
 @given(masks, st.integers(0, 8))
-def test_only_short_gaps_between_runs_are_closed(mask, min_frames) -> None:
+def test_only_short_gaps_between_runs_are_closed(mask: np.ndarray, min_frames: int) -> None:
     closed = close_short_gaps(mask, min_frames)
     assert not (mask & ~closed).any()
     starts, stops = find_runs(closed & ~mask)
@@ -47,7 +49,7 @@ def test_only_short_gaps_between_runs_are_closed(mask, min_frames) -> None:
 
 
 @given(masks, st.data())
-def test_counts_before_count_a_stretch(mask, data) -> None:
+def test_counts_before_count_a_stretch(mask: np.ndarray, data: st.DataObject) -> None:
     stop = data.draw(st.integers(0, len(mask)))
     start = data.draw(st.integers(0, stop))
     counts = counts_before(mask)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,13 +19,15 @@ from demucs_core.extraction.segments import ExtractionPolicy, extract_segments
 
 POLICY = ExtractionPolicy()
 SOURCES = ("drums", "vocals")
-GRID = {"hop_samples": 4096, "sample_rate": 44_100}
+GRID: dict[str, Any] = {"hop_samples": 4096, "sample_rate": 44_100}
 RATE = 44_100 / 4096
 # Small enough for quick tests, and enough songs for it below.
-ENOUGH = {"target_precision": 0.95, "bound": BoundConfig(num_bootstrap=400)}
+ENOUGH: dict[str, Any] = {"target_precision": 0.95, "bound": BoundConfig(num_bootstrap=400)}
 
 
-def make_song(rng, name, noise=0.7, bias=0.0):
+def make_song(
+    rng: np.random.Generator, name: str, noise: float = 0.7, bias: float = 0.0
+) -> ScoredSong:
     """Stretches of sound and silence of 2 to 20 s, and a detector that is right but noisy."""
     frames = 900
     active = np.zeros((len(SOURCES), frames), dtype=bool)
@@ -45,12 +48,12 @@ def make_song(rng, name, noise=0.7, bias=0.0):
     )
 
 
-def make_songs(count, seed=0, **options):
+def make_songs(count: int, seed: int = 0, **options: float) -> list[ScoredSong]:
     rng = np.random.default_rng(seed)
     return [make_song(rng, f"song {number:03d}", **options) for number in range(count)]
 
 
-def extracted_precision(songs, calibration):
+def extracted_precision(songs: list[ScoredSong], calibration: Calibration) -> np.ndarray:
     """Precision of the extracted seconds, by the extraction itself, for each source."""
     right, total = np.zeros(len(SOURCES)), np.zeros(len(SOURCES))
     for song in songs:
@@ -74,6 +77,9 @@ def test_the_precision_promised_is_that_of_what_extraction_gives() -> None:
         calibration.sources, extracted_precision(songs, calibration), strict=True
     ):
         assert source.precision == pytest.approx(precision, abs=1e-9)
+        assert source.precision is not None
+        assert source.precision_bound is not None
+        assert source.recall is not None
         assert 0.95 <= source.precision_bound <= source.precision
         assert 0.3 < source.recall <= 1
         assert source.num_songs > 20
@@ -123,6 +129,8 @@ def test_an_override_gives_a_threshold_and_is_marked() -> None:
     for source in calibration.sources:
         assert source.overridden
         assert source.problem is not None
+        assert source.precision is not None
+        assert source.precision_bound is not None
         assert source.precision >= 0.98
         assert source.precision_bound < 0.98
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import beta
@@ -7,14 +9,20 @@ from scipy.stats import beta
 from demucs_core.extraction.precision_bound import BoundConfig, PrecisionBound, songs_needed
 
 
-def bound(correct, extracted, config=None, seed=0, copies=1):
+def bound(
+    correct: np.ndarray,
+    extracted: np.ndarray,
+    config: BoundConfig | None = None,
+    seed: int = 0,
+    copies: int = 1,
+) -> float:
     config = config or BoundConfig(num_bootstrap=2000)
     lower = PrecisionBound(len(correct), config, np.random.default_rng(seed))
-    return lower.lower(np.array([correct]), np.array([extracted]), copies)[0]
+    return float(lower.lower(np.array([correct]), np.array([extracted]), copies)[0])
 
 
 @pytest.mark.parametrize(("songs", "wrong"), [(10, 0), (30, 0), (30, 2), (80, 5)])
-def test_songs_right_or_wrong_give_clopper_and_pearson(songs, wrong) -> None:
+def test_songs_right_or_wrong_give_clopper_and_pearson(songs: int, wrong: int) -> None:
     config = BoundConfig(worst_song_error=1.0, num_bootstrap=20_000)
     correct = np.ones(songs)
     correct[:wrong] = 0
@@ -50,7 +58,7 @@ def test_songs_without_extracts_change_nothing_but_the_draw() -> None:
     assert more == pytest.approx(few, abs=0.01)
 
 
-def draw_songs(rng, songs):
+def draw_songs(rng: np.random.Generator, songs: int) -> tuple[np.ndarray, np.ndarray]:
     """Songs as they come: most flawless, some a little wrong, a few by a third; lengths vary."""
     extracted = rng.gamma(2.0, 20.0, songs)
     error = np.where(rng.random(songs) < 0.2, rng.beta(1.0, 6.0, songs), 0.0)
@@ -59,7 +67,7 @@ def draw_songs(rng, songs):
 
 
 @pytest.mark.parametrize("songs", [8, 20, 60])
-def test_the_promise_is_kept_as_often_as_it_says(songs) -> None:
+def test_the_promise_is_kept_as_often_as_it_says(songs: int) -> None:
     rng = np.random.default_rng(songs)
     correct, extracted = draw_songs(rng, 200_000)
     truth = correct.sum() / extracted.sum()
@@ -74,7 +82,7 @@ def test_the_promise_is_kept_as_often_as_it_says(songs) -> None:
         assert kept > _kept_by_plain_bootstrap(rng, songs, truth) + 0.1
 
 
-def _kept_by_plain_bootstrap(rng, songs, truth):
+def _kept_by_plain_bootstrap(rng: np.random.Generator, songs: int, truth: float) -> float:
     kept = 0
     for _ in range(200):
         correct, extracted = draw_songs(rng, songs)
@@ -87,6 +95,6 @@ def _kept_by_plain_bootstrap(rng, songs, truth):
 @pytest.mark.parametrize(
     "field", [{"confidence": 1.0}, {"worst_song_error": 0.0}, {"num_bootstrap": 10}]
 )
-def test_bad_configuration_names_its_field(field) -> None:
+def test_bad_configuration_names_its_field(field: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(field))):
         BoundConfig(**field)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from demucs_core.remixing.matching import Fit, TempoKey
-from demucs_core.remixing.recipes import RemixConfig, SilentSegment, draw_recipes
+from demucs_core.remixing.matching import Fit, Match, TempoKey
+from demucs_core.remixing.recipes import DrawnStem, RemixConfig, SilentSegment, draw_recipes
 from demucs_core.remixing.stem_pool import LabelledSong, StemPool
 from storage.music_format import MusicFormat
 
@@ -18,10 +20,10 @@ SOURCES = MUSIC.sources
 
 HOP = 4096
 FRAMES = 600
-GRID = {"hop_samples": HOP, "sample_rate": 44_100}
+GRID: dict[str, int] = {"hop_samples": HOP, "sample_rate": 44_100}
 
 
-def make_song(number, silent=()):
+def make_song(number: int, silent: Sequence[int] = ()) -> LabelledSong:
     rng = np.random.default_rng(number)
     active = np.repeat(rng.random((4, FRAMES // 50)) < 0.7, 50, axis=1)
     active[list(silent)] = False
@@ -35,16 +37,18 @@ def make_song(number, silent=()):
 
 
 @pytest.fixture(scope="module")
-def songs():
+def songs() -> dict[str, LabelledSong]:
     return {song.track_id: song for song in (make_song(number) for number in range(12))}
 
 
 @pytest.fixture(scope="module")
-def pool(songs):
+def pool(songs: dict[str, LabelledSong]) -> StemPool:
     return StemPool(list(songs.values()), SOURCES, **GRID)
 
 
-def make_segments(count, silent=("bass",), seconds=6):
+def make_segments(
+    count: int, silent: tuple[str, ...] = ("bass",), seconds: int = 6
+) -> list[SilentSegment]:
     return [
         SilentSegment(
             segment_id=f"segment {number}",
@@ -69,7 +73,9 @@ segments = st.builds(
 
 @settings(max_examples=100, deadline=None)
 @given(segments, st.integers(0, 2**31))
-def test_excerpts_are_active_fit_and_belong_to_silent_sources(songs, pool, segment, seed) -> None:
+def test_excerpts_are_active_fit_and_belong_to_silent_sources(
+    songs: dict[str, LabelledSong], pool: StemPool, segment: SilentSegment, seed: int
+) -> None:
     for recipe in draw_recipes([segment], pool, remixes_per_segment=3, seed=seed):
         sources = [stem.source for stem in recipe.added]
         assert len(set(sources)) == len(sources)
@@ -84,7 +90,7 @@ def test_excerpts_are_active_fit_and_belong_to_silent_sources(songs, pool, segme
             assert abs(stem.gain_db) <= RemixConfig().max_gain_db
 
 
-def test_most_of_an_excerpt_is_active(songs, pool) -> None:
+def test_most_of_an_excerpt_is_active(songs: dict[str, LabelledSong], pool: StemPool) -> None:
     shares = []
     for recipe in draw_recipes(make_segments(200), pool, remixes_per_segment=1, seed=0):
         (stem,) = recipe.added
@@ -94,7 +100,9 @@ def test_most_of_an_excerpt_is_active(songs, pool) -> None:
     assert np.mean(np.array(shares) >= 0.6) > 0.99
 
 
-def test_a_recipe_depends_on_its_segment_alone(songs, pool) -> None:
+def test_a_recipe_depends_on_its_segment_alone(
+    songs: dict[str, LabelledSong], pool: StemPool
+) -> None:
     several = make_segments(20, ("bass", "drums", "vocals"))
     drawn = draw_recipes(several, pool, remixes_per_segment=2, seed=3)
     shuffled_pool = StemPool(list(songs.values())[::-1], SOURCES, **GRID)
@@ -104,7 +112,7 @@ def test_a_recipe_depends_on_its_segment_alone(songs, pool) -> None:
     assert draw_recipes(several, pool, remixes_per_segment=2, seed=4) != drawn
 
 
-def test_levels_follow_the_labelled_set(songs, pool) -> None:
+def test_levels_follow_the_labelled_set(songs: dict[str, LabelledSong], pool: StemPool) -> None:
     """The level of stem and gain against the segment has the distribution of the songs."""
     relative = []
     for recipe in draw_recipes(make_segments(400), pool, remixes_per_segment=1, seed=0):
@@ -118,7 +126,7 @@ def test_levels_follow_the_labelled_set(songs, pool) -> None:
     assert ks_2samp(relative, pool.relative_levels_db("bass")).pvalue > 0.01
 
 
-def test_subsets_of_every_size_occur_and_pure_stems_too(pool) -> None:
+def test_subsets_of_every_size_occur_and_pure_stems_too(pool: StemPool) -> None:
     silent = ("drums", "bass", "vocals")
     recipes = draw_recipes(make_segments(300, silent), pool, remixes_per_segment=1, seed=0)
     sizes = [len(recipe.added) for recipe in recipes]
@@ -131,18 +139,24 @@ def test_subsets_of_every_size_occur_and_pure_stems_too(pool) -> None:
     assert min(by_source.values()) > 0.8 * max(by_source.values())
 
 
-def with_tempo(song, tempo_bpm, tonic):
+def with_tempo(song: LabelledSong, tempo_bpm: float, tonic: int) -> LabelledSong:
     return replace(song, tempo_key=TempoKey(tempo_bpm=tempo_bpm, tonic=tonic, mode="major"))
 
 
 @pytest.fixture(scope="module")
-def tuned_pool(songs):
+def tuned_pool(songs: dict[str, LabelledSong]) -> StemPool:
     """Songs 0 to 5 at 100 to 150 bpm in keys a semitone apart; the others nobody has heard."""
     tuned = [with_tempo(songs[f"song {n}"], 100.0 + 10 * n, n) for n in range(6)]
     return StemPool([*tuned, *(songs[f"song {n}"] for n in range(6, 12))], SOURCES, **GRID)
 
 
-def matched(pool, match, segment_tempo_key, silent=("bass",), **fields):
+def matched(
+    pool: StemPool,
+    match: Match,
+    segment_tempo_key: TempoKey | None,
+    silent: tuple[str, ...] = ("bass",),
+    **fields: Any,
+) -> list[DrawnStem]:
     segments = [
         replace(segment, tempo_key=segment_tempo_key) for segment in make_segments(60, silent)
     ]
@@ -151,17 +165,18 @@ def matched(pool, match, segment_tempo_key, silent=("bass",), **fields):
     return [stem for recipe in recipes for stem in recipe.added]
 
 
-def names(stems):
+def names(stems: list[DrawnStem]) -> set[str]:
     return {stem.stem_track_id for stem in stems}
 
 
 IN_C = TempoKey(tempo_bpm=55.0, tonic=0, mode="major")
 
 
-def test_stems_are_drawn_among_the_songs_that_fit(tuned_pool) -> None:
+def test_stems_are_drawn_among_the_songs_that_fit(tuned_pool: StemPool) -> None:
     by_tempo = matched(tuned_pool, "tempo", IN_C, max_tempo_change=0.1)
     assert names(by_tempo) == {"song 0", "song 1", "song 2"}
     for stem in by_tempo:
+        assert stem.fit.tempo_ratio is not None
         assert 1 / 1.1 <= stem.fit.tempo_ratio <= 1.1
         assert stem.fit.key_steps is None
     by_key = matched(tuned_pool, "key", IN_C)
@@ -173,7 +188,7 @@ def test_stems_are_drawn_among_the_songs_that_fit(tuned_pool) -> None:
     assert names(both) == {"song 0"}
 
 
-def test_where_none_fits_the_nearest_is_taken_and_says_so(tuned_pool) -> None:
+def test_where_none_fits_the_nearest_is_taken_and_says_so(tuned_pool: StemPool) -> None:
     in_a_flat = TempoKey(tempo_bpm=117.0, tonic=8, mode="major")
     (near,) = {stem.fit for stem in matched(tuned_pool, "tempo", in_a_flat, max_tempo_change=0.01)}
     assert near.tempo_ratio == pytest.approx(120 / 117)
@@ -183,7 +198,7 @@ def test_where_none_fits_the_nearest_is_taken_and_says_so(tuned_pool) -> None:
     }  # fmt: skip
 
 
-def test_drums_are_matched_by_tempo_only(tuned_pool) -> None:
+def test_drums_are_matched_by_tempo_only(tuned_pool: StemPool) -> None:
     drums = matched(tuned_pool, "tempo+key", IN_C, ("drums",), max_tempo_change=0.1)
     assert names(drums) == {"song 0", "song 1", "song 2"}
     assert {stem.fit.key_steps for stem in drums} == {None}
@@ -191,7 +206,7 @@ def test_drums_are_matched_by_tempo_only(tuned_pool) -> None:
     assert {stem.fit.key_steps for stem in free} == {None}
 
 
-def test_without_a_known_tempo_nothing_is_matched(pool, tuned_pool) -> None:
+def test_without_a_known_tempo_nothing_is_matched(pool: StemPool, tuned_pool: StemPool) -> None:
     plain = matched(tuned_pool, "none", IN_C)
     for stems in (matched(tuned_pool, "tempo", None), matched(pool, "tempo", IN_C)):
         assert stems == plain
@@ -199,7 +214,9 @@ def test_without_a_known_tempo_nothing_is_matched(pool, tuned_pool) -> None:
     assert len(names(plain)) > 6
 
 
-def test_matched_excerpts_are_active_and_follow_their_song_alone(songs, tuned_pool) -> None:
+def test_matched_excerpts_are_active_and_follow_their_song_alone(
+    songs: dict[str, LabelledSong], tuned_pool: StemPool
+) -> None:
     stems = matched(tuned_pool, "tempo", IN_C, max_tempo_change=0.1)
     for stem in stems:
         frame = stem.stem_start_sample // HOP
@@ -220,10 +237,11 @@ def test_a_source_without_stems_is_named() -> None:
         draw_recipes(make_segments(1, ("piano",)), silent_bass, remixes_per_segment=1, seed=0)
 
 
-def test_bad_input_is_refused(pool) -> None:
+def test_bad_input_is_refused(pool: StemPool) -> None:
     with pytest.raises(ValueError, match="remixes_per_segment"):
         draw_recipes(make_segments(1), pool, remixes_per_segment=0, seed=0)
-    for field, value in (("min_active_share", 2.0), ("match", "mood"), ("max_key_steps", 7)):
+    wrong_fields: dict[str, Any] = {"min_active_share": 2.0, "match": "mood", "max_key_steps": 7}
+    for field, value in wrong_fields.items():
         with pytest.raises(ValueError, match=field):
             RemixConfig(**{field: value})
     song = make_song(0)
@@ -234,7 +252,7 @@ def test_bad_input_is_refused(pool) -> None:
         StemPool([wrong], SOURCES, **GRID)
 
 
-def test_one_source_alone_is_silent_where_one_is_asked_for(pool) -> None:
+def test_one_source_alone_is_silent_where_one_is_asked_for(pool: StemPool) -> None:
     config = RemixConfig(one_source=True)
     found = draw_recipes(
         make_segments(200, silent=("bass", "other", "vocals")),
@@ -251,14 +269,14 @@ def test_one_source_alone_is_silent_where_one_is_asked_for(pool) -> None:
     assert min(counts[1:]) > 40
 
 
-def test_else_all_silent_sources_are_made_use_of(pool) -> None:
+def test_else_all_silent_sources_are_made_use_of(pool: StemPool) -> None:
     [recipe] = draw_recipes(
         make_segments(1, silent=("bass", "vocals")), pool, remixes_per_segment=1, seed=3
     )
     assert recipe.silent == ("bass", "vocals")
 
 
-def test_segments_shorter_than_asked_for_are_passed_over(pool) -> None:
+def test_segments_shorter_than_asked_for_are_passed_over(pool: StemPool) -> None:
     short, long = make_segments(2, seconds=9), make_segments(3, seconds=10)
     config = RemixConfig(min_segment_s=10)
     found = draw_recipes([*short, *long], pool, remixes_per_segment=2, seed=0, config=config)
