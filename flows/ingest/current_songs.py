@@ -78,7 +78,7 @@ def settle(versions: Iterable[Version]) -> dict[Version, Retirement]:
             owner
             for sound in sorted(found.sounds)
             for owner in owners.get(sound, [])
-            if owner.split != found.split or owner.mixture == found.mixture
+            if owner.split != found.split or _is_same(owner, found)
         ]
         if rivals:
             reason = DUPLICATE if found.lies_there else MOVED
@@ -87,6 +87,11 @@ def settle(versions: Iterable[Version]) -> dict[Version, Retirement]:
         for sound in found.sounds:
             owners.setdefault(sound, []).append(found)
     return retired
+
+
+def _is_same(one: Version, other: Version) -> bool:
+    """Whether two songs of one split are one. Without mixtures they must be the same sources."""
+    return one.track_id == other.track_id or (bool(one.mixture) and one.mixture == other.mixture)
 
 
 def settle_corpus(run: StageRun, root: str, songs: Sequence[LabelledSong]) -> int:

@@ -313,3 +313,12 @@ def test_no_sound_is_in_two_splits(found: list[Version], random: Any) -> None:
         owner = next(other for other in kept if str(other) == why.superseded_by)
         assert one.sounds & owner.sounds
         assert owner.lies_there >= one.lies_there
+
+
+def test_one_file_as_two_single_stems_is_two() -> None:
+    one, two = (
+        Version("train", song, song, "", frozenset({"sound"})) for song in ("bass.csv", "other.csv")
+    )
+    assert not settle([one, two])
+    again = Version("train", "copy", one.track_id, "", one.sounds)
+    assert list(settle([one, two, again])) == [again]
