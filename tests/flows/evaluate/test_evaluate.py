@@ -330,7 +330,7 @@ def test_better_is_said_where_it_is_shown(made_up: MadeUp) -> None:
     verdicts = {(each.method, each.source): each for each in evaluation.comparison.verdicts}
     assert verdicts["a-mixed", "mean"].shown
     assert verdicts["a-mixed", "mean"].sentence.startswith("better by 0.4")
-    assert f"  mean    {verdicts['a-mixed', 'mean'].sentence}\n" in text
+    assert f"  mean   {verdicts['a-mixed', 'mean'].sentence}\n" in text
     assert not verdicts["c-other", "mean"].shown
     assert "no difference shown" in verdicts["c-other", "mean"].sentence
     report = made_up.workspace.read(f"{evaluation.comparison.folder}/report.md").decode()
