@@ -31,8 +31,10 @@ help:
 demo: .venv/installed
 	$(BIN)/silentmix demo --workspace $(WORKSPACE)
 
+# In the order of the files: tests that fork loader processes come before those that start servers,
+# whose threads a fork does not survive.
 test: .venv/installed
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed
 	$(BIN)/ruff check .

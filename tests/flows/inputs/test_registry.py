@@ -38,7 +38,8 @@ def test_a_foreign_detector_is_refused(
     if changes is None:
         del description["detector"]
     else:
-        description["detector"].update(changes)
+        features = description["detector"]["features"] | changes.get("features", {})
+        description["detector"].update(changes | {"features": features})
     workspace.put_json(f"detectors/{name}/{registry.DESCRIPTION}", description)
     weights = f"detectors/{name}/{registry.WEIGHTS}"
     workspace.put_bytes(weights, finished.workspace.read(weights))
