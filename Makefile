@@ -31,10 +31,8 @@ help:
 demo: .venv/installed
 	$(BIN)/silentmix demo --workspace $(WORKSPACE)
 
-# In the order of the files: tests that fork loader processes come before those that start servers,
-# whose threads a fork does not survive.
 test: .venv/installed
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from torch.utils.data import Dataset
+import torch
+from torch.utils.data import DataLoader, Dataset
 
 from demucs_core.configuration import check_at_least, check_share
 from demucs_core.stem_tracks import StemTrack, TrackPool
@@ -16,6 +17,7 @@ from demucs_core.training.examples import (
     Example,
     Reader,
     Recipe,
+    collate,
     supervised_example,
     weak_example,
 )
@@ -149,6 +151,32 @@ class ExampleStream(Dataset[Example]):
             masked=config.masked,
         )
         return example._replace(weight=example.weight * self.weak_weight_at(step))
+
+    def batches(
+        self, first_step: int, stop_step: int, *, num_workers: int = 0, pin_memory: bool = False
+    ) -> DataLoader[Example]:
+        """Return the batches of steps ``first_step`` to ``stop_step - 1``, in order.
+
+        Args:
+            first_step: the first step.
+            stop_step: one past the last.
+            num_workers: processes that make examples; zero makes them in this one. They come from
+                a fork server, since a copy of this process would have none of its threads, but
+                the locks that these hold.
+            pin_memory: whether batches lie in memory that a GPU reads directly.
+        """
+        batch_size = self.config.batch_size
+        return DataLoader(
+            self,
+            batch_size=batch_size,
+            sampler=range(first_step * batch_size, stop_step * batch_size),
+            collate_fn=collate,
+            num_workers=num_workers,
+            multiprocessing_context="forkserver" if num_workers else None,
+            pin_memory=pin_memory,
+            # Or the loader would draw from torch's global generator.
+            generator=torch.Generator().manual_seed(0),
+        )
 
 
 def _ramp(step: int, num_steps: int) -> float:

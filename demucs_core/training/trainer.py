@@ -15,13 +15,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from demucs_core.configuration import check_above, check_at_least, config_to_json
 from demucs_core.separators.registry import config_of
 from demucs_core.separators.separator import SeparationModel
 from demucs_core.trainer_state import TrainerState, Weights, copy_weights
-from demucs_core.training.examples import Augmentation, Example, collate
+from demucs_core.training.examples import Augmentation, Example
 from demucs_core.training.stream import ExampleStream
 from demucs_core.training.validation import Validation, ValidationCrop, measure_crops
 from demucs_core.training.weak_loss import grouped_l1
@@ -151,18 +150,15 @@ class Trainer:
         Raises:
             NonFiniteLossError: with the number of the step; the model is as it was before it.
         """
-        config, batch_size = self.config, self.examples.config.batch_size
-        loader = DataLoader(
-            self.examples,
-            batch_size=batch_size,
-            sampler=range(self.step * batch_size, config.steps * batch_size),
-            collate_fn=collate,
-            num_workers=self.num_workers,
-            pin_memory=self.device.type == "cuda",
-            # Or the loader would draw from torch's global generator.
-            generator=torch.Generator().manual_seed(0),
+        config = self.config
+        batches = iter(
+            self.examples.batches(
+                self.step,
+                config.steps,
+                num_workers=self.num_workers,
+                pin_memory=self.device.type == "cuda",
+            )
         )
-        batches = iter(loader)
         while self.step < config.steps:
             if stop is not None and stop():
                 if on_checkpoint is not None:

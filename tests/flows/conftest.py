@@ -188,13 +188,17 @@ def finished(pristine: Finished, tmp_path_factory: pytest.TempPathFactory) -> Fi
     return Finished(Workspace(str(workspace)), parameters, pristine.results)
 
 
+TABLES_OF_TIMES = {"runs", "labelled_files", "retired"}
+"""Tables that tell when something was done or seen: no two workspaces have the same rows."""
+
+
 def content(workspace: Workspace) -> dict[Partition, list[str]]:
     """The rows of every partition, sorted, but for those that tell when, not what."""
     manifests = Manifests(workspace)
     return {
         partition: sorted(repr(row) for row in manifests.rows(partition))
         for table in TABLES
-        if table not in ("runs", "labelled_files", "retired")
+        if table not in TABLES_OF_TIMES
         for partition in manifests.partitions(table)
     }
 
