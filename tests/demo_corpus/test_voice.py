@@ -23,7 +23,7 @@ def sung(sampler: Sampler, program: int, vowel: str) -> Audio:
     note = Note(start_s=0.0, duration_s=1.0, pitch=PITCH, velocity=95, vowel=vowel)
     part = Part(source="vocals", role="singer", program=program, notes=(note,))
     singer = Singer(np.random.default_rng(0), (1.0, 1.0))
-    return singer.sing(sampler, part, SAMPLE_RATE).mean(axis=0)
+    return np.asarray(singer.sing(sampler, part, SAMPLE_RATE).mean(axis=0), np.float32)
 
 
 def band_db(audio: Audio, low_hz: float, high_hz: float) -> float:

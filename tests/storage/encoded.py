@@ -28,9 +28,11 @@ def music(
     return audio.astype(np.float32)
 
 
-def write_sndfile(path: Path, audio: NDArray[np.float32], rate: int = RATE, **how: str) -> Path:
-    """Encode with libsndfile; the format goes by the name, or ``format`` and ``subtype``."""
-    with soundfile.SoundFile(path, "w", rate, len(audio), **how) as file:
+def write_sndfile(
+    path: Path, audio: NDArray[np.floating], rate: int = RATE, *, subtype: str | None = None
+) -> Path:
+    """Encode with libsndfile, in the format that the name says."""
+    with soundfile.SoundFile(path, "w", rate, len(audio), subtype) as file:
         # libsndfile crashes when it is to encode minutes of Vorbis at once
         for start in range(0, audio.shape[1], rate):
             file.write(audio.T[start : start + rate])
@@ -39,7 +41,7 @@ def write_sndfile(path: Path, audio: NDArray[np.float32], rate: int = RATE, **ho
 
 def write_ffmpeg(
     path: Path,
-    *streams: NDArray[np.float32],
+    *streams: NDArray[np.floating],
     codec: str,
     rate: int = RATE,
     layout: str = "stereo",
@@ -51,8 +53,9 @@ def write_ffmpeg(
         made = []
         for audio in streams:
             stream = output.add_stream(codec, rate=rate, layout=layout)
+            assert isinstance(stream, av.AudioStream)
             stream.bit_rate = 256_000
-            offered = {offer.name for offer in stream.codec_context.codec.audio_formats}
+            offered = {offer.name for offer in stream.codec_context.codec.audio_formats or ()}
             wanted = ("s16", "s16p", "fltp", "flt")
             stream.codec_context.format = next(name for name in wanted if name in offered)
             made.append((stream, audio))
@@ -65,7 +68,7 @@ def write_ffmpeg(
 
 def _packets(
     stream: av.AudioStream, audio: NDArray[np.float32], rate: int, layout: str
-) -> list[av.Packet]:
+) -> list[av.Packet[av.AudioStream]]:
     context = stream.codec_context
     resampler = av.AudioResampler(
         format=context.format, layout=layout, rate=rate, frame_size=context.frame_size or 1024
@@ -73,7 +76,7 @@ def _packets(
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio), format="fltp", layout=layout)
     frame.sample_rate = rate
     frame.pts = 0
-    packets = []
+    packets: list[av.Packet[av.AudioStream]] = []
     for piece in (frame, None):
         for ready in resampler.resample(piece):
             packets += stream.encode(ready)

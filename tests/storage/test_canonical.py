@@ -35,11 +35,13 @@ def written(audio: PreparedAudio, gain_db: float | None = None) -> bytes:
 
 
 def samples(wav: bytes) -> NDArray[np.int16]:
-    return soundfile.read(io.BytesIO(wav), dtype="int16", always_2d=True)[0].T
+    read: NDArray[np.int16] = soundfile.read(io.BytesIO(wav), dtype="int16", always_2d=True)[0]
+    return read.T
 
 
 def pcm(audio: NDArray[np.float32]) -> NDArray[np.int16]:
-    return np.clip(np.rint(audio * np.float32(32768)), -32768, 32767).astype(np.int16)
+    steps = np.clip(np.rint(audio * np.float32(32768)), -32768, 32767)
+    return np.asarray(steps, np.int16)
 
 
 @pytest.mark.parametrize("fs", [LOCAL, MemoryFileSystem()], ids=["local", "memory"])

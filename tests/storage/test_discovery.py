@@ -7,6 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -140,8 +141,13 @@ def test_a_glob_enters_only_what_can_match(tmp_path: Path, monkeypatch: pytest.M
     for name in ("yes/a.wav", "yes/deep/b.wav", "no/c.wav"):
         write(str(tmp_path), {name: b"x"})
     entered = []
-    real = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: (entered.append(path), real(path))[1])
+    scandir = os.scandir
+
+    def noting(path: str) -> Any:
+        entered.append(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", noting)
     find_audio(f"{tmp_path}/y*/*.wav")
     assert entered == [str(tmp_path), f"{tmp_path}/yes"]
 

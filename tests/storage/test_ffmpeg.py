@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def test_a_home_that_can_not_be_written_to_is_no_obstacle(
     bare: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (bare / "cache").write_text("a file where the folder should be")
-    monkeypatch.setattr(ffmpeg.tempfile, "tempdir", str(bare))
+    monkeypatch.setattr(tempfile, "tempdir", str(bare))
     put_ffmpeg_on_path()
     found = shutil.which("ffprobe")
     assert found is not None

@@ -12,7 +12,7 @@ from tests.storage.test_manifests import REJECTS, reject
 
 
 def is_b(batch: pa.RecordBatch) -> pa.BooleanArray:
-    return pc.equal(batch["item"], "b")
+    return pc.equal(batch["item"], pa.scalar("b"))
 
 
 def forget_b(manifests: Manifests, *, dry_run: bool = False) -> int:

@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import pickle
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,10 @@ LENGTH = 20_000
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_known() -> Iterator[None]:
+def _nothing_is_known() -> None:
     """Begin with no workspace opened and no header read."""
     reading._layout.cache_clear()
     reading._workspace.cache_clear()
-    return
 
 
 def put_music(workspace: Workspace, path: str, length: int = LENGTH) -> NDArray[np.float32]:
@@ -122,7 +120,12 @@ def test_a_local_crop_opens_and_reads_the_file_once(
     reader("audio/a.wav", 0, 1)
     asked = []
     pread = os.pread
-    monkeypatch.setattr(os, "pread", lambda fd, n, at: asked.append(n) or pread(fd, n, at))
+
+    def noting(descriptor: int, num_bytes: int, at: int) -> bytes:
+        asked.append(num_bytes)
+        return pread(descriptor, num_bytes, at)
+
+    monkeypatch.setattr(os, "pread", noting)
     reader("audio/a.wav", 100, 500)
     assert asked == [4 * 500]
 

@@ -38,7 +38,9 @@ def blank(kind: pa.DataType) -> Any:
         return []
     if pa.types.is_string(kind):
         return ""
-    return START if pa.types.is_timestamp(kind) else kind.to_pandas_dtype()(0)
+    if pa.types.is_timestamp(kind):
+        return START
+    return False if pa.types.is_boolean(kind) else pa.scalar(0, kind).as_py()
 
 
 def retire(
@@ -151,8 +153,12 @@ def test_sql_sees_what_readers_see(manifests: Manifests) -> None:
     write(manifests, ACTIVITY, *({"track_id": "x", "split": s} for s in ("train", "test")))
     for table in ("tracks", "scores", "segments"):
         write(manifests, Partition(table, "music", "f1"), {"track_id": "bad"}, {"track_id": "t"})
-    remixes = [{"track_id": "bad"}, {"track_id": "t"}, {"track_id": "t", "added": [stem("x")]}]
-    write(manifests, Partition("remixes", "music", "f1"), *remixes)
+    write(
+        manifests,
+        Partition("remixes", "music", "f1"),
+        *({"track_id": track_id} for track_id in ("bad", "t")),
+        {"track_id": "t", "added": [stem("x")]},
+    )
     for song, corpus in (("x", "labelled"), ("y", "labelled"), ("x", "other")):
         write(manifests, Partition("evaluations", corpus, "f1"), {"track_id": song})
     names = ("stems", "activity", "tracks", "scores", "segments", "remixes", "evaluations")

@@ -8,8 +8,8 @@ from storage.workspace import Workspace
 
 
 def test_what_is_saved_is_loaded(workspace: Workspace) -> None:
-    tensors = {
-        "scalar": np.float32(3.5).reshape(()),
+    tensors: dict[str, np.ndarray] = {
+        "scalar": np.array(3.5, np.float32),
         "matrix": np.arange(6, dtype=np.float32).reshape(2, 3).T,
         "counts": np.array([1, 2], dtype=np.int64),
     }

@@ -16,6 +16,7 @@ detector is a narrow one for the same reason.
 from __future__ import annotations
 
 import csv
+import importlib
 import lzma
 import shutil
 import sys
@@ -89,7 +90,7 @@ def play(seed: int) -> dict[str, np.ndarray]:
 
 def mix(stems: dict[str, np.ndarray]) -> np.ndarray:
     """The sum of stems, 16 bit as they are."""
-    return np.sum(list(stems.values()), axis=0, dtype=np.int16)
+    return np.asarray(np.sum(list(stems.values()), axis=0, dtype=np.int16))
 
 
 def write(path: Path, audio: np.ndarray) -> None:
@@ -120,10 +121,10 @@ def write_corpus(root: Path) -> None:
 
 def main() -> None:
     """Write the corpus, run every stage, audit, and pack."""
-    from flows import fit_detector
+    fit_detector: Any = importlib.import_module("flows.fit_detector")
 
     # the usual one has 1.5 MB of weights, which do not compress
-    fit_detector.DetectorConfig = partial(  # type: ignore[attr-defined,misc]
+    fit_detector.DetectorConfig = partial(
         fit_detector.DetectorConfig,
         hidden_channels=16, conv_channels=(4, 8, 8), recurrent_layers=1,
     )  # fmt: skip
@@ -146,9 +147,9 @@ def main() -> None:
 
 def run(*arguments: str) -> None:
     """Run a command of ``silentmix``."""
-    from flows.cli import main as silentmix
+    silentmix: Any = importlib.import_module("flows.cli")
 
-    if status := silentmix(arguments):
+    if status := silentmix.main(arguments):
         sys.exit(f"silentmix {' '.join(arguments)}: exit status {status}")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,8 +157,8 @@ def test_sources_are_corrected_for_being_several() -> None:
     assert both.mean.p_value == pytest.approx(2 / 2**8)
 
 
-def difference(**changes: object) -> Difference:
-    fields: dict[str, object] = {
+def difference(**changes: Any) -> Difference:
+    fields: dict[str, Any] = {
         "differences_db": np.zeros(14),
         "median_db": 0.31,
         "low_db": 0.05,
@@ -165,7 +166,7 @@ def difference(**changes: object) -> Difference:
         "confidence": 0.95,
         "p_value": 0.02,
     }
-    return Difference(**{**fields, **changes})  # type: ignore[arg-type]
+    return Difference(**{**fields, **changes})
 
 
 @pytest.mark.parametrize(

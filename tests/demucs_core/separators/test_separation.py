@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,22 +70,20 @@ geometry = {
 @settings(deadline=None, max_examples=60)
 @given(**geometry)
 @example(num_samples=1, segment_samples=9, overlap=0.5, shifts=2, batch_size=2, max_shift_samples=9)
-def test_a_model_that_copies_gives_the_mixture_back(num_samples: int, **arguments: float) -> None:
+def test_a_model_that_copies_gives_the_mixture_back(num_samples: int, **arguments: Any) -> None:
     mixture = noise(num_samples)
     for model in (Copies(), PadsToTens()):
-        estimates = separate(model, mixture, **arguments)  # type: ignore[arg-type]
+        estimates = separate(model, mixture, **arguments)
         torch.testing.assert_close(estimates, torch.stack([mixture, 2 * mixture]))
 
 
 @settings(deadline=None, max_examples=60)
 @given(**geometry)
-def test_blocks_follow_each_other_to_the_end(num_samples: int, **arguments: float) -> None:
+def test_blocks_follow_each_other_to_the_end(num_samples: int, **arguments: Any) -> None:
     mixture = noise(num_samples)
-    blocks = list(
-        separate_stream(Copies(), reader(mixture), num_samples, **arguments)  # type: ignore[arg-type]
-    )
+    blocks = list(separate_stream(Copies(), reader(mixture), num_samples, **arguments))
     assert all(block.shape[-1] > 0 for block in blocks)
-    whole = separate(Copies(), mixture, **arguments)  # type: ignore[arg-type]
+    whole = separate(Copies(), mixture, **arguments)
     assert np.array_equal(np.concatenate(blocks, axis=-1), whole.numpy())
 
 
@@ -202,13 +201,13 @@ def test_mode_of_the_model_is_kept_and_no_context_leaks() -> None:
     ],
 )
 def test_bad_arguments_are_named_before_anything_is_read(
-    arguments: dict[str, float], message: str
+    arguments: dict[str, Any], message: str
 ) -> None:
     def read(_start: int, _num: int) -> NDArray[np.float32]:
         raise AssertionError
 
     with pytest.raises(ValueError, match=message):
-        separate_stream(Copies(), read, 10, **{"max_shift_samples": 0} | arguments)  # type: ignore[arg-type]
+        separate_stream(Copies(), read, 10, **{"max_shift_samples": 0, **arguments})
 
 
 def test_an_empty_mixture_is_refused() -> None:

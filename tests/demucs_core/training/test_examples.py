@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -29,8 +31,8 @@ RAMP = SyntheticReader(ramp=True)
 CROP = 32
 
 
-def remix(**fields: object) -> Recipe:
-    values = {
+def remix(**fields: Any) -> Recipe:
+    values: dict[str, Any] = {
         "remix_id": "r",
         "track_path": "track:1000",
         "track_num_samples": 1000,
@@ -39,12 +41,12 @@ def remix(**fields: object) -> Recipe:
         "silent": (1,),
         **fields,
     }
-    return Recipe(**values)  # type: ignore[arg-type]
+    return Recipe(**values)
 
 
-def added(source: int = 1, **fields: object) -> AddedStem:
+def added(source: int = 1, **fields: Any) -> AddedStem:
     values = {"path": "stem:500", "num_samples": 500, "start_sample": 100, "gain_db": 0.0}
-    return AddedStem(source=source, **{**values, **fields})  # type: ignore[arg-type]
+    return AddedStem(source=source, **{**values, **fields})
 
 
 def render(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
@@ -30,18 +31,18 @@ def recipe(silent: tuple[int, ...], *added: int, weight: float = 1.0) -> Recipe:
     )
 
 
-def stream(**fields: object) -> ExampleStream:
+def stream(**fields: Any) -> ExampleStream:
     """Of four examples a step, half of them weak, unless fields of either kind say otherwise."""
-    data = {
+    data: dict[str, Any] = {
         "tracks": TRACKS,
         "remixes": [recipe((1,), 1)],
         "read": SyntheticReader(),
         "num_sources": 4,
     }
-    config = {"batch_size": 4, "crop_samples": 24, "weak_share": 0.5}
+    config: dict[str, Any] = {"batch_size": 4, "crop_samples": 24, "weak_share": 0.5}
     config |= {name: value for name, value in fields.items() if name not in data}
     data |= {name: value for name, value in fields.items() if name in data}
-    return ExampleStream(StreamConfig(**config), **data)  # type: ignore[arg-type]
+    return ExampleStream(StreamConfig(**config), **data)
 
 
 def equal(first: Example, second: Example) -> bool:

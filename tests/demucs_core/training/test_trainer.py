@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -259,6 +260,6 @@ def test_bfloat16_needs_a_gpu() -> None:
         ("precision", "float16"),
     ],
 )
-def test_bad_fields_are_named(field: str, value: object) -> None:
+def test_bad_fields_are_named(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=field):
-        TrainingConfig(**{field: value})  # type: ignore[arg-type]
+        TrainingConfig(**{field: value})

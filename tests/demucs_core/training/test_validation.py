@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from demucs_core.separators.registry import SeparationModel, build_model
+from demucs_core.separators.registry import build_model
+from demucs_core.separators.separator import SeparationModel
 from demucs_core.training.validation import Validation, ValidationCrop, measure_crops
 from tests.demucs_core.music import MUSIC
 

@@ -17,9 +17,9 @@ def put(root: str, name: str, text: str) -> str:
     return f"{root}/{name}"
 
 
-def found(songs: list[LabelledSong]) -> list[tuple[str, str]]:
+def found(songs: list[LabelledSong]) -> list[tuple[str, ...]]:
     assert all(song.split == "train" and song.mixture is None for song in songs)
-    return [(song.name, *song.groups) for song in songs]  # type: ignore[misc]
+    return [(song.name, *song.groups) for song in songs]
 
 
 def test_a_folder_a_source(root: str) -> None:

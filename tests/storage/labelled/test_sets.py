@@ -333,8 +333,8 @@ def test_musdb_agrees_on_wav_files(tmp_path: Path) -> None:
     tracks = musdb_tracks(tmp_path, is_wav=True)
     songs = find_songs(str(tmp_path), SOURCES, valid_share=0)[1]
     assert sorted(names(songs)) == sorted(tracks)
-    for song in songs:
-        assert_as_musdb(song, tracks[song.split, song.name], tolerance=0)
+    for found in songs:
+        assert_as_musdb(found, tracks[found.split, found.name], tolerance=0)
 
 
 @pytest.mark.skipif(not REAL_SET.is_dir(), reason="the real track is not there")

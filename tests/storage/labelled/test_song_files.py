@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from storage.labelled.sets import find_songs
@@ -10,11 +12,11 @@ SONG = "train/Song"
 
 
 def song(
-    root: str, *files: str, sources: tuple[str, ...] = SOURCES, **options: object
+    root: str, *files: str, sources: tuple[str, ...] = SOURCES, **options: Any
 ) -> LabelledSong:
     """The one song that has these files."""
     write(root, *(f"{SONG}/{name}" for name in files))
-    fs, [found] = find_songs(root, sources, require_test=False, valid_share=0, **options)  # type: ignore[arg-type]
+    fs, [found] = find_songs(root, sources, require_test=False, valid_share=0, **options)
     for parts in found.stems.values():
         assert all(fs.cat_file(part.path) == b"audio" for part in parts)
     return found
@@ -28,7 +30,7 @@ def parts(found: LabelledSong) -> dict[str, list[str]]:
     }
 
 
-def refused(root: str, *files: str, **options: object) -> str:
+def refused(root: str, *files: str, **options: Any) -> str:
     write(root, *(f"{SONG}/{name}" for name in files))
     told = message(root, require_test=False, **options)
     assert told.startswith(f"{url(root)}/{SONG}")
