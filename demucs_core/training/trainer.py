@@ -20,8 +20,8 @@ from demucs_core.configuration import check_above, check_at_least, config_to_jso
 from demucs_core.separators.registry import config_of
 from demucs_core.separators.separator import SeparationModel
 from demucs_core.trainer_state import TrainerState, Weights, copy_weights
-from demucs_core.training.examples import Augmentation, Example
-from demucs_core.training.stream import ExampleStream
+from demucs_core.training.examples import Example
+from demucs_core.training.stream import ExampleStream, StreamConfig
 from demucs_core.training.validation import Validation, ValidationCrop, measure_crops
 from demucs_core.training.weak_loss import grouped_l1
 
@@ -279,10 +279,14 @@ class Trainer:
 
 
 def _of_this_version(meta: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A checkpoint of silentmix 0.1.0 as one of now: it told one field of the augmentation."""
-    if meta["version"] != 1:
-        return meta
+    """A checkpoint of before as one of now: fields that came later had what is their default.
+
+    The first version told one field of the augmentation, beside those of the training.
+    """
     training = dict(meta["training"])
-    augmentation = Augmentation(remix_probability=training.pop("remix_probability"))
-    training["augmentation"] = config_to_json(augmentation)
-    return {**meta, "version": STATE_VERSION, "training": training}
+    version = STATE_VERSION if meta["version"] == 1 else meta["version"]
+    if meta["version"] == 1:
+        training["augmentation"] = {"remix_probability": training.pop("remix_probability")}
+    defaults = config_to_json(StreamConfig(crop_samples=1)) | config_to_json(TrainingConfig())
+    training["augmentation"] = defaults["augmentation"] | training["augmentation"]
+    return {**meta, "version": version, "training": defaults | training}

@@ -44,6 +44,27 @@ def grouped_l1(
     Raises:
         ValueError: shapes that don't fit each other.
     """
+    losses, shares = grouped_losses(estimates, targets, membership, mask, weight)
+    total_share = shares.sum()
+    mean: Tensor = (losses * shares).sum() / torch.where(total_share > 0, total_share, 1)
+    return mean
+
+
+def grouped_losses(
+    estimates: Tensor,
+    targets: Tensor,
+    membership: Tensor,
+    mask: Tensor,
+    weight: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Compute what :func:`grouped_l1` averages: the loss of each example, and what it counts.
+
+    Returns:
+        ``(B,)`` losses, zero where nothing is known; and ``(B,)`` weights, likewise.
+
+    Raises:
+        ValueError: shapes that don't fit each other.
+    """
     batch, num_sources, channels, num_samples = estimates.shape
     num_groups = targets.shape[1]
     expected = {
@@ -71,9 +92,7 @@ def grouped_l1(
         has_known = num_known > 0
         losses = totals / torch.where(has_known, num_known, 1)
         shares = has_known.to(dtype) if weight is None else has_known * weight.to(dtype)
-        total_share = shares.sum()
-        mean: Tensor = (losses * shares).sum() / torch.where(total_share > 0, total_share, 1)
-        return mean
+        return losses, shares
 
 
 def check_partition(membership: Tensor) -> None:

@@ -21,6 +21,13 @@ class NotInFingerprint:
 RUNTIME = NotInFingerprint()
 
 
+class InFingerprintUnlessDefault:
+    """Marks a field that came later: at its default, what is made has the name of before it."""
+
+
+ADDED = InFingerprintUnlessDefault()
+
+
 NO_PASSWORD = r"^(?!.*://[^/@]*:[^/]*@)"
 """What a location must match: a password in it would be kept with the run for all to read."""
 
@@ -80,9 +87,13 @@ class Options(BaseModel):
         kept = {
             name
             for name, field in type(self).model_fields.items()
-            if not any(isinstance(mark, NotInFingerprint) for mark in field.metadata)
+            if not _has(field, NotInFingerprint)
+            and not (_has(field, InFingerprintUnlessDefault) and self._is_default(name, field))
         }
         return self.model_dump(mode="json", include=kept)
+
+    def _is_default(self, name: str, field: FieldInfo) -> bool:
+        return bool(getattr(self, name) == field.get_default(call_default_factory=True))
 
     def configure(self, kind: type[Config], **given: object) -> Config:
         """A configuration of the core from the options of the same names, but for those given.
@@ -92,6 +103,10 @@ class Options(BaseModel):
         names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
         options = names & type(self).model_fields.keys()
         return kind(**{name: getattr(self, name) for name in options} | given)
+
+
+def _has(field: FieldInfo, mark: type) -> bool:
+    return any(isinstance(each, mark) for each in field.metadata)
 
 
 class WorkParameters(Options):

@@ -235,6 +235,19 @@ def test_a_checkpoint_of_0_1_0_is_continued() -> None:
     assert_same(resumed, straight)
 
 
+def test_a_checkpoint_of_before_a_field_was_there_is_continued() -> None:
+    run, resumed = trainer(), trainer()
+    tensors, meta = run.state()
+    training = dict(meta["training"])
+    for name in ("precision", "masked"):
+        del training[name]
+    training["augmentation"] = {"remix_probability": 0.5}
+    resumed.load_state(tensors, {**meta, "training": training})
+    training["augmentation"] = {"remix_probability": 0.25}
+    with pytest.raises(ValueError, match="training augmentation"):
+        resumed.load_state(tensors, {**meta, "training": training})
+
+
 def test_without_validation_crops_the_training_loss_decides() -> None:
     config = replace(CONFIG, steps=3, validate_every=1)
     model = build_model({**MUSIC, "architecture": "demucs", "channels": 4, "depth": 2}, seed=0)

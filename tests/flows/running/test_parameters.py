@@ -12,6 +12,7 @@ from flows.cli.configuration import load_config, stage_section
 from flows.ingest.flow import IngestParameters
 from flows.pipeline.flow import PipelineParameters
 from flows.running.parameters import (
+    ADDED,
     RUNTIME,
     CorpusName,
     Device,
@@ -31,6 +32,16 @@ class Parameters(StageParameters):
 
 def test_content_holds_what_changes_the_output_and_nothing_else() -> None:
     assert Parameters(threads=7, workers=3, device="cpu").content() == {"threshold": 0.5}
+
+
+def test_a_field_that_came_later_changes_no_name_at_its_default() -> None:
+    class Grown(Parameters):
+        kind: Annotated[str, ADDED] = Field("as before")
+        parts: Annotated[list[str], ADDED] = Field(default_factory=list)
+
+    assert Grown().content() == Grown(kind="as before", parts=[]).content() == {"threshold": 0.5}
+    assert Grown(kind="new").content() == {"threshold": 0.5, "kind": "new"}
+    assert Grown(parts=["a"]).content() == {"threshold": 0.5, "parts": ["a"]}
 
 
 def test_every_field_of_every_stage_is_described() -> None:
