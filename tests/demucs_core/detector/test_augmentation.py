@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from demucs_core.detector.augmentation import (
     AugmentationConfig,
@@ -29,12 +31,12 @@ def test_probabilities_and_ranges_are_checked_by_name() -> None:
         AugmentationConfig(equalise_db=-1)
 
 
-def response_db(limit_db, seed):
+def response_db(limit_db: float, seed: int) -> tuple[NDArray[np.float64], int]:
     """Gain of the equaliser at every bin of a second, in dB, and where its impulse comes out."""
     impulse = np.zeros((1, 44_100), np.float32)
     impulse[0, 22_050] = 1.0
     out = equalise(impulse, 44_100, limit_db, np.random.default_rng(seed))
-    return 20 * np.log10(np.abs(np.fft.rfft(out[0]))), np.abs(out[0]).argmax()
+    return 20 * np.log10(np.abs(np.fft.rfft(out[0]))), int(np.abs(out[0]).argmax())
 
 
 def test_an_equaliser_without_gains_changes_nothing() -> None:
@@ -59,11 +61,11 @@ def test_a_stem_played_faster_is_shorter_and_higher() -> None:
     assert np.abs(np.fft.rfft(fast[0])).argmax() == 441
 
 
-def spectrum():
+def spectrum() -> Tensor:
     return torch.rand(2, 1025, 12, generator=torch.Generator().manual_seed(0)) + 0.01
 
 
-def disturb(name, seed=0):
+def disturb(name: str, seed: int = 0) -> Tensor:
     config = AugmentationConfig(**vars(PLAIN) | {name: 1.0})
     return disturb_spectrum(spectrum(), 44_100, config, np.random.default_rng(seed))
 

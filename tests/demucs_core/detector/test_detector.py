@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
+from demucs_core.detector.config import DetectorConfig, SilenceDetector
 from demucs_core.detector.log_mel import LogMelConfig
+from demucs_core.detector.log_mel_detector import LogMelDetectorConfig, TcnConfig
 from demucs_core.detector.registry import (
     DETECTORS,
     build_detector,
@@ -14,31 +17,31 @@ from demucs_core.detector.registry import (
     new_detector_config,
     parse_detector_config,
 )
-from demucs_core.detector.waveform_detector import WaveformDetector
+from demucs_core.detector.waveform_detector import WaveformDetector, WaveformDetectorConfig
 from tests.demucs_core.music import FRAMES
 
-BANDS = {
+BANDS: dict[str, Any] = {
     "features": LogMelConfig.at(44_100, 4096, num_mels=16),
     "conv_channels": (4, 6, 8),
     "hidden_channels": 12,
 }
-LAYERS = {
+LAYERS: dict[str, dict[str, Any]] = {
     "logmel-tcn": {**BANDS, "dilations": (1, 2, 3)},
     "logmel-crnn": BANDS,
     "demucs-blstm": {"encoder_channels": 2},
 }
 
 
-def small(architecture, **fields):
+def small(architecture: str, **fields: Any) -> DetectorConfig:
     """The configuration of a small detector."""
     return new_detector_config(architecture, **{**FRAMES, **LAYERS[architecture], **fields})
 
 
-SMALL = small("logmel-tcn")
+SMALL = TcnConfig.of(**FRAMES, **LAYERS["logmel-tcn"])
 
 
 @pytest.fixture(scope="module")
-def detector():
+def detector() -> SilenceDetector:
     generator = torch.Generator().manual_seed(0)
     built = build_detector(SMALL).eval()
     with torch.no_grad():
@@ -49,14 +52,14 @@ def detector():
 
 @pytest.mark.parametrize("architecture", DETECTORS)
 @pytest.mark.parametrize("samples", [1, 4096, 4097, 20_000])
-def test_there_is_a_score_for_every_frame_begun(architecture, samples) -> None:
+def test_there_is_a_score_for_every_frame_begun(architecture: str, samples: int) -> None:
     frames = -(-samples // 4096)
     scores = build_detector(small(architecture)).eval()(torch.zeros(2, 2, samples))
     assert scores.shape == (2, 4, frames)
 
 
 @pytest.mark.parametrize("architecture", DETECTORS)
-def test_a_detector_of_mono_hears_mono(architecture) -> None:
+def test_a_detector_of_mono_hears_mono(architecture: str) -> None:
     built = build_detector(small(architecture, num_channels=1)).eval()
     assert built(torch.zeros(2, 1, 20_000)).shape == (2, 4, 5)
     with pytest.raises((ValueError, RuntimeError)):
@@ -64,17 +67,25 @@ def test_a_detector_of_mono_hears_mono(architecture) -> None:
 
 
 @pytest.mark.parametrize("hop_samples", [1024, 2048, 8192])
-def test_the_waveform_detector_has_frames_of_any_power_of_two(hop_samples) -> None:
+def test_the_waveform_detector_has_frames_of_any_power_of_two(hop_samples: int) -> None:
     built = build_detector(small("demucs-blstm", hop_samples=hop_samples)).eval()
     scores = built(torch.zeros(1, 2, 3 * hop_samples + 1))
     assert scores.shape == (1, 4, 4)
 
 
-def test_the_encoder_of_the_waveform_detector_is_centred_on_each_frame() -> None:
+def waveform_detector(encoder_channels: int) -> WaveformDetector:
+    """Small, but for its encoder; always the same."""
+    config = small("demucs-blstm", encoder_channels=encoder_channels)
+    assert isinstance(config, WaveformDetectorConfig)
     torch.manual_seed(0)
-    detector = WaveformDetector(small("demucs-blstm")).eval()
+    return WaveformDetector(config)
+
+
+def test_the_encoder_of_the_waveform_detector_is_centred_on_each_frame() -> None:
+    detector = waveform_detector(2).eval()
     audio = (0.1 * torch.randn(1, 2, 9 * 4096)).requires_grad_()
     detector.encoder(audio)[0, :, 4].sum().backward()
+    assert audio.grad is not None
     heard = torch.nonzero(audio.grad.abs().sum(dim=(0, 1)))
     first, last = int(heard.min()), int(heard.max())
     # its middle is that of the audio, but for samples that a ReLU kept out
@@ -83,23 +94,23 @@ def test_the_encoder_of_the_waveform_detector_is_centred_on_each_frame() -> None
 
 
 def test_audio_reaches_the_end_of_the_waveform_detectors_encoder_before_any_training() -> None:
-    torch.manual_seed(0)
-    detector = WaveformDetector(small("demucs-blstm", encoder_channels=16)).train()
+    detector = waveform_detector(16).train()
     steps = detector.encoder(0.1 * torch.randn(4, 2, 32 * 4096))
     # each feature differs between frames about as much as features differ from each other
     assert steps.std(dim=(0, 2)).mean() > 0.3 * steps.std()
 
 
-def test_no_audio_is_refused(detector) -> None:
+def test_no_audio_is_refused(detector: SilenceDetector) -> None:
     with pytest.raises(ValueError, match="no samples"):
         detector(torch.zeros(1, 2, 0))
 
 
-def test_a_score_depends_on_its_context_and_no_further(detector) -> None:
+def test_a_score_depends_on_its_context_and_no_further(detector: SilenceDetector) -> None:
     frames, frame = 40, 20
     audio = 0.1 * torch.randn(1, 2, frames * 4096, generator=torch.Generator().manual_seed(1))
     audio.requires_grad_()
     detector(audio)[0, :, frame].sum().backward()
+    assert audio.grad is not None
     heard = audio.grad.abs().sum(dim=(0, 1)).reshape(frames, 4096).sum(dim=1) > 0
     reach = detector.context_frames
     assert not heard[: frame - reach].any()
@@ -109,7 +120,7 @@ def test_a_score_depends_on_its_context_and_no_further(detector) -> None:
 
 
 @pytest.mark.parametrize("architecture", DETECTORS)
-def test_configuration_survives_json(architecture) -> None:
+def test_configuration_survives_json(architecture: str) -> None:
     detector = build_detector(small(architecture))
     values = json.loads(json.dumps(detector_config(detector)))
     assert parse_detector_config(values) == small(architecture)
@@ -132,7 +143,7 @@ OF_0_1_0 = {
 
 
 @pytest.mark.parametrize("architecture", DETECTORS)
-def test_configurations_of_0_1_0_are_read(architecture) -> None:
+def test_configurations_of_0_1_0_are_read(architecture: str) -> None:
     values = {"architecture": architecture, **OF_0_1_0}
     assert parse_detector_config(values) == small(architecture)
 
@@ -141,6 +152,7 @@ def test_the_features_follow_rate_and_frame() -> None:
     config = new_detector_config(
         "logmel-crnn", **{**FRAMES, "sample_rate": 16_000, "hop_samples": 2048}
     )
+    assert isinstance(config, LogMelDetectorConfig)
     features = config.features
     assert (features.fft_samples, features.hop_samples, features.high_hz) == (2048, 512, 8000)
 
@@ -157,7 +169,7 @@ def test_the_features_follow_rate_and_frame() -> None:
         ({"architecture": "oracle"}, "detector architecture 'oracle' is unknown; known are logmel"),
     ],
 )
-def test_what_is_unknown_is_refused_by_name(values, message) -> None:
+def test_what_is_unknown_is_refused_by_name(values: dict[str, Any], message: str) -> None:
     good = DETECTORS.to_json(small("logmel-crnn"))
     with pytest.raises(ValueError, match=message):
         parse_detector_config({**good, **values})
@@ -179,6 +191,6 @@ def test_what_is_unknown_is_refused_by_name(values, message) -> None:
         ("demucs-blstm", {"hop_samples": 3000}),
     ],
 )
-def test_what_cannot_be_built_is_refused_by_name(architecture, field) -> None:
+def test_what_cannot_be_built_is_refused_by_name(architecture: str, field: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(field))):
         replace(small(architecture), **field)

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from demucs_core.detector.augmentation import AugmentationConfig
+from demucs_core.detector.config import DetectorConfig
 from demucs_core.detector.examples import ExampleConfig, ExampleSource, TrainingSong
 from demucs_core.detector.log_mel import LogMel
+from demucs_core.detector.log_mel_detector import LogMelDetectorConfig
 from demucs_core.detector.registry import DEFAULT_DETECTOR, new_detector_config
 from tests.demucs_core.detector.test_augmentation import PLAIN
 from tests.demucs_core.detector.test_detector import SMALL, small
@@ -17,7 +22,7 @@ from tests.demucs_core.music import FRAMES
 HOP = 4096
 
 
-def make_song(name, frames=60):
+def make_song(name: str, frames: int = 60) -> TrainingSong:
     """Every source is a quiet hum; source s sounds in every second stretch of 10 + s frames."""
     active = np.stack([np.arange(frames) // (10 + source) % 2 == 0 for source in range(4)])
     return TrainingSong(
@@ -31,7 +36,7 @@ def make_song(name, frames=60):
 SONGS = [make_song(f"song {number}") for number in range(3)]
 
 
-def read(path, start, count):
+def read(path: str, start: int, count: int) -> NDArray[np.float32]:
     name, source = path.split("/")
     song = SONGS[int(name.split()[1])]
     time = np.arange(start, start + count)
@@ -40,7 +45,15 @@ def read(path, start, count):
     return np.stack([wave, wave]).astype(np.float32)
 
 
-def source_of(augmentation, crop_frames=20, songs=SONGS, *, batch_size=2, seed=0, detector=SMALL):
+def source_of(
+    augmentation: AugmentationConfig,
+    crop_frames: int = 20,
+    songs: Sequence[TrainingSong] = SONGS,
+    *,
+    batch_size: int = 2,
+    seed: int = 0,
+    detector: DetectorConfig = SMALL,
+) -> ExampleSource:
     config = ExampleConfig(
         batch_size=batch_size,
         crop_s=crop_frames * HOP / 44_100,
@@ -50,7 +63,7 @@ def source_of(augmentation, crop_frames=20, songs=SONGS, *, batch_size=2, seed=0
     return ExampleSource(config, songs, read, detector)
 
 
-def silence_of(examples, seed):
+def silence_of(examples: ExampleSource, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     return examples.example(np.random.default_rng(seed), SMALL.input_maker())
 
 
@@ -63,7 +76,7 @@ def test_an_example_is_log_mel_and_silence_of_the_crop() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["logmel-crnn", "demucs-blstm"])
-def test_examples_of_mono_are_mono(architecture) -> None:
+def test_examples_of_mono_are_mono(architecture: str) -> None:
     mono = small(architecture, num_channels=1)
     examples = replace(
         source_of(AugmentationConfig(), batch_size=3, detector=mono),
@@ -141,7 +154,7 @@ def test_a_song_shorter_than_the_crop_is_filled_with_silence() -> None:
 @pytest.mark.parametrize(
     "name", [name for name in vars(AugmentationConfig()) if name.endswith("_probability")]
 )
-def test_each_augmentation_alone_keeps_examples_finite(name) -> None:
+def test_each_augmentation_alone_keeps_examples_finite(name: str) -> None:
     examples = source_of(AugmentationConfig(**vars(PLAIN) | {name: 1.0}))
     for seed in range(3):
         features, _, _ = silence_of(examples, seed)
@@ -150,18 +163,19 @@ def test_each_augmentation_alone_keeps_examples_finite(name) -> None:
 
 def test_songs_that_do_not_fit_are_refused_by_name() -> None:
     wrong = TrainingSong(
-        track_id="three stems", paths=("a", "b", "c"), num_samples=HOP, active=np.ones((3, 1))
+        track_id="three stems", paths=("a", "b", "c"), num_samples=HOP, active=np.ones((3, 1), bool)
     )
     with pytest.raises(ValueError, match="three stems"):
         source_of(PLAIN, songs=[wrong])
     with pytest.raises(ValueError, match="no stem has source 3 by itself"):
-        source_of(PLAIN, songs=[replace(wrong, active=np.ones((4, 1)))])
+        source_of(PLAIN, songs=[replace(wrong, active=np.ones((4, 1), bool))])
     with pytest.raises(ValueError, match="no labelled song"):
         source_of(PLAIN, songs=[])
 
 
 def test_the_default_detector_fits_the_examples() -> None:
     usual = new_detector_config(DEFAULT_DETECTOR, **FRAMES)
+    assert isinstance(usual, LogMelDetectorConfig)
     examples = ExampleSource(ExampleConfig(batch_size=1, crop_s=0.4), SONGS, read, usual)
     assert examples.batch(0)[0].shape == (1, 2, usual.features.num_mels, 16)
 
@@ -196,9 +210,9 @@ def test_a_sum_left_out_is_known_to_be_silent() -> None:
 
 
 def test_remixes_take_each_source_from_who_has_it_by_itself() -> None:
-    read_paths = []
+    read_paths: list[str] = []
 
-    def noting(path, start, count):
+    def noting(path: str, start: int, count: int) -> NDArray[np.float32]:
         read_paths.append(path)
         return read(path, start, count)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from torch import nn
+from torch import Tensor, nn
 
 from demucs_core.architectures import Architecture, Registry
 from demucs_core.detector import registry
@@ -38,23 +38,26 @@ class LevelDetector(SilenceDetector):
     block_frames = 1
     context_frames = 0
 
-    def __init__(self, config) -> None:
+    def __init__(self, config: LevelConfig) -> None:
         super().__init__()
         self.config = config
         hop = config.hop_samples
         self.filters = nn.Conv1d(config.num_channels, config.width, hop, stride=hop)
         self.heads = nn.Conv1d(config.width, len(config.sources), 1)
 
-    def score_inputs(self, inputs):
-        return self.heads(self.filters(inputs).abs())
+    def score_inputs(self, inputs: Tensor) -> Tensor:
+        scores: Tensor = self.heads(self.filters(inputs).abs())
+        return scores
 
-    def forward(self, audio):
+    def forward(self, audio: Tensor) -> Tensor:
         return self.score_inputs(pad_to_frames(audio, self.config.hop_samples))
 
 
 @pytest.fixture(autouse=True)
-def _registered(monkeypatch) -> None:
-    row = Architecture(name="level", config=LevelConfig, build=LevelDetector)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Architecture[DetectorConfig, SilenceDetector](
+        name="level", config=LevelConfig, build=LevelDetector
+    )
     known = Registry("detector", *DETECTORS.rows, row)
     monkeypatch.setattr(registry, "DETECTORS", known)
 

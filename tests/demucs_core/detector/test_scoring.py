@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from demucs_core.detector.config import SilenceDetector
 from demucs_core.detector.log_mel_detector import LogMelDetector
 from demucs_core.detector.registry import DETECTORS, build_detector
 from demucs_core.detector.scoring import score_chunks
 from tests.demucs_core.detector.test_detector import SMALL, small
+
+Audio = NDArray[np.float32]
 
 
 class Crowded(LogMelDetector):
@@ -17,29 +24,36 @@ class Crowded(LogMelDetector):
 
     room = 2
 
-    def forward(self, audio):
+    def forward(self, audio: Tensor) -> Tensor:
         if len(audio) > self.room:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return super().forward(audio)
 
 
 @pytest.fixture(scope="module", params=DETECTORS)
-def detector(request):
+def detector(request: pytest.FixtureRequest) -> SilenceDetector:
     torch.manual_seed(0)
     built = build_detector(small(request.param)).eval()
     with torch.no_grad():
+        assert isinstance(built.heads, nn.Conv1d)
         built.heads.weight.normal_(generator=torch.Generator().manual_seed(0))
     return built
 
 
-def track(samples, seed=0):
-    audio = np.random.default_rng(seed).standard_normal((2, samples)).astype(np.float32) * 0.1
-    return audio, lambda start, count: audio[:, start : start + count]
+def reader(audio: Audio) -> Callable[[int, int], Audio]:
+    return lambda start, count: audio[:, start : start + count]
+
+
+def track(samples: int) -> tuple[Audio, Callable[[int, int], Audio]]:
+    audio = np.random.default_rng(0).standard_normal((2, samples)).astype(np.float32) * 0.1
+    return audio, reader(audio)
 
 
 @settings(max_examples=25, deadline=None)
 @given(samples=st.integers(1, 150 * 4096), chunk_frames=st.integers(1, 90), batch=st.integers(1, 4))
-def test_any_chunks_give_the_scores_of_one_piece(detector, samples, chunk_frames, batch) -> None:
+def test_any_chunks_give_the_scores_of_one_piece(
+    detector: SilenceDetector, samples: int, chunk_frames: int, batch: int
+) -> None:
     audio, read = track(samples)
     with torch.inference_mode():
         whole = torch.sigmoid(detector(torch.from_numpy(audio)[None]))[0].numpy()
@@ -49,11 +63,11 @@ def test_any_chunks_give_the_scores_of_one_piece(detector, samples, chunk_frames
     assert scores == pytest.approx(whole, abs=1e-5)
 
 
-def test_reads_go_forward_and_stay_small(detector) -> None:
+def test_reads_go_forward_and_stay_small(detector: SilenceDetector) -> None:
     audio, read = track(100 * 4096 + 5)
     asked = []
 
-    def recording(start, count):
+    def recording(start: int, count: int) -> Audio:
         asked.append((start, count))
         return read(start, count)
 
@@ -81,18 +95,18 @@ def test_a_single_piece_that_does_not_fit_is_an_error() -> None:
         score_chunks(crowded, read, audio.shape[1], chunk_frames=5, batch_size=4)
 
 
-def test_a_reader_that_gives_less_is_refused(detector) -> None:
+def test_a_reader_that_gives_less_is_refused(detector: SilenceDetector) -> None:
     audio, read = track(10 * 4096)
     with pytest.raises(ValueError, match="shorter than declared"):
         score_chunks(detector, read, audio.shape[1] + 4096)
 
 
-def test_an_empty_track_is_refused(detector) -> None:
+def test_an_empty_track_is_refused(detector: SilenceDetector) -> None:
     with pytest.raises(ValueError, match="nothing to score"):
         score_chunks(detector, track(1)[1], 0)
 
 
-def test_silence_and_full_scale_noise_have_finite_scores(detector) -> None:
+def test_silence_and_full_scale_noise_have_finite_scores(detector: SilenceDetector) -> None:
     for audio in (np.zeros((2, 9000), np.float32), np.ones((2, 9000), np.float32)):
-        scores = score_chunks(detector, lambda a, n, x=audio: x[:, a : a + n], 9000)
+        scores = score_chunks(detector, reader(audio), 9000)
         assert np.isfinite(scores).all()

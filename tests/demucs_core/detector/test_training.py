@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from demucs_core.detector.examples import ExampleConfig, ExampleSource
 from demucs_core.detector.registry import build_detector
 from demucs_core.detector.scoring import score_chunks
 from demucs_core.detector.training import (
+    DetectorStep,
     DetectorTrainer,
     DetectorTrainingConfig,
     rate_factor,
@@ -23,17 +28,22 @@ CONFIG = DetectorTrainingConfig(steps=6, learning_rate=1e-2)
 EXAMPLES = ExampleConfig(batch_size=2, crop_s=1.0)
 
 
-def make_trainer(config=CONFIG, examples=EXAMPLES, **options):
+def make_trainer(
+    config: DetectorTrainingConfig = CONFIG,
+    examples: ExampleConfig = EXAMPLES,
+    *,
+    num_threads: int = 1,
+) -> DetectorTrainer:
     detector = build_detector(SMALL, seed=0)
     source = ExampleSource(examples, SONGS, read, detector.config)
-    return DetectorTrainer(detector, config, source, **options)
+    return DetectorTrainer(detector, config, source, num_threads=num_threads)
 
 
-def stop_after(trainer, steps):
+def stop_after(trainer: DetectorTrainer, steps: int) -> Callable[[], bool]:
     return lambda: trainer.step >= steps
 
 
-def weights(trainer):
+def weights(trainer: DetectorTrainer) -> dict[str, Tensor]:
     return trainer.state()[0]
 
 
@@ -43,7 +53,7 @@ def test_training_learns_and_the_detector_finds_the_silences() -> None:
     assert trainer.run()
     assert np.mean(trainer.losses[-10:]) < 0.85 * np.mean(trainer.losses[:10])
     song = SONGS[0]
-    mixture = sum(read(path, 0, song.num_samples) for path in song.paths)
+    mixture = np.sum([read(path, 0, song.num_samples) for path in song.paths], axis=0)
     scores = score_chunks(
         trainer.detector, lambda start, count: mixture[:, start : start + count], song.num_samples
     )
@@ -52,7 +62,7 @@ def test_training_learns_and_the_detector_finds_the_silences() -> None:
 
 def test_resumed_equals_uninterrupted_and_the_number_of_threads_does_not_matter() -> None:
     whole = make_trainer(num_threads=2)
-    reports = []
+    reports: list[DetectorStep] = []
     assert whole.run(on_step=reports.append)
     assert [report.step for report in reports] == [1, 2, 3, 4, 5, 6]
     assert [report.loss for report in reports] == whole.losses
@@ -113,7 +123,7 @@ def test_a_checkpoint_of_another_run_is_refused_by_field() -> None:
 
 
 def test_nan_in_the_audio_stops_the_run_with_the_step() -> None:
-    def broken(_path, _start, count):
+    def broken(_path: str, _start: int, count: int) -> NDArray[np.float32]:
         return np.full((2, count), np.nan, np.float32)
 
     source = ExampleSource(EXAMPLES, SONGS, broken, SMALL)
@@ -135,6 +145,7 @@ def test_rare_frames_weigh_as_much_as_common_ones() -> None:
     silent[..., 0] = True
     logits = torch.zeros(1, 1, 10, requires_grad=True)
     silence_loss(logits, silent).backward()
+    assert logits.grad is not None
     gradient = logits.grad[0, 0]
     assert float(gradient[0] + gradient[1:].sum()) == pytest.approx(0, abs=1e-7)
 
@@ -167,7 +178,9 @@ def test_the_rate_rises_then_falls_to_zero() -> None:
         (ExampleConfig, {"seed": -1}),
     ],
 )
-def test_bad_configuration_names_its_field(kind, field) -> None:
+def test_bad_configuration_names_its_field(
+    kind: Callable[..., object], field: dict[str, Any]
+) -> None:
     with pytest.raises(ValueError, match=next(iter(field))):
         kind(**field)
 

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from demucs_core.extraction.segments import (
     ExtractionPolicy,
+    Segment,
     audible_frames,
     extract_segments,
     threshold_log_odds,
@@ -17,26 +21,41 @@ from demucs_core.extraction.segments import (
 from demucs_core.extraction.yields import forecast_yield, usable_seconds, yield_table
 from demucs_core.runs import find_runs
 
+Floats = NDArray[np.float32]
+Drawn = tuple[list[list[int]], list[bool]]
+
+
+class Grid(TypedDict):
+    hop_samples: int
+    sample_rate: int
+
+
 # One sample a frame and ten frames a second make the arithmetic plain.
-GRID = {"hop_samples": 1, "sample_rate": 10}
+GRID: Grid = {"hop_samples": 1, "sample_rate": 10}
 POLICY = ExtractionPolicy(min_duration_s=1.0, guard_s=0.2, hysteresis=1.0, max_quiet_s=0.5)
 LOUD = -20.0
 
 
-def rows(*parts, sources=1):
+def rows(*parts: tuple[float, int], sources: int = 1) -> Floats:
     """Probabilities from pairs of (probability, frames), the same for each source."""
     row = np.concatenate([np.full(frames, p, np.float32) for p, frames in parts])
     return np.tile(row, (sources, 1))
 
 
-def loud(frames):
+def loud(frames: int) -> Floats:
     return np.full(frames, LOUD, np.float32)
 
 
-def extract(probability, level=None, thresholds=None, policy=POLICY, **options):
+def extract(
+    probability: Floats,
+    level: Floats | None = None,
+    thresholds: Sequence[float] | NDArray[np.floating] | None = None,
+    policy: ExtractionPolicy = POLICY,
+    num_samples: int | None = None,
+) -> list[Segment]:
     level = loud(probability.shape[1]) if level is None else level
     thresholds = [0.9] * len(probability) if thresholds is None else thresholds
-    return extract_segments(probability, level, thresholds, policy, **GRID | options)
+    return extract_segments(probability, level, thresholds, policy, num_samples=num_samples, **GRID)
 
 
 tracks = st.integers(1, 120).flatmap(
@@ -51,7 +70,7 @@ tracks = st.integers(1, 120).flatmap(
 LEVELS = np.array([0.05, 0.5, 0.8, 0.93, 0.999], np.float32)
 
 
-def build(drawn):
+def build(drawn: Drawn) -> tuple[Floats, Floats]:
     symbols, quiet = drawn
     probability = np.repeat(LEVELS[np.array(symbols)], 4, axis=1)
     level = np.repeat(np.where(quiet, -80.0, LOUD), 4).astype(np.float32)
@@ -114,7 +133,13 @@ def test_the_last_frame_may_be_short() -> None:
     assert (segment.stop_frame, segment.stop_sample) == (30, 29)
 
 
-def slow_mask(odds, threshold, gate, policy, rate=10):
+def slow_mask(
+    odds: NDArray[np.floating],
+    threshold: float,
+    gate: NDArray[np.bool_],
+    policy: ExtractionPolicy,
+    rate: int = 10,
+) -> NDArray[np.bool_]:
     """What is extracted of one source, frame by frame, as the policy's text has it."""
     frames = len(odds)
     runs, start = [], None
@@ -145,7 +170,7 @@ def slow_mask(odds, threshold, gate, policy, rate=10):
 
 @settings(max_examples=100, deadline=None)
 @given(tracks)
-def test_segments_are_those_of_the_slow_reference(drawn) -> None:
+def test_segments_are_those_of_the_slow_reference(drawn: Drawn) -> None:
     probability, level = build(drawn)
     odds, gate = to_log_odds(probability), audible_frames(level, POLICY, 10.0)
     masks = [slow_mask(row, threshold_log_odds(0.9), gate, POLICY) for row in odds]
@@ -161,7 +186,7 @@ def test_segments_are_those_of_the_slow_reference(drawn) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(tracks)
-def test_no_segment_nor_its_guards_touch_an_active_frame(drawn) -> None:
+def test_no_segment_nor_its_guards_touch_an_active_frame(drawn: Drawn) -> None:
     probability, level = build(drawn)
     guard = POLICY.guard_frames(10.0)
     floor = threshold_log_odds(0.9) - POLICY.hysteresis
@@ -178,7 +203,7 @@ def test_no_segment_nor_its_guards_touch_an_active_frame(drawn) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(tracks, st.permutations(range(3)))
-def test_permuting_sources_permutes_the_sets(drawn, order) -> None:
+def test_permuting_sources_permutes_the_sets(drawn: Drawn, order: list[int]) -> None:
     probability, level = build(drawn)
     thresholds = np.array([0.7, 0.9, 0.99])
     plain = extract(probability, level, thresholds)
@@ -192,7 +217,7 @@ def test_permuting_sources_permutes_the_sets(drawn, order) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(tracks)
-def test_a_higher_threshold_extracts_no_more(drawn) -> None:
+def test_a_higher_threshold_extracts_no_more(drawn: Drawn) -> None:
     probability, level = build(drawn)
     table = yield_table(probability, level, [0.5, 0.9, 0.99], [1.0, 2.0], POLICY, **GRID)
     assert (np.diff(table, axis=0) <= 0).all()
@@ -201,7 +226,7 @@ def test_a_higher_threshold_extracts_no_more(drawn) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(tracks)
-def test_the_forecast_is_what_extraction_gives(drawn) -> None:
+def test_the_forecast_is_what_extraction_gives(drawn: Drawn) -> None:
     probability, level = build(drawn)
     segments = extract(probability, level)
     seconds = usable_seconds(segments, 1.0, masked=True, num_sources=3, **GRID)
@@ -217,7 +242,7 @@ def test_without_masks_only_whole_crops_count() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, -0.1, 1.1])
-def test_what_is_no_probability_is_refused(value) -> None:
+def test_what_is_no_probability_is_refused(value: float) -> None:
     probability = rows((0.9, 20))
     probability[0, 3] = value
     with pytest.raises(ValueError, match="probability"):
