@@ -28,11 +28,13 @@ class Architecture(Generic[Config, Network]):
         name: what options and descriptions call it.
         config: its configuration, a frozen dataclass; no two rows share one.
         build: makes a network of a configuration. What needs an optional package imports it here.
+        extra: of silentmix, that brings the package it needs; empty if it needs none.
     """
 
     name: str
     config: type[Config]
     build: Callable[[Any], Network]
+    extra: str = ""
 
     @property
     def options(self) -> tuple[str, ...]:

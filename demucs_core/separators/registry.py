@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from demucs_core.architectures import Architecture, Registry
+from demucs_core.separators.bs_roformer import BSRoFormerConfig, BSRoFormerSeparator
 from demucs_core.separators.demucs import Demucs, DemucsConfig
+from demucs_core.separators.htdemucs import HTDemucsConfig, HTDemucsSeparator
+from demucs_core.separators.open_unmix import OpenUnmixConfig, OpenUnmixSeparator
 from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 from demucs_core.separators.wave_unet import WaveUNet, WaveUNetConfig
 
@@ -14,6 +17,16 @@ SEPARATORS: Final[Registry[SeparatorConfig, SeparationModel]] = Registry(
     "separator",
     Architecture(name="demucs", config=DemucsConfig, build=Demucs),
     Architecture(name="wave_unet", config=WaveUNetConfig, build=WaveUNet),
+    Architecture(
+        name="open_unmix", config=OpenUnmixConfig, build=OpenUnmixSeparator, extra="openunmix"
+    ),
+    Architecture(name="htdemucs", config=HTDemucsConfig, build=HTDemucsSeparator, extra="htdemucs"),
+    Architecture(
+        name="bs_roformer",
+        config=BSRoFormerConfig,
+        build=BSRoFormerSeparator,
+        extra="bs-roformer",
+    ),
 )
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from demucs_core.separators.inference import estimate
+from demucs_core.separators.separator import SeparationModel
 
 ReadMixture = Callable[[int, int], NDArray[np.float32]]
 """``read(start_sample, num_samples)`` gives ``(C, num_samples)``; asked for existing audio only."""
@@ -76,7 +77,8 @@ def separate_stream(
             lasts. If it has ``valid_length``, it is given segments of such lengths.
         read: reads the mixture.
         num_samples: length of the mixture.
-        segment_samples: length of a segment. Longer ones need more memory.
+        segment_samples: length of a segment. Longer ones need more memory. A model that has a
+            ``longest_segment`` gets no longer ones.
         overlap: share of a segment that the next one covers too, at least 0 and less than 1.
         shifts: number of random shifts to average over; 0 runs once, unshifted.
         seed: decides the shifts.
@@ -106,6 +108,8 @@ def separate_stream(
         )
     if device is not None:
         model.to(device)
+    if isinstance(model, SeparationModel) and (longest := model.longest_segment()) is not None:
+        segment_samples = min(segment_samples, max(1, longest))
     job = _Job(
         model=model,
         read=read,

@@ -46,3 +46,7 @@ class SeparationModel(nn.Module):
         Separation gives a model real audio up to there as context. By default every length does.
         """
         return num_samples
+
+    def longest_segment(self) -> int | None:
+        """Return the length of the longest piece that separation should give it; None for any."""
+        return None

@@ -7,6 +7,7 @@ import torch
 
 from demucs_core.separators.registry import SEPARATORS, build_model, config_of
 from tests.demucs_core.music import MUSIC
+from tests.demucs_core.separators.small import SMALL
 
 
 @pytest.mark.parametrize("architecture", SEPARATORS)
@@ -15,8 +16,7 @@ def test_configuration_survives_json(architecture: str) -> None:
         **MUSIC,
         "sources": ["b", "a"],
         "architecture": architecture,
-        "channels": 4,
-        "depth": 2,
+        **SMALL[architecture],
     }
     model = build_model(config)
     described = config_of(model)
@@ -28,7 +28,7 @@ def test_configuration_survives_json(architecture: str) -> None:
 
 @pytest.mark.parametrize("architecture", SEPARATORS)
 def test_seed_decides_the_weights_and_nothing_else(architecture: str) -> None:
-    config = {**MUSIC, "architecture": architecture, "channels": 4, "depth": 2}
+    config = {**MUSIC, "architecture": architecture, **SMALL[architecture]}
     before = torch.random.get_rng_state()
     models = [build_model(config, seed=seed) for seed in (1, 1, 2)]
     assert torch.equal(torch.random.get_rng_state(), before)
