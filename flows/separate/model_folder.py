@@ -11,12 +11,14 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from demucs_core.separators.registry import build_model
+from demucs_core.separators.extras import MissingExtraError
+from demucs_core.separators.registry import SEPARATORS, build_model
 from demucs_core.separators.separator import SeparationModel
 from flows.inputs import registry
 from storage.errors import UserError
@@ -62,13 +64,16 @@ def load_folder(folder: Path) -> SeparationModel:
                 f"workspace's model, or a folder with {registry.DESCRIPTION} and {registry.WEIGHTS}"
             )
     try:
-        # on no device: the weights come from the file
-        with torch.device("meta"):
-            model = build_model(json.loads(description.read_text(encoding="utf-8"))["model"])
+        model = _built(json.loads(description.read_text(encoding="utf-8"))["model"])
+    except MissingExtraError as error:
+        raise UserError(f"{description}: {error}") from error
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{description}: describes no model of ours ({error})") from error
     try:
-        tensors = {name: value.float() for name, value in load_file(weights).items()}
+        tensors = {
+            name: value.float() if value.is_floating_point() else value
+            for name, value in load_file(weights).items()
+        }
         model.load_state_dict(tensors, assign=True)
     except (SafetensorError, OSError) as error:
         raise UserError(f"{weights}: damaged weights ({error})") from error
@@ -76,6 +81,15 @@ def load_folder(folder: Path) -> SeparationModel:
         detail = " ".join(str(error).split()[:30])
         raise UserError(f"{weights}: not the weights that config.json tells: {detail}") from error
     return _checked(model.eval(), str(folder))
+
+
+def _built(model: dict[str, Any]) -> SeparationModel:
+    """The model that a description tells, without weights where we know that it will do."""
+    if SEPARATORS[model.get("architecture")].extra:
+        return build_model(model)  # another author's code may compute while it is built
+    # on no device: the weights come from the file
+    with torch.device("meta"):
+        return build_model(model)
 
 
 def _checked(model: SeparationModel, place: str) -> SeparationModel:

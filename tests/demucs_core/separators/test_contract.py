@@ -24,7 +24,9 @@ def small(architecture: str, num_sources: int = 3, **told: Any) -> SeparationMod
         "sample_rate": RATE,
         "num_channels": 2,
     }
-    return build_model({"architecture": architecture, **music, **SMALL[architecture], **told}, seed=0)
+    return build_model(
+        {"architecture": architecture, **music, **SMALL[architecture], **told}, seed=0
+    )
 
 
 def noise(*shape: int) -> torch.Tensor:

@@ -1,0 +1,50 @@
+"""A model is the same when it comes back from its folder, whatever it is."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from demucs_core.separators.registry import SEPARATORS, build_model, config_of
+from flows.inputs import registry
+from flows.separate.model_folder import load_folder
+from storage.errors import UserError
+from storage.workspace import Workspace
+from tests.demucs_core.music import MUSIC
+from tests.demucs_core.separators.small import SMALL
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(str(tmp_path / "workspace"), create=True)
+
+
+def stored(workspace: Workspace, architecture: str) -> torch.nn.Module:
+    model = build_model({**MUSIC, "architecture": architecture, **SMALL[architecture]}, seed=0)
+    registry.store(workspace, "models", architecture, model, {"model": config_of(model)})
+    return model.eval()
+
+
+@pytest.mark.parametrize("architecture", SEPARATORS)
+def test_every_separator_comes_back_from_a_folder(architecture: str, workspace: Workspace) -> None:
+    model = stored(workspace, architecture)
+    mixture = torch.randn(1, 2, 700, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = model(mixture)
+        for again in (
+            load_folder(Path(workspace.root) / "models" / architecture),
+            registry.load_model(workspace, architecture, "cpu"),
+        ):
+            torch.testing.assert_close(again(mixture), expected, atol=0, rtol=0)
+
+
+def test_a_folder_whose_package_is_missing_says_which(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(workspace, "open_unmix")
+    monkeypatch.setitem(sys.modules, "openunmix.model", None)
+    with pytest.raises(UserError, match=r"pip install 'silentmix\[openunmix\]'"):
+        load_folder(Path(workspace.root) / "models" / "open_unmix")
