@@ -93,5 +93,5 @@ def test_a_new_separators_checkpoint_is_its_own() -> None:
 def test_its_configuration_refuses_by_name() -> None:
     with pytest.raises(ValueError, match="taps must be at least 1, not 0"):
         build_model({"architecture": "mixing", **MUSIC, "taps": 0})
-    with pytest.raises(ValueError, match="known are demucs, wave_unet, .*, mixing"):
+    with pytest.raises(ValueError, match=r"known are demucs, wave_unet, .*, mixing"):
         build_model({"architecture": "mixer", **MUSIC})
