@@ -23,7 +23,7 @@ class RemixConfig:
     """How recipes are drawn; every field changes them."""
 
     max_stem_s: float = 30.0
-    """Longest excerpt of a stem (seconds); a longer segment is filled from its start."""
+    """Longest excerpt of a stem (seconds); in a longer segment, training puts it anywhere."""
     min_active_share: float = 0.6
     """Least share of an excerpt's frames in which the stem is active, where the stem has such."""
     empty_share: float = 0.25

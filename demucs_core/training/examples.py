@@ -20,6 +20,10 @@ from torch import Tensor
 
 from demucs_core.configuration import check_above, check_at_least, check_share
 from demucs_core.stem_tracks import StemTrack, TrackPool
+from demucs_core.training.recipes import Recipe
+
+GROUPED_EXAMPLES = 2
+"""Version of how examples with groups of several sources are made, and weighed in the loss."""
 
 Audio = NDArray[np.float32]
 
@@ -43,68 +47,6 @@ class Example(NamedTuple):
     """``(G, T)`` bool: where a group's sum is known."""
     weight: Tensor
     """Scalar float32: weight in the loss."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AddedStem:
-    """An excerpt of a labelled stem that a recipe adds to a segment.
-
-    Attributes:
-        source: index of the source.
-        path: the stem's audio, for the reader.
-        num_samples: length of that audio, not of the excerpt.
-        start_sample: place in it that meets the first sample of the segment.
-        gain_db: gain on the stem.
-    """
-
-    source: int
-    path: str
-    num_samples: int
-    start_sample: int
-    gain_db: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """A recipe: a segment of an unlabelled track with silent sources, and stems to add to it.
-
-    Attributes:
-        remix_id: name, for messages.
-        track_path: the track's audio, for the reader.
-        track_num_samples: length of the track.
-        segment_start_sample: first sample of the segment.
-        segment_stop_sample: one past its last sample.
-        silent: indexes of the sources that are silent in the segment.
-        added: at most one stem for each silent source.
-        weight: weight in the loss, the detector's confidence for example.
-
-    Raises:
-        ValueError: the segment isn't inside the track, or a stem is added to a source that isn't
-            silent or has one already.
-    """
-
-    remix_id: str
-    track_path: str
-    track_num_samples: int
-    segment_start_sample: int
-    segment_stop_sample: int
-    silent: tuple[int, ...]
-    added: tuple[AddedStem, ...] = ()
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        start, stop = self.segment_start_sample, self.segment_stop_sample
-        if not 0 <= start < stop <= self.track_num_samples:
-            raise ValueError(
-                f"remix {self.remix_id}: segment [{start}, {stop}) is not inside its track of "
-                f"{self.track_num_samples} samples"
-            )
-        sources = [stem.source for stem in self.added]
-        if len(set(sources)) != len(sources) or not set(sources) <= set(self.silent):
-            raise ValueError(
-                f"remix {self.remix_id}: stems are added to sources {sources}, which must differ "
-                f"and be among the silent ones, {list(self.silent)}"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,38 +146,35 @@ def weak_example(
     augmentation: Augmentation,
     masked: bool = True,
 ) -> Example:
-    """Render a recipe: a crop at random around its segment, with the stems added to it.
+    """Render a recipe: a crop at random around what is known of it, with the stems added.
 
-    A segment longer than the crop holds the crop; a shorter one lies inside it. The stems sound
-    over the whole crop, so that nothing marks the segment's ends. Each silent source is a group
-    of its own, whose target is the stem added to it or silence; the others are one group, at the
-    place of the first of them, whose target is the track itself.
+    Known is where the segment and the excerpt of each added stem sound together (see
+    :func:`place_excerpts`). Where that is longer than the crop, the crop lies inside it; where it
+    is shorter, it lies inside the crop. The stems sound over the whole crop, as far as they have
+    audio, so that nothing marks the ends. Each silent source is a group of its own, whose target
+    is the stem added to it or silence; the others are one group, at the place of the first of
+    them, whose target is the track itself.
 
-    The mask holds where the crop is inside the segment and each added stem has audio. Without
-    ``masked`` it holds everywhere, as in the paper; that is true only of segments as long as the
-    crop.
+    The mask holds where the crop is known, so nowhere is it empty. Without ``masked`` it holds
+    everywhere, as in the paper; that is true only where what is known is as long as the crop.
     """
-    crop_start = place_crop(rng, remix, crop_samples)
+    known_start, known_stop = place_excerpts(rng, remix)
+    crop_start = place_crop(rng, known_start, known_stop, remix.track_num_samples, crop_samples)
     original = read_crop(read, remix.track_path, crop_start, crop_samples)
     targets = np.zeros((num_sources, *original.shape), dtype=np.float32)
     membership = torch.zeros(num_sources, num_sources)
     known = np.zeros(crop_samples, dtype=bool)
-    segment_start = remix.segment_start_sample - crop_start
-    segment_stop = remix.segment_stop_sample - crop_start
-    known[max(segment_start, 0) : max(segment_stop, 0)] = True
+    known[max(known_start - crop_start, 0) : known_stop - crop_start] = True
 
     for source in remix.silent:
         membership[source, source] = 1
     for stem in remix.added:
         # Sample `first` of the stem would meet the crop's first; before 0 there is no stem.
-        first = stem.start_sample - segment_start
+        first = stem.start_sample + crop_start - known_start
         start = min(max(-first, 0), crop_samples)
         stop = max(min(stem.num_samples - first, crop_samples), start)
-        if stop > start:
-            audio = read_crop(read, stem.path, first + start, stop - start)
-            targets[stem.source, :, start:stop] = audio * np.float32(10 ** (stem.gain_db / 20))
-        known[:start] = False
-        known[stop:] = False
+        audio = read_crop(read, stem.path, first + start, stop - start)
+        targets[stem.source, :, start:stop] = audio * np.float32(10 ** (stem.gain_db / 20))
     sounding = [source for source in range(num_sources) if source not in remix.silent]
     if sounding:
         targets[sounding[0]] = original
@@ -253,16 +192,31 @@ def weak_example(
     )
 
 
-def place_crop(rng: np.random.Generator, remix: Recipe, crop_samples: int) -> int:
-    """Draw where in the track a crop starts that covers as much of the segment as it can.
+def place_excerpts(rng: np.random.Generator, remix: Recipe) -> tuple[int, int]:
+    """Draw where in the track the added stems' excerpts begin, and end: all of a recipe together.
+
+    The shortest excerpt may be shorter than its segment: at most as long as was asked of the
+    recipe, or its song ends. Then it lies anywhere in the segment, so that all of the segment is
+    heard in time.
+    """
+    start, num_known = remix.segment_start_sample, remix.known_samples
+    room = remix.segment_stop_sample - start - num_known
+    if room:
+        start += int(rng.integers(room + 1))
+    return start, start + num_known
+
+
+def place_crop(
+    rng: np.random.Generator, start: int, stop: int, track_num_samples: int, crop_samples: int
+) -> int:
+    """Draw where in a track a crop starts that covers as much of ``[start, stop)`` as it can.
 
     It stays inside the track where the track is long enough, and else starts with it.
     """
-    start, stop = remix.segment_start_sample, remix.segment_stop_sample
     if stop - start >= crop_samples:
         return int(rng.integers(start, stop - crop_samples + 1))
     earliest = max(stop - crop_samples, 0)
-    latest = min(start, max(remix.track_num_samples - crop_samples, 0))
+    latest = min(start, max(track_num_samples - crop_samples, 0))
     return int(rng.integers(earliest, latest + 1))
 
 

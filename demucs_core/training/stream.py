@@ -16,11 +16,11 @@ from demucs_core.training.examples import (
     Augmentation,
     Example,
     Reader,
-    Recipe,
     collate,
     supervised_example,
     weak_example,
 )
+from demucs_core.training.recipes import Recipe
 
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 

@@ -8,6 +8,10 @@ vocals}; a segment silent in three sources has the fourth alone, and silence for
 mask says where in time the sums are known: elsewhere the audio is context, and no term of the loss
 sees it. The paper's weak term (arXiv 1909.01174, section 4) is the case of two groups and a mask
 of ones.
+
+The gradient of L1 has one size, however large the error, and reaches each member of a group. So
+the mean is over the *sources* that are known, not over the groups: a source learns as much from an
+example in which it is known in a sum as from a labelled one.
 """
 
 from __future__ import annotations
@@ -25,10 +29,14 @@ def grouped_l1(
 ) -> Tensor:
     """Compute the mean absolute error of the group sums over what is known of them.
 
-    For each example, the mean of ``|sum of the members' estimates - target|`` over the channels
-    and the known points (group, sample) of groups that have members; over the batch, the weighted
-    mean of examples in which anything is known. A supervised batch (identity membership, mask of
-    ones) gives the plain L1 loss.
+    For each example, ``|sum of the members' estimates - target|`` at the known points (group,
+    sample), added up and divided by the channels and the known points (source, sample): with four
+    sources, a group's error counts a quarter, be it one of two groups or of four. Over the batch,
+    the weighted mean of examples in which anything is known. A supervised batch (identity
+    membership, mask of ones) gives the plain L1 loss.
+
+    So, where nobody's error is zero, the absolute gradients of an example add up to its weight over
+    the batch's, however many groups it has and however much of it the mask leaves.
 
     Args:
         estimates: ``(B, S, C, T)``, what the model made of the mixtures.
@@ -86,9 +94,10 @@ def grouped_losses(
         sums = torch.bmm(members, estimates.to(dtype).flatten(2)).view(targets.shape)
         error = (sums - targets).abs().sum(dim=2)
         known = mask.to(dtype) * members.any(dim=2, keepdim=True)
+        known_sources = mask.to(dtype) * members.sum(dim=2, keepdim=True)
         # A supervised example's sum is over millions of points: add those of a row first.
         totals = (error * known).sum(dim=2).sum(dim=1)
-        num_known = known.sum(dim=2).sum(dim=1) * channels
+        num_known = known_sources.sum(dim=2).sum(dim=1) * channels
         has_known = num_known > 0
         losses = totals / torch.where(has_known, num_known, 1)
         shares = has_known.to(dtype) if weight is None else has_known * weight.to(dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from demucs_core.training.examples import AddedStem, Recipe
+from demucs_core.training.recipes import AddedStem, Recipe
 from storage.manifests import Manifests, Partition
 
 
@@ -33,6 +33,7 @@ def load_recipes(
                     path=stem["path"],
                     num_samples=stem["track_num_samples"],
                     start_sample=stem["start_sample"],
+                    excerpt_samples=stem["num_samples"],
                     gain_db=stem["gain_db"],
                 )
                 for stem in row["added"]

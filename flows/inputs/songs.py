@@ -92,6 +92,11 @@ def learning_corpora(
     return tuple(manifests.latest("stems", name) for name in names)
 
 
+def know_sums(manifests: Manifests, corpora: Sequence[Partition]) -> bool:
+    """Whether of any training song several sources are known together alone."""
+    return any(song.sums for stems in corpora for song in load_songs(manifests, stems, "train"))
+
+
 def made_from_libraries(manifests: Manifests, libraries: Sequence[Partition]) -> dict[str, object]:
     """What libraries add to a fingerprint: nothing, where there are none."""
     names = [f"{stems.fingerprint}/{manifests.digest(stems)}" for stems in libraries]

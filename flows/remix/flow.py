@@ -40,7 +40,9 @@ class RemixOptions(Options):
 
     remixes_per_segment: int = Field(4, ge=1, le=1000, description="Recipes drawn a segment.")
     max_stem_s: float = Field(
-        _defaults.max_stem_s, gt=0, description="Longest stem excerpt in seconds."
+        _defaults.max_stem_s,
+        gt=0,
+        description="Longest stem excerpt in seconds; in a longer segment, it may be anywhere.",
     )
     min_active_share: float = Field(
         _defaults.min_active_share,

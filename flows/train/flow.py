@@ -9,13 +9,13 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from demucs_core.separators.registry import build_model, config_of
-from demucs_core.training.examples import Augmentation
+from demucs_core.training.examples import GROUPED_EXAMPLES, Augmentation
 from demucs_core.training.stream import ExampleStream, StreamConfig
 from demucs_core.training.trainer import StepReport, Trainer, TrainingConfig
 from demucs_core.training.validation import validation_crops
 from flows.inputs import registry
 from flows.inputs.recipes import load_recipes
-from flows.inputs.songs import learning_corpora, load_learning_songs, load_songs
+from flows.inputs.songs import know_sums, learning_corpora, load_learning_songs, load_songs
 from flows.reports.live_plot import live_plot
 from flows.reports.loss_plots import training_figure
 from flows.running.chain import Chain
@@ -50,6 +50,8 @@ def train(parameters: TrainParameters) -> StageResult:
         for partition in [*stems, *remixes]
     }
     content = parameters.content()
+    if remixes or know_sums(manifests, stems):
+        content["grouped_examples"] = GROUPED_EXAMPLES
     name = fingerprint(STAGE, VERSION, made_from=made_from, **content)
     with stage_run(
         STAGE, parameters, corpus=parameters.labelled, fingerprint=name, workspace=workspace

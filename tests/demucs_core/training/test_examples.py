@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from demucs_core.stem_tracks import StemTrack, TrackPool
 from demucs_core.training.examples import (
-    AddedStem,
     Augmentation,
     Example,
-    Recipe,
     collate,
     place_crop,
+    place_excerpts,
     read_crop,
     supervised_example,
     weak_example,
 )
+from demucs_core.training.recipes import AddedStem, Recipe
 from demucs_core.training.validation import validation_crops
 from demucs_core.training.weak_loss import check_partition, grouped_l1
 from tests.demucs_core.synthetic_audio import SyntheticReader, stem_track
@@ -45,7 +45,13 @@ def remix(**fields: Any) -> Recipe:
 
 
 def added(source: int = 1, **fields: Any) -> AddedStem:
-    values = {"path": "stem:500", "num_samples": 500, "start_sample": 100, "gain_db": 0.0}
+    values = {
+        "path": "stem:500",
+        "num_samples": 500,
+        "start_sample": 100,
+        "excerpt_samples": 20,
+        "gain_db": 0.0,
+    }
     return AddedStem(source=source, **{**values, **fields})
 
 
@@ -188,8 +194,7 @@ def test_crops_cover_as_much_of_the_segment_as_they_can(
     segment: tuple[int, int], crop: int, seed: int
 ) -> None:
     start, stop = segment
-    recipe = remix(track_num_samples=100, segment_start_sample=start, segment_stop_sample=stop)
-    place = place_crop(np.random.default_rng(seed), recipe, crop)
+    place = place_crop(np.random.default_rng(seed), start, stop, 100, crop)
     overlap = min(stop, place + crop) - max(start, place)
     assert overlap == min(crop, stop - start)
     assert place >= 0
@@ -200,10 +205,11 @@ def test_crops_cover_as_much_of_the_segment_as_they_can(
 
 
 def test_crops_are_drawn_from_all_places() -> None:
-    short, long = remix(), remix(segment_stop_sample=440)
     rng = np.random.default_rng(0)
-    assert {place_crop(rng, short, CROP) for _ in range(400)} == set(range(388, 401))
-    assert {place_crop(rng, long, CROP) for _ in range(400)} == set(range(400, 409))
+    short = {place_crop(rng, 400, 420, 1000, CROP) for _ in range(400)}
+    long = {place_crop(rng, 400, 440, 1000, CROP) for _ in range(400)}
+    assert short == set(range(388, 401))
+    assert long == set(range(400, 409))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -222,26 +228,77 @@ def test_a_stem_meets_the_segment_where_the_recipe_says(seed: int) -> None:
     assert all(torch.equal(row, inside) for row in example.mask)
 
 
-@pytest.mark.parametrize(
-    ("stem", "real"),
-    [
-        # The stem's audio begins with the segment: none before it, and the segment is known.
-        (added(start_sample=0), range(400, 420)),
-        # It ends 12 samples into the segment.
-        (added(start_sample=488), range(400, 412)),
-        # It is over before the segment, or starts after it.
-        (added(start_sample=900), range(0)),
-        (added(start_sample=-10), range(410, 420)),
-    ],
-)
-def test_the_mask_ends_where_the_stem_does(stem: AddedStem, real: range) -> None:
+@st.composite
+def recipes(draw: st.DrawFn) -> Recipe:
+    """Segments of any length, and stems whose excerpts are as long or shorter, anywhere in them."""
+    start = draw(st.integers(0, 400))
+    length = draw(st.integers(1, 600))
+    silent = draw(st.sets(st.integers(0, 3), min_size=1))
+    stems = []
+    for source in draw(st.sets(st.sampled_from(sorted(silent)))):
+        excerpt = draw(st.integers(1, length))
+        begins, left = draw(st.integers(0, 50)), draw(st.integers(0, 50))
+        audio = begins + excerpt + left
+        stems.append(
+            added(
+                source,
+                path=f"stem:{audio}",
+                num_samples=audio,
+                start_sample=begins,
+                excerpt_samples=excerpt,
+            )
+        )
+    return remix(
+        segment_start_sample=start,
+        segment_stop_sample=start + length,
+        silent=tuple(silent),
+        added=tuple(stems),
+    )
+
+
+@settings(deadline=None, max_examples=200)
+@given(recipe=recipes(), seed=st.integers(0, 1000))
+def test_of_every_weak_example_as_much_is_known_as_the_crop_can_hold(
+    recipe: Recipe, seed: int
+) -> None:
+    example = render(recipe, seed)
+    shortest = min([CROP, *(stem.excerpt_samples for stem in recipe.added)])
+    segment_samples = recipe.segment_stop_sample - recipe.segment_start_sample
+    assert int(example.mask[0].sum()) == min(shortest, segment_samples)
+    for stem in recipe.added:
+        # The ramp tells which sample of the stem is where: all that is known is of its excerpt.
+        heard = example.targets[stem.source, 0][example.mask[0]] - 1
+        assert heard.min() >= stem.start_sample
+        assert heard.max() < stem.start_sample + stem.excerpt_samples
+    sounding = [source for source in range(4) if source not in recipe.silent]
+    if sounding:
+        heard = example.targets[sounding[0], 0][example.mask[0]] - 1
+        assert heard.min() >= recipe.segment_start_sample
+        assert heard.max() < recipe.segment_stop_sample
+
+
+def test_a_short_excerpt_lies_anywhere_in_a_long_segment() -> None:
+    stems = (added(1, excerpt_samples=40), added(2, excerpt_samples=60))
+    recipe = remix(segment_stop_sample=500, silent=(1, 2), added=stems)
+    rng = np.random.default_rng(0)
+    starts = [place_excerpts(rng, recipe)[0] for _ in range(1000)]
+    assert set(starts) == set(range(400, 461))
+    # Both move together: where one is heard, so is the other, as far apart as the recipe has them.
+    example = render(recipe)
+    assert torch.equal(example.targets[1], example.targets[2])
+    # A segment that its excerpts fill draws nothing: such examples are what they ever were.
+    state = rng.bit_generator.state
+    assert place_excerpts(rng, remix(added=(added(),))) == (400, 420)
+    assert rng.bit_generator.state == state
+
+
+@pytest.mark.parametrize("begins", [0, 3, 480])
+def test_stems_sound_beyond_what_is_known_as_far_as_they_have_audio(begins: int) -> None:
     for seed in range(5):
-        example = render(remix(added=(stem,)), seed)
+        example = render(remix(added=(added(start_sample=begins),)), seed)
         crop_start = int(example.targets[0, 0, 0]) - 1
-        known = {crop_start + int(place) for place in example.mask[0].nonzero()}
-        assert known == set(real)
         for place in range(CROP):
-            position = crop_start + place - 400 + stem.start_sample
+            position = crop_start + place - 400 + begins
             expected = position + 1 if 0 <= position < 500 else 0
             assert example.targets[1, 0, place] == expected
 
@@ -324,6 +381,14 @@ def test_weak_augmentation_changes_the_example_as_a_whole() -> None:
 def test_impossible_recipes_are_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         remix(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"start_sample": 481}, {"start_sample": -1}, {"excerpt_samples": 0}]
+)
+def test_an_excerpt_beyond_its_stem_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"stem stem:500: excerpt \[.*\) is not inside its 500"):
+        added(**fields)
 
 
 def test_bad_augmentation_is_refused() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from demucs_core.training.examples import AddedStem, Example, Recipe
+from demucs_core.training.examples import Example
+from demucs_core.training.recipes import AddedStem, Recipe
 from demucs_core.training.stream import ExampleStream, StreamConfig, taught_sources
 from tests.demucs_core.synthetic_audio import SyntheticReader, stem_track
 
@@ -16,7 +17,14 @@ TRACKS = [stem_track("a", 300), stem_track("b", 100)]
 
 def recipe(silent: tuple[int, ...], *added: int, weight: float = 1.0) -> Recipe:
     stems = tuple(
-        AddedStem(source=source, path="s:90", num_samples=90, start_sample=9, gain_db=0.0)
+        AddedStem(
+            source=source,
+            path="s:90",
+            num_samples=90,
+            start_sample=9,
+            excerpt_samples=40,
+            gain_db=0.0,
+        )
         for source in added
     )
     return Recipe(

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from demucs_core.separators.registry import build_model
-from demucs_core.training.examples import AddedStem, Example, Recipe
+from demucs_core.training.examples import Example
+from demucs_core.training.recipes import AddedStem, Recipe
 from demucs_core.training.stream import ExampleStream, StreamConfig
 from demucs_core.training.trainer import NonFiniteLossError, StepReport, Trainer, TrainingConfig
 from demucs_core.training.validation import validation_crops
@@ -23,7 +24,9 @@ CONFIG = TrainingConfig(steps=6, learning_rate=1e-3, validate_every=2, checkpoin
 STREAM = StreamConfig(crop_samples=600, batch_size=2, weak_share=0.5)
 TRACKS = [stem_track("a", 3000), stem_track("b", 2000)]
 READ = SyntheticReader()
-STEM = AddedStem(source=1, path="s:1500", num_samples=1500, start_sample=9, gain_db=-3.0)
+STEM = AddedStem(
+    source=1, path="s:1500", num_samples=1500, start_sample=9, excerpt_samples=400, gain_db=-3.0
+)
 REMIX = Recipe(
     remix_id="r",
     track_path="t:3000",

@@ -48,7 +48,8 @@ def test_equals_its_definition(places: list[list[int]], seed: int) -> None:
             if mask[b, g, t]
         ]
         if errors:
-            losses.append(torch.stack(errors).mean())
+            num_known = sum(int(mask[b, group].sum()) for group in groups)
+            losses.append(torch.stack(errors).sum() / num_known)
             weights.append(weight[b])
     expected = torch.tensor(0.0)
     if losses:
@@ -82,6 +83,24 @@ def test_gradients_are_zero_exactly_where_masked(places: list[list[int]], seed: 
 
 
 @settings(deadline=None, max_examples=30)
+@given(**cases)
+def test_every_known_source_learns_alike_in_whatever_groups(
+    places: list[list[int]], seed: int
+) -> None:
+    estimates, targets, membership, mask = batch(places, seed)
+    mask[..., 0] = True  # so that something is known of each
+    estimates.requires_grad_()
+    grouped_l1(estimates, targets, membership, mask).backward()
+    assert estimates.grad is not None
+    for b, groups in enumerate(places):
+        gradients = estimates.grad[b].abs()
+        torch.testing.assert_close(gradients.sum(), torch.tensor(1 / len(places)))
+        sizes = {round(float(size), 7) for size in gradients.unique() if size}
+        num_known = sum(int(mask[b, group].sum()) for group in groups) * C
+        assert sizes == {round(1 / len(places) / num_known, 7)}
+
+
+@settings(deadline=None, max_examples=30)
 @given(order=st.permutations(range(S)), **cases)
 def test_order_of_groups_does_not_matter(
     order: list[int], places: list[list[int]], seed: int
@@ -105,7 +124,7 @@ def test_a_known_silence_is_a_target_of_zeros() -> None:
     membership = partition([0, 1, 1, 1])[None]
     targets = torch.stack([torch.zeros(C, T), estimates[0, 1:].sum(0)])[None]
     loss = grouped_l1(estimates, targets, membership[:, :2], torch.ones(1, 1, T))
-    torch.testing.assert_close(loss, estimates[0, 0].abs().mean() / 2)
+    torch.testing.assert_close(loss, estimates[0, 0].abs().mean() / S)
 
 
 def test_nothing_known_is_no_loss() -> None:
