@@ -19,20 +19,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage.errors import UserError
 from storage.fingerprint import digest, short_hash
+from storage.parts import (
+    ITEMS,
+    REPLACES,
+    ManifestError,
+    check_schema,
+    completed,
+    known_table,
+    present_columns,
+    schema_of_part,
+    table_of,
+    write_parquet,
+)
 from storage.retired import Hidden, Retired, current_rows, with_needed
-from storage.schemas import RETIRED, RUNS, STEMS, TABLES, Table
+from storage.schemas import RETIRED, RUNS, STEMS, Table
 from storage.workspace import Workspace
 
 COMPACTED = "compact-"  # of parts that silentmix 0.1.0 joined into one
-ITEMS = b"silentmix.items"
-REPLACES = b"silentmix.replaces"
 CORPUS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}")
-
-
-class ManifestError(UserError):
-    """A manifest that is missing, ambiguous, or of a schema this version does not know."""
 
 
 @dataclass(frozen=True, order=True)
@@ -89,9 +94,9 @@ class Manifests:
         names = sorted(items)
         path = f"{partition.folder}/part-{short_hash(json.dumps(names), 24)}.parquet"
         if not self.workspace.exists(path):
-            schema = _part_schema(partition.table, {ITEMS: json.dumps(names).encode()})
+            schema = schema_of_part(partition.table, {ITEMS: json.dumps(names).encode()})
             table = pa.Table.from_pylist(list(rows), schema=schema)
-            self.workspace.put(path, lambda file: _write_parquet(partition.table, [table], file))
+            self.workspace.put(path, lambda file: write_parquet(partition.table, [table], file))
         if partition.table == RETIRED.name:
             self._retired = None
         return path
@@ -124,16 +129,16 @@ class Manifests:
             columns: all that ``matches`` looks at.
             dry_run: only count.
         """
-        table, total = _known(partition.table), 0
+        table, total = known_table(partition.table), 0
         if not dry_run:
             self.tidy(partition)
         for path in self.parts(partition):
             with self._open(path) as file:
                 schema = file.schema_arrow
-                _check_schema(schema, table, self.workspace.url(path))
-                present = _present(columns, schema, table)
+                check_schema(schema, table, self.workspace.url(path))
+                present = present_columns(columns, schema, table)
                 batches = file.iter_batches(table.rows_a_group, columns=present)
-                gone = sum(_count(matches(_completed(batch, columns, table))) for batch in batches)
+                gone = sum(_count(matches(completed(batch, columns, table))) for batch in batches)
             covered: list[str] = json.loads((schema.metadata or {}).get(ITEMS, b"[]"))
             total += gone
             if dry_run or not (gone or any(item in items for item in covered)):
@@ -157,14 +162,14 @@ class Manifests:
             )
             kept = (pa.Table.from_batches([batch]).cast(schema) for batch in batches)
             tables = itertools.chain([schema.empty_table()], kept)
-            self.workspace.put(path, lambda out: _write_parquet(table.name, tables, out))
+            self.workspace.put(path, lambda out: write_parquet(table.name, tables, out))
 
     # Finding
 
     def partitions(self, table: str, corpus: str | None = None) -> list[Partition]:
         """Every partition of a table, or of one corpus in it, sorted."""
         found = []
-        for corpus_folder in self.workspace.folders(f"manifests/{_known(table).name}"):
+        for corpus_folder in self.workspace.folders(f"manifests/{known_table(table).name}"):
             name = corpus_folder.removeprefix("corpus=")
             if corpus is not None and name != corpus:
                 continue
@@ -236,7 +241,9 @@ class Manifests:
         groups = []
         for path in self.parts(partition):
             with self._open(path) as file:
-                _check_schema(file.schema_arrow, _known(partition.table), self.workspace.url(path))
+                check_schema(
+                    file.schema_arrow, known_table(partition.table), self.workspace.url(path)
+                )
                 groups += [RowGroup(path, index) for index in range(file.metadata.num_row_groups)]
         return groups
 
@@ -270,16 +277,16 @@ class Manifests:
         Raises:
             ManifestError: a part has a schema this version does not know.
         """
-        table = _known(partition.table)
+        table = known_table(partition.table)
         wanted = list(columns) if columns is not None else table.schema.names
         hidden = None if retired else self._hidden(partition.table, partition.corpus)
         looked_at = with_needed(wanted, hidden)
         for path in self.parts(partition, newest_first=newest_first):
             with self._open(path) as file:
-                _check_schema(file.schema_arrow, table, self.workspace.url(path))
-                present = _present(looked_at, file.schema_arrow, table)
+                check_schema(file.schema_arrow, table, self.workspace.url(path))
+                present = present_columns(looked_at, file.schema_arrow, table)
                 for batch in file.iter_batches(table.rows_a_group, columns=present):
-                    yield current_rows(_completed(batch, looked_at, table), wanted, hidden)
+                    yield current_rows(completed(batch, looked_at, table), wanted, hidden)
 
     def rows(
         self,
@@ -294,7 +301,7 @@ class Manifests:
 
     def read(self, partition: Partition, columns: Sequence[str] | None = None) -> pa.Table:
         """Read columns of a partition that are known to fit in memory."""
-        schema = _known(partition.table).schema
+        schema = known_table(partition.table).schema
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns])
         batches = [
@@ -305,7 +312,7 @@ class Manifests:
 
     def keys(self, partition: Partition) -> Iterator[str]:
         """Each row's key, its parts joined with ``/``."""
-        columns = _known(partition.table).key
+        columns = known_table(partition.table).key
         for row in self.rows(partition, columns):
             yield "/".join(row[column] for column in columns)
 
@@ -328,7 +335,9 @@ class Manifests:
     def count(self, partition: Partition) -> int:
         """Current rows in a partition; where none are retired, from the parts' footers."""
         if self._hidden(partition.table, partition.corpus) is not None:
-            return sum(len(batch) for batch in self.scan(partition, _known(partition.table).key))
+            return sum(
+                len(batch) for batch in self.scan(partition, known_table(partition.table).key)
+            )
         return sum(self._open(path).metadata.num_rows for path in self.parts(partition))
 
     def read_row_group(
@@ -336,13 +345,13 @@ class Manifests:
     ) -> list[dict[str, Any]]:
         """The current rows of one row group, as dictionaries."""
         with self._open(group.path) as file:
-            table = _table_of(file.schema_arrow)
+            table = table_of(file.schema_arrow)
             wanted = list(columns) if columns is not None else table.schema.names
             hidden = self._hidden(table.name, _corpus_of(group.path))
             looked_at = with_needed(wanted, hidden)
-            present = _present(looked_at, file.schema_arrow, table)
+            present = present_columns(looked_at, file.schema_arrow, table)
             read = file.read_row_group(group.index, present).combine_chunks().to_batches()
-            batches = (_completed(batch, looked_at, table) for batch in read)
+            batches = (completed(batch, looked_at, table) for batch in read)
             return [
                 row for batch in batches for row in current_rows(batch, wanted, hidden).to_pylist()
             ]
@@ -360,66 +369,6 @@ def _corpus_of(path: str) -> str:
     return PurePosixPath(path).parts[2].removeprefix("corpus=")
 
 
-def _part_schema(table: str, metadata: Mapping[bytes, bytes]) -> pa.Schema:
-    schema = _known(table).schema
-    return schema.with_metadata({**(schema.metadata or {}), **metadata})
-
-
-def _write_parquet(name: str, tables: Iterable[pa.Table], file: Any) -> None:
-    writer: pq.ParquetWriter | None = None
-    for table in tables:
-        if writer is None:
-            writer = pq.ParquetWriter(file, table.schema, compression="zstd", version="2.6")
-        writer.write_table(table, row_group_size=_known(name).rows_a_group)
-    if writer is not None:
-        writer.close()
-
-
 def _count(mask: pa.BooleanArray) -> int:
     count: int = mask.true_count
     return count
-
-
-def _known(name: str) -> Table:
-    if name not in TABLES:
-        raise ManifestError(f"no manifest {name!r}; there are {', '.join(TABLES)}")
-    return TABLES[name]
-
-
-def _check_schema(schema: pa.Schema, table: Table, url: str) -> None:
-    version = (schema.metadata or {}).get(b"silentmix.version", b"none").decode()
-    if version != str(table.version):
-        raise ManifestError(
-            f"{url}: {table.name} of schema version {version}, this silentmix knows "
-            f"{table.version}; read it with the version that wrote it, or upgrade"
-        )
-    missing = [name for name in table.schema.names if name not in {*schema.names, *table.added}]
-    if missing:
-        raise ManifestError(f"{url}: {table.name} without the column {missing[0]!r}")
-
-
-def _table_of(schema: pa.Schema) -> Table:
-    """The table that a part says it belongs to."""
-    return _known((schema.metadata or {}).get(b"silentmix.table", b"").decode())
-
-
-def _present(wanted: Sequence[str], schema: pa.Schema, table: Table) -> list[str]:
-    """Which columns to read: those that the part has; its key, where it has none of them."""
-    return [name for name in wanted if name in schema.names] or list(table.key)
-
-
-def _completed(batch: pa.RecordBatch, wanted: Sequence[str], table: Table) -> pa.RecordBatch:
-    """The columns that are wanted; those that came after the part was written have their default.
-
-    Only columns in :attr:`Table.added` can be missing: :func:`_check_schema` saw to that.
-    """
-    if batch.schema.names == list(wanted):
-        return batch
-    columns = [
-        batch.column(name)
-        if name in batch.schema.names
-        else pa.array([table.added[name]] * batch.num_rows, table.schema.field(name).type)
-        for name in wanted
-    ]
-    fields = [table.schema.field(name) for name in wanted]
-    return pa.record_batch(columns, schema=pa.schema(fields))

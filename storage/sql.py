@@ -13,6 +13,11 @@ from storage.retired import Hidden, Retired
 from storage.schemas import PARTITION_FIELDS, RETIRED, TABLES
 from storage.workspace import Workspace
 
+FILES_OF_STEM = (
+    "[file FOR file IN string_split(source_url || chr(10) || take_urls, chr(10)) IF file <> '']"
+)
+"""SQL for the files that a row of ``stems`` was decoded from: one, or those that were summed."""
+
 
 def connect(
     workspace: Workspace, tables: Iterable[str] = tuple(TABLES), *, retired: bool = False

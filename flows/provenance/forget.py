@@ -27,7 +27,7 @@ from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.retired import adds_stem_of
 from storage.schemas import EVALUATIONS, HEARD, REJECTS, STEMS, TABLES
-from storage.sql import connect
+from storage.sql import FILES_OF_STEM, connect
 from storage.workspace import Workspace
 
 
@@ -124,7 +124,7 @@ def _matching(
     """The tracks and songs that are meant, those among them that were forgotten before."""
     rows = database.sql(f"""
         SELECT track_id, corpus, source_url, '' FROM tracks
-        UNION SELECT track_id, corpus, source_url, song FROM stems
+        UNION SELECT track_id, corpus, unnest({FILES_OF_STEM}), song FROM stems
         UNION SELECT item, corpus, detail, '' FROM rejects WHERE fingerprint = '{RECORDS}'
         ORDER BY ALL
     """).fetchall()

@@ -18,7 +18,7 @@ from flows.inputs.forgotten import RECORDS
 from flows.running.heard import any_of
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
-from storage.sql import connect, quoted
+from storage.sql import FILES_OF_STEM, connect, quoted
 from storage.workspace import Workspace
 
 Kind = Literal["model", "detector", "track", "song", "segment", "remix", "file"]
@@ -112,8 +112,8 @@ def lineage(workspace: Workspace, name: str, *, most: int = 20) -> Lineage:
             )
         walk = _Walk(workspace, database, way, most)
         files = (
-            f"(SELECT * FROM tracks WHERE {way.tracks} UNION ALL BY NAME "
-            f"SELECT * FROM stems WHERE {way.stems})"
+            f"(SELECT corpus, fingerprint, source_url FROM tracks WHERE {way.tracks} UNION ALL "
+            f"SELECT corpus, fingerprint, unnest({FILES_OF_STEM}) FROM stems WHERE {way.stems})"
         )
         remixes = walk.listing("remixes", "remix_id", way.remixes)
         return Lineage(
@@ -172,8 +172,9 @@ def _find(workspace: Workspace, database: duckdb.DuckDBPyConnection, name: str) 
     is_file = f"(source_url = {this} OR ends_with(source_url, {in_folder}))"
     if any_row("tracks", is_file):
         return _of_tracks("file", f"SELECT track_id FROM tracks WHERE {is_file}")
-    if any_row("stems", is_file):
-        return _of_songs("file", f"SELECT track_id FROM stems WHERE {is_file}")
+    of_songs = f"(SELECT track_id, unnest({FILES_OF_STEM}) AS source_url FROM stems)"
+    if any_row(of_songs, is_file):
+        return _of_songs("file", f"SELECT track_id FROM {of_songs} WHERE {is_file}")
     gone = (
         f"fingerprint = '{RECORDS}' AND "
         f"({this} IN (item, detail) OR ends_with(detail, {in_folder}))"

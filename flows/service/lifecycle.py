@@ -79,18 +79,11 @@ def up(workspace: str, port: int | None, notify_url: str, say: Say) -> str:
         state.processes = state.running()
         _refuse_other_versions(state)
         state.versions = installed_versions()
-        chosen = chosen_server()
-        if not chosen:
-            put_login(home, os.environ)
-        if chosen:
+        if chosen := chosen_server():
             _settle(state, chosen)
-        elif SERVER not in state.processes:
-            _start_server(state, home, port or _last_port(state) or DEFAULT_PORT)
-        elif port is not None and state.address != _address(port):
-            raise UserError(
-                f"the server runs at {state.address} already; `silentmix down`, then "
-                f"`silentmix up --port {port}` moves it"
-            )
+        else:
+            put_login(home, os.environ)
+            _start_own_server(state, home, port)
         _wait_for_server(state, home)
         from flows.service import registration
 
@@ -106,6 +99,16 @@ def up(workspace: str, port: int | None, notify_url: str, say: Say) -> str:
             for problem in registration.foreign_workers(client):
                 say(problem)
     return state.address
+
+
+def _start_own_server(state: ServiceState, home: Path, port: int | None) -> None:
+    if SERVER not in state.processes:
+        _start_server(state, home, port or _last_port(state) or DEFAULT_PORT)
+    elif port is not None and state.address != _address(port):
+        raise UserError(
+            f"the server runs at {state.address} already; `silentmix down`, then "
+            f"`silentmix up --port {port}` moves it"
+        )
 
 
 def down(workspace: str, say: Say) -> None:

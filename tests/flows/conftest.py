@@ -162,8 +162,9 @@ class Finished:
     def manifests(self) -> Manifests:
         return Manifests(self.workspace)
 
-    def rows(self, table: str) -> list[dict[str, Any]]:
-        return [row for p in self.manifests.partitions(table) for row in self.manifests.rows(p)]
+    def rows(self, table: str, corpus: str | None = None) -> list[dict[str, Any]]:
+        partitions = self.manifests.partitions(table, corpus)
+        return [row for found in partitions for row in self.manifests.rows(found)]
 
     def only(self, table: str, corpus: str) -> Partition:
         [partition] = self.manifests.partitions(table, corpus)

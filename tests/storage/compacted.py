@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.fingerprint import short_hash
-from storage.manifests import COMPACTED, ITEMS, REPLACES, Manifests, Partition
+from storage.manifests import COMPACTED, Manifests, Partition
+from storage.parts import ITEMS, REPLACES
 from storage.schemas import TABLES
 
 

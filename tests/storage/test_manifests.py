@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from storage.manifests import ManifestError, Manifests, Partition
+from storage.manifests import Manifests, Partition
+from storage.parts import ManifestError
 from storage.schemas import PARTITION_FIELDS, SCORES, TABLES
 from storage.sql import connect
 from storage.workspace import Workspace

@@ -11,6 +11,8 @@ import pytest
 
 from flows.ingest.flow import IngestParameters, ingest
 from flows.inputs.songs import load_activity, load_songs
+from flows.provenance.forget import forget
+from flows.provenance.lineage import lineage
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult
@@ -88,6 +90,11 @@ def test_takes_are_summed(workspace: Workspace, song: Path) -> None:
     assert vocals["source_url"] == str(song / "Vocals/choir.wav")
     assert vocals["take_urls"] == str(song / "Vocals/lead.wav")
     assert not result.notes
+    for take_url in (vocals["source_url"], vocals["take_urls"]):
+        found_by_it = lineage(workspace, take_url)
+        assert found_by_it.songs.first == [vocals["track_id"]]
+        assert take_url in found_by_it.files.first
+        assert forget(workspace, [take_url], dry_run=True).names == {vocals["track_id"]: "Song"}
 
 
 def test_a_mapping_is_in_the_fingerprint_and_no_spaces_of_it(

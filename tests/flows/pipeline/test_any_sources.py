@@ -1,4 +1,8 @@
-"""The chain with other sources, at another rate, in mono: in small, from ingest to evaluate."""
+"""The chain with other sources, at another rate, in mono: in small, from ingest to evaluate.
+
+Among the labelled songs are some that come as a mixture and all stems but one, and a library of
+single stems stands beside them.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import pytest
 import soundfile
 
 from flows.cli.overview import print_status
+from flows.ingest.flow import IngestParameters, ingest
 from flows.inputs import registry
 from flows.inputs.methods import choose_models
 from flows.pipeline.flow import PipelineParameters, pipeline
@@ -20,7 +25,10 @@ from storage.music_format import MusicFormat
 from storage.workspace import Workspace
 from tests.flows.conftest import SETTINGS, Finished, play, write
 
-SEVEN = MusicFormat(sources=("kick", "snare", "cymbals", "bass", "keys", "other", "vocals"))
+# in mono, since BSSEval's filters want eight times the time for two channels
+SEVEN = MusicFormat(
+    sources=("kick", "snare", "cymbals", "bass", "keys", "other", "vocals"), num_channels=1
+)
 SPEECH = MusicFormat(sources=("vocals", "accompaniment"), sample_rate=16_000, num_channels=1)
 SONG_S = 5.0
 SPLITS = {"train": 2, "valid": 2, "test": 1}
@@ -32,9 +40,14 @@ def _write_corpus(root: Path, music: MusicFormat) -> None:
         for _ in range(count):
             number += 1
             stems = play(number, music, SONG_S)
+            if number % 2:  # the last source is what the mixture holds besides the others
+                stems["mixture"] = np.sum(list(stems.values()), axis=0)
+                del stems[music.sources[-1]]
             for source, audio in stems.items():
                 path = root / f"labelled/{split}/Song {number}/{source}.wav"
                 write(path, audio, music.sample_rate)
+    stem = play(50, music, SONG_S)[music.sources[0]]
+    write(root / f"library/{music.sources[0]}/single.wav", stem, music.sample_rate)
     for number in (100, 101):
         mixture = np.sum(list(play(number, music, SONG_S).values()), axis=0)
         write(root / f"unlabelled/{number}.wav", mixture, music.sample_rate)
@@ -46,14 +59,20 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     music: MusicFormat = request.param
     root = tmp_path_factory.mktemp("any")
     _write_corpus(root, music)
-    settings: dict[str, Any] = {
-        **SETTINGS,
+    declared: dict[str, Any] = {
         "workspace": str(root / "workspace"),
-        "labelled": str(root / "labelled"),
-        "unlabelled": str(root / "unlabelled"),
         "sources": list(music.sources),
         "sample_rate": music.sample_rate,
         "channels": music.num_channels,
+    }
+    library = {"source": str(root / "library"), "corpus": "library", "labelled": True}
+    ingest(IngestParameters.model_validate({**declared, **library}))
+    settings = {
+        **SETTINGS,
+        **declared,
+        "labelled": str(root / "labelled"),
+        "unlabelled": str(root / "unlabelled"),
+        "libraries": ["library"],
         "baseline": False,
     }
     settings["fit_detector"] = {"steps": 6, "batch_size": 2, "crop_s": 2.0}
@@ -67,8 +86,9 @@ def test_everything_in_the_workspace_is_of_its_music(made: Finished) -> None:
     music = made.workspace.music
     names = {*music.sources, "mixture"}
     assert {row["sample_rate"] for row in made.rows("tracks")} == {music.sample_rate}
-    assert {row["source"] for row in made.rows("stems")} == names
-    assert {row["source"] for row in made.rows("activity")} == names
+    for table in ("stems", "activity"):
+        assert {row["source"] for row in made.rows(table, "labelled")} == names
+        assert {row["source"] for row in made.rows(table, "library")} == {music.sources[0]}
     assert {row["hop_samples"] for row in made.rows("activity")} == {music.hop_samples}
     for row in made.rows("scores"):
         assert row["sources"] == list(music.sources)
@@ -80,6 +100,25 @@ def test_everything_in_the_workspace_is_of_its_music(made: Finished) -> None:
         with soundfile.SoundFile(path) as audio:
             assert (audio.samplerate, audio.channels) == (music.sample_rate, music.num_channels)
             assert row["duration_s"] == audio.frames / music.sample_rate
+
+
+def test_a_stem_that_is_not_given_is_the_rest_of_the_mixture(made: Finished) -> None:
+    music = made.workspace.music
+    rest = [row for row in made.rows("stems", "labelled") if row["source"] == music.sources[-1]]
+    for row in rest:
+        stem = play(int(row["song"].split()[1]), music, SONG_S)[music.sources[-1]]
+        found, _ = soundfile.read(made.workspace.resolve(row["path"]), always_2d=True)
+        gain = 10 ** (row["gain_db"] / 20)
+        np.testing.assert_allclose(found, stem * gain, atol=2e-4)
+
+
+def test_detector_and_model_heard_the_library(made: Finished) -> None:
+    [single] = {row["track_id"] for row in made.rows("stems", "library")}
+    partitions = made.manifests.partitions("heard")
+    assert {found.corpus for found in partitions} == {"labelled"}
+    assert len(partitions) == 2
+    for found in partitions:
+        assert single in {row["track_id"] for row in made.manifests.rows(found)}
 
 
 def test_segments_and_remixes_are_of_its_sources(made: Finished) -> None:

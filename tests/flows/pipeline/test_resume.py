@@ -22,13 +22,7 @@ TIMEOUT_S = 400
 
 
 def start(config: Path) -> subprocess.Popen[bytes]:
-    # Dask leaves its workers' number of threads in this process's environment, and another number
-    # of threads rounds otherwise
-    environ = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("PREFECT") and not name.endswith("_NUM_THREADS")
-    }
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     command = [sys.executable, "-m", "flows.cli", "run", "--config", str(config)]
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 

@@ -22,10 +22,7 @@ from tests.flows.running.held_track import held
 from tests.flows.service.standing_service import TIMEOUT_S, free_port, wait_for
 
 USER_ENVIRONMENT = {
-    name: value
-    for name, value in os.environ.items()
-    # the tests' own settings, and the number of threads that Dask leaves behind
-    if not name.startswith("PREFECT") and not name.endswith("_NUM_THREADS")
+    name: value for name, value in os.environ.items() if not name.startswith("PREFECT")
 }
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from rich.console import Console
 
 from flows.cli import main as cli
@@ -35,12 +34,9 @@ SOURCES = MUSIC.sources
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """As many threads of torch as a worker process has: the number decides how sums are rounded."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Dask in this process."""
     with dask_client(StageParameters(), in_process=True):
         yield
-    torch.set_num_threads(num_threads)
 
 
 def policy(finished: Finished, **changes: Any) -> dict[str, Any]:
