@@ -91,7 +91,7 @@ class Workspace:
             ) from error
         self.root = root.rstrip("/")
         self.is_local = "file" in _protocols(self.fs)
-        self.location = self.root if self.is_local else self.fs.unstrip_protocol(self.root)
+        self.location: str = self.root if self.is_local else self.fs.unstrip_protocol(self.root)
 
     def __reduce__(self) -> tuple[type[Workspace], tuple[str]]:
         return Workspace, (self.location,)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,11 @@ def play(seed: int, music: MusicFormat = MUSIC, song_s: float = SONG_S) -> dict[
     return stems
 
 
+def mix(stems: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The sum of stems."""
+    return np.asarray(np.sum(list(stems.values()), axis=0))
+
+
 def write(path: Path, audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, audio, sample_rate)
@@ -135,11 +140,11 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
             number += 1
             for source, audio in (stems := play(number)).items():
                 write(root / f"labelled/{split}/Song {number}/{source}.wav", audio)
-            mixture = np.sum(list(stems.values()), axis=0)
+            mixture = mix(stems)
             write(root / f"labelled/{split}/Song {number}/mixture.wav", mixture)
     folder = root / "unlabelled"
     for index, name in enumerate(("a b.wav", "live/é.flac", "c.mp3", "d.ogg", "e.wav")):
-        write(folder / name, np.sum(list(play(100 + index).values()), axis=0))
+        write(folder / name, mix(play(100 + index)))
     (folder / "broken.mp3").write_bytes(b"not music" * 100)
     (folder / "empty.wav").write_bytes(b"")
     (folder / "copy.wav").write_bytes((folder / "a b.wav").read_bytes())

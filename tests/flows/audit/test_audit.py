@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.flow_runs import resume_flow_run
-from prefect.states import StateType
 
 from flows.audit import flow as audit_module
 from flows.audit.files import ANSWERS, export_audit, import_answers
@@ -214,7 +214,7 @@ def test_an_audit_in_the_ui_pauses_for_each_page_and_continues(
 ) -> None:
     parameters = AuditParameters(workspace=copy.location, draws=4, strata=1, clips_a_page=3)
     page = {"clip_0": "silent", "clip_1": "heard", "clip_2": "can't tell"}
-    written = []
+    written: list[dict[str, Answer]] = []
 
     def write(run: StageRun, answers: dict[str, Answer], clips: list[Clip]) -> None:
         if written:

@@ -17,6 +17,7 @@ from flows.cli import main as cli
 from flows.cli import pipeline_commands
 from flows.cli.demo import DemoParameters
 from flows.pipeline.flow import PipelineParameters
+from flows.running.stage import StageResult
 from storage.workspace import FORMAT, MARKER, Workspace
 from tests.flows.conftest import Corpus, Finished, play, write
 
@@ -232,9 +233,12 @@ def test_sections_reach_their_stages(
     finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[PipelineParameters] = []
-    monkeypatch.setattr(
-        pipeline_commands, "pipeline", lambda parameters: asked.append(parameters) or []
-    )
+
+    def noting(parameters: PipelineParameters) -> list[StageResult]:
+        asked.append(parameters)
+        return []
+
+    monkeypatch.setattr(pipeline_commands, "pipeline", noting)
     fields = {
         "workspace": finished.workspace.location,
         "fit_detector": {"steps": 5},

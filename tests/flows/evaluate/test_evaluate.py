@@ -20,7 +20,7 @@ from rich.console import Console
 
 from demucs_core.separators.registry import build_model, config_of
 from flows.evaluate.flow import EvaluateParameters, Evaluation, evaluate
-from flows.evaluate.summary import print_comparison
+from flows.evaluate.summary import ComparisonSummary, print_comparison
 from flows.ingest.flow import IngestParameters, ingest
 from flows.inputs import registry
 from flows.reports.artifacts import MAX_ARTIFACT_BYTES
@@ -67,6 +67,11 @@ def rows(workspace: Workspace, table: str) -> list[dict[str, Any]]:
 def run(workspace: Workspace, **changes: Any) -> Evaluation:
     fields = {"workspace": workspace.location, "workers": 1, "device": "cpu", **changes}
     return evaluate(EvaluateParameters(**fields))
+
+
+def compared(evaluation: Evaluation) -> ComparisonSummary:
+    assert evaluation.comparison is not None
+    return evaluation.comparison
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +130,7 @@ def test_each_model_has_its_partition_its_run_and_its_line(
         (row["model_id"], row["song"], row["source"]) for row in rows(workspace, "evaluations")
     }
     assert len(found) == 2 * 2 * 4
-    summary = evaluation.comparison
+    summary = compared(evaluation)
     assert summary.reference == "plain"
     assert [each.name for each in summary.methods] == ["plain", "mixed"]
     assert summary.num_songs == 2
@@ -153,7 +158,7 @@ def test_the_figures_are_musevals(evaluated: tuple[Workspace, Evaluation]) -> No
         store.add_eval_dir(folder)
     assert set(store.df["track"]) == {"Ann - [One] (live)", "Bob - Two. Été"}
     theirs = store.agg_frames_tracks_scores()
-    for each in evaluation.comparison.methods:
+    for each in compared(evaluation).methods:
         for source in SOURCES:
             assert each.sdr_db[source] == pytest.approx(theirs[each.name][source]["SDR"])
     paths = {row["museval_path"] for row in rows(workspace, "evaluations")}
@@ -162,7 +167,7 @@ def test_the_figures_are_musevals(evaluated: tuple[Workspace, Evaluation]) -> No
 
 def test_the_report_is_in_files_and_in_the_ui(evaluated: tuple[Workspace, Evaluation]) -> None:
     workspace, evaluation = evaluated
-    folder = evaluation.comparison.folder
+    folder = compared(evaluation).folder
     files = {path.removeprefix(f"{folder}/") for path in workspace.find(folder)}
     sounds = {f"{source}-{kind}.mp3" for source in SOURCES for kind in ("truth", "estimate")}
     expected = {f"{place}/{name}" for place in ("best", "worst") for name in sounds}
@@ -190,7 +195,7 @@ def test_running_again_makes_nothing(evaluated: tuple[Workspace, Evaluation]) ->
     before = workspace.find("reports"), workspace.find("manifests/evaluations")
     again = run(workspace)
     assert all(result.already_done for result in again.results)
-    assert again.comparison == evaluation.comparison
+    assert compared(again) == compared(evaluation)
     assert (workspace.find("reports"), workspace.find("manifests/evaluations")) == before
 
 
@@ -228,11 +233,11 @@ def test_what_cannot_be_scored_is_rejected_by_name_and_the_rest_goes_on(
     assert (reject["stage"], reject["item"]) == ("evaluate", stem["track_id"])
     assert reject["reason"] == "missing_audio"
     assert reject["detail"].startswith(f"Bob - Two. Été: bass: {stem['path']} is missing")
-    assert evaluation.comparison.num_songs == 1
-    assert "1 of 2 songs without scores" in evaluation.comparison.notes[0]
+    assert compared(evaluation).num_songs == 1
+    assert "1 of 2 songs without scores" in compared(evaluation).notes[0]
 
     workspace.put_bytes(stem["path"], content)  # what can be mended is tried again
-    assert run(workspace).comparison.num_songs == 2
+    assert compared(run(workspace)).num_songs == 2
 
     broken = build_model(
         {**asdict(MUSIC), "architecture": "demucs", "channels": 4, "depth": 3}, seed=1
@@ -245,7 +250,7 @@ def test_what_cannot_be_scored_is_rejected_by_name_and_the_rest_goes_on(
         run(workspace, models=["broken"])
     assert "model 'broken': none of the 2 test songs has scores: " in str(refusal.value)
     assert "drums: the estimate holds NaN" in str(refusal.value)
-    both = run(workspace).comparison  # what can't is not, and the other model is there
+    both = compared(run(workspace))  # what can't is not, and the other model is there
     assert [each.name for each in both.methods] == ["plain"]
     assert any("broken" in note and "left out" in note for note in both.notes)
     last = [row for row in rows(workspace, "runs") if row["stage"] == "evaluate"]
@@ -314,7 +319,7 @@ def made_up(tmp_path: Path) -> MadeUp:
 
 def printed(evaluation: Evaluation) -> str:
     console = Console(file=io.StringIO(), width=200)
-    print_comparison(evaluation.comparison, evaluation.location, console)
+    print_comparison(compared(evaluation), evaluation.location, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -324,24 +329,24 @@ def test_better_is_said_where_it_is_shown(made_up: MadeUp) -> None:
     made_up.score("b-plain", made_up.sdr(2, 0.0), 0.0)
     made_up.score("c-other", made_up.sdr(3, 0.0), 0.5)
     evaluation = run(made_up.workspace)
-    assert evaluation.comparison.reference == "b-plain"
+    assert compared(evaluation).reference == "b-plain"
     text = printed(evaluation)
     assert "a-mixed (50% remixes) against b-plain (labelled songs alone):" in text
-    verdicts = {(each.method, each.source): each for each in evaluation.comparison.verdicts}
+    verdicts = {(each.method, each.source): each for each in compared(evaluation).verdicts}
     assert verdicts["a-mixed", "mean"].shown
     assert verdicts["a-mixed", "mean"].sentence.startswith("better by 0.4")
     assert f"  mean   {verdicts['a-mixed', 'mean'].sentence}\n" in text
     assert not verdicts["c-other", "mean"].shown
     assert "no difference shown" in verdicts["c-other", "mean"].sentence
-    report = made_up.workspace.read(f"{evaluation.comparison.folder}/report.md").decode()
+    report = made_up.workspace.read(f"{compared(evaluation).folder}/report.md").decode()
     assert html.escape(verdicts["a-mixed", "mean"].sentence) in report
 
 
 def test_the_reference_and_the_models_can_be_chosen(made_up: MadeUp) -> None:
     for name in ("a", "b", "c"):
         made_up.score(name, made_up.sdr(1, 0), 0.5)
-    assert run(made_up.workspace).comparison.reference == "a"  # none was trained on songs alone
-    chosen = run(made_up.workspace, models=["c", "b", "c"], compare_to="b").comparison
+    assert compared(run(made_up.workspace)).reference == "a"  # none was trained on songs alone
+    chosen = compared(run(made_up.workspace, models=["c", "b", "c"], compare_to="b"))
     assert [each.name for each in chosen.methods] == ["b", "c"]
     with pytest.raises(UserError, match=r"compare_to 'a': is not among .* are b, c"):
         run(made_up.workspace, models=["b", "c"], compare_to="a")
@@ -357,7 +362,7 @@ def test_published_results_stand_beside_on_the_songs_in_common(
         tmp_path / "UMX", made_up.sdr(2, 1.0)[:10], (*made_up.songs[:10], "Unknown")
     )
     evaluation = run(made_up.workspace, published=[theirs, f"{theirs}/"])
-    summary = evaluation.comparison
+    summary = compared(evaluation)
     assert [each.label for each in summary.methods][1] == "UMX (published)"
     assert summary.num_songs == 10
     for each, sdr in zip(summary.methods, (made_up.sdr(1, 0), made_up.sdr(2, 1)), strict=False):
@@ -368,7 +373,7 @@ def test_published_results_stand_beside_on_the_songs_in_common(
     text = printed(evaluation)
     assert "note: UMX (published): has 10 of the 14 test songs" in text
     assert "compared on the 10 songs that all have; left out: Band 10 - Song, " in text
-    reversed_ = run(made_up.workspace, published=[theirs], compare_to="UMX").comparison
+    reversed_ = compared(run(made_up.workspace, published=[theirs], compare_to="UMX"))
     assert reversed_.verdicts[0].sentence.startswith("worse by")
 
 

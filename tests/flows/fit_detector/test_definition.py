@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from demucs_core.activity import ActivityConfig
@@ -15,7 +17,7 @@ ACTIVITY = Partition("activity", "labelled", "f1")
 
 
 @pytest.fixture
-def manifests(tmp_path) -> Manifests:
+def manifests(tmp_path: Path) -> Manifests:
     return Manifests(Workspace(str(tmp_path / "w"), create=True))
 
 

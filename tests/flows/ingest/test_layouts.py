@@ -22,7 +22,7 @@ from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
 from storage.reading import CropReader
 from storage.workspace import Workspace
-from tests.flows.conftest import play, write
+from tests.flows.conftest import mix, play, write
 
 SOURCES = MusicFormat().sources
 SAMPLE_RATE = MusicFormat().sample_rate
@@ -144,7 +144,7 @@ def test_what_the_mixture_holds_besides(
     workspace: Workspace, song: Path, given: tuple[str, ...], computed: str
 ) -> None:
     stems = play(1)
-    put(song, {name: stems[name] for name in given} | {"mixture": sum(stems.values())})  # type: ignore[dict-item]
+    put(song, {"mixture": mix(stems), **{name: stems[name] for name in given}})
     found = audio(workspace, take(workspace, song.parents[1]))
     expected = sum(stems[name] for name in SOURCES if name not in given)
     np.testing.assert_allclose(found[computed], expected, rtol=0, atol=4 * ROUNDING)
@@ -153,8 +153,8 @@ def test_what_the_mixture_holds_besides(
 
 def test_the_rest_is_a_source_like_any_other(workspace: Workspace, song: Path) -> None:
     stems = play(1)
-    mixture = sum(stems.values())
-    put(song, {name: stems[name] for name in SOURCES if name != "other"} | {"mixture": mixture})  # type: ignore[dict-item]
+    known = {name: stems[name] for name in SOURCES if name != "other"}
+    put(song, {"mixture": mix(stems), **known})
     result = take(workspace, song.parents[1])
     found = audio(workspace, result)
     assert list(found) == ["mixture", *SOURCES]

@@ -112,8 +112,9 @@ def test_labels_made_otherwise_make_another_detector_and_other_remixes(
     labelled: Callable[..., Workspace], name_of: Callable[..., str]
 ) -> None:
     """The songs are the same, but not what is known of them."""
-    names = []
-    for options in ({}, {"relative_db": -20.0}, {"close_gap_s": 1.0}, {}):
+    names: list[tuple[str, str]] = []
+    otherwise: tuple[dict[str, float], ...] = ({"relative_db": -20.0}, {"close_gap_s": 1.0})
+    for options in ({}, *otherwise, {}):
         location = labelled(f"w{len(names)}", **options).location
         names.append(
             (

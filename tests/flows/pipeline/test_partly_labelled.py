@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.fit_detector.flow import FitDetectorParameters, fit_detector
+from flows.fit_detector.flow import fit_detector
+from flows.fit_detector.options import FitDetectorParameters
 from flows.ingest.flow import IngestParameters, ingest
 from flows.inputs import registry
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult
-from flows.train.flow import TrainParameters, train
+from flows.train.flow import train
+from flows.train.options import TrainParameters
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.workspace import Workspace

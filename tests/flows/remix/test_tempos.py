@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demucs_core.remixing.matching import TempoKey, key_steps, misfit, tempo_ratio
+from demucs_core.remixing.matching import Fit, TempoKey, key_steps, misfit, tempo_ratio
 from flows.inputs.recipes import load_recipes
-from flows.remix import flow as remix_module
 from flows.remix import tempos as tempos_module
 from flows.remix.flow import RemixParameters, remix
 from flows.remix.tempos import Listening, TempoBatch, listen, load_tempos, tempo_batch, tempos_of
@@ -82,7 +81,7 @@ def test_recipes_say_how_well_their_stems_fit(
             assert stem["key_steps"] is None
         else:
             assert stem["key_steps"] == key_steps(segment, song)
-        fit = remix_module.Fit(tempo_ratio=stem["tempo_ratio"], key_steps=stem["key_steps"])
+        fit = Fit(tempo_ratio=stem["tempo_ratio"], key_steps=stem["key_steps"])
         fitting += misfit(fit, parameters.max_tempo_change + 1e-6, parameters.max_key_steps) == 0
     assert result.counts["fitting_stems"] == fitting
     assert result.counts["nearest_stems"] == len(stems) - fitting

@@ -135,8 +135,10 @@ def test_batches_fail_where_no_worker_comes_back(monkeypatch: pytest.MonkeyPatch
             dask_client(StageParameters(workers=1)) as local,
             progress("lost", 1, "batches") as bar,
         ):
-            local.cluster.scale(0)
-            local.cluster.sync(local.cluster._correct_state)
+            cluster = local.cluster
+            assert cluster is not None
+            cluster.scale(0)
+            cluster.sync(cluster._correct_state)
             list(run_batches(local, abs, [-1], bar))
 
     with pytest.raises(distributed.scheduler.NoWorkerError):

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from flows.evaluate.flow import EvaluateParameters, evaluate
-from flows.fit_detector.flow import FitDetectorParameters, fit_detector
+from flows.fit_detector.flow import fit_detector
+from flows.fit_detector.options import FitDetectorParameters
 from flows.inputs import registry
 from flows.provenance.lineage import lineage
-from flows.train.flow import TrainParameters, train
+from flows.train.flow import train
+from flows.train.options import TrainParameters
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.workspace import Workspace

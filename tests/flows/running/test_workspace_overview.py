@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import uuid
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from flows.catalogue import STAGES
@@ -80,7 +82,12 @@ def test_the_last_runs_that_ended_well_count(
     opened: list[str] = []
     manifests = Manifests(many_runs)
     once = manifests._open
-    monkeypatch.setattr(manifests, "_open", lambda path: opened.append(path) or once(path))
+
+    def noting(path: str) -> AbstractContextManager[pq.ParquetFile]:
+        opened.append(path)
+        return once(path)
+
+    monkeypatch.setattr(manifests, "_open", noting)
     rows = table_of(overview_markdown(manifests), "Corpora")
     assert [row["corpus"] for row in rows] == ["a", "b", "c"]
     assert all(row["ingested"].startswith("[18]") for row in rows)

@@ -87,12 +87,12 @@ def run(files: list[Path], output: Path, **fields: Any) -> list[Path]:
 
 
 def read(path: Path) -> NDArray[np.float64]:
-    audio, _ = soundfile.read(path, always_2d=True)
+    audio: NDArray[np.float64] = soundfile.read(path, always_2d=True)[0]
     return audio
 
 
 def total(paths: list[Path]) -> NDArray[np.float64]:
-    return np.sum([read(path) for path in paths], axis=0)
+    return np.asarray(np.sum([read(path) for path in paths], axis=0))
 
 
 @pytest.mark.parametrize("num_channels", [1, 2])

@@ -24,7 +24,8 @@ def test_a_deployment_names_a_flow_and_gives_it_what_it_takes(definition: dict[s
     assert definition["name"] == found.name
     fields = MODELS[found.name].model_fields
     for name, value in definition["parameters"][FORM].items():
-        TypeAdapter(fields[name].annotation).validate_python(value)
+        annotation: Any = fields[name].annotation
+        TypeAdapter(annotation).validate_python(value)
     assert definition["description"]
     assert definition["tags"] == [TAG, found.name]
     assert definition["work_pool"]["name"] in POOLS

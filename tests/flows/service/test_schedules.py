@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import IntervalSchedule
 
@@ -15,7 +16,7 @@ from flows.cli.service_commands import EXIT_WRONG
 from flows.service import registration
 from flows.service.deployments import FORM
 from storage.manifests import Manifests
-from tests.flows.conftest import Finished, play, write
+from tests.flows.conftest import Finished, mix, play, write
 from tests.flows.service.standing_service import Service, standing, wait_for
 
 LOG = "standing-server.log"
@@ -49,13 +50,14 @@ def test_a_schedule_fires_and_its_run_completes(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write(tmp_path / "tonight.wav", sum(play(900).values()))
+    write(tmp_path / "tonight.wav", mix(play(900)))
     deployment = client.read_deployment_by_name("ingest/ingest")
     form = {"workspace": str(service.root), "corpus": "nightly", "source": str(tmp_path),
             "workers": 1}  # fmt: skip
     client._client.patch(f"/deployments/{deployment.id}", json={"parameters": {FORM: form}})
     often = IntervalSchedule(interval=timedelta(seconds=20), anchor_date=datetime.now(UTC))
-    [made] = client.create_deployment_schedules(deployment.id, [(often, True)])
+    schedule = DeploymentScheduleCreate(schedule=often, active=True)
+    [made] = client.create_deployment_schedules(deployment.id, [schedule])
 
     def completed() -> list[FlowRun]:
         return [

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import psutil
@@ -22,7 +23,7 @@ import pytest
 from packaging.version import Version
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.sorting import AutomationSort, FlowRunSort
 from prefect.events import Event, RelatedResource, Resource
 from prefect.events.actions import RunDeployment
@@ -54,6 +55,12 @@ def service(finished: Finished) -> Iterator[Service]:
 def client(service: Service) -> Iterator[SyncPrefectClient]:
     with registration.server(service.address, service.login) as client:
         yield client
+
+
+def state_of(client: SyncPrefectClient, run_id: UUID) -> State:
+    state = client.read_flow_run(run_id).state
+    assert state is not None
+    return state
 
 
 def registered(client: SyncPrefectClient) -> dict[str, Any]:
@@ -180,13 +187,13 @@ def test_deployments_of_before_the_flows_moved_are_mended(
             }],
         },
     ).raise_for_status()  # fmt: skip
-    pool = {"work_pool_name": "cpu", "job_variables": {"env": {"OWN": "1"}}}
     own = client.create_deployment(
         found.flow_id,
         "second",
         entrypoint="flows/ingest.py:ingest",
         parameters={FORM: form},
-        **pool,
+        work_pool_name="cpu",
+        job_variables={"env": {"OWN": "1"}},
     )
     try:
         said = service.up_again()
@@ -208,10 +215,10 @@ def test_deployments_of_before_the_flows_moved_are_mended(
             )
         )
         # the first that the schedule planned, now: as the button in the UI does
-        now = Scheduled(scheduled_time=datetime.now(UTC))
+        now: State[None] = Scheduled(scheduled_time=datetime.now(UTC))
         client.set_flow_run_state(scheduled[0].id, now, force=True)
-        wait_for(lambda: client.read_flow_run(scheduled[0].id).state.is_final())
-        assert client.read_flow_run(scheduled[0].id).state.is_completed()
+        wait_for(lambda: state_of(client, scheduled[0].id).is_final())
+        assert state_of(client, scheduled[0].id).is_completed()
         assert Manifests(Workspace(str(service.root))).partitions("tracks", "nightly")
         assert service.up_again() == []
     finally:
@@ -329,7 +336,7 @@ def test_a_run_that_is_killed_is_marked_crashed(
         return None
 
     wait_for(lambda: of_prefect("prefect.engine")).kill()
-    wait_for(lambda: client.read_flow_run(run.id).state.is_crashed())  # type: ignore[union-attr]
+    wait_for(lambda: state_of(client, run.id).is_crashed())
     wait_for(lambda: not of_prefect("_workspace_runtime_bootstrap"))  # what it does after a crash
     assert "Traceback" not in log.read_text().removeprefix(said_before)
 

@@ -14,7 +14,13 @@ from rich.console import Console
 from flows.cli import main as cli
 from flows.cli.pipeline_commands import print_results
 from flows.extract.flow import ExtractParameters, extract
-from flows.forecast.flow import ForecastParameters, draw_sample, forecast, print_forecast
+from flows.forecast.flow import (
+    CorpusForecast,
+    ForecastParameters,
+    draw_sample,
+    forecast,
+    print_forecast,
+)
 from flows.inputs import registry
 from flows.policy.calibration import calibrated
 from flows.reports.silent_minutes import silent_minutes
@@ -123,6 +129,12 @@ def test_a_policy_that_extracts_nothing_names_one_that_would(
     assert again.counts[f"{source}_minutes"] > 0
 
 
+def forecast_of(**fields: Any) -> CorpusForecast:
+    made = forecast(ForecastParameters(**fields))
+    assert isinstance(made, CorpusForecast)
+    return made
+
+
 def test_a_forecast_scores_a_sample_and_the_rest_is_scored_later(
     finished: Finished, tmp_path: Path
 ) -> None:
@@ -133,7 +145,7 @@ def test_a_forecast_scores_a_sample_and_the_rest_is_scored_later(
     for part in manifests.parts(scores):
         workspace.remove(part)
     given = policy(finished, workspace=workspace.location)
-    made = forecast(ForecastParameters(**given, sample=3, seed=1))
+    made = forecast_of(**given, sample=3, seed=1)
     drawn = manifests.items(scores)
     assert len(drawn) == made.num_sampled == 3
     assert made.num_tracks == 5
@@ -145,7 +157,7 @@ def test_a_forecast_scores_a_sample_and_the_rest_is_scored_later(
     print_forecast(made, Console(file=printed, width=300))
     assert "3 of 5 tracks sampled" in printed.getvalue()
     assert "scoring the rest would take" in printed.getvalue()
-    again = forecast(ForecastParameters(**given, sample=3, seed=1))
+    again = forecast_of(**given, sample=3, seed=1)
     assert again.scoring_hours is None
     assert "was not measured" in again.summary()
     assert again.sources == made.sources
@@ -159,7 +171,7 @@ def test_a_forecast_scores_a_sample_and_the_rest_is_scored_later(
     whole = finished.manifests.rows(finished.only("scores", "music"))
     assert rows == {row["track_id"]: row for row in whole}
 
-    all_of_it = forecast(ForecastParameters(**given, sample=5))
+    all_of_it = forecast_of(**given, sample=5)
     options = finished.parameters.extract
     extracted = extract(ExtractParameters(**given))
     assert calibrated(workspace, detector, options).thresholds
