@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from demucs_core.separators.extras import MissingExtraError
+from demucs_core.separators.htdemucs import HTDemucsSeparator
 from demucs_core.separators.registry import SEPARATORS, build_model
 from demucs_core.separators.separation import separate
 from demucs_core.separators.separator import SeparationModel
@@ -96,6 +97,7 @@ def test_htdemucs_separates_as_its_authors_do() -> None:
     """Their ``apply_model`` on their class, which pads the last piece to the length of training."""
     apply_model = pytest.importorskip("demucs.apply").apply_model
     model = small("htdemucs", segment_s=0.05).eval()
+    assert isinstance(model, HTDemucsSeparator)
     theirs = model.net
     mixture = noise(2, 1500)
     ours = separate(model, mixture, segment_samples=10_000, max_shift_samples=0)
