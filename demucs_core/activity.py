@@ -25,29 +25,30 @@ FLOOR_DB = -120.0
 class ActivityConfig:
     """What counts as a source sounding.
 
-    A frame of a source is active when its level is within `relative_db` of the mixture around it
-    *and* above `absolute_db`; silent gaps shorter than `close_gap_s` count as active too.
+    A frame of a source is active when its level is within ``relative_db`` of the mixture around it
+    *and* above ``absolute_db``; silent gaps shorter than ``close_gap_s`` count as active too.
+
+    Attributes:
+        relative_db: level of a source relative to the mixture (dB) below which it is silent. A
+            remix that takes such a source for silent has an error 40 dB below the mixture in its
+            target, well under what separation reaches; bleed in real stems, and reverberation, lie
+            about there.
+        absolute_db: level (dBFS) below which a source is silent however quiet the mixture is: the
+            tails of fade-outs, dither and the noise of mixing desks are nobody playing.
+        close_gap_s: silences shorter than this (seconds) between active frames count as active: the
+            rests of a playing drummer and the breaths of a singer are no use to extraction, and a
+            detector that must find them learns less about the rest.
+        context_s: length (seconds) over which the mixture's power is averaged, centred on the
+            frame, for the relative threshold. The frame's own level would call the faint tail of
+            one source active whenever all others pause between two beats; the loud level of the
+            whole song would call everything in a quiet intro silent, where the error would be as
+            loud as the music.
     """
 
     relative_db: float = -40.0
-    """Level of a source relative to the mixture (dB) below which it is silent. A remix that
-    takes such a source for silent has an error 40 dB below the mixture in its target, well under
-    what separation reaches; bleed in real stems, and reverberation, lie about there."""
-
     absolute_db: float = -60.0
-    """Level (dBFS) below which a source is silent however quiet the mixture is: the tails of
-    fade-outs, dither and the noise of mixing desks are nobody playing."""
-
     close_gap_s: float = 0.5
-    """Silences shorter than this (seconds) between active frames count as active: the rests of a
-    playing drummer and the breaths of a singer are no use to extraction, and a detector that
-    must find them learns less about the rest."""
-
     context_s: float = 1.0
-    """Length (seconds) over which the mixture's power is averaged, centred on the frame, for the
-    relative threshold. The frame's own level would call the faint tail of one source active
-    whenever all others pause between two beats; the loud level of the whole song would call
-    everything in a quiet intro silent, where the error would be as loud as the music."""
 
     def __post_init__(self) -> None:
         """Refuse values that no level can meet."""
@@ -104,7 +105,7 @@ def frame_level_db(audio: NDArray[np.float32], hop_samples: int) -> NDArray[np.f
 
 
 def stream_level_db(blocks: Iterable[NDArray[np.float32]], hop_samples: int) -> NDArray[np.float32]:
-    """`frame_level_db` of audio too long for memory: blocks ``(C, n)`` of any lengths in order."""
+    """:func:`frame_level_db` of audio too long for memory: blocks ``(C, n)`` in order."""
     meter = LevelMeter(hop_samples)
     levels = [meter.update(block) for block in blocks]
     return np.concatenate([*levels, meter.finish()])
@@ -119,7 +120,7 @@ def active_frames(
 ) -> NDArray[np.bool_]:
     """Where a source is active: levels ``(F,)`` of its stem and of the mixture to ``(F,)`` bool.
 
-    Raises `ValueError` where the two differ in length or hold NaN.
+    Raises ``ValueError`` where the two differ in length or hold NaN.
     """
     if stem_level_db.shape != mixture_level_db.shape or stem_level_db.ndim != 1:
         raise ValueError(
@@ -135,7 +136,7 @@ def active_frames(
 
 
 def smoothed_level_db(level_db: NDArray[np.float32], width_frames: float) -> NDArray[np.float64]:
-    """Level of the mean power over about `width_frames` around each frame, ``(F,)`` to ``(F,)``.
+    """Level of the mean power over about ``width_frames`` around each frame, ``(F,)`` to ``(F,)``.
 
     The window is the nearest odd number of frames, and shorter at both ends of the track.
     """

@@ -20,7 +20,7 @@ def find_runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.in
 def fill_runs(
     starts: NDArray[np.int64], stops: NDArray[np.int64], num_frames: int
 ) -> NDArray[np.bool_]:
-    """The ``(F,)`` mask that is true inside the given disjoint runs: inverse of `find_runs`."""
+    """The ``(F,)`` mask that is true inside the given disjoint runs: inverse of ``find_runs``."""
     steps = np.zeros(num_frames + 1, dtype=np.int32)
     np.add.at(steps, starts, 1)
     np.add.at(steps, stops, -1)
@@ -28,14 +28,14 @@ def fill_runs(
 
 
 def drop_short_runs(mask: NDArray[np.bool_], min_frames: int) -> NDArray[np.bool_]:
-    """The ``(F,)`` mask without its true runs shorter than `min_frames`."""
+    """The ``(F,)`` mask without its true runs shorter than ``min_frames``."""
     starts, stops = find_runs(mask)
     keep = stops - starts >= min_frames
     return fill_runs(starts[keep], stops[keep], len(mask))
 
 
 def close_short_gaps(mask: NDArray[np.bool_], min_frames: int) -> NDArray[np.bool_]:
-    """The ``(F,)`` mask with false gaps shorter than `min_frames` between true runs filled.
+    """The ``(F,)`` mask with false gaps shorter than ``min_frames`` between true runs filled.
 
     What lies before the first and after the last true frame is no gap and stays false.
     """

@@ -9,7 +9,7 @@ from demucs_core.activity import power, to_db
 
 
 def window_means(values: NDArray[np.floating], num_frames: int) -> NDArray[np.float64]:
-    """Mean over every stretch of `num_frames` frames of ``(F,)`` values: ``(F - num_frames + 1,)``.
+    """Means of ``(F,)`` values over every stretch of ``num_frames``: ``(F - num_frames + 1,)``.
 
     >>> window_means(np.array([1.0, 3.0, 5.0]), 2)
     array([2., 4.])
@@ -27,8 +27,8 @@ def best_window(
 ) -> tuple[int, float] | None:
     """The audible stretch with the highest mean value: its first frame, and that mean.
 
-    `values` and `level_db` of the mixture are ``(F,)``; a stretch whose RMS level is below
-    `min_level_db` (dBFS) is not audible. A track shorter than `num_frames` is one stretch. None
+    ``values`` and ``level_db`` of the mixture are ``(F,)``; a stretch whose RMS level is below
+    ``min_level_db`` (dBFS) is not audible. A track shorter than ``num_frames`` is one stretch. None
     where nothing is audible.
     """
     num_frames = min(num_frames, len(values))

@@ -26,39 +26,48 @@ dropped so that it is symmetric."""
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationConfig:
-    """How examples differ from the songs they come from; probabilities are of each example."""
+    """How examples differ from the songs they come from; probabilities are of each example.
+
+    Attributes:
+        remix_probability: each source from another song and place, instead of one song as it is.
+        drop_probability: of each source: left out altogether.
+        mute_probability: of each source: left out for a part of the crop, so that it enters or
+            leaves.
+        gain_db: largest gain of a source in a remix, up or down; half as much in a real mixture.
+        equalise_probability: of each source: other gains in every octave, so that it sounds like
+            another instrument that plays the same.
+        equalise_db: largest of those gains, up or down.
+        speed_probability: played faster or slower, so lower or higher (in a remix each source by
+            itself).
+        max_speed: largest factor of that, and its inverse: five semitones.
+        quieter_db: how far below full scale the loudest sample may be put.
+        lowpass_probability: nothing above 10 to 16 kHz, as lossy encoders and lower sample rates
+            leave it.
+        holes_probability: bins far below their neighbours emptied, as a lossy encoder at a low bit
+            rate does.
+        noise_probability: a floor of noise, 50 to 80 dB below the mixture.
+        tone_probability: the mixture's spectrum tilted and bent, as another master of the song
+            would be.
+        width_probability: the side made weaker, stronger or (for a third of them) nothing: mono.
+        band_mask_probability: a band of frequencies hidden, so that no decision hangs on one
+            (SpecAugment).
+    """
 
     remix_probability: float = 0.6
-    """Each source from another song and place, instead of one song as it is."""
     drop_probability: float = 0.2
-    """Of each source: left out altogether."""
     mute_probability: float = 0.25
-    """Of each source: left out for a part of the crop, so that it enters or leaves."""
     gain_db: float = 8.0
-    """Largest gain of a source in a remix, up or down; half as much in a real mixture."""
     equalise_probability: float = 0.4
-    """Of each source: other gains in every octave, so that it sounds like another instrument that
-    plays the same."""
     equalise_db: float = 10.0
-    """Largest of those gains, up or down."""
     speed_probability: float = 0.4
-    """Played faster or slower, so lower or higher (in a remix each source by itself)."""
     max_speed: float = 1.35
-    """Largest factor of that, and its inverse: five semitones."""
     quieter_db: float = 15.0
-    """How far below full scale the loudest sample may be put."""
     lowpass_probability: float = 0.3
-    """Nothing above 10 to 16 kHz, as lossy encoders and lower sample rates leave it."""
     holes_probability: float = 0.3
-    """Bins far below their neighbours emptied, as a lossy encoder at a low bit rate does."""
     noise_probability: float = 0.2
-    """A floor of noise, 50 to 80 dB below the mixture."""
     tone_probability: float = 0.4
-    """The mixture's spectrum tilted and bent, as another master of the song would be."""
     width_probability: float = 0.3
-    """The side made weaker, stronger or (for a third of them) nothing: mono."""
     band_mask_probability: float = 0.3
-    """A band of frequencies hidden, so that no decision hangs on one (SpecAugment)."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range, by name."""
@@ -68,7 +77,7 @@ class AugmentationConfig:
 
 
 def resample(audio: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
-    """Audio ``(C, T)`` played `speed` times as fast.
+    """Audio ``(C, T)`` played ``speed`` times as fast.
 
     Linear interpolation: its aliases, 30 dB down and more, are noise to a mel band.
     """
@@ -83,8 +92,8 @@ def equalise(
 ) -> NDArray[np.float32]:
     """Audio ``(C, T)`` through a filter with a gain of its own in every octave.
 
-    Gains are drawn up to `limit_db` up or down, and lie on a line in between. The filter has linear
-    phase and no delay.
+    Gains are drawn up to ``limit_db`` up or down, and lie on a line in between. The filter has
+    linear phase and no delay.
     """
     octaves_hz = 62.5 * 2.0 ** np.arange(9)
     gains_db = rng.uniform(-limit_db, limit_db, len(octaves_hz))

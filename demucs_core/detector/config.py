@@ -23,16 +23,19 @@ MakeInputs = Callable[[Tensor, Disturb], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorConfig:
-    """What the configuration of every detector says; each adds fields of its own."""
+    """What the configuration of every detector says; each adds fields of its own.
+
+    Attributes:
+        sources: sources it tells apart, in the order of its outputs.
+        sample_rate: samples a second of the audio it takes.
+        num_channels: channels of that audio: 2 for stereo, 1 for mono.
+        hop_samples: samples in a frame of its output.
+    """
 
     sources: tuple[str, ...]
-    """Sources it tells apart, in the order of its outputs."""
     sample_rate: int
-    """Samples a second of the audio it takes."""
     num_channels: int
-    """Channels of that audio: 2 for stereo, 1 for mono."""
     hop_samples: int
-    """Samples in a frame of its output."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built, naming the field."""
@@ -73,8 +76,8 @@ class DetectorConfig:
 class SilenceDetector(nn.Module):
     """Maps audio ``(B, C, T)`` to log-odds of silence ``(B, S, F)``, ``F = ceil(T / hop)``.
 
-    Audio is padded with zeros to whole frames. What it scores depends on `context_frames` frames on
-    each side of a block of `block_frames`, and on nothing else of the recording.
+    Audio is padded with zeros to whole frames. What it scores depends on ``context_frames`` frames
+    on each side of a block of ``block_frames``, and on nothing else of the recording.
     """
 
     config: DetectorConfig
@@ -90,5 +93,5 @@ class SilenceDetector(nn.Module):
         raise NotImplementedError
 
     def score_inputs(self, inputs: Tensor) -> Tensor:
-        """A batch of what the configuration's `input_maker` makes to log-odds ``(B, S, F)``."""
+        """A batch of what the configuration's ``input_maker`` makes to log-odds ``(B, S, F)``."""
         raise NotImplementedError

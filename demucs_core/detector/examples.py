@@ -5,7 +5,7 @@ N spectrum frames.
 
 Examples are cheap: four ranged reads, one sum, one spectrogram. What a lossy encoder, another
 master or another sample rate would do to the mixture is done to its power spectrum, where it
-costs next to nothing (`augmentation`). An example depends on the seed, the step and its place in
+costs next to nothing (``augmentation``). An example depends on the seed, the step and its place in
 the batch alone.
 """
 
@@ -37,29 +37,35 @@ ReadAudio = Callable[[str, int, int], NDArray[np.float32]]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSong(StemTrack):
-    """A labelled song, or a single stem, to train on."""
+    """A labelled song, or a single stem, to train on.
+
+    Attributes:
+        active: where each source is active, ``(S, F)``: where to look for it. What is silent in an
+            example is measured anew, for gains and company change it. Of sources that the song does
+            not know by themselves it says nothing.
+    """
 
     active: NDArray[np.bool_]
-    """Where each source is active, ``(S, F)``: where to look for it. What is silent in an example
-    is measured anew, for gains and company change it. Of sources that the song does not know by
-    themselves it says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleConfig:
-    """Everything that decides the examples, beside the songs and the detector."""
+    """Everything that decides the examples, beside the songs and the detector.
+
+    Attributes:
+        batch_size: examples a step.
+        crop_s: length of an example (seconds), rounded to frames: about what a detector hears of a
+            song before and after a frame.
+        seed: decides everything that is random.
+        activity: what counts as sounding.
+        augmentation: how examples differ from the songs.
+    """
 
     batch_size: int = 6
-    """Examples a step."""
     crop_s: float = 12.0
-    """Length of an example (seconds), rounded to frames: about what a detector hears of a song
-    before and after a frame."""
     seed: int = 0
-    """Decides everything that is random."""
     activity: ActivityConfig = field(default_factory=ActivityConfig)
-    """What counts as sounding."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    """How examples differ from the songs."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range, by name."""

@@ -25,20 +25,23 @@ POWER_FLOOR_DB = -100.0
 
 @dataclass(frozen=True, kw_only=True)
 class LogMelConfig:
-    """The short-time Fourier transform and the mel bands over it."""
+    """The short-time Fourier transform and the mel bands over it.
+
+    Attributes:
+        fft_samples: length of the Hann window (samples).
+        hop_samples: distance of spectrum frames (samples).
+        num_mels: mel bands. Vibrato and vowels, which tell voices from lead instruments, move
+            partials by less than a band where bands are wide.
+        low_hz: lower edge of the first band (Hz).
+        high_hz: upper edge of the last band (Hz): above it, what a lossy encoder left says more
+            about the encoder than about the music.
+    """
 
     fft_samples: int
-    """Length of the Hann window (samples)."""
     hop_samples: int
-    """Distance of spectrum frames (samples)."""
     num_mels: int = 192
-    """Mel bands. Vibrato and vowels, which tell voices from lead instruments, move partials by
-    less than a band where bands are wide."""
     low_hz: float = 30.0
-    """Lower edge of the first band (Hz)."""
     high_hz: float = 16_000.0
-    """Upper edge of the last band (Hz): above it, what a lossy encoder left says more about the
-    encoder than about the music."""
 
     @classmethod
     def at(cls, sample_rate: int, frame_samples: int, **fields: Any) -> Self:

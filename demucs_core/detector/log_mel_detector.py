@@ -4,7 +4,7 @@ Shapes: B batch, C channels, T samples, F frames, S sources, M mel bands, D hidd
 
 Mid and side log-mel bands, a small convolutional stack down to the frame grid, and over time
 either a dilated stack (``logmel-tcn``, as in Bai et al., arXiv 1803.01271, but centred, not
-causal) or a bidirectional GRU in blocks (``logmel-crnn``, `recurrence`). Either way the receptive
+causal) or a bidirectional GRU in blocks (``logmel-crnn``, ``recurrence``). Either way the receptive
 field is *finite*: a recording of any length can be scored in chunks with exactly the scores of
 one piece, which a recurrent net over all of it or any statistic of the whole file rules out.
 """
@@ -35,14 +35,17 @@ def pad_to_frames(audio: Tensor, hop_samples: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class LogMelDetectorConfig(DetectorConfig):
-    """What both nets have below what they have over time."""
+    """What both nets have below what they have over time.
+
+    Attributes:
+        features: the spectrogram that it sees; four of its hops make one frame.
+        conv_channels: channels of the three convolutions over frequency and time.
+        hidden_channels: channels of what is over time (D).
+    """
 
     features: LogMelConfig
-    """The spectrogram that it sees; four of its hops make one frame."""
     conv_channels: tuple[int, int, int] = (24, 48, 64)
-    """Channels of the three convolutions over frequency and time."""
     hidden_channels: int = 128
-    """Channels of what is over time (D)."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built, naming the field."""
@@ -76,10 +79,13 @@ class LogMelDetectorConfig(DetectorConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class TcnConfig(LogMelDetectorConfig):
-    """A dilated stack over time."""
+    """A dilated stack over time.
+
+    Attributes:
+        dilations: dilations (frames); their sum is what it sees on each side.
+    """
 
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
-    """Dilations (frames); their sum is what it sees on each side."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built, naming the field."""
@@ -90,10 +96,13 @@ class TcnConfig(LogMelDetectorConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class CrnnConfig(LogMelDetectorConfig):
-    """A recurrent net over time."""
+    """A recurrent net over time.
+
+    Attributes:
+        recurrent_layers: its layers.
+    """
 
     recurrent_layers: int = 2
-    """Its layers."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built, naming the field."""
@@ -144,7 +153,7 @@ class LogMelDetector(SilenceDetector):
     def context_frames(self) -> int:
         """Frames on each side of a block that its scores can depend on.
 
-        The dilated stack sees the sum of its dilations, the recurrent net `CONTEXT_FRAMES`. Below
+        The dilated stack sees the sum of its dilations, the recurrent net ``CONTEXT_FRAMES``. Below
         it, one frame (third convolution), half a frame (second), a quarter (first) and the
         overhang of the window.
         """
@@ -154,7 +163,7 @@ class LogMelDetector(SilenceDetector):
         return reach + math.ceil(1.75 + window)
 
     def score_inputs(self, features: Tensor) -> Tensor:
-        """Log-mel ``(B, C, M, 4F)``, as `features` gives them, to log-odds ``(B, S, F)``."""
+        """Log-mel ``(B, C, M, 4F)``, as ``features`` gives them, to log-odds ``(B, S, F)``."""
         normed = self.band_norm(features.flatten(1, 2)).unflatten(1, features.shape[1:3])
         planes = self.spectral(normed)
         scores: Tensor = self.heads(self.temporal(self.merge(planes.flatten(1, 2))))

@@ -4,7 +4,7 @@ Shapes: B batch, D channels, F frames.
 
 A bidirectional net hears the whole of what it is given, so a song in chunks would have other
 scores than in one piece. Here it runs over blocks of frames with their neighbourhood, each from a
-fresh state. A frame's output then depends on its block and `CONTEXT_FRAMES` on each side of it,
+fresh state. A frame's output then depends on its block and ``CONTEXT_FRAMES`` on each side of it,
 and chunks that begin where a block begins give exactly the scores of one piece.
 """
 
@@ -24,7 +24,7 @@ as the dilated convolutions hear."""
 
 
 def in_blocks(net: Callable[[Tensor], Tensor], hidden: Tensor) -> Tensor:
-    """What `net` makes of ``(B, D, F)``, block by block: a tensor with as many frames.
+    """What ``net`` makes of ``(B, D, F)``, block by block: a tensor with as many frames.
 
     >>> in_blocks(lambda frames: frames.cumsum(-1), torch.ones(1, 1, 3))
     tensor([[[1., 2., 3.]]])

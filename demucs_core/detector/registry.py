@@ -40,7 +40,7 @@ def new_detector_config(architecture: str, **fields: Any) -> DetectorConfig:
 
 
 def build_detector(config: DetectorConfig, *, seed: int | None = None) -> SilenceDetector:
-    """A fresh detector of the architecture that `config` is of; `seed` decides its weights.
+    """A fresh detector of the architecture that ``config`` is of; ``seed`` decides its weights.
 
     >>> import torch
     >>> config = new_detector_config(
@@ -54,12 +54,12 @@ def build_detector(config: DetectorConfig, *, seed: int | None = None) -> Silenc
 
 
 def detector_config(detector: SilenceDetector) -> dict[str, Any]:
-    """The configuration of a detector as JSON-able values, as `parse_detector_config` reads."""
+    """The configuration of a detector as JSON-able values, as ``parse_detector_config`` reads."""
     return detector_to_json(detector.config)
 
 
 def detector_to_json(config: DetectorConfig) -> dict[str, Any]:
-    """A configuration as JSON-able values, as `parse_detector_config` reads."""
+    """A configuration as JSON-able values, as ``parse_detector_config`` reads."""
     return DETECTORS.to_json(config)
 
 

@@ -2,9 +2,9 @@
 
 Shapes: B batch, C channels, n samples of a chunk, S sources, F frames of the track.
 
-Every chunk begins and ends with a block of the detector (`block_frames`), and carries, on each side
-where the track goes on, as many frames as the detector can hear (`context_frames`); their scores
-are thrown away. What is left depends on the same samples as it would in one piece.
+Every chunk begins and ends with a block of the detector (``block_frames``), and carries, on each
+side where the track goes on, as many frames as the detector can hear (``context_frames``); their
+scores are thrown away. What is left depends on the same samples as it would in one piece.
 """
 
 from __future__ import annotations
@@ -73,13 +73,13 @@ def score_chunks(
 ) -> NDArray[np.float32]:
     """Probability that each source is silent in each frame of a track: ``(S, F)`` float32.
 
-    `read` takes a first sample and a number of samples and gives audio ``(C, n)``; it is asked
-    for stretches in order, each once, and memory holds one batch of them. `detector` must be in
-    evaluation mode and on `device`. The result is the same for any `chunk_frames` and
-    `batch_size`, within rounding. Where a batch does not fit in the memory of the device, it is
+    ``read`` takes a first sample and a number of samples and gives audio ``(C, n)``; it is asked
+    for stretches in order, each once, and memory holds one batch of them. ``detector`` must be in
+    evaluation mode and on ``device``. The result is the same for any ``chunk_frames`` and
+    ``batch_size``, within rounding. Where a batch does not fit in the memory of the device, it is
     halved, and the smaller size is kept for the rest of the track.
 
-    Raises `ValueError` for an empty track and where `read` gives another number of samples than
+    Raises ``ValueError`` for an empty track and where ``read`` gives another number of samples than
     it was asked for.
     """
     if num_samples < 1:

@@ -26,23 +26,26 @@ from demucs_core.detector.registry import detector_to_json, parse_detector_confi
 from demucs_core.trainer_state import TrainerState, Weights
 
 STATE_VERSION = 1
-"""Version of what `DetectorTrainer.state` gives."""
+"""Version of what ``DetectorTrainer.state`` gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorTrainingConfig:
-    """Everything about a fit that decides its result, beside the detector and the examples."""
+    """Everything about a fit that decides its result, beside the detector and the examples.
+
+    Attributes:
+        steps: optimiser steps.
+        learning_rate: peak learning rate of AdamW: reached after a twentieth of the steps, then
+            down to zero along a cosine.
+        weight_decay: weight decay of AdamW.
+        false_silent_weight: weight of an active frame against a silent one in the loss: above 1,
+            calling silent what sounds costs more than the opposite.
+    """
 
     steps: int = 6000
-    """Optimiser steps."""
     learning_rate: float = 3e-3
-    """Peak learning rate of AdamW: reached after a twentieth of the steps, then down to zero
-    along a cosine."""
     weight_decay: float = 0.01
-    """Weight decay of AdamW."""
     false_silent_weight: float = 1.0
-    """Weight of an active frame against a silent one in the loss: above 1, calling silent what
-    sounds costs more than the opposite."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range, by name."""
@@ -53,20 +56,23 @@ class DetectorTrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorStep:
-    """What one step of a fit did."""
+    """What one step of a fit did.
+
+    Attributes:
+        step: steps done, this one included.
+        num_steps: steps of the whole run.
+        loss: loss of the step's batch, before the step.
+    """
 
     step: int
-    """Steps done, this one included."""
     num_steps: int
-    """Steps of the whole run."""
     loss: float
-    """Loss of the step's batch, before the step."""
 
 
 class DetectorTrainer:
     """AdamW on balanced cross-entropy, examples made ahead in threads, resumable.
 
-    `detector` is changed in place.
+    ``detector`` is changed in place.
     """
 
     def __init__(
@@ -95,9 +101,9 @@ class DetectorTrainer:
         stop: Callable[[], bool] | None = None,
         on_step: Callable[[DetectorStep], None] | None = None,
     ) -> bool:
-        """Train to the last step; whether it got there (`stop`, asked before each, can say no).
+        """Train to the last step; whether it got there (``stop``, asked before each, can say no).
 
-        Leaves the detector in evaluation mode. Raises `FloatingPointError` where the loss is not
+        Leaves the detector in evaluation mode. Raises ``FloatingPointError`` where the loss is not
         finite.
         """
         steps = self.config.steps
@@ -151,9 +157,9 @@ class DetectorTrainer:
         return self._state().take({"step": self.step, "losses": list(self.losses)})
 
     def load_state(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-        """Continue from what `state` gave, in this trainer instead of its own.
+        """Continue from what ``state`` gave, in this trainer instead of its own.
 
-        Raises `ValueError` for another version or configuration, or a tensor that is missing or
+        Raises ``ValueError`` for another version or configuration, or a tensor that is missing or
         has another shape, before anything is changed.
         """
         # as this version tells it, if it was another one that wrote it
@@ -183,7 +189,7 @@ def silence_loss(
     """Cross-entropy of log-odds ``(B, S, F)`` with silence ``(B, S, F)`` bool, balanced: a scalar.
 
     In each source, silent and active frames of the batch weigh the same in sum, however rare
-    either is (down to a twentieth); active ones `false_silent_weight` times that. Then the mean
+    either is (down to a twentieth); active ones ``false_silent_weight`` times that. Then the mean
     over sources. Where ``known`` ``(B, S)`` bool is given, what is not known counts nowhere.
     """
     target = silent.to(logits.dtype)

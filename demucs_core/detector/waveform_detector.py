@@ -30,13 +30,16 @@ KERNEL, STRIDE = 8, 4
 
 @dataclass(frozen=True, kw_only=True)
 class WaveformDetectorConfig(DetectorConfig):
-    """The encoder's width and the BiLSTM's depth; how many blocks there are, the frame says."""
+    """The encoder's width and the BiLSTM's depth; how many blocks there are, the frame says.
+
+    Attributes:
+        encoder_channels: channels after the first block, doubled by each further one. The separator
+            of the paper has 64, which a CPU cannot train.
+        recurrent_layers: layers of the BiLSTM.
+    """
 
     encoder_channels: int = 16
-    """Channels after the first block, doubled by each further one. The separator of the paper has
-    64, which a CPU cannot train."""
     recurrent_layers: int = 2
-    """Layers of the BiLSTM."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built, naming the field."""

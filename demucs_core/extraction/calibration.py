@@ -3,7 +3,7 @@
 Shapes: S sources, F frames of a song, H thresholds, N songs.
 
 For each source, the extraction policy runs on every song at every threshold of a grid. The
-threshold chosen is the lowest at which the lower bound of precision (`precision_bound`) meets the
+threshold chosen is the lowest at which the lower bound of precision (``precision_bound``) meets the
 target, and meets it at every higher threshold that has the evidence to. Going down from the top
 and stopping at the first failure tests hypotheses in a fixed order, so that trying many costs
 nothing (fixed-sequence testing: Bauer 1991; used so in Angelopoulos et al., "Learn then Test",
@@ -44,18 +44,21 @@ RELIABILITY_BINS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredSong:
-    """A held-out song: what the detector says and what is true."""
+    """A held-out song: what the detector says and what is true.
+
+    Attributes:
+        track_id: name of the song.
+        probability: probability that each source is silent, ``(S, F)``.
+        level_db: level of the mixture, ``(F,)`` dBFS.
+        active: where each source is active, ``(S, F)``.
+        known: of which sources that is known; the song is no evidence for the others. None: of all.
+    """
 
     track_id: str
-    """Name of the song."""
     probability: NDArray[np.float32]
-    """Probability that each source is silent, ``(S, F)``."""
     level_db: NDArray[np.float32]
-    """Level of the mixture, ``(F,)`` dBFS."""
     active: NDArray[np.bool_]
-    """Where each source is active, ``(S, F)``."""
     known: tuple[bool, ...] | None = None
-    """Of which sources that is known; the song is no evidence for the others. None: of all."""
 
     def knows(self, source: int) -> bool:
         """Whether it is known where a source is active."""
@@ -65,8 +68,8 @@ class ScoredSong:
 class InsufficientEvidenceError(ValueError):
     """Too few songs, or too many errors, to promise the precision asked for.
 
-    `calibration` holds what could be measured: sources without evidence have a threshold of
-    infinity (they extract nothing) and a `problem` that says what is missing.
+    ``calibration`` holds what could be measured: sources without evidence have a threshold of
+    infinity (they extract nothing) and a ``problem`` that says what is missing.
     """
 
     def __init__(self, calibration: Calibration) -> None:
@@ -91,9 +94,9 @@ def calibrate(
     """Choose a threshold a source, for a target precision of what the policy will extract.
 
     A song is evidence for a source at a threshold if something is extracted of it there.
-    Raises `InsufficientEvidenceError` where the target can't be promised for a source: the error
+    Raises ``InsufficientEvidenceError`` where the target can't be promised for a source: the error
     says how many more songs it takes and carries the calibration with those sources refused.
-    With `allow_insufficient_evidence`, such a source gets the lowest threshold whose plain
+    With ``allow_insufficient_evidence``, such a source gets the lowest threshold whose plain
     precision meets the target (or, failing that, is highest), and is marked as overridden.
     The order of songs changes nothing.
     """

@@ -26,14 +26,18 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class BoundConfig:
-    """What is promised, how surely, and on what assumption."""
+    """What is promised, how surely, and on what assumption.
+
+    Attributes:
+        confidence: probability with which the true precision is above the bound.
+        worst_song_error: share of its extracted seconds that is wrong in the worst kind of song
+            there is.
+        num_bootstrap: random weightings of the songs.
+    """
 
     confidence: float = 0.95
-    """Probability with which the true precision is above the bound."""
     worst_song_error: float = 0.25
-    """Share of its extracted seconds that is wrong in the worst kind of song there is."""
     num_bootstrap: int = 1000
-    """Random weightings of the songs."""
 
     def __post_init__(self) -> None:
         """Refuse what is no probability."""
@@ -60,7 +64,7 @@ class PrecisionBound:
         """Bound for each of H thresholds: seconds ``(H, N)`` right and extracted, to ``(H,)``.
 
         Songs that nothing was extracted of are no evidence; without any song the bound is 0.
-        `copies` asks for the bound if each song had been seen so many times.
+        ``copies`` asks for the bound if each song had been seen so many times.
         """
         songs = extracted > 0
         num_songs = songs.sum(axis=1)

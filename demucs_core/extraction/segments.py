@@ -27,22 +27,26 @@ LOG_ODDS_LIMIT = 16.0
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractionPolicy:
-    """How runs of probability become segments; every field changes what is extracted."""
+    """How runs of probability become segments; every field changes what is extracted.
+
+    Attributes:
+        min_duration_s: shortest segment (seconds), guards already cut off.
+        guard_s: cut from both ends of a run (seconds, rounded up to frames): a detector is least
+            sure where a source enters or leaves, and reverberation outlives a source.
+        hysteresis: a run opens where the log-odds of silence reach those of the threshold, and goes
+            on while they stay above them less this. In log-odds, so that it means the same at any
+            threshold.
+        min_level_db: level of the mixture (dBFS) below which a frame is quiet: a segment that is
+            silent altogether teaches nothing.
+        max_quiet_s: a quiet stretch of the mixture longer than this (seconds) is cut out and parts
+            a segment; shorter ones, the rests of music, stay in it.
+    """
 
     min_duration_s: float = 3.0
-    """Shortest segment (seconds), guards already cut off."""
     guard_s: float = 0.25
-    """Cut from both ends of a run (seconds, rounded up to frames): a detector is least sure
-    where a source enters or leaves, and reverberation outlives a source."""
     hysteresis: float = 1.0
-    """A run opens where the log-odds of silence reach those of the threshold, and goes on while
-    they stay above them less this. In log-odds, so that it means the same at any threshold."""
     min_level_db: float = -45.0
-    """Level of the mixture (dBFS) below which a frame is quiet: a segment that is silent
-    altogether teaches nothing."""
     max_quiet_s: float = 1.0
-    """A quiet stretch of the mixture longer than this (seconds) is cut out and parts a segment;
-    shorter ones, the rests of music, stay in it."""
 
     def __post_init__(self) -> None:
         """Refuse negative lengths."""
@@ -65,24 +69,27 @@ class ExtractionPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A stretch of a track in which `silent` sources are silent and something else sounds."""
+    """A stretch of a track in which ``silent`` sources are silent and something else sounds.
+
+    Attributes:
+        start_frame: first frame.
+        stop_frame: frame after the last.
+        start_sample: first sample.
+        stop_sample: sample after the last; the track's end where its last frame is not full.
+        silent: indexes of the sources silent throughout, in order.
+        mean_probability: mean probability of silence over the segment, for each of ``silent``.
+        min_probability: least probability of silence in the segment, for each of ``silent``.
+        level_db: RMS level of the mixture over the segment (dBFS).
+    """
 
     start_frame: int
-    """First frame."""
     stop_frame: int
-    """Frame after the last."""
     start_sample: int
-    """First sample."""
     stop_sample: int
-    """Sample after the last; the track's end where its last frame is not full."""
     silent: tuple[int, ...]
-    """Indexes of the sources silent throughout, in order."""
     mean_probability: tuple[float, ...]
-    """Mean probability of silence over the segment, for each of `silent`."""
     min_probability: tuple[float, ...]
-    """Least probability of silence in the segment, for each of `silent`."""
     level_db: float
-    """RMS level of the mixture over the segment (dBFS)."""
 
 
 def extract_segments(
@@ -97,9 +104,9 @@ def extract_segments(
 ) -> list[Segment]:
     """Segments of one track, by start and stop.
 
-    `probability` of silence ``(S, F)``, `level_db` of the mixture ``(F,)``, and for each source
-    the probability at which a run opens; ``inf`` extracts nothing of that source. `num_samples`
-    is the length of the track, ``F * hop_samples`` if not given. Raises `ValueError` for shapes
+    ``probability`` of silence ``(S, F)``, ``level_db`` of the mixture ``(F,)``, and for each source
+    the probability at which a run opens; ``inf`` extracts nothing of that source. ``num_samples``
+    is the length of the track, ``F * hop_samples`` if not given. Raises ``ValueError`` for shapes
     that do not fit, a threshold that is NaN and a probability that is NaN or outside [0, 1].
     """
     masks = extracted_frames(
@@ -145,7 +152,7 @@ def extracted_frames(
     hop_samples: int,
     sample_rate: int,
 ) -> NDArray[np.bool_]:
-    """Frames of each source ``(S, F)`` that lie in a segment; arguments of `extract_segments`."""
+    """Frames of each source ``(S, F)`` that lie in a segment; arguments of ``extract_segments``."""
     log_odds = checked_log_odds(probability, level_db)
     if len(thresholds) != len(log_odds):
         raise ValueError(f"{len(thresholds)} thresholds for {len(log_odds)} sources")
@@ -168,7 +175,7 @@ def silent_frames(
 ) -> NDArray[np.bool_]:
     """Frames ``(F,)`` that the policy extracts of one source, from its log-odds of silence.
 
-    `threshold` is in log-odds, `gate` the mask of `audible_frames`.
+    ``threshold`` is in log-odds, ``gate`` the mask of ``audible_frames``.
     """
     starts, stops = find_runs(log_odds >= threshold - policy.hysteresis)
     opens = counts_before(log_odds >= threshold)
@@ -199,7 +206,7 @@ def threshold_log_odds(probability: float) -> float:
 
 
 def to_log_odds(probability: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Log-odds of probabilities, within `LOG_ODDS_LIMIT` of 0."""
+    """Log-odds of probabilities, within ``LOG_ODDS_LIMIT`` of 0."""
     p = probability.astype(np.float64)
     with np.errstate(divide="ignore"):
         log_odds: NDArray[np.float64] = np.log(p) - np.log1p(-p)
@@ -211,7 +218,7 @@ def checked_log_odds(
 ) -> NDArray[np.float64]:
     """Log-odds ``(S, F)`` of a track's probabilities ``(S, F)``, if they and its levels are sound.
 
-    Raises `ValueError` for shapes that do not fit, a probability that is NaN or outside [0, 1],
+    Raises ``ValueError`` for shapes that do not fit, a probability that is NaN or outside [0, 1],
     and a level that is NaN.
     """
     if probability.ndim != 2 or level_db.shape != probability.shape[1:]:

@@ -35,8 +35,8 @@ def yield_table(
     """Seconds of one track that would be extracted of each source: ``(H, L, S)``.
 
     For each threshold (probability, the same for all sources) and minimum length, everything else
-    as `policy` has it. Writes nothing; sum over tracks for a corpus. `probability` is ``(S, F)``
-    and `level_db` ``(F,)``, as for `extract_segments`, and are refused as there.
+    as ``policy`` has it. Writes nothing; sum over tracks for a corpus. ``probability`` is ``(S,
+    F)`` and ``level_db`` ``(F,)``, as for ``extract_segments``, and are refused as there.
     """
     frame_rate = sample_rate / hop_samples
     gate = audible_frames(level_db, policy, frame_rate)
@@ -68,7 +68,7 @@ def usable_seconds(
     hop_samples: int,
     sample_rate: int,
 ) -> NDArray[np.float64]:
-    """Seconds of one track that training crops of `crop_s` can use, for each source: ``(S,)``.
+    """Seconds of one track that training crops of ``crop_s`` can use, for each source: ``(S,)``.
 
     Without masks (the paper) only whole crops inside a segment count: ``floor(length / crop)``
     crops. With masks every second counts. Segments of a source that overlap count once.
@@ -93,14 +93,17 @@ def usable_seconds(
 
 @dataclass(frozen=True, kw_only=True)
 class YieldForecast:
-    """Hours of one source that a corpus is expected to give, with an interval."""
+    """Hours of one source that a corpus is expected to give, with an interval.
+
+    Attributes:
+        hours: expected hours.
+        low_hours: lower end of the interval.
+        high_hours: upper end of the interval.
+    """
 
     hours: float
-    """Expected hours."""
     low_hours: float
-    """Lower end of the interval."""
     high_hours: float
-    """Upper end of the interval."""
 
 
 def forecast_yield(
@@ -114,8 +117,8 @@ def forecast_yield(
 ) -> list[YieldForecast]:
     """Hours a source that a whole corpus would give, from a scored random sample of its tracks.
 
-    `extracted_s` ``(N, S)`` of the sampled tracks, their `duration_s` ``(N,)``, and the length of
-    the whole corpus in seconds. The ratio of sums is scaled up; the interval is a percentile
+    ``extracted_s`` ``(N, S)`` of the sampled tracks, their ``duration_s`` ``(N,)``, and the length
+    of the whole corpus in seconds. The ratio of sums is scaled up; the interval is a percentile
     bootstrap over tracks (Efron & Tibshirani 1993, chapter 13).
     """
     num_tracks = len(duration_s)

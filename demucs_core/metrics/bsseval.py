@@ -58,19 +58,19 @@ SHORT_SAMPLES = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class BssScores:
-    """BSSEval v4 scores in dB, each ``(S, W)`` float64; NaN in windows with any silent source."""
+    """BSSEval v4 scores in dB, each ``(S, W)`` float64; NaN in windows with any silent source.
+
+    Attributes:
+        sdr: source to distortion ratio.
+        isr: image to spatial distortion ratio.
+        sir: source to interference ratio; infinite where there is one source.
+        sar: sources to artifacts ratio.
+    """
 
     sdr: FloatArray
-    """Source to distortion ratio."""
-
     isr: FloatArray
-    """Image to spatial distortion ratio."""
-
     sir: FloatArray
-    """Source to interference ratio; infinite where there is one source."""
-
     sar: FloatArray
-    """Sources to artifacts ratio."""
 
 
 def bss_eval(

@@ -42,26 +42,30 @@ KINDS = ("reference", "estimate")
 
 @dataclass(frozen=True, kw_only=True)
 class Correlations:
-    """What one pass over a track leaves of it."""
+    """What one pass over a track leaves of it.
+
+    Attributes:
+        lags: ``(K, 2K, L)``: sum over n of ``reference[a, n - lag] * signal[b, n]``, where the
+            signals are the reference channels, then the estimates' channels.
+        determined: ``(K,)`` of bool: false for reference channels that are silent or that repeat an
+            earlier channel of their source, and so add nothing to the projection.
+    """
 
     lags: Tensor
-    """``(K, 2K, L)``: sum over n of ``reference[a, n - lag] * signal[b, n]``, where the signals are
-    the reference channels, then the estimates' channels."""
-
     determined: Tensor
-    """``(K,)`` of bool: false for reference channels that are silent or that repeat an earlier
-    channel of their source, and so add nothing to the projection."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Distortion filters of all estimates, float64."""
+    """Distortion filters of all estimates, float64.
+
+    Attributes:
+        joint: ``(K, L, K)``: from every reference channel to every channel of every estimate.
+        own: ``(S, C, L, C)``: from the channels of a source to those of its own estimate alone.
+    """
 
     joint: Tensor
-    """``(K, L, K)``: from every reference channel to every channel of every estimate."""
-
     own: Tensor
-    """``(S, C, L, C)``: from the channels of a source to those of its own estimate alone."""
 
 
 def as_tensor(samples: Tensor | NDArray[Any]) -> Tensor:

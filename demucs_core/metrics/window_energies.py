@@ -39,16 +39,18 @@ STREAM_FFT_SAMPLES = 2**14
 
 @dataclass(frozen=True, kw_only=True)
 class WindowEnergies:
-    """The energies that some windows' scores are ratios of, in the order SDR, ISR, SIR, SAR."""
+    """The energies that some windows' scores are ratios of, in the order SDR, ISR, SIR, SAR.
+
+    Attributes:
+        above: ``(4, N, S)``: the true source (twice), its projection on its own, its projection on
+            all.
+        below: ``(4, N, S)``: all distortion, spatial distortion, interference, artifacts.
+        silent: ``(N,)`` of bool: where any reference or estimate is silent.
+    """
 
     above: Tensor
-    """``(4, N, S)``: the true source (twice), its projection on its own, its projection on all."""
-
     below: Tensor
-    """``(4, N, S)``: all distortion, spatial distortion, interference, artifacts."""
-
     silent: Tensor
-    """``(N,)`` of bool: where any reference or estimate is silent."""
 
 
 @dataclass(frozen=True, kw_only=True)

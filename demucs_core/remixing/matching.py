@@ -38,14 +38,17 @@ large corpora to train a new type of key-finding algorithm", Music Perception 31
 
 @dataclass(frozen=True, kw_only=True)
 class TempoKey:
-    """Tempo and key of a piece of music."""
+    """Tempo and key of a piece of music.
+
+    Attributes:
+        tempo_bpm: beats a minute.
+        tonic: pitch class of the key's tonic: 0 is C, 11 is B.
+        mode: of the key.
+    """
 
     tempo_bpm: float
-    """Beats a minute."""
     tonic: int
-    """Pitch class of the key's tonic: 0 is C, 11 is B."""
     mode: Mode
-    """Of the key."""
 
     def __post_init__(self) -> None:
         """Refuse what is no tempo or no key."""
@@ -57,18 +60,22 @@ class TempoKey:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """How well a stem goes with a segment; none where it was not looked at."""
+    """How well a stem goes with a segment; none where it was not looked at.
+
+    Attributes:
+        tempo_ratio: tempo of the stem over the segment's, halved or doubled to be nearest 1.
+        key_steps: steps between their keys on the circle of fifths: 0 for the same notes, 6 at
+            most.
+    """
 
     tempo_ratio: float | None = None
-    """Tempo of the stem over the segment's, halved or doubled to be nearest 1."""
     key_steps: int | None = None
-    """Steps between their keys on the circle of fifths: 0 for the same notes, 6 at most."""
 
 
 def estimate_key(chroma: NDArray[np.floating]) -> tuple[int, Mode]:
     """Tonic and mode whose profile correlates best with the energy of pitch classes ``(12,)``.
 
-    `chroma` begins with C. Raises `ValueError` for another shape, or where all are alike.
+    ``chroma`` begins with C. Raises ``ValueError`` for another shape, or where all are alike.
 
     >>> estimate_key(np.array([1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1.0]))
     (0, 'major')
@@ -117,7 +124,7 @@ def fit_of(match: Match, source: str, segment: TempoKey, stem: TempoKey) -> Fit:
 def misfit(fit: Fit, max_tempo_change: float, max_key_steps: int) -> float:
     """How far a stem is from going with a segment: 0 where it does.
 
-    A tempo fits within a factor of 1 + `max_tempo_change`, either way. Beyond what fits, that
+    A tempo fits within a factor of 1 + ``max_tempo_change``, either way. Beyond what fits, that
     change of tempo once more counts as much as one step of key.
     """
     excess = 0.0

@@ -20,27 +20,34 @@ from demucs_core.remixing.stem_pool import StemPool
 
 @dataclass(frozen=True, kw_only=True)
 class RemixConfig:
-    """How recipes are drawn; every field changes them."""
+    """How recipes are drawn; every field changes them.
+
+    Attributes:
+        max_stem_s: longest excerpt of a stem (seconds); in a longer segment, training puts it
+            anywhere.
+        min_active_share: least share of an excerpt's frames in which the stem is active, where the
+            stem has such.
+        empty_share: how often a segment silent in all sources but one gets no stem: a pure stem.
+        max_gain_db: largest change of level, up or down (dB): a stem raised further brings up its
+            noise.
+        match: what a stem must share with the segment; where no song does, the nearest is taken.
+        max_tempo_change: tempos fit within this share of each other, or of half or double.
+        max_key_steps: keys fit up to this many steps apart on the circle of fifths.
+        min_segment_s: shorter segments (seconds) get no recipe: training without masks needs whole
+            crops.
+        one_source: use one silent source of a segment alone, as the paper does: what else is known
+            to be silent in it counts as part of the others' sum.
+    """
 
     max_stem_s: float = 30.0
-    """Longest excerpt of a stem (seconds); in a longer segment, training puts it anywhere."""
     min_active_share: float = 0.6
-    """Least share of an excerpt's frames in which the stem is active, where the stem has such."""
     empty_share: float = 0.25
-    """How often a segment silent in all sources but one gets no stem: a pure stem."""
     max_gain_db: float = 24.0
-    """Largest change of level, up or down (dB): a stem raised further brings up its noise."""
     match: Match = "none"
-    """What a stem must share with the segment; where no song does, the nearest is taken."""
     max_tempo_change: float = 0.04
-    """Tempos fit within this share of each other, or of half or double."""
     max_key_steps: int = 1
-    """Keys fit up to this many steps apart on the circle of fifths."""
     min_segment_s: float = 0.0
-    """Shorter segments (seconds) get no recipe: training without masks needs whole crops."""
     one_source: bool = False
-    """Use one silent source of a segment alone, as the paper does: what else is known to be
-    silent in it counts as part of the others' sum."""
 
     def __post_init__(self) -> None:
         """Refuse shares outside [0, 1] and lengths that are not positive."""
@@ -60,50 +67,59 @@ class RemixConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SilentSegment:
-    """A segment as the remixer sees it."""
+    """A segment as the remixer sees it.
+
+    Attributes:
+        segment_id: name of the segment, unique in the workspace.
+        num_samples: its length.
+        silent: sources silent in it.
+        level_db: RMS level of its mixture (dBFS).
+        tempo_key: tempo and key of its track, if known.
+    """
 
     segment_id: str
-    """Name of the segment, unique in the workspace."""
     num_samples: int
-    """Its length."""
     silent: tuple[str, ...]
-    """Sources silent in it."""
     level_db: float
-    """RMS level of its mixture (dBFS)."""
     tempo_key: TempoKey | None = None
-    """Tempo and key of its track, if known."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnStem:
-    """An excerpt of a labelled stem that a recipe adds, from the segment's first sample on."""
+    """An excerpt of a labelled stem that a recipe adds, from the segment's first sample on.
+
+    Attributes:
+        source: source of the stem, silent in the segment.
+        stem_track_id: labelled song it comes from.
+        stem_start_sample: first sample of the excerpt; the stem is active there.
+        stem_num_samples: length of the excerpt, at most that of the segment.
+        gain_db: gain of the excerpt (dB).
+        fit: how well its tempo and key go with the segment's, where they were matched.
+    """
 
     source: str
-    """Source of the stem, silent in the segment."""
     stem_track_id: str
-    """Labelled song it comes from."""
     stem_start_sample: int
-    """First sample of the excerpt; the stem is active there."""
     stem_num_samples: int
-    """Length of the excerpt, at most that of the segment."""
     gain_db: float
-    """Gain of the excerpt (dB)."""
     fit: Fit
-    """How well its tempo and key go with the segment's, where they were matched."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnRecipe:
-    """What was drawn for a segment: which of its silences are used, and what is added."""
+    """What was drawn for a segment: which of its silences are used, and what is added.
+
+    Attributes:
+        segment_id: the segment.
+        index: number of this recipe among those of the segment.
+        silent: the silent sources of the segment that the remix makes use of.
+        added: one stem at most for each silent source; a silent source without one stays silent.
+    """
 
     segment_id: str
-    """The segment."""
     index: int
-    """Number of this recipe among those of the segment."""
     silent: tuple[str, ...]
-    """The silent sources of the segment that the remix makes use of."""
     added: tuple[DrawnStem, ...]
-    """One stem at most for each silent source; a silent source without one stays silent."""
 
 
 def draw_recipes(
@@ -114,7 +130,7 @@ def draw_recipes(
     seed: int,
     config: RemixConfig | None = None,
 ) -> list[DrawnRecipe]:
-    """Recipes for each segment, `remixes_per_segment` of each, in the segments' order.
+    """Recipes for each segment, ``remixes_per_segment`` of each, in the segments' order.
 
     Of a segment's silent sources a random subset, at least one, gets a stem each; where all
     sources but one are silent, now and then none does, and the segment is a pure stem. The level

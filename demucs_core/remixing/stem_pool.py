@@ -20,18 +20,21 @@ _ATTEMPTS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledSong:
-    """A labelled song as the pool sees it."""
+    """A labelled song as the pool sees it.
+
+    Attributes:
+        track_id: name of the song in the labelled set.
+        num_samples: its length.
+        active: where each source is active, ``(S, F)``.
+        level_db: level of each stem, ``(S, F)`` dBFS.
+        tempo_key: its tempo and key, if known.
+    """
 
     track_id: str
-    """Name of the song in the labelled set."""
     num_samples: int
-    """Its length."""
     active: NDArray[np.bool_]
-    """Where each source is active, ``(S, F)``."""
     level_db: NDArray[np.float32]
-    """Level of each stem, ``(S, F)`` dBFS."""
     tempo_key: TempoKey | None = None
-    """Its tempo and key, if known."""
 
 
 class StemPool:
@@ -45,7 +48,11 @@ class StemPool:
         hop_samples: int,
         sample_rate: int,
     ) -> None:
-        """Index songs; raises `ValueError` where arrays do not fit or a source is never active."""
+        """Index songs.
+
+        Raises:
+            ValueError: arrays that do not fit, or a source that is never active.
+        """
         self.hop_samples = hop_samples
         self.sample_rate = sample_rate
         self._sources: dict[str, SourcePool] = {}
@@ -62,7 +69,7 @@ class StemPool:
             self._sources[source] = SourcePool(songs, index, source, hop_samples, sample_rate)
 
     def source(self, name: str) -> SourcePool:
-        """The stems of one source; `ValueError` if the labelled set has none that sounds."""
+        """The stems of one source; ``ValueError`` if the labelled set has none that sounds."""
         if name not in self._sources:
             raise ValueError(
                 f"source {name!r} is not in the labelled set, which has {', '.join(self._sources)}"
@@ -136,9 +143,9 @@ class SourcePool:
     ) -> tuple[int, int, float]:
         """Song, first frame and level (dBFS, over its active frames) of an active excerpt.
 
-        Every active frame of `songs`, or of the whole labelled set, is equally likely to start it;
-        the first of a few draws with the wanted share of activity is taken, or the most active of
-        them.
+        Every active frame of ``songs``, or of the whole labelled set, is equally likely to start
+        it; the first of a few draws with the wanted share of activity is taken, or the most active
+        of them.
         """
         if songs is None:
             draws = rng.integers(self.num_active_frames, size=_ATTEMPTS)

@@ -35,18 +35,21 @@ Start and length are never negative. To work in loader processes, a reader must 
 
 
 class Example(NamedTuple):
-    """What one training example knows; :func:`collate` adds a batch dimension in front."""
+    """What one training example knows; :func:`collate` adds a batch dimension in front.
+
+    Attributes:
+        mixture: ``(C, T)`` float32.
+        targets: ``(G, C, T)`` float32: the sum of each group's sources; zeros for empty groups.
+        membership: ``(G, S)`` float32: one where a source belongs to a group.
+        mask: ``(G, T)`` bool: where a group's sum is known.
+        weight: scalar float32: weight in the loss.
+    """
 
     mixture: Tensor
-    """``(C, T)`` float32."""
     targets: Tensor
-    """``(G, C, T)`` float32: the sum of each group's sources; zeros for empty groups."""
     membership: Tensor
-    """``(G, S)`` float32: one where a source belongs to a group."""
     mask: Tensor
-    """``(G, T)`` bool: where a group's sum is known."""
     weight: Tensor
-    """Scalar float32: weight in the loss."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,12 +24,15 @@ MAX_SDR_DB = 100.0
 
 
 class ValidationCrop(NamedTuple):
-    """Stems of a crop; their sum is the mixture."""
+    """Stems of a crop; their sum is the mixture.
+
+    Attributes:
+        targets: ``(G, C, T)`` float32: the sum of each group's sources; zeros for empty groups.
+        membership: ``(G, S)`` float32: one where a source belongs to a group.
+    """
 
     targets: Tensor
-    """``(G, C, T)`` float32: the sum of each group's sources; zeros for empty groups."""
     membership: Tensor
-    """``(G, S)`` float32: one where a source belongs to a group."""
 
 
 @dataclass(frozen=True, kw_only=True)
