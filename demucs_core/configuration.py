@@ -1,7 +1,7 @@
 """Configurations as frozen dataclasses: read from JSON, written to it, their fields checked.
 
-A field is a number, a text, a boolean, a choice (``Literal``), a tuple of such, or another
-configuration; its annotation says which.
+A field is a number, a text, a boolean, a choice (``Literal``), a tuple of such, another
+configuration, or any JSON object (``dict``); its annotation says which.
 """
 
 from __future__ import annotations
@@ -84,6 +84,10 @@ def _read(hint: Any, value: object, name: str) -> Any:
         if value not in items:
             raise ValueError(f"{name} must be one of {', '.join(map(str, items))}, not {value!r}")
         return value
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{name} must be an object, not {value!r}")
+        return dict(value)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ValueError(f"{name} must be a list, not {value!r}")

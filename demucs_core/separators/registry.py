@@ -1,19 +1,73 @@
-"""The registry of separators: the one place where an architecture's name means a class."""
+"""The registry of separators: the one place where an architecture's name means a class.
+
+Beside those that are registered there are anybody's: ``package.module:Class`` names a class to
+import (:mod:`demucs_core.separators.imported`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from demucs_core.architectures import Architecture, Registry
 from demucs_core.separators.bs_roformer import BSRoFormerConfig, BSRoFormerSeparator
 from demucs_core.separators.demucs import Demucs, DemucsConfig
 from demucs_core.separators.htdemucs import HTDemucsConfig, HTDemucsSeparator
+from demucs_core.separators.imported import (
+    CLASS_PATH,
+    EXAMPLE,
+    ImportedConfig,
+    ImportedSeparator,
+    require_allowed,
+)
 from demucs_core.separators.open_unmix import OpenUnmixConfig, OpenUnmixSeparator
 from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 from demucs_core.separators.wave_unet import WaveUNet, WaveUNetConfig
 
-SEPARATORS: Final[Registry[SeparatorConfig, SeparationModel]] = Registry(
+
+class Separators(Registry[SeparatorConfig, SeparationModel]):
+    """The separators that are registered, and any class by its path."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or _is_path(name)
+
+    def __getitem__(self, name: object) -> Architecture[SeparatorConfig, SeparationModel]:
+        """The architecture of a name, or of a class.
+
+        Raises:
+            ValueError: there is none; the message lists those there are.
+        """
+        if _is_path(name):
+            return Architecture(
+                name=str(name), config=ImportedConfig, build=ImportedSeparator, extra=str(name)
+            )
+        try:
+            return super().__getitem__(name)
+        except ValueError as error:
+            raise ValueError(f"{error}, and any class as {EXAMPLE}") from error
+
+    def of(self, config: SeparatorConfig) -> Architecture[SeparatorConfig, SeparationModel]:
+        """The architecture that a configuration is for."""
+        return self[config.path] if isinstance(config, ImportedConfig) else super().of(config)
+
+    def parse(self, values: Mapping[str, object]) -> SeparatorConfig:
+        """As :meth:`Registry.parse`; of a class, ``architecture`` is its path."""
+        name = values.get("architecture")
+        return super().parse({**values, "path": name} if _is_path(name) else values)
+
+    def to_json(self, config: SeparatorConfig) -> dict[str, Any]:
+        """Write what :meth:`parse` reads."""
+        described = super().to_json(config)
+        if isinstance(config, ImportedConfig):
+            del described["path"]
+        return described
+
+
+def _is_path(name: object) -> bool:
+    return isinstance(name, str) and CLASS_PATH.fullmatch(name) is not None
+
+
+SEPARATORS: Final = Separators(
     "separator",
     Architecture(name="demucs", config=DemucsConfig, build=Demucs),
     Architecture(name="wave_unet", config=WaveUNetConfig, build=WaveUNet),
@@ -30,7 +84,9 @@ SEPARATORS: Final[Registry[SeparatorConfig, SeparationModel]] = Registry(
 )
 
 
-def build_model(config: Mapping[str, object], *, seed: int | None = None) -> SeparationModel:
+def build_model(
+    config: Mapping[str, object], *, seed: int | None = None, allow_import: Collection[str] = ()
+) -> SeparationModel:
     """Build the model that a JSON object describes, with fresh weights.
 
     Args:
@@ -38,17 +94,21 @@ def build_model(config: Mapping[str, object], *, seed: int | None = None) -> Sep
             out has its default. Sources, sample rate and channels have none.
         seed: decides the initial weights, and leaves torch's global generator as it was. Without
             one, the weights come from the global generator.
+        allow_import: classes, as ``package.module:Class``, that may be imported for it.
 
     Raises:
         ValueError: an unknown architecture or field, one that is missing, or a value that a field
-            can't have, by name.
+            can't have, by name; a class that is not among those allowed, or can't be imported.
 
     >>> music = {"sources": ["vocals", "other"], "sample_rate": 16_000, "num_channels": 1}
     >>> model = build_model({"architecture": "demucs", "channels": 4, "depth": 2, **music}, seed=0)
     >>> config_of(model)["stride"]
     4
     """
-    return SEPARATORS.build(SEPARATORS.parse(config), seed=seed)
+    parsed = SEPARATORS.parse(config)
+    if isinstance(parsed, ImportedConfig):
+        require_allowed(parsed, allow_import)
+    return SEPARATORS.build(parsed, seed=seed)
 
 
 def config_of(model: SeparationModel) -> dict[str, Any]:

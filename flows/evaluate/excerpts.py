@@ -23,7 +23,12 @@ MAX_PLAYED_S = 54.0
 
 
 def play_songs(
-    workspace: Workspace, model: Method | None, songs: Sequence[Song], run_id: str, device: str
+    workspace: Workspace,
+    model: Method | None,
+    songs: Sequence[Song],
+    run_id: str,
+    device: str,
+    allow_import: tuple[str, ...],
 ) -> None:
     """Publish an artifact a song: mixture, truth and estimates, from the middle of it.
 
@@ -33,6 +38,7 @@ def play_songs(
         songs: to choose from by the model's scores.
         run_id: of the report.
         device: where to separate.
+        allow_import: classes that may be imported for the model.
     """
     if model is None:
         return
@@ -42,11 +48,17 @@ def play_songs(
     for place, rank in places:
         chosen.setdefault(ranked[rank], place)
     for index, place in chosen.items():
-        _play(workspace, model, songs[index], place, run_id, device)
+        _play(workspace, model, songs[index], place, run_id, device, allow_import)
 
 
 def _play(
-    workspace: Workspace, model: Method, song: Song, place: str, run_id: str, device: str
+    workspace: Workspace,
+    model: Method,
+    song: Song,
+    place: str,
+    run_id: str,
+    device: str,
+    allow_import: tuple[str, ...],
 ) -> None:
     report = Report(workspace, f"evaluate-{place}", f"{run_id}/{place}")
     sources, sample_rate = workspace.music.sources, workspace.music.sample_rate
@@ -59,7 +71,7 @@ def _play(
     except (FileNotFoundError, CanonicalAudioError):
         return  # scored by an earlier run, and gone since
     estimates = separate(
-        registry.load_model(workspace, model.name, device),
+        registry.load_model(workspace, model.name, device, allow_import),
         torch.from_numpy(truth[MIXTURE]),
         segment_samples=num_samples,
         max_shift_samples=0,

@@ -32,10 +32,17 @@ from flows.inputs.methods import (
 )
 from flows.inputs.paper_table import paper_table
 from flows.inputs.songs import Song, load_songs, require_songs
+from flows.running.allowed import AllowImport
 from flows.running.chain import Chain
 from flows.running.execution import dask_client, pending_batches, results_of
 from flows.running.held_out import require_unheard, sounds_of
-from flows.running.parameters import RUNTIME, CorpusName, Device, Options, StageParameters
+from flows.running.parameters import (
+    RUNTIME,
+    CorpusName,
+    Device,
+    Options,
+    StageParameters,
+)
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun, stage_run
 from flows.running.stage_result import StageResults
@@ -59,6 +66,7 @@ class EvaluateOptions(Options):
     overlap: float = Field(0.25, ge=0, lt=1, description="Share of a piece that two pieces share.")
     shifts: int = Field(0, ge=0, le=100, description="Random shifts to average over.")
     device: Device = Field("auto", description="auto takes a GPU if there is one.")
+    allow_import: AllowImport = Field([])
 
 
 class EvaluateParameters(EvaluateOptions, StageParameters):
@@ -124,7 +132,7 @@ def evaluate(parameters: EvaluateParameters) -> Evaluation:
     workspace = Workspace(parameters.workspace)
     manifests = Manifests(workspace)
     device = registry.pick_device(parameters.device)
-    models = choose_models(workspace, parameters.models)
+    models = choose_models(workspace, parameters.models, parameters.allow_import)
     stems = manifests.latest("stems", parameters.labelled)
     songs = require_songs(load_songs(manifests, stems, "test"), stems.corpus, "test", "evaluation")
     for song in songs:
@@ -177,7 +185,13 @@ def evaluate(parameters: EvaluateParameters) -> Evaluation:
         *published,
     ]
     summary = compare(
-        workspace, methods, songs, reference=reference, corpus=stems.corpus, device=device
+        workspace,
+        methods,
+        songs,
+        reference=reference,
+        corpus=stems.corpus,
+        device=device,
+        allow_import=tuple(parameters.allow_import),
     )
     return Evaluation(location=workspace.location, results=results, comparison=summary)
 
@@ -187,7 +201,7 @@ def in_chain(chain: Chain) -> list[EvaluateParameters]:
     return [
         EvaluateParameters(
             **chain.common,
-            **chain.options(STAGE),
+            **chain.options(STAGE) | {"allow_import": chain.allow_import},
             labelled=chain.parameters.labelled_corpus,
             models=chain.made("train"),
         )
@@ -267,7 +281,9 @@ def _score_song(batch: EvaluateBatch) -> list[dict[str, Any]]:
     mixture = torch.from_numpy(_read(batch, MIXTURE))
     references = torch.from_numpy(np.stack([_read(batch, source) for source in sources]))
     estimates = separate(
-        registry.load_model(batch.workspace, batch.model, batch.device),
+        registry.load_model(
+            batch.workspace, batch.model, batch.device, tuple(batch.options.allow_import)
+        ),
         mixture,
         segment_samples=round(batch.options.segment_s * music.sample_rate),
         overlap=batch.options.overlap,

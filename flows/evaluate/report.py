@@ -47,6 +47,7 @@ def compare(
     reference: str,
     corpus: str,
     device: str,
+    allow_import: tuple[str, ...] = (),
 ) -> ComparisonSummary:
     """Compare methods on the songs that all of them have, and report it where that is new.
 
@@ -57,6 +58,7 @@ def compare(
         reference: name of the method that the others are compared to.
         corpus: of the test songs.
         device: where to separate what is played.
+        allow_import: classes that may be imported for the model that is played.
 
     Raises:
         UserError: no song has scores of all methods.
@@ -110,7 +112,8 @@ def compare(
             by_label = {label[name]: comparison for name, comparison in comparisons.items()}
             sdr_differences(report, by_label, label[reference])
         report.publish(f"Evaluation on {corpus}")
-        play_songs(workspace, _best_model(scored, summary), common, run_id, device)
+        best = _best_model(scored, summary)
+        play_songs(workspace, best, common, run_id, device, allow_import)
         workspace.put_json(f"{summary.folder}/{SUMMARY}", summary.model_dump(mode="json"))
     return summary
 

@@ -54,17 +54,20 @@ class Method:
         return np.array(rows, dtype=np.float64).reshape(len(songs), len(self.sources))
 
 
-def choose_models(workspace: Workspace, wanted: Sequence[str]) -> list[str]:
+def choose_models(
+    workspace: Workspace, wanted: Sequence[str], allow_import: Sequence[str] = ()
+) -> list[str]:
     """The models to evaluate: those named, each once, or else all that are finished.
 
     Raises:
-        UserError: one of them is unknown or made for other music, or there is none at all.
+        UserError: one of them is unknown, made for other music or of a class that may not be
+            imported, or there is none at all.
     """
     models = list(dict.fromkeys(wanted)) or registry.names(workspace, "models")
     if not models:
         raise UserError(f"{workspace.location}: no model yet; run `silentmix train` first")
     for model in models:
-        registry.require_own_model(workspace, model)
+        registry.require_own_model(workspace, model, allow_import)
     return models
 
 

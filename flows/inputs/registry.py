@@ -5,6 +5,7 @@ The description is written last, so a folder without one is unfinished and is no
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 
 from demucs_core.detector.config import DetectorConfig, SilenceDetector
 from demucs_core.detector.registry import build_detector, parse_detector_config
+from demucs_core.separators.extras import MissingExtraError
+from demucs_core.separators.imported import ImportedConfig, NotAllowedError, require_allowed
 from demucs_core.separators.registry import SEPARATORS, build_model
 from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 from storage.errors import UserError
@@ -129,12 +132,19 @@ def require_own_detector(workspace: Workspace, name: str) -> DetectorConfig:
     return config
 
 
-def require_own_model(workspace: Workspace, name: str) -> SeparatorConfig:
+def require_own_model(
+    workspace: Workspace, name: str, allow_import: Collection[str] = ()
+) -> SeparatorConfig:
     """The configuration of a model that separates the music of this workspace.
 
+    Args:
+        workspace: where the model is.
+        name: of the model.
+        allow_import: classes that may be imported.
+
     Raises:
-        UserError: unknown, of a schema this version does not know, or made for other sources,
-            another sample rate or other channels.
+        UserError: unknown, of a schema this version does not know, made for other sources,
+            another sample rate or other channels, or made of a class that may not be imported.
     """
     description = describe(workspace, "models", name)
     try:
@@ -149,6 +159,11 @@ def require_own_model(workspace: Workspace, name: str) -> SeparatorConfig:
             f"model {name!r} separates {in_words(*_of(config))}; this workspace holds "
             f"{workspace.music}: train a model here"
         )
+    if isinstance(config, ImportedConfig):
+        try:
+            require_allowed(config, allow_import)
+        except ValueError as error:
+            raise UserError(f"model {name!r}: {error}") from error
     return config
 
 
@@ -178,13 +193,19 @@ def load_detector(workspace: Workspace, name: str, device: str) -> SilenceDetect
 
 
 @lru_cache(maxsize=2)
-def load_model(workspace: Workspace, name: str, device: str) -> SeparationModel:
+def load_model(
+    workspace: Workspace, name: str, device: str, allow_import: tuple[str, ...] = ()
+) -> SeparationModel:
     """A separation model in evaluation mode; kept, since a worker separates many songs with it.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: there is none of that name, its package is missing, or it is made of a class
+            that may not be imported.
     """
-    model = build_model(describe(workspace, "models", name)["model"])
+    try:
+        model = build_model(describe(workspace, "models", name)["model"], allow_import=allow_import)
+    except (MissingExtraError, NotAllowedError) as error:
+        raise UserError(f"model {name!r}: {error}") from error
     tensors, _ = load_tensors(workspace, f"models/{name}/{WEIGHTS}")
     model.load_state_dict(to_torch(tensors))
     return model.eval().to(device)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from pydantic import Field
 
+from demucs_core.separators.imported import CLASS_PATH
 from flows.catalogue import BY_NAME, STAGES, load
 from flows.inputs import registry
 from flows.running.music_options import MusicOptions
@@ -89,6 +90,13 @@ class Chain:
         entry = BY_NAME[stage]
         options = getattr(self.parameters, entry.field)
         return {name: getattr(options, name) for name in load(entry.options).model_fields}
+
+    @property
+    def allow_import(self) -> list[str]:
+        """The classes that may be imported: those that were named for it, and what is trained."""
+        train, evaluate = self.options("train"), self.options("evaluate")
+        trained = [train["architecture"]] if CLASS_PATH.fullmatch(train["architecture"]) else []
+        return [*dict.fromkeys([*evaluate["allow_import"], *trained])]
 
     def made(self, stage: str) -> list[str]:
         """The fingerprints of what a stage of this chain made."""

@@ -163,6 +163,10 @@ Device = Annotated[
 ]  # fmt: skip
 
 
+OWN_WORDS = ("password", "architecture", "model_config")
+"""Types of problems whose messages are ours, and say all."""
+
+
 def describe(error: ValidationError) -> str:
     """What a validation error says, in one line a user can act on."""
     messages = []
@@ -172,7 +176,7 @@ def describe(error: ValidationError) -> str:
             messages.append(f"unknown field {field!r}")
         elif problem["type"] == "missing":
             messages.append(f"{field} is required")
-        elif problem["type"] == "password":
+        elif problem["type"] in OWN_WORDS:
             messages.append(f"{field}: {problem['msg']}")
         else:
             messages.append(f"{field}: {problem['msg'].lower()}, got {problem['input']!r}")

@@ -15,6 +15,7 @@ from demucs_core.separators.adding_up import ResidualSpreader
 from demucs_core.separators.separation import ReadMixture, separate_stream
 from demucs_core.separators.separator import SeparationModel
 from flows.inputs import registry
+from flows.running.allowed import AllowImport
 from flows.running.parameters import Device, Options
 from flows.separate.model_folder import open_model
 from flows.separate.song_files import Song, find_songs
@@ -59,6 +60,7 @@ class SeparateParameters(Options):
     )
     seed: int = Field(0, ge=0, description="Decides the shifts.")
     device: Device = Field("auto", description="auto takes a GPU if there is one.")
+    allow_import: AllowImport = Field([])
 
 
 def separate_files(
@@ -86,7 +88,9 @@ def separate_files(
     if "://" in parameters.output:
         raise UserError(f"output: {parameters.output!r} is no folder of this machine")
     device = registry.pick_device(parameters.device)
-    model = open_model(parameters.model, parameters.workspace, device)
+    model = open_model(
+        parameters.model, parameters.workspace, device, tuple(parameters.allow_import)
+    )
     if parameters.two_stems and parameters.two_stems not in model.config.sources:
         known = ", ".join(model.config.sources)
         raise UserError(f"two_stems: the model knows {known}, not {parameters.two_stems!r}")

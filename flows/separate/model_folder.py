@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from demucs_core.separators.extras import MissingExtraError
+from demucs_core.separators.imported import NotAllowedError
 from demucs_core.separators.registry import SEPARATORS, build_model
 from demucs_core.separators.separator import SeparationModel
 from flows.inputs import registry
@@ -28,7 +30,9 @@ CHANNELS = (1, 2)
 _SOURCE_NAME = re.compile(r"\w[\w. -]*")
 
 
-def open_model(name: str, workspace: str, device: str) -> SeparationModel:
+def open_model(
+    name: str, workspace: str, device: str, allow_import: tuple[str, ...] = ()
+) -> SeparationModel:
     """A model in evaluation mode.
 
     Args:
@@ -36,21 +40,23 @@ def open_model(name: str, workspace: str, device: str) -> SeparationModel:
             empty for the only one it has.
         workspace: asked for where ``name`` is no folder.
         device: where to put it.
+        allow_import: classes that may be imported for it.
 
     Raises:
         UserError: there is no such model, or it is damaged.
     """
     folder = Path(name).expanduser()
     if name and ("/" in name or os.sep in name or (folder / registry.DESCRIPTION).is_file()):
-        return load_folder(folder).to(device)
+        return load_folder(folder, allow_import).to(device)
     found = Workspace(workspace)
     model = registry.resolve(found, "models", name)
     if found.is_local:
-        return load_folder(Path(found.root) / "models" / model).to(device)
-    return _checked(registry.load_model(found, model, device), found.url(f"models/{model}"))
+        return load_folder(Path(found.root) / "models" / model, allow_import).to(device)
+    loaded = registry.load_model(found, model, device, allow_import)
+    return _checked(loaded, found.url(f"models/{model}"))
 
 
-def load_folder(folder: Path) -> SeparationModel:
+def load_folder(folder: Path, allow_import: Collection[str] = ()) -> SeparationModel:
     """The model in a local folder, in evaluation mode, on the CPU.
 
     Raises:
@@ -64,8 +70,8 @@ def load_folder(folder: Path) -> SeparationModel:
                 f"workspace's model, or a folder with {registry.DESCRIPTION} and {registry.WEIGHTS}"
             )
     try:
-        model = _built(json.loads(description.read_text(encoding="utf-8"))["model"])
-    except MissingExtraError as error:
+        model = _built(json.loads(description.read_text(encoding="utf-8"))["model"], allow_import)
+    except (MissingExtraError, NotAllowedError) as error:
         raise UserError(f"{description}: {error}") from error
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{description}: describes no model of ours ({error})") from error
@@ -83,10 +89,11 @@ def load_folder(folder: Path) -> SeparationModel:
     return _checked(model.eval(), str(folder))
 
 
-def _built(model: dict[str, Any]) -> SeparationModel:
+def _built(model: dict[str, Any], allow_import: Collection[str]) -> SeparationModel:
     """The model that a description tells, without weights where we know that it will do."""
     if SEPARATORS[model.get("architecture")].extra:
-        return build_model(model)  # another author's code may compute while it is built
+        # another author's code may compute while it is built
+        return build_model(model, allow_import=allow_import)
     # on no device: the weights come from the file
     with torch.device("meta"):
         return build_model(model)

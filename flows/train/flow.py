@@ -9,6 +9,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from demucs_core.separators.registry import build_model, config_of
+from demucs_core.separators.separator import SeparationModel
 from demucs_core.training.examples import GROUPED_EXAMPLES, Augmentation
 from demucs_core.training.stream import ExampleStream, StreamConfig
 from demucs_core.training.trainer import StepReport, Trainer, TrainingConfig
@@ -24,6 +25,7 @@ from flows.running.held_out import require_apart, sounds_of, sounds_of_remixes
 from flows.running.interruption import interruptible
 from flows.running.progress import progress
 from flows.running.stage import StageResult, StageRun, stage_run
+from flows.train.model import first_model
 from flows.train.options import TrainParameters
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
@@ -66,7 +68,8 @@ def train(parameters: TrainParameters) -> StageResult:
             sounds_of(manifests, stems, "train") | sounds_of_remixes(manifests, remixes),
             STAGE,
         )
-        trainer = _build(parameters, run, stems, remixes, device)
+        model = first_model(parameters, workspace.music)
+        trainer = _build(parameters, run, stems, remixes, model, device)
         checkpoint = f"models/{name}/{registry.CHECKPOINT}"
         if workspace.exists(checkpoint):
             tensors, state = load_tensors(workspace, checkpoint)
@@ -76,7 +79,7 @@ def train(parameters: TrainParameters) -> StageResult:
         run.count(steps=trainer.step)
         if trainer.best is not None:
             run.count(best_step=trainer.best.step, best_loss=trainer.best.loss)
-        best = build_model(config_of(trainer.model))
+        best = build_model(config_of(trainer.model), allow_import=parameters.allowed)
         best.load_state_dict(trainer.best_weights())
         description = {
             "model": config_of(trainer.model),
@@ -115,6 +118,7 @@ def _build(
     run: StageRun,
     stems: Sequence[Partition],
     remixes: list[Partition],
+    model: SeparationModel,
     device: str,
 ) -> Trainer:
     songs = load_learning_songs(run.manifests, stems, "training")
@@ -155,7 +159,7 @@ def _build(
         crops_per_track=parameters.validation_crops,
     )
     return Trainer(
-        build_model(parameters.describe_model(music), seed=parameters.seed),
+        model,
         parameters.configure(TrainingConfig),
         examples,
         crops,

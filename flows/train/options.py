@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
-from demucs_core.separators import registry as separators
-from demucs_core.separators.demucs import DemucsConfig
-from demucs_core.separators.wave_unet import WaveUNetConfig
 from demucs_core.training.stream import StreamConfig
 from demucs_core.training.trainer import TrainingConfig
 from flows.running.parameters import (
@@ -16,40 +13,18 @@ from flows.running.parameters import (
     CorpusName,
     Device,
     Libraries,
-    Options,
     StageParameters,
 )
-from storage.music_format import MusicFormat
+from flows.train.model_options import ModelOptions
 
-if TYPE_CHECKING:
-    Architecture = str
-else:
-    Architecture = Literal[tuple(separators.SEPARATORS)]
-
-OF_THE_MODEL = ("channels", "depth")
-"""Options that an architecture has, or has not, as fields of its configuration."""
 _CROP_S = 10.0
 _stream = StreamConfig(crop_samples=1)
 _training = TrainingConfig()
 
 
-class TrainOptions(Options):
+class TrainOptions(ModelOptions):
     """What to train, and how."""
 
-    architecture: Architecture = Field("demucs", description="Model to train.")
-    channels: int = Field(
-        0,
-        ge=0,
-        description="Channels of the first block of demucs, or that each level of wave_unet adds; "
-        f"0 takes the architecture's own, {DemucsConfig.channels} and {WaveUNetConfig.channels}.",
-    )
-    depth: int = Field(
-        0,
-        ge=0,
-        le=12,
-        description="Encoder blocks, or levels; 0 takes the architecture's own, "
-        f"{DemucsConfig.depth} for demucs and {WaveUNetConfig.depth} for wave_unet.",
-    )
     steps: int = Field(_training.steps, ge=1, description="Optimiser steps.")
     batch_size: int = Field(_stream.batch_size, ge=1, description="Examples a step.")
     crop_s: float = Field(_CROP_S, gt=0, description="Length of an example in seconds.")
@@ -104,42 +79,6 @@ class TrainOptions(Options):
     loader_workers: Annotated[int, RUNTIME] = Field(
         0, ge=0, le=256, description="Processes that make examples; 0 makes them in training's own."
     )
-
-    @field_validator(*OF_THE_MODEL)
-    @classmethod
-    def _check_that_the_architecture_has_it(cls, value: int, info: ValidationInfo) -> int:
-        """Refuse an option of another architecture, which would change nothing but the name."""
-        architecture = info.data.get("architecture")
-        if value and architecture is not None:
-            known = separators.SEPARATORS[architecture].options
-            if info.field_name not in known:
-                has = [name for name in OF_THE_MODEL if name in known]
-                raise ValueError(
-                    f"{architecture} has no such option; it has {', '.join(has) or 'none of these'}"
-                )
-        return value
-
-    def architecture_options(self) -> dict[str, Any]:
-        """The options of the model that were given."""
-        return {name: value for name in OF_THE_MODEL if (value := getattr(self, name))}
-
-    def describe_model(self, music: MusicFormat) -> dict[str, Any]:
-        """What :func:`demucs_core.separators.registry.build_model` makes the model of."""
-        return {"architecture": self.architecture, **self.architecture_options(), **music.to_json()}
-
-    def content(self) -> dict[str, Any]:
-        """As :meth:`Options.content`, with the options of the model as the model has them.
-
-        Silentmix 0.1.0 told those of Demucs whatever the architecture; so that what it made keeps
-        its name, they stand there still, and what another architecture was given beside them.
-        """
-        content = super().content()
-        given = self.architecture_options()
-        own = given if self.architecture == "demucs" else {}
-        content |= {name: own.get(name, getattr(DemucsConfig, name)) for name in OF_THE_MODEL}
-        if given and not own:
-            content["model"] = given
-        return content
 
 
 class TrainParameters(TrainOptions, StageParameters):

@@ -60,7 +60,7 @@ def test_an_option_that_the_architecture_has_not_is_refused_by_name() -> None:
 def test_options_reach_the_model_whatever_it_is(
     options: dict[str, Any], channels: int, depth: int
 ) -> None:
-    config = SEPARATORS.parse(TrainOptions(**options).describe_model(SPEECH))
+    config = SEPARATORS.parse(TrainOptions(**options).describe_model(SPEECH, crop_s=10))
     assert (config.channels, config.depth) == (channels, depth)  # type: ignore[attr-defined]
     assert config.sources == SPEECH.sources
     assert (config.sample_rate, config.num_channels) == (16_000, 1)
