@@ -128,6 +128,6 @@ def test_a_stored_model_of_a_class_wants_the_class_to_be_named(tmp_path: Path) -
 
 
 def test_the_chain_evaluates_the_class_that_it_trains() -> None:
-    parameters = PipelineParameters(train={"architecture": MIXING})  # type: ignore[arg-type]
+    parameters = PipelineParameters(train=TrainOptions(architecture=MIXING))
     assert Chain(parameters).allow_import == [MIXING]
     assert Chain(PipelineParameters()).allow_import == []
