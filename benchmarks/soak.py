@@ -1,9 +1,9 @@
 """A soak of the whole stack: ``python -m benchmarks.soak [--runs 50] [--corpora 10]``.
 
-A service that `silentmix up` stands up on a temporary workspace runs ingests that are scheduled,
+A service that ``silentmix up`` stands up on a temporary workspace runs ingests that are scheduled,
 and what its automations start after them: a scoring, then an extraction. Meanwhile files arrive in
 the corpora, and processes are killed outright: Dask workers, runs, Prefect workers, the server, and
-all of a machine. Whoever finds the service down says `silentmix up` again; a run that ended badly
+all of a machine. Whoever finds the service down says ``silentmix up`` again; a run that ended badly
 is scheduled again. Then every stage once more in quiet, from the command line as it were.
 
 After it, every file of every corpus must be in ``tracks`` or ``rejects`` once, every track in

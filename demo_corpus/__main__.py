@@ -1,4 +1,4 @@
-"""Command line: `python -m demo_corpus --out DIR --seed 7`."""
+"""Command line: ``python -m demo_corpus --out DIR --seed 7``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from demo_corpus.splits import MUSDB, SPLITS
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write `labelled/`, `unlabelled/` and `truth/` into a folder."""
+    """Write the folders labelled, unlabelled and truth into another."""
     names = [known.name for known in POOLS]
     parser = argparse.ArgumentParser(prog="python -m demo_corpus", description=main.__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")

@@ -81,7 +81,7 @@ class Accompanist:
         self._voicing: tuple[int, ...] = ()
 
     def bar(self, bar: int, chords: list[tuple[int, Chord]]) -> list[Note]:
-        """Notes of one bar; `chords` are (first step, chord)."""
+        """Notes of one bar; ``chords`` are (first step, chord)."""
         steps = self._clock.steps_per_bar
         notes: list[Note] = []
         for index, (start, chord) in enumerate(chords):

@@ -11,7 +11,7 @@ _SYNCOPATED = ((0, 3), (3, 2), (6, 2), (7, 1), (10, 3), (14, 2))
 
 
 class Bassist:
-    """Plays one song's bass in one manner (`line`), between the open E string and an octave up."""
+    """Plays a song's bass in one manner (``line``), between the open E string and an octave up."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Bassist:
         self._accent = rng.integers(86, 104)
 
     def bar(self, bar: int, chords: list[tuple[int, Chord]], following: Chord) -> list[Note]:
-        """Notes of one bar; `chords` are (first step, chord), `following` opens the next bar."""
+        """Notes of a bar; ``chords`` are (first step, chord), ``following`` opens the next bar."""
         notes = []
         steps = self._clock.steps_per_bar
         for index, (start, chord) in enumerate(chords):

@@ -1,6 +1,6 @@
 """Composes a song: style, key, form, and what each of its instruments plays.
 
-Pure: the same generator state, instrument pool and duration give the same `Song`.
+Pure: the same generator state, instrument pool and duration give the same ``Song``.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ SHORTEST_S = 4.0
 
 
 def compose(rng: np.random.Generator, pool: InstrumentPool, duration_s: float) -> Song:
-    """Compose a song of at most `duration_s` seconds: whole bars and a last chord or a fade.
+    """Compose a song of at most ``duration_s`` seconds: whole bars and a last chord or a fade.
 
     Raises:
-        ValueError: `duration_s` is too short for two bars.
+        ValueError: ``duration_s`` is too short for two bars.
     """
     if not duration_s >= SHORTEST_S:
         raise ValueError(f"duration_s is {duration_s}; a song takes at least {SHORTEST_S} s")

@@ -1,7 +1,7 @@
 """Writes the demo corpus: a labelled set shaped like MUSDB18-HQ, and an unlabelled one.
 
-Each song is one work item, which a caller may spread over processes by passing `map` (for
-instance a `ProcessPoolExecutor`'s). A finished song leaves a record in the truth folder; a later
+Each song is one work item, which a caller may spread over processes by passing ``map`` (for
+instance a ``ProcessPoolExecutor``'s). A finished song leaves a record in the truth folder; a later
 call with the same parameters finds it and writes nothing, with others it replaces the song.
 """
 
@@ -39,10 +39,10 @@ Map = Callable[[Callable[["SongJob"], None], Iterable["SongJob"]], Iterable[None
 class CorpusFile:
     """One file of a corpus and what it is.
 
-    `path` is relative to the corpus and uses forward slashes. `kind` is "song" for usable music,
-    or what is wrong with the file: the kinds of `faults.write_faults`, "duplicate" (the bytes of
-    another song) or "leak" (the bytes of a labelled test mixture); `same_as` is then that file's
-    path. `format` is a name of `files.FORMATS` for songs.
+    ``path`` is relative to the corpus and uses forward slashes. ``kind`` is "song" for usable
+    music, or what is wrong with the file: the kinds of ``faults.write_faults``, "duplicate" (the
+    bytes of another song) or "leak" (the bytes of a labelled test mixture); ``same_as`` is then
+    that file's path. ``format`` is a name of ``files.FORMATS`` for songs.
     """
 
     path: str
@@ -107,16 +107,16 @@ def write_labelled(
     truth: Path | None = None,
     map: Map = builtins.map,
 ) -> list[Path]:
-    """Write `<root>/<train|valid|test>/<Artist - Title>/{mixture,<a stem each>}.wav`.
+    """Write ``<root>/<train|valid|test>/<Artist - Title>/{mixture,<a stem each>}.wav``.
 
     16-bit WAV, by default 44.1 kHz stereo with the stems of MUSDB18; each mixture is exactly the
-    sum of its stems. Records go to `truth` (default: `truth/<name of root>` beside `root`).
+    sum of its stems. Records go to ``truth`` (default: ``truth/<name of root>`` beside ``root``).
 
     Returns:
         The song folders, split by split.
 
     Raises:
-        ValueError: a count is negative, or `duration_s` too short for a song.
+        ValueError: a count is negative, or ``duration_s`` too short for a song.
     """
     counts = {"train": num_train, "valid": num_valid, "test": num_test}
     _check(counts.values(), duration_s)
@@ -160,14 +160,14 @@ def write_unlabelled(
 ) -> list[CorpusFile]:
     """Write mixtures in mixed formats, some broken files, and the truth beside the corpus.
 
-    With `faults`, the files of `faults.write_faults`, a duplicate of the first song and, where
-    `leaked` names a file (a labelled test mixture), its bytes under another name. `truth`
-    (default: `truth/<name of root>` beside `root`) receives `truth.parquet` (see `truth`) and
-    `files.json`, what this function returns. The truth is about the split's sources, in frames of
-    `hop_samples` at `sample_rate`, which is also the songs' own rate.
+    With ``faults``, the files of ``faults.write_faults``, a duplicate of the first song and, where
+    ``leaked`` names a file (a labelled test mixture), its bytes under another name. ``truth``
+    (default: ``truth/<name of root>`` beside ``root``) receives ``truth.parquet`` (see ``truth``)
+    and ``files.json``, what this function returns. The truth is about the split's sources, in
+    frames of ``hop_samples`` at ``sample_rate``, which is also the songs' own rate.
 
     Raises:
-        ValueError: a count is negative, or `duration_s` too short for a song.
+        ValueError: a count is negative, or ``duration_s`` too short for a song.
     """
     _check((num_songs,), duration_s)
     truth = truth or root.parent / "truth" / root.name

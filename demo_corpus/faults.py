@@ -15,7 +15,7 @@ _TEXT = "Rehearsal notes: second chorus slower, ask about the bridge. Bounce aga
 
 
 def write_faults(root: Path, rng: np.random.Generator) -> dict[str, str]:
-    """Write one file of each kind under `root`; returns kind → path relative to `root`.
+    """Write one file of each kind under ``root``; returns kind → path relative to ``root``.
 
     Kinds: "garbage" (a FLAC header, then noise), "truncated" (an M4A that ends before its
     index), "empty", "text" (named .mp3), "short" (0.8 s), "silence" (8 s of zeros), "nan" (a

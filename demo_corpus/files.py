@@ -26,10 +26,10 @@ _OGG_SERIAL = 1
 
 @dataclass(frozen=True, kw_only=True)
 class AudioFormat:
-    """A way to store audio. `container` and `subtype` are libsndfile's names; AAC is PyAV's.
+    """A way to store audio. ``container`` and ``subtype`` are libsndfile's names; AAC is PyAV's.
 
-    `kept_share` below one cuts the file short after that share of its samples, its header
-    declaring them all. Without a `sample_rate` the file has the song's own.
+    ``kept_share`` below one cuts the file short after that share of its samples, its header
+    declaring them all. Without a ``sample_rate`` the file has the song's own.
     """
 
     name: str
@@ -60,7 +60,7 @@ _WAV_HEADER_BYTES = 44
 
 
 def appear(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a file under a temporary name beside `path`, then give it its name.
+    """Let ``write`` make a file under a temporary name beside ``path``, then give it its name.
 
     Raises:
         OSError: it can't be written; libsndfile does not say why, so the message tells the room.

@@ -42,7 +42,7 @@ _MIN_REST_S = 3.2
 
 
 def draw_form(rng: np.random.Generator, num_bars: int, bar_s: float) -> tuple[Section, ...]:
-    """Sections that fill `num_bars` bars."""
+    """Sections that fill ``num_bars`` bars."""
     names = list(_TEMPLATES[rng.integers(len(_TEMPLATES))])
     shortest = 2 * max(1, int(np.ceil(_MIN_REST_S / bar_s / 2)))
     while len(names) > 1 and len(names) * shortest > num_bars:

@@ -51,7 +51,7 @@ PROGRESSIONS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Chord:
-    """A chord by pitch class: `bass` is the one below, `tones` the root, third, fifth and on."""
+    """A chord by pitch class: ``bass`` is below, ``tones`` are the root, third, fifth and on."""
 
     tones: tuple[int, ...]
     bass: int
@@ -79,7 +79,7 @@ def parse_progression(text: str, key: int, scale: str, num_tones: int) -> tuple[
 def voice_chord(
     chord: Chord, previous: Sequence[int], center: int, *, span: int = 9
 ) -> tuple[int, ...]:
-    """Pitches of the chord near `center`, moving as little as possible from `previous`."""
+    """Pitches of the chord near ``center``, moving as little as possible from ``previous``."""
     choices = [
         [pitch for pitch in range(center - span, center + span + 1) if pitch % 12 == tone]
         for tone in chord.tones
@@ -97,6 +97,6 @@ def voice_chord(
 
 
 def scale_pitches(key: int, scale: str, low: int, high: int) -> list[int]:
-    """All pitches of a scale from `low` to `high`, inclusive."""
+    """All pitches of a scale from ``low`` to ``high``, inclusive."""
     classes = {(key + step) % 12 for step in SCALES[scale]}
     return [pitch for pitch in range(low, high + 1) if pitch % 12 in classes]

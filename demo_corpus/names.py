@@ -33,7 +33,7 @@ class Credit:
 
 
 def draw_credits(rng: np.random.Generator, count: int) -> list[Credit]:
-    """Credits of `count` songs; no title comes twice with one artist."""
+    """Credits of ``count`` songs; no title comes twice with one artist."""
     credits: list[Credit] = []
     used: set[tuple[str, str]] = set()
     for _ in range(count):

@@ -1,15 +1,15 @@
 """Which General MIDI programs each role may be given, in pools that share none.
 
-The pools `SEEN` and `UNSEEN` share no program in any role, and within a role no recorded sample of
-the default bank, but for two things the bank itself shares: cymbals and hi-hats of the drum kits,
-and a quiet layer of its voice patches. A detector fitted on songs of one pool can be tested on
-songs of the other.
+The pools ``SEEN`` and ``UNSEEN`` share no program in any role, and within a role no recorded sample
+of the default bank, but for two things the bank itself shares: cymbals and hi-hats of the drum
+kits, and a quiet layer of its voice patches. A detector fitted on songs of one pool can be tested
+on songs of the other.
 
-`WIDE`, `HELD_OUT` and `UNSEEN` are for a stricter test: three pools that share, but for the same
-two things, no recorded sample in any role. Fit on the first, calibrate on the second, test on the
-third: then the songs held out are to the detector what unlabelled music will be. `WIDE` has nearly
-all that the other two leave. The bank has five voices, so its other voices are instruments that
-sing: what makes a voice of them is `demo_corpus.voice`.
+``WIDE``, ``HELD_OUT`` and ``UNSEEN`` are for a stricter test: three pools that share, but for the
+same two things, no recorded sample in any role. Fit on the first, calibrate on the second, test on
+the third: then the songs held out are to the detector what unlabelled music will be. ``WIDE`` has
+nearly all that the other two leave. The bank has five voices, so its other voices are instruments
+that sing: what makes a voice of them is ``demo_corpus.voice``.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class InstrumentPool:
-    """Programs (0 to 127) a role; `kits` are programs of the drum bank.
+    """Programs (0 to 127) a role; ``kits`` are programs of the drum bank.
 
-    `voice_scale` bounds how much longer or shorter a singer's vocal tract is than the average,
-    as a factor on the formants. `drum_tune_cents` is how far (standard deviation) the kits of
+    ``voice_scale`` bounds how much longer or shorter a singer's vocal tract is than the average,
+    as a factor on the formants. ``drum_tune_cents`` is how far (standard deviation) the kits of
     songs are tuned from each other.
     """
 

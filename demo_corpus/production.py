@@ -34,7 +34,7 @@ class Chain:
 
 
 def produce(dry: Audio, chain: Chain, *, level_db: float) -> Audio:
-    """The source after its channel, its active RMS level brought to `level_db` on the way in."""
+    """The source after its channel, its active RMS level brought to ``level_db`` on the way in."""
     tail = round(chain.reverb_s * SAMPLE_RATE)
     spans = list(_sounding_spans(dry, margin=tail))
     wet = np.zeros_like(dry)
@@ -68,7 +68,7 @@ def _gain_to(audio: Audio, level_db: float) -> np.float32:
 
 
 def _block_power(audio: Audio) -> Audio:
-    """Mean square over channels and blocks of `_HOP` samples."""
+    """Mean square over channels and blocks of ``_HOP`` samples."""
     whole = audio.shape[1] // _HOP * _HOP
     blocks = audio[:, :whole].reshape(2, -1, _HOP)
     power: Audio = np.einsum("cfh,cfh->f", blocks, blocks) / np.float32(2 * _HOP)
@@ -76,7 +76,7 @@ def _block_power(audio: Audio) -> Audio:
 
 
 def _sounding_spans(audio: Audio, *, margin: int) -> Iterator[tuple[int, int]]:
-    """(start, stop) of stretches with sound, each `margin` samples longer; never overlapping."""
+    """(start, stop) of stretches with sound, each ``margin`` samples longer; never overlapping."""
     total = audio.shape[1]
     sounding = np.zeros(-(-total // _HOP), bool)
     sounding[: total // _HOP] = _block_power(audio) > _SILENCE**2

@@ -45,7 +45,7 @@ class Sampler:
     ) -> Audio:
         """Audio (2, num_samples) of the notes, played with a General MIDI program or drum kit.
 
-        `colour`, where given, is applied to the sound of each note.
+        ``colour``, where given, is applied to the sound of each note.
 
         Raises:
             ValueError: the soundfont has no such program.

@@ -11,11 +11,11 @@ STEPS_PER_BEAT = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """One note. `velocity` is MIDI's (1 to 127).
+    """One note. ``velocity`` is MIDI's (1 to 127).
 
-    `scoop_cents` is how far below its pitch the note begins; `vowel` names what a voice sings:
+    ``scoop_cents`` is how far below its pitch the note begins; ``vowel`` names what a voice sings:
     one of "a", "e", "i", "o", "u", two of them that glide ("ai"), or an unpitched sound
-    ("breath" and the consonants of `demo_corpus.voice`).
+    ("breath" and the consonants of ``demo_corpus.voice``).
     """
 
     start_s: float
@@ -30,7 +30,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """The notes of one instrument; its stem is `source`."""
+    """The notes of one instrument; its stem is ``source``."""
 
     source: str
     role: str
@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """Some bars of the form. `silent_bars` are the bars (within it) in which a source rests."""
+    """Some bars of the form. ``silent_bars`` are the bars (within it) in which a source rests."""
 
     name: str
     start_bar: int
@@ -75,8 +75,8 @@ class Song:
 class Clock:
     """Musical time to seconds. A step is a sixteenth; swing delays every second one.
 
-    `swing_eighths` and `swing_sixteenths` are shares of the pair that the first note takes beyond
-    an even half: 1/6 makes triplets.
+    ``swing_eighths`` and ``swing_sixteenths`` are shares of the pair that the first note takes
+    beyond an even half: 1/6 makes triplets.
     """
 
     bpm: float

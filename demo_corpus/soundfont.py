@@ -44,8 +44,8 @@ _ATTENUATION_DB_PER_CENTIBEL = 0.04
 class Region:
     """One recorded sample and how a preset plays it in a range of keys and velocities.
 
-    Positions are indices into `SoundFont.samples`; envelope times are seconds, `decay_s` and
-    `release_s` for a fall of 100 dB; `attenuation_db` and `sustain_db` are positive losses.
+    Positions are indices into ``SoundFont.samples``; envelope times are seconds, ``decay_s`` and
+    ``release_s`` for a fall of 100 dB; ``attenuation_db`` and ``sustain_db`` are positive losses.
     """
 
     sample: int

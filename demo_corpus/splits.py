@@ -1,8 +1,8 @@
 """Which stems a song is written as: the same instruments, sorted into other sources.
 
-The default, `MUSDB`, is what songs are composed and mixed as; its files never change. In any other
-split each stem goes through the channel of its own family (drums, bass, other or vocals) alone, so
-the mixture is that split's own, and exactly the sum of its stems.
+The default, ``MUSDB``, is what songs are composed and mixed as; its files never change. In any
+other split each stem goes through the channel of its own family (drums, bass, other or vocals)
+alone, so the mixture is that split's own, and exactly the sum of its stems.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ SPLITS: Mapping[str, StemSplit] = MappingProxyType(
 
 
 def instrument_of(part: Part, note: Note) -> str:
-    """What plays a note of a part, one of `INSTRUMENTS`."""
+    """What plays a note of a part, one of ``INSTRUMENTS``."""
     if part.source == "vocals":
         return "backing_vocals" if part.role == "backing" else "lead_vocals"
     if part.source == "bass":

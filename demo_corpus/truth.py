@@ -1,8 +1,8 @@
 """The truth about a corpus: how loud each source really is, frame by frame.
 
-Levels are RMS over both channels, in dB re full scale, on frames of `HOP_SAMPLES` samples unless
+Levels are RMS over both channels, in dB re full scale, on frames of ``HOP_SAMPLES`` samples unless
 told otherwise: frame i covers samples [i * hop, (i + 1) * hop), a last partial frame included and
-taken over the samples it has. Digital silence has `FLOOR_DB`.
+taken over the samples it has. Digital silence has ``FLOOR_DB``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SCHEMA = pa.schema(_FIELDS)
 
 @dataclass(frozen=True, kw_only=True)
 class Levels:
-    """Frame levels of one song: `sources` (S, F) in the split's order, `mixture` (F,)."""
+    """Frame levels of one song: ``sources`` (S, F) in the split's order, ``mixture`` (F,)."""
 
     sources: npt.NDArray[np.float32]
     mixture: npt.NDArray[np.float32]

@@ -119,7 +119,7 @@ class Singer:
 
 
 def _resonance(hertz: float, level_db: float) -> tuple[Audio, Audio]:
-    """Coefficients (b, a) of a band-pass whose peak gain is `level_db` above four."""
+    """Coefficients (b, a) of a band-pass whose peak gain is ``level_db`` above four."""
     b, a = signal.iirpeak(hertz, hertz / _BANDWIDTH_HZ, fs=SAMPLE_RATE)
     gain = 4 * 10 ** (level_db / 20)
     return (b * gain).astype(np.float32), a.astype(np.float32)

@@ -69,7 +69,7 @@ def parameters_page() -> str:
 
 
 def _flow_row(entry: Entry) -> str:
-    """Where a flow runs, when, and what it leaves, besides `rejects`, `heard` and `runs`."""
+    """Where a flow runs, when, and what it leaves, besides ``rejects``, ``heard`` and ``runs``."""
     starts = ["by hand"]
     if entry.schedule is not None:
         starts.append(f"by the schedule `{entry.schedule.slug}` (`{entry.schedule.cron}`, off)")
@@ -87,7 +87,7 @@ def _default(info: FieldInfo) -> str:
 
 
 def prefect_yaml() -> str:
-    """What `prefect deploy --all` deploys: every flow, in its pool."""
+    """What ``prefect deploy --all`` deploys: every flow, in its pool."""
     parts = [PREFECT_HEADER, "definitions:", "  work_pools:"]
     for pool, (limit, _) in POOLS.items():
         comment = " # takes one job at a time" if limit == 1 else ""

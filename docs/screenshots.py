@@ -1,6 +1,6 @@
 """Take the pictures of the Prefect UI in ``docs/images/`` anew, from a service that is running.
 
-``make screenshots`` wants `silentmix up` on a workspace that `silentmix demo` has finished,
+``make screenshots`` wants ``silentmix up`` on a workspace that ``silentmix demo`` has finished,
 playwright and a Chromium.
 """
 

@@ -128,7 +128,7 @@ def in_words(sources: Sequence[str], sample_rate: int, num_channels: int) -> str
 
 
 def _check_sources(names: Sequence[str]) -> None:
-    """Raises `UserError` where names can't be those of a workspace's sources."""
+    """Raises ``UserError`` where names can't be those of a workspace's sources."""
     fewest, most = NUM_SOURCES
     if not fewest <= len(names) <= most:
         raise UserError(

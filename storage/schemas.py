@@ -22,7 +22,13 @@ _Fields = tuple[tuple[str, pa.DataType, str], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A manifest's name, version, key columns and Arrow schema."""
+    """A manifest's name, version, key columns and Arrow schema.
+
+    Attributes:
+        rows_a_group: rows in a Parquet row group: few where a row holds a value a frame.
+        added: columns that came later, and the value that rows of before have. So that old
+            workspaces stay readable, the version says only what a default can't bridge.
+    """
 
     name: str
     version: int
@@ -30,10 +36,7 @@ class Table:
     key: tuple[str, ...]
     fields: _Fields
     rows_a_group: int = 16_384
-    """Rows in a Parquet row group: few where a row holds a value a frame."""
     added: Mapping[str, Any] = field(default_factory=dict)
-    """Columns that came later, and the value that rows of before have. So that old workspaces stay
-    readable, the version says only what a default can't bridge."""
 
     @property
     def schema(self) -> pa.Schema:

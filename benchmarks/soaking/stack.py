@@ -1,4 +1,4 @@
-"""The standing service that is soaked, as its users have it: `silentmix up`, deployments, runs."""
+"""The standing service that is soaked, as users have it: ``silentmix up``, deployments, runs."""
 
 from __future__ import annotations
 

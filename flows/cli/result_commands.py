@@ -34,9 +34,9 @@ def separate_command(
 ) -> None:
     """Separate audio files into stems with a trained model.
 
-    The stems of `song.mp3` become `separated/song/vocals.wav` and so on. They have the file's own
-    sample rate, length and level, and are mono where it is; of more than two channels, stereo is
-    left. Files of any length need the same memory.
+    The stems of ``song.mp3`` become ``separated/song/vocals.wav`` and so on. They have the file's
+    own sample rate, length and level, and are mono where it is; of more than two channels, stereo
+    is left. Files of any length need the same memory.
     """
     for path in separate_files(files, parameters, _complain):
         console.print(shown(str(path)), soft_wrap=True, markup=False, highlight=False)
@@ -82,9 +82,10 @@ def audit_command(
 ) -> None:
     """Listen to a sample of what was extracted, to learn how precise it is on your own music.
 
-    `--export FOLDER` writes the sounds and a table; write yes, no or ? into its column `silent` and
-    give it back with `--answers FOLDER/answers.csv`. Or run the deployment `audit` in the Prefect
-    UI, which plays them and asks. `silentmix extract --audit ID` then uses what was heard.
+    ``--export FOLDER`` writes the sounds and a table; write yes, no or ? into its column ``silent``
+    and give it back with ``--answers FOLDER/answers.csv``. Or run the deployment ``audit`` in the
+    Prefect UI, which plays them and asks. ``silentmix extract --audit ID`` then uses what was
+    heard.
     """
     if bool(export) == bool(answers):
         raise UserError("give --export FOLDER or --answers FILE; in the UI, run the flow `audit`")
@@ -134,6 +135,7 @@ def show_manifest(
 def query_manifests(sql: str, *, workspace: str = "workspace") -> None:
     """Run SQL over the manifests; each is a table of its name.
 
-    For example `silentmix manifests query "SELECT reason, count(*) FROM rejects GROUP BY reason"`.
+    For example
+    ``silentmix manifests query "SELECT reason, count(*) FROM rejects GROUP BY reason"``.
     """
     overview.print_query(workspace, sql, console)

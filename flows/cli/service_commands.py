@@ -59,7 +59,7 @@ def up(
 ) -> None:
     """Start a Prefect server, workers, deployments and automations; print the UI's address.
 
-    What is there already is left as it is. With `PREFECT_API_URL` set, everything but the server
+    What is there already is left as it is. With ``PREFECT_API_URL`` set, everything but the server
     itself is set up on the server it names. A server of your own asks for its login, once a
     browser; commands know it.
     """
@@ -71,7 +71,7 @@ def up(
 
 @app.command(group=service_group)
 def down(*, workspace: WorkspaceOption = "workspace") -> None:
-    """Stop what `silentmix up` started. Runs that were under way continue when run again."""
+    """Stop what ``silentmix up`` started. Runs that were under way continue when run again."""
     lifecycle.down(workspace, print)
 
 

@@ -24,7 +24,7 @@ def why_nothing(
     """For sources that a policy extracts nothing of, the nearest policy that would: a line each.
 
     Tries shorter segments, then lower precisions, each with the thresholds that it calibrates to,
-    on some `NUM_TRACKS` tracks spread over the corpus.
+    on some ``NUM_TRACKS`` tracks spread over the corpus.
     """
     groups = list(_some_row_groups(manifests, scores))
     found: dict[str, list[str]] = {source: [] for source in sources}
@@ -73,7 +73,7 @@ def _minutes(
 
 
 def _some_row_groups(manifests: Manifests, scores: Partition) -> Iterator[RowGroup]:
-    """Row groups spread over the partition, with some `NUM_TRACKS` tracks."""
+    """Row groups spread over the partition, with some ``NUM_TRACKS`` tracks."""
     groups = manifests.row_groups(scores)
     step = max(1, round(manifests.count(scores) / NUM_TRACKS))
     yield from groups[::step]

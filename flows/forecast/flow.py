@@ -43,16 +43,20 @@ class ForecastParameters(PolicyOptions, ScoreParameters):
 
 @dataclass(frozen=True)
 class CorpusForecast:
-    """What a sample of a corpus's tracks says about the whole of it."""
+    """What a sample of a corpus's tracks says about the whole of it.
+
+    Attributes:
+        hours: length of the corpus.
+        scoring_hours: what scoring the rest would take; none where no track was scored to measure
+            it.
+    """
 
     corpus: str
     num_tracks: int
     num_sampled: int
     hours: float
-    """Length of the corpus."""
     sources: dict[str, YieldForecast]
     scoring_hours: float | None
-    """What scoring the rest would take; none where no track was scored to measure it."""
 
     def rows(self) -> list[dict[str, Any]]:
         """A row a source: expected hours, and their interval."""

@@ -23,7 +23,7 @@ from storage.music_format import MIXTURE, REST, MusicFormat
 
 Truth = Literal["given", "stems", "mixture"]
 """Where a mixture is not the sum of its stems: both stay as they are, the mixture is made anew as
-that sum, or what it holds beside the stems is part of the source `other`."""
+that sum, or what it holds beside the stems is part of the source ``other``."""
 
 
 @dataclass(frozen=True, kw_only=True)

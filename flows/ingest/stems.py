@@ -24,7 +24,7 @@ from storage.workspace import Workspace
 
 @dataclass(frozen=True)
 class StemBatch:
-    """Songs that one Dask task decodes; `rewrite` writes audio that is there already too."""
+    """Songs that one Dask task decodes; ``rewrite`` writes audio that is there already too."""
 
     workspace: Workspace
     corpus: str

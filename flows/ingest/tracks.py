@@ -23,7 +23,7 @@ ID_DIGITS = 20
 
 @dataclass(frozen=True)
 class TrackBatch:
-    """Files that one Dask task decodes; `rewrite` writes audio that is there already too."""
+    """Files that one Dask task decodes; ``rewrite`` writes audio that is there already too."""
 
     workspace: Workspace
     corpus: str

@@ -103,14 +103,17 @@ class RemixParameters(RemixOptions, StageParameters):
 
 @dataclass(frozen=True)
 class RemixBatch:
-    """A row group of segments that one Dask task draws recipes for."""
+    """A row group of segments that one Dask task draws recipes for.
+
+    Attributes:
+        stems: of the labelled songs, then of libraries.
+        tempos: of the corpus and of each of these, where they are matched.
+    """
 
     workspace: Workspace
     target: Partition
     stems: tuple[Partition, ...]
-    """Of the labelled songs, then of libraries."""
     tempos: tuple[Partition, ...]
-    """Of the corpus and of each of these, where they are matched."""
     segments: Partition
     row_group: RowGroup
     config: RemixConfig

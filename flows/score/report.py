@@ -36,15 +36,18 @@ TICKS = (0.0001, 0.01, 0.5, 0.99, 0.9999)
 
 @dataclass(frozen=True)
 class Track:
-    """A row of ``scores`` as arrays."""
+    """A row of ``scores`` as arrays.
+
+    Attributes:
+        probability: ``(S, F)``.
+        level_db: ``(F,)``.
+    """
 
     track_id: str
     path: str
     num_samples: int
     probability: NDArray[np.float32]
-    """``(S, F)``."""
     level_db: NDArray[np.float32]
-    """``(F,)``."""
 
 
 @dataclass(frozen=True)

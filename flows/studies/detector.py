@@ -1,7 +1,7 @@
 """``silentmix study detector``: how precise the detector is on music like none it has heard.
 
-The real stages run on generated songs (`study_songs`), once an architecture: ingest, fit-detector,
-score, extract. What they extract from the test songs is compared with the truth.
+The real stages run on generated songs (``study_songs``), once an architecture: ingest,
+fit-detector, score, extract. What they extract from the test songs is compared with the truth.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class DetectorFindings:
         realtime_factor: seconds of audio that one CPU thread scores in a second.
         stitching_error: largest difference of a probability scored in short chunks from that
             scored in one piece.
-        real: as `quality`, of real music; none where none was given.
+        real: as ``quality``, of real music; none where none was given.
     """
 
     architecture: str

@@ -1,9 +1,9 @@
 """Generated songs for the study of the detector: three sets that share no instrument.
 
-The detector is fitted on songs of the pool `WIDE`, calibrated on songs of `HELD_OUT` and tested on
-songs of `UNSEEN`: the songs it is calibrated on are as strange to it as those it is tested on, as
-the songs that a user holds out are no more like the user's unlabelled music than like the rest of
-the labelled set.
+The detector is fitted on songs of the pool ``WIDE``, calibrated on songs of ``HELD_OUT`` and tested
+on songs of ``UNSEEN``: the songs it is calibrated on are as strange to it as those it is tested on,
+as the songs that a user holds out are no more like the user's unlabelled music than like the rest
+of the labelled set.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class StudySongs:
     Attributes:
         labelled: a labelled set with ``train`` and ``valid``.
         unlabelled: mixtures of the test songs, in the formats that music comes in.
-        truth: levels of the test songs, a row a file and source (`demo_corpus.truth`).
+        truth: levels of the test songs, a row a file and source (``demo_corpus.truth``).
     """
 
     labelled: Path

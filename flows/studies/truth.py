@@ -92,7 +92,7 @@ def true_activity(
     Args:
         manifests: of the workspace.
         corpus: name of the corpus.
-        truth: as `extraction_quality` takes it.
+        truth: as ``extraction_quality`` takes it.
     """
     music = manifests.workspace.music
     rows: dict[str, dict[str, NDArray[np.bool_]]] = {}

@@ -1,7 +1,7 @@
 """``silentmix study weak-length``: what masks give, in minutes of music and in validation SDR.
 
 The real stages run on generated songs. Minutes are counted in what ``extract`` found, and in the
-true silences; then a small model is trained in each of several ways (`ARMS`), the same number of
+true silences; then a small model is trained in each of several ways (``ARMS``), the same number of
 steps, with several seeds.
 """
 

@@ -62,16 +62,19 @@ class YieldBatch:
 
 @dataclass
 class Yields:
-    """What thresholds and minimum lengths (both ascending) would extract of some tracks."""
+    """What thresholds and minimum lengths (both ascending) would extract of some tracks.
+
+    Attributes:
+        seconds: ``(H, L, S)``.
+        num_unreadable: tracks whose scores are no probabilities.
+    """
 
     music: MusicFormat
     thresholds: tuple[float, ...]
     min_durations_s: tuple[float, ...]
     seconds: NDArray[np.float64]
-    """``(H, L, S)``."""
     num_tracks: int = 0
     num_unreadable: int = 0
-    """Tracks whose scores are no probabilities."""
     duration_s: float = 0.0
 
     @classmethod
@@ -92,17 +95,20 @@ class Yields:
 
 @dataclass(frozen=True)
 class CorpusYields:
-    """The yields of a corpus, and the choice that its detector's calibration makes."""
+    """The yields of a corpus, and the choice that its detector's calibration makes.
+
+    Attributes:
+        tried: thresholds tried for every source, calibrated or not.
+        problem: why there is no calibration, or empty.
+    """
 
     corpus: str
     detector: str
     policy: ExtractionPolicy
     yields: Yields
     tried: frozenset[float]
-    """Thresholds tried for every source, calibrated or not."""
     calibration: Calibration | None
     problem: str
-    """Why there is no calibration, or empty."""
 
     def rows(self) -> list[dict[str, str]]:
         """A row a source and threshold: minutes for each minimum length, the choice marked."""
@@ -143,7 +149,7 @@ def yields(parameters: YieldsParameters) -> CorpusYields:
     """Show what other thresholds and minimum lengths would extract; writes nothing.
 
     Minutes a source over a scored corpus, with the calibrated choice marked. Run it before
-    `extract`, to choose a policy by looking.
+    ``extract``, to choose a policy by looking.
     """
     workspace = Workspace(parameters.workspace)
     manifests = Manifests(workspace)
@@ -195,7 +201,7 @@ def track_yield(
 ) -> NDArray[np.float64]:
     """What a grid of thresholds and lengths would extract of one row of ``scores``: ``(H, L, S)``.
 
-    Raises `ValueError` where the scores are no probabilities.
+    Raises ``ValueError`` where the scores are no probabilities.
     """
     return yield_table(
         np.array(track["silence_probability"], dtype=np.float32),

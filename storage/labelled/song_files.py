@@ -187,7 +187,7 @@ def _song(
 
 
 def _check_unambiguous(where: str, target: str, files: Sequence[_Found]) -> None:
-    """Refuse `vocals.wav` beside `lead_vocals.wav`, of which the one may hold the other."""
+    """Refuse ``vocals.wav`` beside ``lead_vocals.wav``, of which the one may hold the other."""
     labels = {one.label for one in files}
     if target == MIXTURE or len(labels) < 2 or not any(one.match.is_exact for one in files):
         return
