@@ -1,6 +1,7 @@
 """Canonical audio: 16-bit WAV of one sample rate, stereo or mono, from any file, in bounded memory.
 
-A file is decoded once to a scratch file of float32, while its peak, level and length are measured.
+A file is decoded once to a scratch file of float32, while its peak, level and length are measured,
+in a process that can die of it (:mod:`storage.decoder_process`).
 Then the caller, who knows now what it is, may have it written: samples ``x`` become the integers
 ``round(x * gain * 32768)``, halves to even, limited to what 16 bits hold, without dither. So 16-bit
 sources at the same rate come through bit by bit, and equal music in other formats or under
@@ -14,7 +15,7 @@ import math
 import os
 import struct
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
 
@@ -24,8 +25,10 @@ from numpy.typing import NDArray
 
 from storage.codecs import Unusable
 from storage.decode import AudioDecoder, open_local
+from storage.decoder_process import decoder
+from storage.listing import valid_text
 
-__all__ = ["PreparedAudio", "Unusable", "prepare", "summed", "wav_header"]
+__all__ = ["PreparedAudio", "Unusable", "decode_into", "prepare", "summed", "wav_header"]
 
 BLOCK_SAMPLES = 2**18
 FLOOR_DB = -120.0
@@ -113,6 +116,20 @@ class PreparedAudio:
         for block in self._pcm_blocks(gain_db):
             file.write(block)
 
+    def measured(self) -> dict[str, float]:
+        """What is known of it, for :meth:`adopt` in another process."""
+        return {
+            "num_samples": self.num_samples,
+            "peak": self.peak,
+            "energy": self._energy,
+            "truncated": self.truncated,
+        }
+
+    def adopt(self, measured: Mapping[str, float]) -> None:
+        """Take what another process has written to the scratch file, and measured there."""
+        self.num_samples, self.peak = int(measured["num_samples"]), measured["peak"]
+        self._energy, self.truncated = measured["energy"], bool(measured["truncated"])
+
     def _append(self, audio: NDArray[np.float32]) -> None:
         """Add a block ``(C, n)`` at the end, and measure it."""
         if not audio.shape[1]:
@@ -172,15 +189,36 @@ def prepare(
     with tempfile.TemporaryFile(prefix="silentmix-") as scratch:
         audio = PreparedAudio(scratch, sample_rate, num_channels)
         with open_local(fs, path) as file:
-            decoder = AudioDecoder(
-                file, sample_rate=sample_rate, num_channels=num_channels, stream=stream
-            )
-            for block in decoder:
-                audio._append(block)
-        scratch.flush()
-        audio.truncated = decoder.truncated
+            request = {
+                "name": valid_text(path),
+                "stream": stream,
+                "sample_rate": sample_rate,
+                "num_channels": num_channels,
+            }
+            audio.adopt(decoder().ask(file, scratch, request))
         _check(audio, min_duration_s, None if allow_silence else silence_db)
         yield audio
+
+
+def decode_into(audio: PreparedAudio, file: BinaryIO, stream: int | None = None) -> Generator[None]:
+    """Decode a file of the operating system, and measure it; yields after each block.
+
+    Args:
+        audio: to append to; its rate and channels are those decoded to.
+        file: opened for reading, without a buffer of Python's.
+        stream: which of the file's audio streams; None for the best.
+
+    Raises:
+        Unusable: the file can't be decoded, and why.
+    """
+    decoded = AudioDecoder(
+        file, sample_rate=audio.sample_rate, num_channels=audio.num_channels, stream=stream
+    )
+    for block in decoded:
+        audio._append(block)
+        yield
+    audio._scratch.flush()
+    audio.truncated = decoded.truncated
 
 
 @contextmanager

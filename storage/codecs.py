@@ -32,6 +32,7 @@ _CONTAINERS = (
 """FFmpeg's demuxers of audio; not those that would open other files or addresses (HLS, concat)."""
 _EXACT_DURATION = {"mov,mp4,m4a,3gp,3g2,mj2", "asf", "flac", "ape", "tta", "wv"}
 _DURATION_TOLERANCE_S = 0.5
+_MOST_PLANES = 8
 _FULL_SCALE = {"u8": 2**7, "s16": 2**15, "s32": 2**31, "flt": 1, "dbl": 1}
 
 
@@ -41,7 +42,8 @@ class Unusable(ValueError):  # noqa: N818 - no error of ours: a property of some
     Attributes:
         reason: ``missing``, ``unreadable`` (rights, a folder), ``empty`` (no bytes),
             ``no_audio_stream``, ``corrupt``, ``truncated`` (too little left to use), ``too_short``,
-            ``silent``, ``non_finite``, or what a caller adds; short, to count by.
+            ``silent``, ``non_finite``, ``decoder_crashed``, ``too_slow``, ``too_large``, or what a
+            caller adds; short, to count by.
         detail: what exactly was wrong, in one line.
     """
 
@@ -75,11 +77,15 @@ def chunks(file: BinaryIO, stream: int | None) -> Chunks:
     Raises:
         Unusable: nothing can be decoded.
     """
-    if file.seek(0, os.SEEK_END) == 0:
+    try:
+        num_bytes = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        magic = file.read(4)
+        file.seek(0)
+    except OSError as error:
+        raise Unusable("unreadable", one_line(error)) from error
+    if not num_bytes:
         raise Unusable("empty", "the file has no bytes")
-    file.seek(0)
-    magic = file.read(4)
-    file.seek(0)
     num_done = 0
     if not stream and _MAGIC.match(magic):
         try:
@@ -132,13 +138,15 @@ def _after(num_samples: int, decoded: Chunks) -> Chunks:
 
 
 def _ffmpeg_chunks(file: BinaryIO, stream: int | None) -> Chunks:
-    declares_length = _mp3_declares_length(file)
     try:
+        declares_length = _mp3_declares_length(file)
         container = av.open(
             file,
-            container_options={"format_whitelist": _CONTAINERS},
+            container_options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"},
             metadata_errors="replace",
         )
+    except MemoryError:
+        raise
     except av.FFmpegError as error:
         raise Unusable("corrupt", f"no format that can be decoded ({one_line(error)})") from error
     except OSError as error:
@@ -188,6 +196,8 @@ def _ffmpeg_frames(container: Any, stream: Any, exact_duration: bool) -> Chunks:
     while True:
         try:
             packet = next(packets, None)
+        except MemoryError:
+            raise
         except av.FFmpegError as error:
             last_error, broken_off = one_line(error), True
             break
@@ -198,6 +208,8 @@ def _ffmpeg_frames(container: Any, stream: Any, exact_duration: bool) -> Chunks:
         num_packets += packet.size > 0
         try:
             frames = packet.decode()
+        except MemoryError:
+            raise
         except av.FFmpegError as error:
             num_damaged += packet.size > 0
             last_error, broken_off = one_line(error), True
@@ -221,6 +233,9 @@ def _frame_chunk(frame: Any) -> Chunk:
     kind = frame.format.name.removesuffix("p")
     if kind not in _FULL_SCALE:
         raise Unusable("corrupt", f"samples of a kind that can't be read: {frame.format.name}")
+    if frame.format.is_planar and frame.layout.nb_channels >= _MOST_PLANES:
+        # PyAV reads behind the end of the list of planes of so many channels
+        (frame,) = av.AudioResampler(format=kind, layout=frame.layout).resample(frame)
     values = frame.to_ndarray()
     if not frame.format.is_planar:
         values = values.reshape(frame.samples, -1).T

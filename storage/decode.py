@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
+import stat
 import tempfile
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -107,9 +110,20 @@ def open_local(fs: AbstractFileSystem, path: str) -> Generator[BinaryIO]:
                 scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="silentmix-"))
                 fs.get_file(path, f"{scratch}/copy")
                 path = f"{scratch}/copy"
-            file = stack.enter_context(open(path, "rb", buffering=0))
+            file = stack.enter_context(open(path, "rb", buffering=0, opener=_opened))
         except FileNotFoundError as error:
             raise Unusable("missing", "there is no such file") from error
         except (PermissionError, IsADirectoryError) as error:
             raise Unusable("unreadable", one_line(error)) from error
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            raise Unusable("unreadable", "is a socket or a device, no file") from error
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise Unusable("unreadable", "is a named pipe or a device, no file")
         yield file
+
+
+def _opened(path: str, flags: int) -> int:
+    """Open without waiting for who would write to a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -20,9 +20,11 @@ from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
 from storage.canonical import PreparedAudio, prepare
-from storage.codecs import BLOCK_SAMPLES, chunks
+from storage.codecs import BLOCK_SAMPLES
 from storage.decode import open_local
+from storage.decoder_process import decoder
 from storage.downmix import STEREO
+from storage.listing import valid_text
 
 
 class Resampler:
@@ -84,17 +86,16 @@ def prepare_original(
         Unusable: the file can't be decoded, and why.
     """
     with open_local(fs, path) as file:
-        with closing(chunks(file, None)) as decoded:
-            first = next(decoded)
+        first = decoder().ask(file, None, {"name": valid_text(path)})
         with prepare(
             LocalFileSystem(),
             str(file.name),
-            sample_rate=choose_rate(first.sample_rate),
+            sample_rate=choose_rate(first["sample_rate"]),
             num_channels=STEREO,
             min_duration_s=0.0,
             allow_silence=True,
         ) as audio:
-            yield audio, min(first.audio.shape[0], STEREO)
+            yield audio, min(first["num_channels"], STEREO)
 
 
 @contextmanager
