@@ -33,7 +33,7 @@ class TrainerState:
     Attributes:
         version: of what the trainer keeps.
         model: what is trained.
-        optimizer: an Adam or AdamW over all its parameters.
+        optimizer: an Adam or AdamW over those of its parameters that are trained.
         made_with: what the run is configured with, JSON-able, by what it configures. A run is
             continued with what it was begun with.
     """
@@ -57,10 +57,16 @@ class TrainerState:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for prefix, weights in kept.items():
             tensors |= {f"{prefix}.{name}": value for name, value in weights.items()}
-        for name, parameter in self.model.named_parameters():
-            for moment, value in self.optimizer.state.get(parameter, {}).items():
+        still = []
+        for name, parameter in self._trained().items():
+            moments = self.optimizer.state.get(parameter, {})
+            if self.optimizer.state and not moments:
+                still.append(name)  # no estimate depends on it, so that it has no gradient
+            for moment, value in moments.items():
                 tensors[f"adam.{moment}.{name}"] = value
         meta = {"version": self.version, **self.made_with, **progress}
+        if still:
+            meta["without_moments"] = still
         return {name: copy_to_cpu(value) for name, value in tensors.items()}, meta
 
     def put_back(
@@ -81,15 +87,18 @@ class TrainerState:
             )
         for what, now in self.made_with.items():
             _check_same(what, meta[what], now)
-        weights, parameters = self.model.state_dict(), dict(self.model.named_parameters())
+        weights, parameters = self.model.state_dict(), self._trained()
         moments = sorted({name.split(".")[1] for name in tensors if name.startswith("adam.")})
         expected = {
             f"{prefix}.{name}": value.shape
             for prefix in ("model", *kept)
             for name, value in weights.items()
         }
+        still = frozenset(meta.get("without_moments", ()))
         for moment in moments:
             for name, value in parameters.items():
+                if name in still:
+                    continue
                 # Adam counts steps for each weight, in a scalar.
                 shape = torch.Size() if moment == "step" else value.shape
                 expected[f"adam.{moment}.{name}"] = shape
@@ -99,12 +108,21 @@ class TrainerState:
         adam["state"] = {
             index: {moment: copy_to_cpu(tensors[f"adam.{moment}.{name}"]) for moment in moments}
             for index, name in enumerate(parameters)
-            if moments
+            if moments and name not in still
         }
         self.optimizer.load_state_dict(adam)
         return {
             prefix: {name: copy_to_cpu(tensors[f"{prefix}.{name}"]) for name in weights}
             for prefix in kept
+        }
+
+    def _trained(self) -> dict[str, nn.Parameter]:
+        """The parameters that the optimiser moves, in its order."""
+        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        return {
+            names[id(parameter)]: parameter
+            for group in self.optimizer.param_groups
+            for parameter in group["params"]
         }
 
 

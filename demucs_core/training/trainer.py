@@ -8,54 +8,35 @@ back, and says when it would like to be saved.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from demucs_core.configuration import check_above, check_at_least, config_to_json
+from demucs_core.configuration import config_to_json
 from demucs_core.separators.registry import config_of
 from demucs_core.separators.separator import SeparationModel
-from demucs_core.trainer_state import TrainerState, Weights, copy_weights
+from demucs_core.trainer_state import TrainerState, Weights
+from demucs_core.training.averages import WeightAverages
+from demucs_core.training.best_weights import BestWeights
 from demucs_core.training.examples import Example
+from demucs_core.training.optimization import (
+    NonFiniteLossError,
+    Optimization,
+    StepFigures,
+)
+from demucs_core.training.rates import rate_at
 from demucs_core.training.stream import ExampleStream, StreamConfig
-from demucs_core.training.validation import Validation, ValidationCrop, measure_crops
-from demucs_core.training.weak_loss import grouped_l1
+from demucs_core.training.training_config import Execution, TrainingConfig
+from demucs_core.training.validation import Validation, ValidationCrop
 
 STATE_VERSION = 2
 """Version of what :meth:`Trainer.state` gives."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """Everything about a training run that decides its result, beside model and examples.
-
-    Attributes:
-        steps: optimiser steps.
-        learning_rate: of Adam, constant.
-        validate_every: steps between validations; there is one more after the last step.
-        checkpoint_every: steps between checkpoints; there is one more after the last step.
-        precision: of the forward pass; ``"bfloat16"`` needs a GPU.
-
-    Raises:
-        ValueError: a field out of range, by name.
-    """
-
-    steps: int = 100_000
-    learning_rate: float = 3e-4
-    validate_every: int = 1000
-    checkpoint_every: int = 500
-    precision: Literal["float32", "bfloat16"] = "float32"
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range, by name."""
-        check_at_least(self, 1, "steps", "validate_every", "checkpoint_every")
-        check_above(self, 0, "learning_rate")
-        if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"precision must be float32 or bfloat16, not {self.precision!r}")
+FREE = ("steps", "patience", "checkpoint_every")
+"""What may be another in a run that is continued."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,34 +46,38 @@ class StepReport:
     Attributes:
         step: optimiser steps done, this one included.
         num_steps: of the whole run.
-        loss: of this step's batch, before the step.
+        figures: what the step showed.
+        wait_s: time that the step waited for its examples.
+        step_s: time that it took in all, without a validation.
         validation: the validation after this step, if it was due.
     """
 
     step: int
     num_steps: int
-    loss: float
+    figures: StepFigures
+    wait_s: float
+    step_s: float
     validation: Validation | None
 
-
-class NonFiniteLossError(FloatingPointError):
-    """The loss of a step is NaN or infinite, so that training can't go on."""
+    @property
+    def loss(self) -> float:
+        """The loss of this step's batch, before the step."""
+        return self.figures.loss
 
 
 class Trainer:
-    """Adam on the grouped L1 loss, with validation, the best model kept, and resuming.
+    """Adam on the grouped L1 loss, with validation, the best weights kept, and resuming.
 
     Args:
-        model: what to train, moved to ``device`` and changed in place.
+        model: what to train, moved to the device and changed in place.
         config: see :class:`TrainingConfig`.
         examples: by index; example i may depend on nothing but i, or else a resumed run differs.
         validation: crops, all of one shape, the same at every start of the run. May be empty: then
-            the best model is the one with the lowest training loss.
-        device: where to train.
-        num_workers: processes that make examples; 0 makes them in this one. The result is the same.
+            the best weights are those with the lowest training loss.
+        execution: see :class:`Execution`.
 
     Raises:
-        ValueError: ``bfloat16`` without a GPU.
+        ValueError: :class:`Optimization` or :class:`BestWeights` refuse the configuration.
     """
 
     def __init__(
@@ -102,32 +87,44 @@ class Trainer:
         examples: ExampleStream,
         validation: Sequence[ValidationCrop],
         *,
-        device: torch.device | str = "cpu",
-        num_workers: int = 0,
+        execution: Execution | None = None,
     ) -> None:
-        self.device = torch.device(device)
-        if config.precision == "bfloat16" and self.device.type != "cuda":
-            raise ValueError("precision bfloat16 needs a GPU; on the CPU it must be float32")
+        self.execution = execution or Execution()
+        self.device = torch.device(self.execution.device)
         self.model = model.to(self.device)
         self.config = config
         self.examples = examples
-        self.validation = validation
-        self.num_workers = num_workers
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
+        self.optimization = Optimization(self.model, config, self.execution)
+        self.averages = WeightAverages(self.model, config.ema_decays)
+        self.best_so_far = BestWeights(
+            self.model,
+            self.averages,
+            validation,
+            config,
+            batch_size=-(-examples.config.batch_size // self.execution.accumulation),
+        )
         self.step = 0
-        self.history: list[Validation] = []
-        self._best_weights = copy_weights(self.model)
         self._loss_sum = 0.0
         self._num_losses = 0
 
     @property
+    def history(self) -> list[Validation]:
+        """The validations so far."""
+        return self.best_so_far.history
+
+    @property
     def best(self) -> Validation | None:
         """The best validation so far."""
-        return next((entry for entry in reversed(self.history) if entry.best), None)
+        return self.best_so_far.best
 
     def best_weights(self) -> dict[str, Tensor]:
         """Return a copy on the CPU of the weights of the best validation, or of the first ones."""
-        return {name: value.clone() for name, value in self._best_weights.items()}
+        return {name: value.clone() for name, value in self.best_so_far.weights.items()}
+
+    @property
+    def done(self) -> bool:
+        """Whether no step is left, or none is worth it any more."""
+        return self.step >= self.config.steps or self.best_so_far.out_of_patience
 
     def run(
         self,
@@ -136,7 +133,7 @@ class Trainer:
         on_step: Callable[[StepReport], None] | None = None,
         on_checkpoint: Callable[[], None] | None = None,
     ) -> bool:
-        """Train from where it is to the last step.
+        """Train from where it is to the last step, or until patience is at its end.
 
         Args:
             stop: asked before each step; once it says so, the run ends there.
@@ -145,92 +142,78 @@ class Trainer:
                 save what :meth:`state` gives.
 
         Returns:
-            Whether all steps are done.
+            Whether the training is done.
 
         Raises:
             NonFiniteLossError: with the number of the step; the model is as it was before it.
         """
         config = self.config
-        batches = iter(
-            self.examples.batches(
-                self.step,
-                config.steps,
-                num_workers=self.num_workers,
-                pin_memory=self.device.type == "cuda",
-            )
-        )
-        while self.step < config.steps:
+        batches = self._batches()
+        began = time.perf_counter()
+        while not self.done:
             if stop is not None and stop():
                 if on_checkpoint is not None:
                     on_checkpoint()
                 return False
-            loss = self._train_step(next(batches))
-            last = self.step == config.steps
+            batch = next(batches)
+            waited = time.perf_counter()
+            figures = self._train_step(batch)
+            ended = time.perf_counter()
             validation = None
-            if last or self.step % config.validate_every == 0:
+            if self.step == config.steps or self.step % config.validate_every == 0:
                 validation = self._validate()
             if on_step is not None:
                 on_step(
                     StepReport(
-                        step=self.step, num_steps=config.steps, loss=loss, validation=validation
+                        step=self.step,
+                        num_steps=config.steps,
+                        figures=figures,
+                        wait_s=waited - began,
+                        step_s=ended - began,
+                        validation=validation,
                     )
                 )
-            if on_checkpoint is not None and (last or self.step % config.checkpoint_every == 0):
+            began = time.perf_counter()
+            if on_checkpoint is not None and (
+                self.done or self.step % config.checkpoint_every == 0
+            ):
                 on_checkpoint()
         return True
 
-    def _train_step(self, batch: Example) -> float:
-        """Take one step on a batch, and return its loss."""
+    def _batches(self) -> Iterator[Example]:
+        """The batches of the steps that are left."""
+        return iter(
+            self.examples.batches(
+                self.step,
+                self.config.steps,
+                num_workers=self.execution.num_workers,
+                pin_memory=self.device.type == "cuda",
+            )
+        )
+
+    def _train_step(self, batch: Example) -> StepFigures:
+        """Take one step on a batch."""
         batch = Example(*(value.to(self.device, non_blocking=True) for value in batch))
         self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        with self._autocast():
-            estimates = self.model(batch.mixture)
-        loss = grouped_l1(estimates, batch.targets, batch.membership, batch.mask, batch.weight)
-        value = float(loss.detach())
-        if not math.isfinite(value):
+        rate = rate_at(self.step, self.config, self.best_so_far.improved)
+        try:
+            figures = self.optimization.step(batch, rate, self.examples.num_weak_at(self.step))
+        except NonFiniteLossError as error:
             raise NonFiniteLossError(
-                f"the loss is {value} at step {self.step + 1} of {self.config.steps}; look for NaN "
-                "in the audio, or lower learning_rate"
-            )
-        torch.autograd.backward(loss)
-        self.optimizer.step()
+                f"{error} at step {self.step + 1} of {self.config.steps}; look for NaN in the "
+                "audio, or lower learning_rate"
+            ) from error
         self.step += 1
-        self._loss_sum += value
+        self.averages.update(self.step)
+        self._loss_sum += figures.loss
         self._num_losses += 1
-        return value
-
-    def _autocast(self) -> torch.autocast:
-        """Return the context that a forward pass runs in."""
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"
-        )
+        return figures
 
     def _validate(self) -> Validation:
-        """Measure the validation crops, and keep the model if it is the best so far."""
+        """Measure the weights, and keep the best if none was as good."""
         train_loss = self._loss_sum / self._num_losses
         self._loss_sum, self._num_losses = 0.0, 0
-        loss = train_loss
-        sdr_db: tuple[float, ...] = ()
-        if self.validation:
-            with self._autocast():
-                loss, sdr_db = measure_crops(
-                    self.model, self.validation, batch_size=self.examples.config.batch_size
-                )
-        if not math.isfinite(loss):
-            raise NonFiniteLossError(f"the validation loss is {loss} after step {self.step}")
-        best = self.best
-        entry = Validation(
-            step=self.step,
-            train_loss=train_loss,
-            loss=loss,
-            sdr_db=sdr_db,
-            best=best is None or loss < best.loss,
-        )
-        self.history.append(entry)
-        if entry.best:
-            self._best_weights = copy_weights(self.model)
-        return entry
+        return self.best_so_far.validate(self.step, train_loss)
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -241,39 +224,50 @@ class Trainer:
         """Return all it takes to continue: tensors by name, and what JSON can hold.
 
         The tensors are copies on the CPU, contiguous, none sharing memory: ``model.*``,
-        ``best.*``, and ``adam.<moment>.*`` once a step was taken.
+        ``best.*``, ``average_<n>.*``, and ``adam.<moment>.*`` once a step was taken.
         """
         progress = {
             "step": self.step,
             "loss_sum": self._loss_sum,
             "num_losses": self._num_losses,
-            "history": [entry.to_json() for entry in self.history],
+            "history": self.best_so_far.state(),
+            "optimization": self.optimization.state(),
         }
-        return self._state().take(progress, best=self._best_weights)
+        averages = {name: self.averages.copies(decay) for name, decay in self._kept_averages}
+        return self._state().take(progress, best=self.best_so_far.weights, **averages)
 
     def load_state(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         """Continue from what :meth:`state` gave, in this trainer instead of its own.
 
-        The model and the training must be configured as they were, but for the number of steps
-        and how often to checkpoint.
+        The model and the training must be configured as they were, but for the number of steps,
+        the patience, and how often to checkpoint.
 
         Raises:
             ValueError: another version, a field configured otherwise, or a tensor that is missing
                 or of another shape; by name, and before anything is changed.
         """
         meta = _of_this_version(meta)
-        free = {name: getattr(self.config, name) for name in ("steps", "checkpoint_every")}
+        free = {name: getattr(self.config, name) for name in FREE}
         meta = {**meta, "training": {**meta["training"], **free}}
-        self._best_weights = self._state().put_back(tensors, meta, "best")["best"]
+        names = [name for name, _ in self._kept_averages]
+        kept = self._state().put_back(tensors, meta, "best", *names)
+        self.best_so_far.load_state(meta["history"], kept["best"])
+        for name, decay in self._kept_averages:
+            self.averages.put_back(decay, kept[name])
+        self.optimization.load_state(meta.get("optimization", {}))
         self.step = meta["step"]
         self._loss_sum, self._num_losses = meta["loss_sum"], meta["num_losses"]
-        self.history = [Validation.from_json(entry) for entry in meta["history"]]
+
+    @property
+    def _kept_averages(self) -> list[tuple[str, float]]:
+        """What the averages are called in the state, with their decays."""
+        return [(f"average_{place}", decay) for place, decay in enumerate(self.averages.decays)]
 
     def _state(self) -> TrainerState:
         return TrainerState(
             version=STATE_VERSION,
             model=self.model,
-            optimizer=self.optimizer,
+            optimizer=self.optimization.optimizer,
             made_with={"model": config_of(self.model), "training": self.configuration},
         )
 

@@ -21,6 +21,8 @@ from demucs_core.training.examples import Reader, read_crop
 
 MAX_SDR_DB = 100.0
 """Where the SDR of a perfect estimate ends."""
+CURRENT = "current"
+"""The weights themselves, and no average of them."""
 
 
 class ValidationCrop(NamedTuple):
@@ -34,6 +36,11 @@ class ValidationCrop(NamedTuple):
     targets: Tensor
     membership: Tensor
 
+    @property
+    def knows_a_source(self) -> bool:
+        """Whether a source is known by itself."""
+        return bool((self.membership.sum(dim=1) == 1).any())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
@@ -46,7 +53,9 @@ class Validation:
         sdr_db: for each source, its energy over the energy of the error, both summed over all
             crops that know it by itself; NaN where none does, or it is silent in all of them.
             Empty without crops.
-        best: whether no earlier validation had a loss as low.
+        best: whether no earlier validation was as good.
+        weights: which weights this is about, the best of those that there are: ``current``, or an
+            average, by its decay.
     """
 
     step: int
@@ -54,6 +63,7 @@ class Validation:
     loss: float
     sdr_db: tuple[float, ...]
     best: bool
+    weights: str = CURRENT
 
     @property
     def mean_sdr_db(self) -> float:

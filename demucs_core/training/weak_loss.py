@@ -98,10 +98,15 @@ def grouped_losses(
         # A supervised example's sum is over millions of points: add those of a row first.
         totals = (error * known).sum(dim=2).sum(dim=1)
         num_known = known_sources.sum(dim=2).sum(dim=1) * channels
-        has_known = num_known > 0
-        losses = totals / torch.where(has_known, num_known, 1)
-        shares = has_known.to(dtype) if weight is None else has_known * weight.to(dtype)
-        return losses, shares
+        losses = totals / torch.where(num_known > 0, num_known, 1)
+        return losses, known_shares(membership, mask, weight).to(dtype)
+
+
+def known_shares(membership: Tensor, mask: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return what each example counts, ``(B,)``: its weight, or zero where nothing is known."""
+    known = membership.any(dim=2) & mask.any(dim=2)
+    has_known = known.any(dim=1).to(torch.float32)
+    return has_known if weight is None else has_known * weight
 
 
 def check_partition(membership: Tensor) -> None:

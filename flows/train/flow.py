@@ -12,7 +12,8 @@ from demucs_core.separators.registry import build_model, config_of
 from demucs_core.separators.separator import SeparationModel
 from demucs_core.training.examples import GROUPED_EXAMPLES, Augmentation
 from demucs_core.training.stream import ExampleStream, StreamConfig
-from demucs_core.training.trainer import StepReport, Trainer, TrainingConfig
+from demucs_core.training.trainer import StepReport, Trainer
+from demucs_core.training.training_config import TrainingConfig
 from demucs_core.training.validation import validation_crops
 from flows.inputs import registry
 from flows.inputs.recipes import load_recipes
@@ -27,6 +28,7 @@ from flows.running.progress import progress
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.train.model import first_model
 from flows.train.options import TrainParameters
+from flows.train.threads import threads
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
@@ -75,7 +77,7 @@ def train(parameters: TrainParameters) -> StageResult:
             tensors, state = load_tensors(workspace, checkpoint)
             trainer.load_state(registry.to_torch(tensors), registry.trainer_state(state))
             get_run_logger().info("continues at step %d of %s", trainer.step, checkpoint)
-        losses = _run(trainer, run, checkpoint)
+        losses = _run(trainer, run, checkpoint, parameters.threads)
         run.count(steps=trainer.step)
         if trainer.best is not None:
             run.count(best_step=trainer.best.step, best_loss=trainer.best.loss)
@@ -163,12 +165,11 @@ def _build(
         parameters.configure(TrainingConfig),
         examples,
         crops,
-        device=device,
-        num_workers=parameters.loader_workers,
+        execution=parameters.execution(device),
     )
 
 
-def _run(trainer: Trainer, run: StageRun, checkpoint: str) -> list[float]:
+def _run(trainer: Trainer, run: StageRun, checkpoint: str, num_threads: int) -> list[float]:
     """Train to the last step; returns the losses of the steps that were taken here."""
     first_step, losses = trainer.step, list[float]()
 
@@ -194,5 +195,6 @@ def _run(trainer: Trainer, run: StageRun, checkpoint: str) -> list[float]:
             bar.advance(1, note)
             plot.update()
 
-        interruptible(lambda stop: trainer.run(stop=stop, on_step=show, on_checkpoint=save))
+        with threads(num_threads):
+            interruptible(lambda stop: trainer.run(stop=stop, on_step=show, on_checkpoint=save))
     return losses

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from demucs_core.training.stream import StreamConfig
-from demucs_core.training.trainer import TrainingConfig
+from demucs_core.training.training_config import Execution, TrainingConfig
 from flows.running.parameters import (
+    ADDED,
     RUNTIME,
     CorpusName,
     Device,
@@ -20,6 +21,7 @@ from flows.train.model_options import ModelOptions
 _CROP_S = 10.0
 _stream = StreamConfig(crop_samples=1)
 _training = TrainingConfig()
+_execution = Execution()
 
 
 class TrainOptions(ModelOptions):
@@ -28,7 +30,56 @@ class TrainOptions(ModelOptions):
     steps: int = Field(_training.steps, ge=1, description="Optimiser steps.")
     batch_size: int = Field(_stream.batch_size, ge=1, description="Examples a step.")
     crop_s: float = Field(_CROP_S, gt=0, description="Length of an example in seconds.")
-    learning_rate: float = Field(_training.learning_rate, gt=0, description="Of Adam, constant.")
+    learning_rate: float = Field(
+        _training.learning_rate, gt=0, description="Of the optimiser, at its highest."
+    )
+    optimizer: Annotated[Literal["adam", "adamw"], ADDED] = Field(
+        _training.optimizer, description="adamw decays weights apart from the gradients' moments."
+    )
+    weight_decay: Annotated[float, ADDED] = Field(
+        _training.weight_decay, ge=0, description="Of the optimiser."
+    )
+    beta1: Annotated[float, ADDED] = Field(
+        _training.beta1, ge=0, lt=1, description="Decay of the optimiser's mean of gradients."
+    )
+    beta2: Annotated[float, ADDED] = Field(
+        _training.beta2, ge=0, lt=1, description="Decay of the mean of their squares."
+    )
+    schedule: Annotated[Literal["constant", "cosine", "plateau"], ADDED] = Field(
+        _training.schedule,
+        description="The rate after the warm-up: constant, along a cosine to the last step, or "
+        "lower at every plateau of the validations.",
+    )
+    warmup_steps: Annotated[int, ADDED] = Field(
+        _training.warmup_steps, ge=0, description="Steps over which the rate grows from zero."
+    )
+    least_rate_share: Annotated[float, ADDED] = Field(
+        _training.least_rate_share,
+        ge=0,
+        le=1,
+        description="Share of the learning rate that a schedule does not go below.",
+    )
+    plateau_factor: Annotated[float, ADDED] = Field(
+        _training.plateau_factor,
+        gt=0,
+        le=1,
+        description="What the rate is multiplied with at a plateau.",
+    )
+    plateau_patience: Annotated[int, ADDED] = Field(
+        _training.plateau_patience,
+        ge=1,
+        description="Validations without a better one that make a plateau.",
+    )
+    clip_norm: Annotated[float, ADDED] = Field(
+        _training.clip_norm,
+        ge=0,
+        description="Norm that gradients are scaled down to; 0 leaves them as they are.",
+    )
+    ema_decays: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], ADDED] = Field(
+        _training.ema_decays,
+        description="Decays of running averages of the weights, which are validated too: the best "
+        "weights of all are kept.",
+    )
     weak_share: float = Field(
         _stream.weak_share,
         ge=0,
@@ -67,18 +118,47 @@ class TrainOptions(ModelOptions):
     validate_every: int = Field(
         _training.validate_every, ge=1, description="Steps between validations."
     )
+    best_by: Annotated[Literal["loss", "sdr"], ADDED] = Field(
+        _training.best_by,
+        description="What makes a validation the best: the lowest loss, or the highest SDR.",
+    )
+    patience: Annotated[int, ADDED] = Field(
+        _training.patience,
+        ge=0,
+        description="Validations without a better one that end the training; 0 takes all steps.",
+    )
     validation_crops: int = Field(4, ge=1, description="Crops of each validation song.")
     checkpoint_every: Annotated[int, RUNTIME] = Field(
         _training.checkpoint_every, ge=1, description="Steps between checkpoints."
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        _training.precision, description="Of the forward pass; bfloat16 needs a GPU."
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        _training.precision, description="Of the forward pass; the loss is always float32."
     )
     seed: int = Field(_stream.seed, ge=0, description="Decides weights and examples.")
     device: Device = Field("auto", description="auto takes a GPU if there is one.")
+    threads: Annotated[int, RUNTIME] = Field(
+        0, ge=0, le=1024, description="Threads on the CPU; 0 takes one a core."
+    )
+    accumulation: Annotated[int, RUNTIME] = Field(
+        _execution.accumulation,
+        ge=1,
+        description="Parts that a batch goes through the model in, one after another: more need "
+        "less memory.",
+    )
+    compile: Annotated[bool, RUNTIME] = Field(
+        _execution.compile, description="Let torch.compile make one program of the model."
+    )
+    recompute: Annotated[bool, RUNTIME] = Field(
+        _execution.recompute,
+        description="Compute activations again on the way back: less memory, more time.",
+    )
     loader_workers: Annotated[int, RUNTIME] = Field(
         0, ge=0, le=256, description="Processes that make examples; 0 makes them in training's own."
     )
+
+    def execution(self, device: str) -> Execution:
+        """How a training on a device is carried out."""
+        return self.configure(Execution, device=device, num_workers=self.loader_workers)
 
 
 class TrainParameters(TrainOptions, StageParameters):

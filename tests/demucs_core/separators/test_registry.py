@@ -17,7 +17,8 @@ from demucs_core.separators.registry import SEPARATORS, build_model, config_of
 from demucs_core.separators.separation import separate
 from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 from demucs_core.training.stream import ExampleStream, StreamConfig
-from demucs_core.training.trainer import Trainer, TrainingConfig
+from demucs_core.training.trainer import Trainer
+from demucs_core.training.training_config import TrainingConfig
 from tests.demucs_core.synthetic_audio import SyntheticReader, stem_track
 
 MUSIC = {"sources": ["vocals", "other", "applause"], "sample_rate": 8000, "num_channels": 2}

@@ -155,6 +155,8 @@ SAME: list[dict[str, Any]] = [
     {"device": "cpu"},
     {"loader_workers": 3},
     {"checkpoint_every": 3},
+    {"threads": 3, "accumulation": 3, "compile": True, "recompute": True},
+    {"optimizer": "adam", "ema_decays": []},
 ]
 OTHER: list[dict[str, Any]] = [
     {"steps": 3},
@@ -162,6 +164,8 @@ OTHER: list[dict[str, Any]] = [
     {"weak_share": 0.0},
     {"validate_every": 3},
     {"confidence_weighting": 2.0},
+    {"optimizer": "adamw"},
+    {"ema_decays": [0.9]},
 ]
 
 
