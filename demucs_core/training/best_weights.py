@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from demucs_core.separators.separator import SeparationModel
-from demucs_core.trainer_state import Weights, copy_weights
+from demucs_core.trainer_state import copy_weights
 from demucs_core.training.averages import WeightAverages
 from demucs_core.training.optimization import NonFiniteLossError, autocast
 from demucs_core.training.rates import num_waited
@@ -115,7 +115,7 @@ class BestWeights:
     def load_state(self, history: Sequence[dict[str, Any]], weights: Mapping[str, Tensor]) -> None:
         """Undo :meth:`state`; takes ``weights`` as the best ones."""
         self.history = [Validation.from_json(entry) for entry in history]
-        self.weights: Weights = dict(weights)
+        self.weights = dict(weights)
 
     def _measure(self, train_loss: float) -> tuple[float, tuple[float, ...]]:
         """Loss and SDR of the weights that the model has now."""

@@ -6,7 +6,7 @@ Shape legend: B batch, S sources, C audio channels, T samples of a crop.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -72,7 +72,7 @@ class Optimization:
         ]
         if execution.recompute:
             recompute_blocks(model)
-        self._forward: nn.Module = model
+        self._forward: Callable[[Tensor], Tensor] = model
         if execution.compile:
             # The same parameters under the same names; only the pass through them is another.
             self._forward = torch.compile(model)
@@ -141,7 +141,7 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Adam
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     if not weights:
         raise ValueError("every weight is frozen, so there is nothing to train")
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(
         weights,
         lr=config.learning_rate,
