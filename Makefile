@@ -32,7 +32,8 @@ demo: .venv/installed
 	$(BIN)/silentmix demo --workspace $(WORKSPACE)
 
 test: .venv/installed
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
+	@$(BIN)/coverage report | tail -1
 
 lint: .venv/installed
 	$(BIN)/ruff check .
