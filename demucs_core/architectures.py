@@ -29,12 +29,14 @@ class Architecture(Generic[Config, Network]):
         config: its configuration, a frozen dataclass; no two rows share one.
         build: makes a network of a configuration. What needs an optional package imports it here.
         extra: of silentmix, that brings the package it needs; empty if it needs none.
+        version: raised when the same configuration means another network than before.
     """
 
     name: str
     config: type[Config]
     build: Callable[[Any], Network]
     extra: str = ""
+    version: int = 1
 
     @property
     def options(self) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ def _is_path(name: object) -> bool:
 SEPARATORS: Final = Separators(
     "separator",
     Architecture(name="demucs", config=DemucsConfig, build=Demucs),
-    Architecture(name="wave_unet", config=WaveUNetConfig, build=WaveUNet),
+    Architecture(name="wave_unet", config=WaveUNetConfig, build=WaveUNet, version=2),
     Architecture(
         name="open_unmix", config=OpenUnmixConfig, build=OpenUnmixSeparator, extra="openunmix"
     ),
@@ -109,6 +109,19 @@ def build_model(
     if isinstance(parsed, ImportedConfig):
         require_allowed(parsed, allow_import)
     return SEPARATORS.build(parsed, seed=seed)
+
+
+def stored_config(description: Mapping[str, object]) -> Mapping[str, object]:
+    """A stored model's description, of any version, as one of now.
+
+    Wave-U-Nets of silentmix 0.1.0 were padded in every layer, and had no tanh.
+
+    >>> stored_config({"architecture": "wave_unet", "depth": 3})
+    {'context': False, 'tanh': False, 'architecture': 'wave_unet', 'depth': 3}
+    """
+    if description.get("architecture") == "wave_unet":
+        return {"context": False, "tanh": False, **description}
+    return description
 
 
 def config_of(model: SeparationModel) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from demucs_core.detector.config import DetectorConfig, SilenceDetector
 from demucs_core.detector.registry import build_detector, parse_detector_config
 from demucs_core.separators.extras import MissingExtraError
 from demucs_core.separators.imported import ImportedConfig, NotAllowedError, require_allowed
-from demucs_core.separators.registry import SEPARATORS, build_model
+from demucs_core.separators.registry import SEPARATORS, build_model, stored_config
 from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 from storage.errors import UserError
 from storage.music_format import MusicFormat, in_words
@@ -148,7 +148,7 @@ def require_own_model(
     """
     description = describe(workspace, "models", name)
     try:
-        config = SEPARATORS.parse(description["model"])
+        config = SEPARATORS.parse(stored_config(description["model"]))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"model {name!r} is of a schema that this silentmix does not know ({error}): use the "
@@ -203,7 +203,9 @@ def load_model(
             that may not be imported.
     """
     try:
-        model = build_model(describe(workspace, "models", name)["model"], allow_import=allow_import)
+        model = build_model(
+            stored_config(describe(workspace, "models", name)["model"]), allow_import=allow_import
+        )
     except (MissingExtraError, NotAllowedError) as error:
         raise UserError(f"model {name!r}: {error}") from error
     tensors, _ = load_tensors(workspace, f"models/{name}/{WEIGHTS}")

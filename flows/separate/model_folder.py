@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,7 +19,7 @@ from safetensors.torch import load_file
 
 from demucs_core.separators.extras import MissingExtraError
 from demucs_core.separators.imported import NotAllowedError
-from demucs_core.separators.registry import SEPARATORS, build_model
+from demucs_core.separators.registry import SEPARATORS, build_model, stored_config
 from demucs_core.separators.separator import SeparationModel
 from flows.inputs import registry
 from storage.errors import UserError
@@ -70,7 +69,9 @@ def load_folder(folder: Path, allow_import: Collection[str] = ()) -> SeparationM
                 f"workspace's model, or a folder with {registry.DESCRIPTION} and {registry.WEIGHTS}"
             )
     try:
-        model = _built(json.loads(description.read_text(encoding="utf-8"))["model"], allow_import)
+        model = _built(
+            stored_config(json.loads(description.read_text("utf-8"))["model"]), allow_import
+        )
     except (MissingExtraError, NotAllowedError) as error:
         raise UserError(f"{description}: {error}") from error
     except (ValueError, TypeError, KeyError) as error:
@@ -89,7 +90,7 @@ def load_folder(folder: Path, allow_import: Collection[str] = ()) -> SeparationM
     return _checked(model.eval(), str(folder))
 
 
-def _built(model: dict[str, Any], allow_import: Collection[str]) -> SeparationModel:
+def _built(model: Mapping[str, object], allow_import: Collection[str]) -> SeparationModel:
     """The model that a description tells, without weights where we know that it will do."""
     if SEPARATORS[model.get("architecture")].extra:
         # another author's code may compute while it is built

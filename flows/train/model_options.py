@@ -192,4 +192,7 @@ class ModelOptions(Options):
         content |= {name: own.get(name, getattr(DemucsConfig, name)) for name in OF_THE_MODEL}
         if given:
             content["model"] = given
+        version = separators.SEPARATORS[self.architecture].version
+        if version > 1:
+            content["architecture_version"] = version
         return content

@@ -79,7 +79,10 @@ OF_0_1_0: dict[str, Any] = {
 def test_names_of_0_1_0_are_kept() -> None:
     assert TrainOptions().content() == OF_0_1_0
     wave_unet = TrainOptions(architecture="wave_unet")
-    assert wave_unet.content() == {**OF_0_1_0, "architecture": "wave_unet"}
+    # which is another network since
+    assert wave_unet.content() == {
+        **OF_0_1_0, "architecture": "wave_unet", "architecture_version": 2
+    }  # fmt: skip
 
 
 def test_a_default_that_is_told_changes_no_name_and_another_value_does() -> None:
