@@ -14,7 +14,8 @@ from torch import Tensor
 from demucs_core.separators.separator import SeparationModel
 from demucs_core.trainer_state import copy_weights
 from demucs_core.training.averages import WeightAverages
-from demucs_core.training.optimization import NonFiniteLossError, autocast
+from demucs_core.training.divergence import NonFiniteLossError
+from demucs_core.training.optimization import autocast
 from demucs_core.training.rates import num_waited
 from demucs_core.training.training_config import TrainingConfig
 from demucs_core.training.validation import CURRENT, Validation, ValidationCrop, measure_crops

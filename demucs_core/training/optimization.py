@@ -17,16 +17,19 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from demucs_core.separators.separator import SeparationModel
+from demucs_core.training.divergence import NonFiniteLossError
 from demucs_core.training.examples import Example
+from demucs_core.training.memory import (
+    OutOfMemoryError,
+    is_out_of_memory,
+    largest_that_fits,
+    way_out,
+)
 from demucs_core.training.training_config import Execution, Precision, TrainingConfig
 from demucs_core.training.weak_loss import grouped_losses, known_shares
 
 LEAST_SCALE = 1.0
 """Where float16's gradients overflow even so, the training does not go on."""
-
-
-class NonFiniteLossError(FloatingPointError):
-    """The loss of a step, or its gradient, is NaN or infinite, so that training can't go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +89,38 @@ class Optimization:
             num_weak: how many of the first examples are weak.
 
         Raises:
-            NonFiniteLossError: with what was not finite; the model is as it was before.
+            NonFiniteLossError: with what was not finite; the weights are as they were before.
+            OutOfMemoryError: with what would fit; likewise.
         """
+        try:
+            weighted, shares = self._gradients(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            told = str(error)
+        else:
+            return self._move(weighted, shares, rate, num_weak)
+        # Out of the handler, whose traceback would keep the tensors that did not fit.
+        size, accumulation = len(batch.mixture), self.execution.accumulation
+        fitting = largest_that_fits(
+            lambda num: self._pass(Example(*(value[:num] for value in batch))),
+            -(-size // accumulation),
+        )
+        raise OutOfMemoryError(
+            f"{way_out(size, accumulation, fitting, batch.mixture.shape[-1])} ({told})"
+        )
+
+    def _pass(self, part: Example) -> None:
+        self._gradients(part, num_parts=1)
+
+    def _gradients(self, batch: Example, num_parts: int | None = None) -> tuple[Tensor, Tensor]:
+        """Make the gradients of a batch; returns each example's weighted loss, and its weight."""
         self.optimizer.zero_grad(set_to_none=True)
         shares = known_shares(batch.membership, batch.mask, batch.weight)
         total = shares.sum()
         divisor = torch.where(total > 0, total, 1)
         weighted: list[Tensor] = []
-        for part in parts_of(batch, self.execution.accumulation):
+        for part in parts_of(batch, num_parts or self.execution.accumulation):
             with autocast(self.device, self.config.precision):
                 estimates = self._forward(part.mixture)
             losses, part_shares = grouped_losses(
@@ -102,10 +129,14 @@ class Optimization:
             loss = (losses * part_shares).sum() / divisor
             weighted.append((losses * part_shares).detach())
             torch.autograd.backward(self.scaler.scale(loss))
+        return torch.cat(weighted), shares
+
+    def _move(self, weighted: Tensor, shares: Tensor, rate: float, num_weak: int) -> StepFigures:
+        """Move the weights along the gradients."""
         self.scaler.unscale_(self.optimizer)
         gradients = [weight.grad for weight in self._parameters if weight.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        figures = _figures(torch.cat(weighted), shares, norm, num_weak, rate)
+        figures = _figures(weighted, shares, norm, num_weak, rate)
         self._check(figures)
         if self.config.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(self._parameters, self.config.clip_norm, norm)

@@ -22,12 +22,9 @@ from demucs_core.separators.separator import SeparationModel
 from demucs_core.trainer_state import TrainerState, Weights
 from demucs_core.training.averages import WeightAverages
 from demucs_core.training.best_weights import BestWeights
+from demucs_core.training.divergence import DivergedError, LossWatch
 from demucs_core.training.examples import Example
-from demucs_core.training.optimization import (
-    NonFiniteLossError,
-    Optimization,
-    StepFigures,
-)
+from demucs_core.training.optimization import Optimization, StepFigures
 from demucs_core.training.rates import rate_at
 from demucs_core.training.stream import ExampleStream, StreamConfig
 from demucs_core.training.training_config import Execution, TrainingConfig
@@ -76,6 +73,9 @@ class Trainer:
             the best weights are those with the lowest training loss.
         execution: see :class:`Execution`.
 
+    Attributes:
+        rate_share: what every learning rate is multiplied with; lower after the training diverged.
+
     Raises:
         ValueError: :class:`Optimization` or :class:`BestWeights` refuse the configuration.
     """
@@ -103,7 +103,9 @@ class Trainer:
             config,
             batch_size=-(-examples.config.batch_size // self.execution.accumulation),
         )
+        self.watch = LossWatch()
         self.step = 0
+        self.rate_share = 1.0
         self._loss_sum = 0.0
         self._num_losses = 0
 
@@ -145,7 +147,9 @@ class Trainer:
             Whether the training is done.
 
         Raises:
-            NonFiniteLossError: with the number of the step; the model is as it was before it.
+            DivergedError: with the number of the step. Go back to the last checkpoint, and lower
+                :attr:`rate_share`.
+            OutOfMemoryError: with what would fit.
         """
         config = self.config
         batches = self._batches()
@@ -160,7 +164,12 @@ class Trainer:
             figures = self._train_step(batch)
             ended = time.perf_counter()
             validation = None
-            if self.step == config.steps or self.step % config.validate_every == 0:
+            if self.step % config.validate_every == 0:
+                validation = self._validate()
+            elif self.done:
+                # What was learned ends here, and a longer run goes on from here.
+                if on_checkpoint is not None:
+                    on_checkpoint()
                 validation = self._validate()
             if on_step is not None:
                 on_step(
@@ -174,10 +183,12 @@ class Trainer:
                     )
                 )
             began = time.perf_counter()
-            if on_checkpoint is not None and (
-                self.done or self.step % config.checkpoint_every == 0
-            ):
+            due = self.step % config.checkpoint_every == 0 and self.watch.calm
+            scheduled = self.step % config.validate_every == 0
+            if on_checkpoint is not None and (scheduled if self.done else due):
                 on_checkpoint()
+        if not self.history or self.history[-1].step < self.step:
+            self._validate()
         return True
 
     def _batches(self) -> Iterator[Example]:
@@ -195,11 +206,12 @@ class Trainer:
         """Take one step on a batch."""
         batch = Example(*(value.to(self.device, non_blocking=True) for value in batch))
         self.model.train()
-        rate = rate_at(self.step, self.config, self.best_so_far.improved)
+        rate = self.rate_share * rate_at(self.step, self.config, self.best_so_far.improved)
         try:
             figures = self.optimization.step(batch, rate, self.examples.num_weak_at(self.step))
-        except NonFiniteLossError as error:
-            raise NonFiniteLossError(
+            self.watch.add(figures.loss)
+        except DivergedError as error:
+            raise type(error)(
                 f"{error} at step {self.step + 1} of {self.config.steps}; look for NaN in the "
                 "audio, or lower learning_rate"
             ) from error
@@ -232,6 +244,8 @@ class Trainer:
             "num_losses": self._num_losses,
             "history": self.best_so_far.state(),
             "optimization": self.optimization.state(),
+            "watch": self.watch.state(),
+            "rate_share": self.rate_share,
         }
         averages = {name: self.averages.copies(decay) for name, decay in self._kept_averages}
         return self._state().take(progress, best=self.best_so_far.weights, **averages)
@@ -255,6 +269,8 @@ class Trainer:
         for name, decay in self._kept_averages:
             self.averages.put_back(decay, kept[name])
         self.optimization.load_state(meta.get("optimization", {}))
+        self.watch = LossWatch(**meta.get("watch", {}))
+        self.rate_share = meta.get("rate_share", 1.0)
         self.step = meta["step"]
         self._loss_sum, self._num_losses = meta["loss_sum"], meta["num_losses"]
 

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from demucs_core.separators.demucs import Demucs, from_official_state
 from demucs_core.training import optimization
+from demucs_core.training.divergence import NonFiniteLossError
 from demucs_core.training.examples import Example, collate
-from demucs_core.training.optimization import NonFiniteLossError, Optimization, parts_of
+from demucs_core.training.memory import OutOfMemoryError
+from demucs_core.training.optimization import Optimization, parts_of
 from demucs_core.training.training_config import Execution, Precision, TrainingConfig
 from tests.demucs_core.separators.test_demucs import official, small
 from tests.demucs_core.training.tiny import STREAM, stream
@@ -172,6 +174,40 @@ def test_float16_that_overflows_is_tried_at_a_lower_scale() -> None:
     assert not math.isfinite(scaled.step(batch(), 1e-3, 2).gradient_norm)
     assert torch.equal(before, model.encoder[0][0].weight)  # type: ignore[index]
     assert scaled.state()["scaler"]["scale"] == 2.0**39
+
+
+class Large(Demucs):
+    """Two examples fit into its memory, three don't."""
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        if len(mixture) > 2:
+            raise torch.OutOfMemoryError("5 GiB are wanted")
+        return super().forward(mixture)
+
+
+def test_what_does_not_fit_into_memory_says_what_would() -> None:
+    model = Large(small().config)
+    before = model.state_dict()
+    with pytest.raises(OutOfMemoryError) as refused:
+        Optimization(model, CONFIG, Execution()).step(batch(), 1e-3, 2)
+    assert str(refused.value) == (
+        "5 examples of 600 samples at once don't fit into memory, 2 do: set accumulation to 3, "
+        "which changes nothing else, or batch_size to 2 (5 GiB are wanted)"
+    )
+    after = model.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    Optimization(model, CONFIG, Execution(accumulation=3)).step(batch(), 1e-3, 2)
+
+
+def test_what_fails_otherwise_is_told_as_it_is() -> None:
+    model = small()
+    model.decoder[0].forward = fail
+    with pytest.raises(RuntimeError, match=r"^no memory of it$"):
+        Optimization(model, CONFIG, Execution()).step(batch(), 1e-3, 2)
+
+
+def fail(_: Tensor) -> Tensor:
+    raise RuntimeError("no memory of it")
 
 
 def test_a_model_without_blocks_is_not_recomputed() -> None:

@@ -12,8 +12,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from demucs_core.separators.registry import build_model
+from demucs_core.training import trainer as trainer_module
+from demucs_core.training.best_weights import BestWeights
+from demucs_core.training.divergence import DivergedError, NonFiniteLossError
 from demucs_core.training.examples import Example
-from demucs_core.training.optimization import NonFiniteLossError
+from demucs_core.training.optimization import Optimization, StepFigures
 from demucs_core.training.stream import ExampleStream
 from demucs_core.training.trainer import StepReport, Trainer
 from demucs_core.training.training_config import Execution, TrainingConfig
@@ -179,6 +182,13 @@ def test_stopping_ends_within_a_step_and_saves() -> None:
     assert checkpoints == [3]
 
 
+class Unmeasured(BestWeights):
+    """Validations that cost nothing."""
+
+    def _measure(self, train_loss: float) -> tuple[float, tuple[float, ...]]:
+        return train_loss, ()
+
+
 class Poisoned(ExampleStream):
     """Good examples but for one with NaN in it."""
 
@@ -199,6 +209,52 @@ def test_nan_names_the_step_and_leaves_the_model_alone() -> None:
     assert isinstance(NonFiniteLossError(), FloatingPointError)
     good.run(stop=lambda: good.step == 2)
     assert_same(run, good)
+
+
+def test_a_rate_that_was_lowered_stays_so() -> None:
+    run, resumed = trainer(), trainer()
+    rates: list[float] = []
+    run.rate_share = 0.25
+    run.run(stop=lambda: run.step == 2)
+    resumed.load_state(*run.state())
+    resumed.run(on_step=lambda report: rates.append(report.figures.learning_rate))
+    assert rates == [pytest.approx(0.25e-3)] * 4
+
+
+def test_a_run_whose_loss_grows_is_saved_no_more_and_then_has_diverged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    losses = iter([1.0] * 100 + [3.0] * 100 + [9.0] * 1000)
+    monkeypatch.setattr(
+        Optimization, "step", lambda *_: StepFigures(
+            loss=next(losses), labelled_loss=0, weak_loss=0, gradient_norm=0, learning_rate=0
+        ),
+    )  # fmt: skip
+    monkeypatch.setattr(trainer_module, "BestWeights", Unmeasured)
+    config = replace(CONFIG, steps=1200, validate_every=1200, checkpoint_every=10)
+    run = trainer(config)
+    checkpoints: list[int] = []
+    with pytest.raises(DivergedError, match=r"was 1 in the first 100 steps at step 2\d\d of 1200"):
+        run.run(on_checkpoint=lambda: checkpoints.append(run.step))
+    # The mean passes two somewhere in the hundred steps of three.
+    assert checkpoints == list(range(10, checkpoints[-1] + 1, 10))
+    assert 140 <= checkpoints[-1] < 200
+
+
+def test_a_longer_run_goes_on_where_a_shorter_one_ended_unscheduled() -> None:
+    """As if it had never ended: the last validation of the shorter one was not its own."""
+    config = replace(CONFIG, validate_every=4, schedule="plateau", plateau_patience=1)
+    straight, short = trainer(config), trainer(replace(config, steps=5))
+    straight.run()
+    saved: list[Any] = []
+    short.run(on_checkpoint=lambda: saved.append(short.state()))
+    assert [entry.step for entry in short.history] == [4, 5]
+    longer, again = trainer(config), trainer(replace(config, steps=5))
+    for run in (longer, again):
+        run.load_state(*saved[-1])
+        run.run()
+    assert_same(longer, straight)
+    assert_same(again, short)
 
 
 def without(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
