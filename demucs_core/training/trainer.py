@@ -166,7 +166,7 @@ class Trainer:
             validation = None
             if self.step % config.validate_every == 0:
                 validation = self._validate()
-            elif self.done:
+            elif self.step == config.steps:
                 # What was learned ends here, and a longer run goes on from here.
                 if on_checkpoint is not None:
                     on_checkpoint()
