@@ -34,7 +34,7 @@ def compose(rng: np.random.Generator, pool: InstrumentPool, duration_s: float) -
         ValueError: ``duration_s`` is too short for two bars.
     """
     if not duration_s >= SHORTEST_S:
-        raise ValueError(f"duration_s is {duration_s}; a song takes at least {SHORTEST_S} s")
+        raise ValueError(f"duration_s must be at least {SHORTEST_S}, not {duration_s}")
     style = STYLES[int(rng.integers(len(STYLES)))]
     clock = Clock(
         bpm=float(rng.uniform(*style.bpm)),

@@ -260,9 +260,9 @@ def _unlabelled_path(index: int, credit: Credit, audio_format: AudioFormat) -> s
 def _check(counts: Iterable[int], duration_s: float) -> None:
     for count in counts:
         if count < 0:
-            raise ValueError(f"a number of songs is {count}; it must be 0 or more")
+            raise ValueError(f"a number of songs must be at least 0, not {count}")
     if not duration_s >= SHORTEST_S:
-        raise ValueError(f"duration_s is {duration_s}; a song takes at least {SHORTEST_S} s")
+        raise ValueError(f"duration_s must be at least {SHORTEST_S}, not {duration_s}")
 
 
 def _run(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from demucs_core.configuration import check_above, check_at_least, check_below
 from demucs_core.runs import close_short_gaps
 
 FLOOR_DB = -120.0
@@ -43,6 +44,9 @@ class ActivityConfig:
             one source active whenever all others pause between two beats; the loud level of the
             whole song would call everything in a quiet intro silent, where the error would be as
             loud as the music.
+
+    Raises:
+        ValueError: a field out of range, by name.
     """
 
     relative_db: float = -40.0
@@ -51,16 +55,9 @@ class ActivityConfig:
     context_s: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse values that no level can meet."""
-        if not self.relative_db < 0:
-            raise ValueError(f"relative_db is {self.relative_db}: it must be below 0 dB")
-        if not FLOOR_DB < self.absolute_db < 0:
-            raise ValueError(
-                f"absolute_db is {self.absolute_db}: it must lie between {FLOOR_DB} and 0 dBFS"
-            )
-        for name in ("close_gap_s", "context_s"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be 0 s or more")
+        check_below(self, 0, "relative_db", "absolute_db")
+        check_above(self, FLOOR_DB, "absolute_db")
+        check_at_least(self, 0, "close_gap_s", "context_s")
 
 
 class LevelMeter:
@@ -75,7 +72,7 @@ class LevelMeter:
 
     def __init__(self, hop_samples: int) -> None:
         if hop_samples < 1:
-            raise ValueError(f"hop_samples is {hop_samples}: it must be 1 or more")
+            raise ValueError(f"hop_samples must be at least 1, not {hop_samples}")
         self._hop = hop_samples
         self._rest: NDArray[np.float32] | None = None
 
@@ -120,7 +117,8 @@ def active_frames(
 ) -> NDArray[np.bool_]:
     """Where a source is active: levels ``(F,)`` of its stem and of the mixture to ``(F,)`` bool.
 
-    Raises ``ValueError`` where the two differ in length or hold NaN.
+    Raises:
+        ValueError: the two differ in length or hold NaN.
     """
     if stem_level_db.shape != mixture_level_db.shape or stem_level_db.ndim != 1:
         raise ValueError(

@@ -125,15 +125,47 @@ def check_above(config: object, bound: float, *names: str) -> None:
             raise ValueError(f"{name} must be above {bound}, not {getattr(config, name)}")
 
 
+def check_below(config: object, bound: float, *names: str) -> None:
+    """Check that fields are below a bound.
+
+    Raises:
+        ValueError: the first that is not, by name.
+    """
+    for name in names:
+        if not getattr(config, name) < bound:
+            raise ValueError(f"{name} must be below {bound}, not {getattr(config, name)}")
+
+
+def check_range(config: object, lowest: float, highest: float, *names: str) -> None:
+    """Check that fields are from one bound to another.
+
+    Raises:
+        ValueError: the first that is not, by name.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not lowest <= value <= highest:
+            raise ValueError(f"{name} must be from {lowest} to {highest}, not {value}")
+
+
 def check_share(config: object, *names: str) -> None:
     """Check that fields are from 0 to 1.
 
     Raises:
         ValueError: the first that is not, by name.
     """
+    check_range(config, 0, 1, *names)
+
+
+def check_even(config: object, *names: str) -> None:
+    """Check that fields are even.
+
+    Raises:
+        ValueError: the first that is not, by name.
+    """
     for name in names:
-        if not 0 <= getattr(config, name) <= 1:
-            raise ValueError(f"{name} must be from 0 to 1, not {getattr(config, name)}")
+        if getattr(config, name) % 2:
+            raise ValueError(f"{name} must be even, not {getattr(config, name)}")
 
 
 def check_odd(config: object, *names: str) -> None:

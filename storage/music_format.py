@@ -49,16 +49,15 @@ class MusicFormat:
     num_channels: int = 2
 
     def __post_init__(self) -> None:
-        """Refuse what is no format of music."""
         _check_sources(self.sources)
         lowest, highest = SAMPLE_RATES
         if not lowest <= self.sample_rate <= highest:
             raise UserError(
-                f"sample_rate is {self.sample_rate}: it must be from {lowest} to {highest} Hz"
+                f"sample_rate must be from {lowest} to {highest} Hz, not {self.sample_rate}"
             )
         if self.num_channels not in (1, 2):
             raise UserError(
-                f"num_channels is {self.num_channels}: it must be 1 for mono or 2 for stereo"
+                f"num_channels must be 1 for mono or 2 for stereo, not {self.num_channels}"
             )
 
     @property
@@ -128,7 +127,7 @@ def in_words(sources: Sequence[str], sample_rate: int, num_channels: int) -> str
 
 
 def _check_sources(names: Sequence[str]) -> None:
-    """Raises ``UserError`` where names can't be those of a workspace's sources."""
+    """Refuse names that can't be those of a workspace's sources."""
     fewest, most = NUM_SOURCES
     if not fewest <= len(names) <= most:
         raise UserError(

@@ -51,6 +51,9 @@ class AugmentationConfig:
         width_probability: the side made weaker, stronger or (for a third of them) nothing: mono.
         band_mask_probability: a band of frequencies hidden, so that no decision hangs on one
             (SpecAugment).
+
+    Raises:
+        ValueError: a field out of range, by name.
     """
 
     remix_probability: float = 0.6
@@ -70,7 +73,6 @@ class AugmentationConfig:
     band_mask_probability: float = 0.3
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, by name."""
         check_share(self, *(name for name in vars(self) if name.endswith("_probability")))
         check_at_least(self, 1, "max_speed")
         check_at_least(self, 0, "gain_db", "quieter_db", "equalise_db")

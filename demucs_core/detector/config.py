@@ -30,6 +30,9 @@ class DetectorConfig:
         sample_rate: samples a second of the audio it takes.
         num_channels: channels of that audio: 2 for stereo, 1 for mono.
         hop_samples: samples in a frame of its output.
+
+    Raises:
+        ValueError: a field out of range, by name.
     """
 
     sources: tuple[str, ...]
@@ -38,7 +41,6 @@ class DetectorConfig:
     hop_samples: int
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built, naming the field."""
         check_sources(self.sources)
         check_at_least(self, 1, "sample_rate", "hop_samples")
         if self.num_channels not in (1, 2):

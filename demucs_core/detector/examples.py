@@ -59,6 +59,9 @@ class ExampleConfig:
         seed: decides everything that is random.
         activity: what counts as sounding.
         augmentation: how examples differ from the songs.
+
+    Raises:
+        ValueError: a field out of range, by name.
     """
 
     batch_size: int = 6
@@ -68,7 +71,6 @@ class ExampleConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, by name."""
         check_at_least(self, 1, "batch_size")
         check_above(self, 0, "crop_s")
         check_at_least(self, 0, "seed")
@@ -76,7 +78,11 @@ class ExampleConfig:
 
 @dataclass(frozen=True)
 class ExampleSource:
-    """Draws examples from songs, for a detector."""
+    """Draws examples from songs, for a detector.
+
+    Raises:
+        ValueError: there is no song, or one does not fit the detector; by name.
+    """
 
     config: ExampleConfig
     songs: Sequence[TrainingSong]
@@ -84,7 +90,6 @@ class ExampleSource:
     detector: DetectorConfig
 
     def __post_init__(self) -> None:
-        """Refuse songs that don't fit the detector, by name."""
         if not self.songs:
             raise ValueError("there is no labelled song to train a detector on")
         for song in self.songs:

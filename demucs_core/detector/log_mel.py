@@ -95,8 +95,8 @@ class LogMel(nn.Module):
         super().__init__()
         if config.fft_samples < config.hop_samples or (config.fft_samples - config.hop_samples) % 2:
             raise ValueError(
-                f"fft_samples is {config.fft_samples}: it must be hop_samples "
-                f"({config.hop_samples}) plus an even number"
+                f"fft_samples must be hop_samples ({config.hop_samples}) plus an even number, "
+                f"not {config.fft_samples}"
             )
         if not 0 <= config.low_hz < config.high_hz <= sample_rate / 2:
             raise ValueError(
@@ -147,7 +147,7 @@ class LogMel(nn.Module):
     def _padded_mid_side(self, audio: Tensor) -> Tensor:
         _, channels, samples = audio.shape
         if channels not in (1, 2):
-            raise ValueError(f"audio has {channels} channels: it must be mono or stereo")
+            raise ValueError(f"audio must be mono or stereo; this has {channels} channels")
         if samples % self.config.hop_samples:
             raise ValueError(
                 f"{samples} samples are no multiple of the hop, {self.config.hop_samples}"

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from demucs_core.configuration import check_at_least
+from demucs_core.configuration import check_at_least, check_even
 from demucs_core.detector.config import DetectorConfig, Disturb, MakeInputs, SilenceDetector
 from demucs_core.detector.log_mel import LogMel, LogMelConfig
 from demucs_core.detector.recurrence import BLOCK_FRAMES, CONTEXT_FRAMES, in_blocks
@@ -41,6 +41,9 @@ class LogMelDetectorConfig(DetectorConfig):
         features: the spectrogram that it sees; four of its hops make one frame.
         conv_channels: channels of the three convolutions over frequency and time.
         hidden_channels: channels of what is over time (D).
+
+    Raises:
+        ValueError: a field out of range, by name.
     """
 
     features: LogMelConfig
@@ -48,7 +51,6 @@ class LogMelDetectorConfig(DetectorConfig):
     hidden_channels: int = 128
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built, naming the field."""
         super().__post_init__()
         if self.hop_samples != 4 * self.features.hop_samples:
             raise ValueError(
@@ -83,12 +85,14 @@ class TcnConfig(LogMelDetectorConfig):
 
     Attributes:
         dilations: dilations (frames); their sum is what it sees on each side.
+
+    Raises:
+        ValueError: a field out of range, by name.
     """
 
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built, naming the field."""
         super().__post_init__()
         if any(dilation < 1 for dilation in self.dilations):
             raise ValueError(f"dilations must be at least 1 frame each, not {self.dilations}")
@@ -100,16 +104,17 @@ class CrnnConfig(LogMelDetectorConfig):
 
     Attributes:
         recurrent_layers: its layers.
+
+    Raises:
+        ValueError: a field out of range, by name.
     """
 
     recurrent_layers: int = 2
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built, naming the field."""
         super().__post_init__()
         check_at_least(self, 1, "recurrent_layers")
-        if self.hidden_channels % 2:
-            raise ValueError(f"hidden_channels must be even, not {self.hidden_channels}")
+        check_even(self, "hidden_channels")
 
 
 class LogMelDetector(SilenceDetector):

@@ -73,21 +73,28 @@ def score_chunks(
 ) -> NDArray[np.float32]:
     """Probability that each source is silent in each frame of a track: ``(S, F)`` float32.
 
-    ``read`` takes a first sample and a number of samples and gives audio ``(C, n)``; it is asked
-    for stretches in order, each once, and memory holds one batch of them. ``detector`` must be in
-    evaluation mode and on ``device``. The result is the same for any ``chunk_frames`` and
-    ``batch_size``, within rounding. Where a batch does not fit in the memory of the device, it is
-    halved, and the smaller size is kept for the rest of the track.
+    The result is the same for any ``chunk_frames`` and ``batch_size``, within rounding.
 
-    Raises ``ValueError`` for an empty track and where ``read`` gives another number of samples than
-    it was asked for.
+    Args:
+        detector: in evaluation mode, on ``device``.
+        read: takes a first sample and a number of samples and gives audio ``(C, n)``; asked for
+            stretches in order, each once. Memory holds one batch of them.
+        num_samples: length of the track.
+        chunk_frames: frames scored at a time.
+        batch_size: chunks scored together. Where they do not fit in the memory of the device,
+            their number is halved, and kept for the rest of the track.
+        device: where to score.
+
+    Raises:
+        ValueError: an empty track, or ``read`` gives another number of samples than it was asked
+            for.
     """
     if num_samples < 1:
         raise ValueError(f"the track has {num_samples} samples: there is nothing to score")
-    if chunk_frames < 1 or batch_size < 1:
-        raise ValueError(
-            f"chunk_frames is {chunk_frames} and batch_size {batch_size}: both must be 1 or more"
-        )
+    if chunk_frames < 1:
+        raise ValueError(f"chunk_frames must be at least 1, not {chunk_frames}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     num_frames = -(-num_samples // detector.config.hop_samples)
     scores = np.empty((len(detector.config.sources), num_frames), dtype=np.float32)
     chunks = list(_plan(num_samples, chunk_frames, detector))

@@ -40,6 +40,9 @@ class DetectorTrainingConfig:
         weight_decay: weight decay of AdamW.
         false_silent_weight: weight of an active frame against a silent one in the loss: above 1,
             calling silent what sounds costs more than the opposite.
+
+    Raises:
+        ValueError: a field out of range, by name.
     """
 
     steps: int = 6000
@@ -48,7 +51,6 @@ class DetectorTrainingConfig:
     false_silent_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, by name."""
         check_at_least(self, 1, "steps")
         check_above(self, 0, "learning_rate", "false_silent_weight")
         check_at_least(self, 0, "weight_decay")
@@ -72,7 +74,12 @@ class DetectorStep:
 class DetectorTrainer:
     """AdamW on balanced cross-entropy, examples made ahead in threads, resumable.
 
-    ``detector`` is changed in place.
+    Args:
+        detector: what is fitted, in place.
+        config: how.
+        examples: where examples come from.
+        device: where to train.
+        num_threads: threads that make examples.
     """
 
     def __init__(
@@ -101,10 +108,17 @@ class DetectorTrainer:
         stop: Callable[[], bool] | None = None,
         on_step: Callable[[DetectorStep], None] | None = None,
     ) -> bool:
-        """Train to the last step; whether it got there (``stop``, asked before each, can say no).
+        """Train to the last step, or until stopped; the detector is then in evaluation mode.
 
-        Leaves the detector in evaluation mode. Raises ``FloatingPointError`` where the loss is not
-        finite.
+        Args:
+            stop: asked before each step whether to stop there.
+            on_step: told of each step.
+
+        Returns:
+            Whether the last step was reached.
+
+        Raises:
+            FloatingPointError: the loss is not finite.
         """
         steps = self.config.steps
         ahead: deque[Future[tuple[Tensor, Tensor, Tensor]]] = deque()
@@ -157,10 +171,11 @@ class DetectorTrainer:
         return self._state().take({"step": self.step, "losses": list(self.losses)})
 
     def load_state(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-        """Continue from what ``state`` gave, in this trainer instead of its own.
+        """Continue from what :meth:`state` gave, in this trainer instead of its own.
 
-        Raises ``ValueError`` for another version or configuration, or a tensor that is missing or
-        has another shape, before anything is changed.
+        Raises:
+            ValueError: another version or configuration, or a tensor that is missing or of another
+                shape; by name, and before anything is changed.
         """
         # as this version tells it, if it was another one that wrote it
         then = detector_to_json(parse_detector_config(meta["detector"]))
@@ -189,8 +204,14 @@ def silence_loss(
     """Cross-entropy of log-odds ``(B, S, F)`` with silence ``(B, S, F)`` bool, balanced: a scalar.
 
     In each source, silent and active frames of the batch weigh the same in sum, however rare
-    either is (down to a twentieth); active ones ``false_silent_weight`` times that. Then the mean
-    over sources. Where ``known`` ``(B, S)`` bool is given, what is not known counts nowhere.
+    either is (down to a twentieth). Then the mean over sources.
+
+    Args:
+        logits: log-odds of silence.
+        silent: the truth.
+        false_silent_weight: active frames weigh so many times as much.
+        known: of which sources the truth is known, ``(B, S)`` bool; the others count nowhere. All,
+            if not given.
     """
     target = silent.to(logits.dtype)
     if known is None:

@@ -36,13 +36,15 @@ class WaveformDetectorConfig(DetectorConfig):
         encoder_channels: channels after the first block, doubled by each further one. The separator
             of the paper has 64, which a CPU cannot train.
         recurrent_layers: layers of the BiLSTM.
+
+    Raises:
+        ValueError: a field out of range, by name.
     """
 
     encoder_channels: int = 16
     recurrent_layers: int = 2
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built, naming the field."""
         super().__post_init__()
         check_at_least(self, 1, "encoder_channels", "recurrent_layers")
         if self.hop_samples & (self.hop_samples - 1) or self.hop_samples < STRIDE:

@@ -93,17 +93,32 @@ def calibrate(
 ) -> Calibration:
     """Choose a threshold a source, for a target precision of what the policy will extract.
 
-    A song is evidence for a source at a threshold if something is extracted of it there.
-    Raises ``InsufficientEvidenceError`` where the target can't be promised for a source: the error
-    says how many more songs it takes and carries the calibration with those sources refused.
-    With ``allow_insufficient_evidence``, such a source gets the lowest threshold whose plain
-    precision meets the target (or, failing that, is highest), and is marked as overridden.
-    The order of songs changes nothing.
+    A song is evidence for a source at a threshold if something is extracted of it there. The order
+    of songs changes nothing.
+
+    Args:
+        songs: held-out songs.
+        policy: what will be extracted.
+        sources: names of the sources, in the detector's order.
+        target_precision: precision of the extracted seconds that is to be promised.
+        bound: how surely, and on what assumption.
+        min_songs: fewest songs that are evidence.
+        seed: decides the random weightings of the bound.
+        allow_insufficient_evidence: give a source whose target can't be promised the lowest
+            threshold whose plain precision meets it (or, failing that, is highest), and mark it as
+            overridden.
+        hop_samples: samples in a frame.
+        sample_rate: samples a second.
+
+    Raises:
+        InsufficientEvidenceError: the target can't be promised for a source: says how many more
+            songs it takes, and carries the calibration with those sources refused.
+        ValueError: an argument out of range, or a song whose arrays don't fit, by name.
     """
     if not 0 < target_precision < 1:
-        raise ValueError(f"target_precision is {target_precision}: it must be between 0 and 1")
+        raise ValueError(f"target_precision must be above 0 and below 1, not {target_precision}")
     if min_songs < 2:
-        raise ValueError(f"min_songs is {min_songs}: it must be 2 or more")
+        raise ValueError(f"min_songs must be at least 2, not {min_songs}")
     bound = bound or BoundConfig()
     songs = sorted(songs, key=lambda song: song.track_id)
     for song in songs:

@@ -116,7 +116,11 @@ class Calibration:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Calibration:
-        """Read a calibration back; raises ``ValueError`` at a field that is unknown or missing."""
+        """Read a calibration back.
+
+        Raises:
+            ValueError: a field is unknown or missing.
+        """
         read = _checked(values, cls)
         read["sources"] = tuple(_source_from_json(source) for source in read["sources"])
         return cls(**read)

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from demucs_core.configuration import check_above, check_at_least, check_below, check_share
+
 
 @dataclass(frozen=True, kw_only=True)
 class BoundConfig:
@@ -33,6 +35,9 @@ class BoundConfig:
         worst_song_error: share of its extracted seconds that is wrong in the worst kind of song
             there is.
         num_bootstrap: random weightings of the songs.
+
+    Raises:
+        ValueError: a field out of range, by name.
     """
 
     confidence: float = 0.95
@@ -40,15 +45,10 @@ class BoundConfig:
     num_bootstrap: int = 1000
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability."""
-        if not 0 < self.confidence < 1:
-            raise ValueError(f"confidence is {self.confidence}: it must be between 0 and 1")
-        if not 0 < self.worst_song_error <= 1:
-            raise ValueError(
-                f"worst_song_error is {self.worst_song_error}: it must be above 0 and at most 1"
-            )
-        if self.num_bootstrap < 100:
-            raise ValueError(f"num_bootstrap is {self.num_bootstrap}: it must be 100 or more")
+        check_above(self, 0, "confidence", "worst_song_error")
+        check_below(self, 1, "confidence")
+        check_share(self, "worst_song_error")
+        check_at_least(self, 100, "num_bootstrap")
 
 
 class PrecisionBound:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demucs_core.activity import power, to_db
+from demucs_core.configuration import check_above, check_at_least, check_below
 from demucs_core.runs import close_short_gaps, counts_before, drop_short_runs, fill_runs, find_runs
 
 LOG_ODDS_LIMIT = 16.0
@@ -40,6 +41,9 @@ class ExtractionPolicy:
             silent altogether teaches nothing.
         max_quiet_s: a quiet stretch of the mixture longer than this (seconds) is cut out and parts
             a segment; shorter ones, the rests of music, stay in it.
+
+    Raises:
+        ValueError: a field out of range, by name.
     """
 
     min_duration_s: float = 3.0
@@ -49,14 +53,9 @@ class ExtractionPolicy:
     max_quiet_s: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse negative lengths."""
-        for name in ("guard_s", "hysteresis", "max_quiet_s"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be 0 or more")
-        if not self.min_duration_s > 0:
-            raise ValueError(f"min_duration_s is {self.min_duration_s}: it must be above 0 s")
-        if not self.min_level_db < 0:
-            raise ValueError(f"min_level_db is {self.min_level_db}: it must be below 0 dBFS")
+        check_at_least(self, 0, "guard_s", "hysteresis", "max_quiet_s")
+        check_above(self, 0, "min_duration_s")
+        check_below(self, 0, "min_level_db")
 
     def min_frames(self, frame_rate: float) -> int:
         """Frames of the shortest segment."""
@@ -104,10 +103,19 @@ def extract_segments(
 ) -> list[Segment]:
     """Segments of one track, by start and stop.
 
-    ``probability`` of silence ``(S, F)``, ``level_db`` of the mixture ``(F,)``, and for each source
-    the probability at which a run opens; ``inf`` extracts nothing of that source. ``num_samples``
-    is the length of the track, ``F * hop_samples`` if not given. Raises ``ValueError`` for shapes
-    that do not fit, a threshold that is NaN and a probability that is NaN or outside [0, 1].
+    Args:
+        probability: of silence, ``(S, F)``.
+        level_db: of the mixture, ``(F,)``.
+        thresholds: the probability at which a run opens, for each source; ``inf`` extracts nothing
+            of it.
+        policy: how runs become segments.
+        num_samples: length of the track; ``F * hop_samples`` if not given.
+        hop_samples: samples in a frame.
+        sample_rate: samples a second.
+
+    Raises:
+        ValueError: shapes that do not fit, a threshold that is NaN, a probability that is NaN or
+            outside [0, 1].
     """
     masks = extracted_frames(
         probability,
@@ -197,8 +205,8 @@ def threshold_log_odds(probability: float) -> float:
     """Log-odds of a threshold; that of 1 or more, as of ``inf``, is infinite."""
     if np.isnan(probability) or probability <= 0:
         raise ValueError(
-            f"a threshold is {probability}: it must be above 0, or inf for a source "
-            "that nothing is to be extracted of"
+            "a threshold must be above 0, or inf for a source that nothing is to be extracted "
+            f"of, not {probability}"
         )
     if probability >= 1:
         return float("inf")
@@ -218,8 +226,9 @@ def checked_log_odds(
 ) -> NDArray[np.float64]:
     """Log-odds ``(S, F)`` of a track's probabilities ``(S, F)``, if they and its levels are sound.
 
-    Raises ``ValueError`` for shapes that do not fit, a probability that is NaN or outside [0, 1],
-    and a level that is NaN.
+    Raises:
+        ValueError: shapes that do not fit, a probability that is NaN or outside [0, 1], a level
+            that is NaN.
     """
     if probability.ndim != 2 or level_db.shape != probability.shape[1:]:
         raise ValueError(

@@ -34,9 +34,19 @@ def yield_table(
 ) -> NDArray[np.float64]:
     """Seconds of one track that would be extracted of each source: ``(H, L, S)``.
 
-    For each threshold (probability, the same for all sources) and minimum length, everything else
-    as ``policy`` has it. Writes nothing; sum over tracks for a corpus. ``probability`` is ``(S,
-    F)`` and ``level_db`` ``(F,)``, as for ``extract_segments``, and are refused as there.
+    Writes nothing; sum over tracks for a corpus.
+
+    Args:
+        probability: of silence, ``(S, F)``.
+        level_db: of the mixture, ``(F,)``.
+        thresholds: probabilities, each tried for all sources.
+        min_durations_s: shortest segments to try (seconds).
+        policy: everything else.
+        hop_samples: samples in a frame.
+        sample_rate: samples a second.
+
+    Raises:
+        ValueError: as :func:`demucs_core.extraction.segments.extract_segments`.
     """
     frame_rate = sample_rate / hop_samples
     gate = audible_frames(level_db, policy, frame_rate)
@@ -74,7 +84,7 @@ def usable_seconds(
     crops. With masks every second counts. Segments of a source that overlap count once.
     """
     if not crop_s > 0:
-        raise ValueError(f"crop_s is {crop_s}: it must be above 0 s")
+        raise ValueError(f"crop_s must be above 0, not {crop_s}")
     by_source: list[list[Segment]] = [[] for _ in range(num_sources)]
     for segment in segments:
         for source in segment.silent:
@@ -117,9 +127,19 @@ def forecast_yield(
 ) -> list[YieldForecast]:
     """Hours a source that a whole corpus would give, from a scored random sample of its tracks.
 
-    ``extracted_s`` ``(N, S)`` of the sampled tracks, their ``duration_s`` ``(N,)``, and the length
-    of the whole corpus in seconds. The ratio of sums is scaled up; the interval is a percentile
-    bootstrap over tracks (Efron & Tibshirani 1993, chapter 13).
+    The ratio of sums is scaled up; the interval is a percentile bootstrap over tracks (Efron &
+    Tibshirani 1993, chapter 13).
+
+    Args:
+        extracted_s: what was extracted of the sampled tracks, ``(N, S)``.
+        duration_s: their length, ``(N,)``.
+        corpus_duration_s: length of the whole corpus.
+        confidence: of the interval.
+        num_bootstrap: resamplings.
+        seed: decides them.
+
+    Raises:
+        ValueError: fewer than two tracks, or arrays that don't fit.
     """
     num_tracks = len(duration_s)
     if num_tracks < 2 or extracted_s.shape[0] != num_tracks:

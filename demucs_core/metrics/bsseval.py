@@ -159,7 +159,7 @@ def bss_eval_streamed(
         ("filter_samples", filter_samples),
     ):
         if value < 1:
-            raise ValueError(f"{name} is {value}, must be at least 1")
+            raise ValueError(f"{name} must be at least 1, not {value}")
     shape, other = read_references(0, 1).shape, read_estimates(0, 1).shape
     if len(shape) != 3 or shape != other or 0 in shape:
         raise ValueError(

@@ -146,7 +146,7 @@ def compare_songs(
             f"{candidate_ns.shape} and {reference_ns.shape}"
         )
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}, must be between 0 and 1")
+        raise ValueError(f"confidence must be above 0 and below 1, not {confidence}")
     with np.errstate(invalid="ignore"):  # infinite less infinite: not finite, so left out below
         differences = np.asarray(candidate_ns - reference_ns, dtype=np.float64)
 

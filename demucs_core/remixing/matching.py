@@ -15,6 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from demucs_core.configuration import check_above, check_below
+
 Match = Literal["none", "tempo", "key", "tempo+key"]
 """What the stem of a remix must share with the segment."""
 
@@ -44,6 +46,9 @@ class TempoKey:
         tempo_bpm: beats a minute.
         tonic: pitch class of the key's tonic: 0 is C, 11 is B.
         mode: of the key.
+
+    Raises:
+        ValueError: no tempo, or no key.
     """
 
     tempo_bpm: float
@@ -51,9 +56,8 @@ class TempoKey:
     mode: Mode
 
     def __post_init__(self) -> None:
-        """Refuse what is no tempo or no key."""
-        if not 0 < self.tempo_bpm < float("inf"):
-            raise ValueError(f"tempo_bpm is {self.tempo_bpm}: it must be above 0")
+        check_above(self, 0, "tempo_bpm")
+        check_below(self, float("inf"), "tempo_bpm")
         if self.tonic not in range(12) or self.mode not in KEY_PROFILES:
             raise ValueError(f"{self.tonic} {self.mode!r} is no key: 0 to 11, major or minor")
 
@@ -73,9 +77,13 @@ class Fit:
 
 
 def estimate_key(chroma: NDArray[np.floating]) -> tuple[int, Mode]:
-    """Tonic and mode whose profile correlates best with the energy of pitch classes ``(12,)``.
+    """Tonic and mode whose profile correlates best with the energy of pitch classes, C first.
 
-    ``chroma`` begins with C. Raises ``ValueError`` for another shape, or where all are alike.
+    Args:
+        chroma: energies ``(12,)``.
+
+    Raises:
+        ValueError: another shape, or all are alike.
 
     >>> estimate_key(np.array([1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1.0]))
     (0, 'major')

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from demucs_core.configuration import check_above, check_at_least, check_range, check_share
 from demucs_core.remixing.matching import MATCHES, Fit, Match, TempoKey
 from demucs_core.remixing.stem_pool import StemPool
 
@@ -37,6 +38,9 @@ class RemixConfig:
             crops.
         one_source: use one silent source of a segment alone, as the paper does: what else is known
             to be silent in it counts as part of the others' sum.
+
+    Raises:
+        ValueError: a field out of range, by name.
     """
 
     max_stem_s: float = 30.0
@@ -50,19 +54,12 @@ class RemixConfig:
     one_source: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse shares outside [0, 1] and lengths that are not positive."""
-        for name in ("min_active_share", "empty_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be in [0, 1]")
-        if not self.min_segment_s >= 0:
-            raise ValueError(f"min_segment_s is {self.min_segment_s}: it must be 0 or more")
+        check_share(self, "min_active_share", "empty_share")
+        check_at_least(self, 0, "min_segment_s")
+        check_above(self, 0, "max_stem_s", "max_gain_db", "max_tempo_change")
+        check_range(self, 0, 6, "max_key_steps")
         if self.match not in MATCHES:
-            raise ValueError(f"match is {self.match!r}: it is one of {', '.join(MATCHES)}")
-        if not 0 <= self.max_key_steps <= 6:
-            raise ValueError(f"max_key_steps is {self.max_key_steps}: it must be in [0, 6]")
-        for name in ("max_stem_s", "max_gain_db", "max_tempo_change"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be above 0")
+            raise ValueError(f"match must be one of {', '.join(MATCHES)}, not {self.match!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +135,7 @@ def draw_recipes(
     than the configuration wants are passed over.
     """
     if remixes_per_segment < 1:
-        raise ValueError(f"remixes_per_segment is {remixes_per_segment}: it must be 1 or more")
+        raise ValueError(f"remixes_per_segment must be at least 1, not {remixes_per_segment}")
     config = config or RemixConfig()
     return [
         _draw_recipe(segment, index, pool, seed, config)

@@ -69,7 +69,11 @@ class StemPool:
             self._sources[source] = SourcePool(songs, index, source, hop_samples, sample_rate)
 
     def source(self, name: str) -> SourcePool:
-        """The stems of one source; ``ValueError`` if the labelled set has none that sounds."""
+        """The stems of one source.
+
+        Raises:
+            ValueError: the labelled set has none that sounds.
+        """
         if name not in self._sources:
             raise ValueError(
                 f"source {name!r} is not in the labelled set, which has {', '.join(self._sources)}"

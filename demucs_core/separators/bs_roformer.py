@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from demucs_core.configuration import check_at_least
+from demucs_core.configuration import check_at_least, check_even
 from demucs_core.separators.extras import import_extra
 from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 
@@ -74,16 +74,13 @@ class BSRoFormerConfig(SeparatorConfig):
     stft_hop_length: int = 441
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, by name."""
         super().__post_init__()
         check_at_least(self, 1, "dim", "depth", "time_transformer_depth", "freq_transformer_depth")
         check_at_least(self, 1, "heads", "num_residual_streams", "mask_estimator_depth")
         check_at_least(self, 1, "stft_hop_length")
         check_at_least(self, 2, "dim_head", "stft_n_fft")
         check_at_least(self, 0, "attn_dropout", "ff_dropout")
-        for name in ("dim_head", "stft_n_fft"):
-            if getattr(self, name) % 2:
-                raise ValueError(f"{name} must be even, not {getattr(self, name)}")
+        check_even(self, "dim_head", "stft_n_fft")
         if 2 * self.stft_hop_length > self.stft_n_fft:
             raise ValueError(
                 f"stft_hop_length must be at most {self.stft_n_fft // 2}, "

@@ -52,7 +52,6 @@ class DemucsConfig(SeparatorConfig):
     rescale: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, by name."""
         super().__post_init__()
         check_at_least(self, 1, "channels", "depth", "stride", "growth")
         check_at_least(self, 0, "lstm_layers", "rescale")

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from demucs_core.configuration import check_above, check_at_least
+from demucs_core.configuration import check_above, check_at_least, check_range
 from demucs_core.separators.extras import import_extra
 from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 
@@ -69,15 +69,13 @@ class HTDemucsConfig(SeparatorConfig):
     segment_s: float = 10.0
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, by name."""
         super().__post_init__()
         check_at_least(self, 1, "channels", "growth", "depth", "dconv_depth", "dconv_comp")
         check_at_least(self, 1, "t_heads")
         check_at_least(self, 0, "bottom_channels", "norm_starts", "t_layers", "t_dropout")
         check_at_least(self, 0, "rescale")
         check_above(self, 0, "t_hidden_scale", "segment_s")
-        if self.dconv_mode not in range(4):
-            raise ValueError(f"dconv_mode must be from 0 to 3, not {self.dconv_mode}")
+        check_range(self, 0, 3, "dconv_mode")
         if self.dconv_mode and self.channels % self.dconv_comp:
             raise ValueError(
                 f"channels must be a multiple of dconv_comp ({self.dconv_comp}), "

@@ -54,7 +54,6 @@ class ImportedConfig(SeparatorConfig):
     arguments: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a path that names no class."""
         super().__post_init__()
         if not CLASS_PATH.fullmatch(self.path):
             raise ValueError(f"{self.path!r} names no class; write it as {EXAMPLE}")

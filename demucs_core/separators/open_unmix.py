@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from demucs_core.configuration import check_above, check_at_least
+from demucs_core.configuration import check_above, check_at_least, check_even
 from demucs_core.separators.extras import import_extra
 from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 
@@ -55,15 +55,12 @@ class OpenUnmixConfig(SeparatorConfig):
     softmask: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, by name."""
         super().__post_init__()
         check_at_least(self, 1, "hidden_size", "nb_layers", "n_hop", "wiener_win_len")
         check_at_least(self, 2, "n_fft")
         check_at_least(self, 0, "niter")
         check_above(self, 0, "bandwidth_hz")
-        for name in ("hidden_size", "n_fft"):
-            if getattr(self, name) % 2:
-                raise ValueError(f"{name} must be even, not {getattr(self, name)}")
+        check_even(self, "hidden_size", "n_fft")
         if 2 * self.n_hop > self.n_fft:
             raise ValueError(f"n_hop must be at most {self.n_fft // 2}, not {self.n_hop}")
         if self.num_channels > MAX_CHANNELS:

@@ -98,7 +98,7 @@ def separate_stream(
     if segment_samples < 1:
         raise ValueError(f"segment_samples must be at least 1, not {segment_samples}")
     if not 0 <= overlap < 1:
-        raise ValueError(f"overlap must be at least 0 and less than 1, not {overlap}")
+        raise ValueError(f"overlap must be at least 0 and below 1, not {overlap}")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     if shifts < 0 or max_shift_samples < 0:

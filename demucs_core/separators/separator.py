@@ -30,7 +30,6 @@ class SeparatorConfig:
     num_channels: int
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, by name."""
         check_sources(self.sources)
         check_at_least(self, 1, "sample_rate", "num_channels")
 

@@ -65,7 +65,6 @@ class WaveUNetConfig(SeparatorConfig):
     tanh: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, by name."""
         super().__post_init__()
         check_at_least(self, 1, "channels", "depth")
         check_odd(self, "down_kernel_size", "up_kernel_size")

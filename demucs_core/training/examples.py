@@ -79,7 +79,6 @@ class Augmentation:
     remix_probability: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, by name."""
         check_above(self, 0, "gain_min")
         check_at_least(self, self.gain_min, "gain_max")
         check_share(self, "remix_probability")

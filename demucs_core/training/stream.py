@@ -57,7 +57,6 @@ class StreamConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, by name."""
         check_at_least(self, 1, "crop_samples", "batch_size")
         check_at_least(self, 0, "weak_weight", "ramp_steps", "weight_ramp_steps", "seed")
         check_share(self, "weak_share")

@@ -62,7 +62,6 @@ class TrainingConfig:
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, by name."""
         check_at_least(self, 1, "steps", "validate_every", "checkpoint_every", "plateau_patience")
         check_at_least(self, 0, "weight_decay", "warmup_steps", "clip_norm", "patience")
         check_above(self, 0, "learning_rate", "plateau_factor")
@@ -114,6 +113,5 @@ class Execution:
     recompute: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, by name."""
         check_at_least(self, 0, "num_workers")
         check_at_least(self, 1, "accumulation")

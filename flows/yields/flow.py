@@ -201,7 +201,8 @@ def track_yield(
 ) -> NDArray[np.float64]:
     """What a grid of thresholds and lengths would extract of one row of ``scores``: ``(H, L, S)``.
 
-    Raises ``ValueError`` where the scores are no probabilities.
+    Raises:
+        ValueError: the scores are no probabilities.
     """
     return yield_table(
         np.array(track["silence_probability"], dtype=np.float32),

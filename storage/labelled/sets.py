@@ -70,7 +70,7 @@ def find_songs(
             test song of which not every source is known by itself.
     """
     if not 0 <= valid_share < 1:
-        raise LabelledSetError(f"valid_share is {valid_share}; it must be at least 0 and below 1")
+        raise LabelledSetError(f"valid_share must be at least 0 and below 1, not {valid_share}")
     try:
         fs, folder = open_location(root)
         rules = StemRules(names=StemNames.parse(stems, sources), absent=absent)

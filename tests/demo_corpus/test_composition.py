@@ -110,7 +110,7 @@ def test_pools_share_no_program() -> None:
 def test_unknown_pool_and_too_short_a_song_are_refused() -> None:
     with pytest.raises(ValueError, match=r"unknown instrument pool 'brass'; known: seen, unseen"):
         pool("brass")
-    with pytest.raises(ValueError, match=r"duration_s is 3\.0"):
+    with pytest.raises(ValueError, match=r"duration_s must be at least 4\.0, not 3\.0"):
         compose(np.random.default_rng(0), ALL, 3.0)
 
 

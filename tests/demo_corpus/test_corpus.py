@@ -246,9 +246,9 @@ def test_other_parameters_replace_the_songs(tmp_path: Path) -> None:
 
 
 def test_negative_counts_and_short_songs_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="number of songs is -1"):
+    with pytest.raises(ValueError, match="number of songs must be at least 0, not -1"):
         write_unlabelled(tmp_path, seed=0, num_songs=-1)
-    with pytest.raises(ValueError, match=r"duration_s is 1\.0"):
+    with pytest.raises(ValueError, match=r"duration_s must be at least 4\.0, not 1\.0"):
         write_labelled(tmp_path, seed=0, num_train=1, num_test=0, duration_s=1.0)
     assert not any(tmp_path.iterdir())
 

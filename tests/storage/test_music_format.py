@@ -49,9 +49,9 @@ def test_what_was_written_is_read_back() -> None:
         ({"sources": ("bass", "../x")}, "source '../x'"),
         ({"sources": ("bass", "")}, "source ''"),
         ({"sources": ("bass", "x" * 33)}, "32 at most"),
-        ({"sample_rate": 7_999}, "sample_rate is 7999: it must be from 8000 to 96000 Hz"),
-        ({"sample_rate": 192_000}, "sample_rate is 192000"),
-        ({"num_channels": 6}, "num_channels is 6: it must be 1 for mono or 2 for stereo"),
+        ({"sample_rate": 7_999}, "sample_rate must be from 8000 to 96000 Hz, not 7999"),
+        ({"sample_rate": 192_000}, "sample_rate must be from 8000 to 96000 Hz, not 192000"),
+        ({"num_channels": 6}, "num_channels must be 1 for mono or 2 for stereo, not 6"),
     ],
 )
 def test_what_is_no_format_is_refused(fields: dict[str, Any], message: str) -> None:

@@ -213,5 +213,5 @@ def test_songs_from_the_best_to_the_worst() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"same shape .* \(3, 4\) and \(2, 4\)"):
         compare_songs(songs(0, 3), songs(0, 2))
-    with pytest.raises(ValueError, match="confidence is 95"):
+    with pytest.raises(ValueError, match="confidence must be above 0 and below 1, not 95"):
         compare_songs(songs(0, 3), songs(0, 3), confidence=95)

@@ -281,5 +281,5 @@ def test_segments_shorter_than_asked_for_are_passed_over(pool: StemPool) -> None
     config = RemixConfig(min_segment_s=10)
     found = draw_recipes([*short, *long], pool, remixes_per_segment=2, seed=0, config=config)
     assert found == draw_recipes(long, pool, remixes_per_segment=2, seed=0)
-    with pytest.raises(ValueError, match="min_segment_s is -1"):
+    with pytest.raises(ValueError, match="min_segment_s must be at least 0, not -1"):
         RemixConfig(min_segment_s=-1)

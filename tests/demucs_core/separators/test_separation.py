@@ -195,7 +195,7 @@ def test_mode_of_the_model_is_kept_and_no_context_leaks() -> None:
     ("arguments", "message"),
     [
         ({"segment_samples": 0}, "segment_samples must be at least 1, not 0"),
-        ({"segment_samples": 9, "overlap": 1.0}, "overlap must be at least 0 and less than 1"),
+        ({"segment_samples": 9, "overlap": 1.0}, "overlap must be at least 0 and below 1"),
         ({"segment_samples": 9, "batch_size": 0}, "batch_size must be at least 1"),
         ({"segment_samples": 9, "shifts": -1}, "shifts and max_shift_samples"),
     ],

@@ -47,7 +47,7 @@ def test_a_configuration_says_it_too(tmp_path: Path) -> None:
         (["--sources", "bass,../vocals"], "source '../vocals': a name is a small letter"),
         (["--sources", "bass,mixture"], "source 'mixture': that names the sum"),
         (["--sources", "bass"], "a workspace has 2 to 16"),
-        (["--sample-rate", "4000"], "sample_rate is 4000: it must be from 8000 to 96000 hz"),
+        (["--sample-rate", "4000"], "sample_rate must be from 8000 to 96000 hz, not 4000"),
         (["--channels", "6"], "channels: input should be less than or equal to 2"),
     ],
 )

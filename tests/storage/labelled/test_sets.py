@@ -201,7 +201,7 @@ def test_the_choice_is_the_same_everywhere() -> None:
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
 def test_shares_that_are_none(tmp_path: Path, share: float) -> None:
     assert message(str(tmp_path), valid_share=share) == (
-        f"valid_share is {share}; it must be at least 0 and below 1"
+        f"valid_share must be at least 0 and below 1, not {share}"
     )
 
 
