@@ -108,7 +108,7 @@ def _forward_factor(detector: SilenceDetector, audio: Audio, device: str, rounds
 def _stage_seconds(root: Path, architecture: str, workers: int, device: str) -> float:
     """Ingest the tracks, then time the stage."""
     from flows.ingest.flow import IngestParameters, ingest
-    from flows.inputs import registry
+    from flows.inputs import networks
     from flows.score.flow import ScoreParameters, score
     from storage.workspace import Workspace
 
@@ -116,7 +116,7 @@ def _stage_seconds(root: Path, architecture: str, workers: int, device: str) -> 
     place = {"workspace": location, "workers": workers}
     ingest(IngestParameters.model_validate({**place, "source": str(root / "tracks")}))
     [ours, _] = _detectors(architecture, "cpu")
-    registry.store(
+    networks.store(
         Workspace(location), "detectors", DETECTOR, ours,
         {"detector": detector_config(ours)},
     )  # fmt: skip

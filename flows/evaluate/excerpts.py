@@ -9,7 +9,7 @@ import torch
 
 from demucs_core.metrics.comparison import rank_songs
 from demucs_core.separators.separation import separate
-from flows.inputs import registry
+from flows.inputs import networks
 from flows.inputs.methods import Method
 from flows.inputs.songs import Song
 from flows.reports.artifacts import Report
@@ -71,7 +71,7 @@ def _play(
     except (FileNotFoundError, CanonicalAudioError):
         return  # scored by an earlier run, and gone since
     estimates = separate(
-        registry.load_model(workspace, model.name, device, allow_import),
+        networks.load_model(workspace, model.name, device, allow_import),
         torch.from_numpy(truth[MIXTURE]),
         segment_samples=num_samples,
         max_shift_samples=0,

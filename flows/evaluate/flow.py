@@ -23,7 +23,7 @@ from demucs_core.metrics.scorable import why_not_scorable
 from demucs_core.separators.separation import separate
 from flows.evaluate.report import compare
 from flows.evaluate.summary import ComparisonSummary, print_comparison
-from flows.inputs import registry
+from flows.inputs import networks
 from flows.inputs.methods import (
     choose_models,
     choose_reference,
@@ -131,7 +131,7 @@ def evaluate(parameters: EvaluateParameters) -> Evaluation:
     """Evaluate models on the test songs: the medians a paper prints, and what they show."""
     workspace = Workspace(parameters.workspace)
     manifests = Manifests(workspace)
-    device = registry.pick_device(parameters.device)
+    device = networks.pick_device(parameters.device)
     models = choose_models(workspace, parameters.models, parameters.allow_import)
     stems = manifests.latest("stems", parameters.labelled)
     songs = require_songs(load_songs(manifests, stems, "test"), stems.corpus, "test", "evaluation")
@@ -281,7 +281,7 @@ def _score_song(batch: EvaluateBatch) -> list[dict[str, Any]]:
     mixture = torch.from_numpy(_read(batch, MIXTURE))
     references = torch.from_numpy(np.stack([_read(batch, source) for source in sources]))
     estimates = separate(
-        registry.load_model(
+        networks.load_model(
             batch.workspace, batch.model, batch.device, tuple(batch.options.allow_import)
         ),
         mixture,

@@ -15,7 +15,7 @@ from demucs_core.detector.training import DetectorStep, DetectorTrainer, Detecto
 from demucs_core.extraction.calibration_result import Calibration
 from flows.fit_detector.options import FitDetectorOptions, FitDetectorParameters
 from flows.fit_detector.plots import precision_recall, reliability
-from flows.inputs import registry
+from flows.inputs import networks, registry
 from flows.inputs.songs import (
     Song,
     activity_definition,
@@ -56,7 +56,7 @@ LOSS = "Training loss over the steps"
 def fit_detector(parameters: FitDetectorParameters) -> StageResult:
     """Fit a detector of silent sources; calibrate it on the songs held out."""
     workspace = Workspace(parameters.workspace)
-    device = registry.pick_device(parameters.device)
+    device = networks.pick_device(parameters.device)
     manifests = Manifests(workspace)
     corpora = learning_corpora(manifests, parameters.labelled, parameters.libraries)
     stems = corpora[0]
@@ -100,7 +100,7 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
                 "counts": run.counts,
             }
             write_heard(run, "detectors", corpora)
-            registry.store(workspace, "detectors", name, trainer.detector, description)
+            networks.store(workspace, "detectors", name, trainer.detector, description)
             workspace.remove(f"detectors/{name}/{registry.CHECKPOINT}")
         _score_held_out(parameters, run, held_out, name, device)
         if not workspace.exists(calibration_path(name, parameters)):
@@ -158,11 +158,11 @@ def _trainer(
 def _run(trainer: DetectorTrainer, run: StageRun, checkpoint: str) -> None:
     def save() -> None:
         tensors, state = trainer.state()
-        save_tensors(run.workspace, checkpoint, registry.to_numpy(tensors), {"trainer": state})
+        save_tensors(run.workspace, checkpoint, networks.to_numpy(tensors), {"trainer": state})
 
     if run.workspace.exists(checkpoint):
         tensors, metadata = load_tensors(run.workspace, checkpoint)
-        trainer.load_state(registry.to_torch(tensors), registry.trainer_state(metadata))
+        trainer.load_state(networks.to_torch(tensors), registry.trainer_state(metadata))
     with (
         progress(STAGE, trainer.config.steps, "steps", done=trainer.step) as bar,
         live_plot(f"{STAGE}-loss", LOSS, lambda: detector_figure(trainer.losses)) as plot,

@@ -18,7 +18,7 @@ from rich.table import Table
 from demucs_core.extraction.calibration_result import Calibration
 from demucs_core.extraction.segments import ExtractionPolicy
 from demucs_core.extraction.yields import YieldForecast, forecast_yield
-from flows.inputs import registry
+from flows.inputs import networks, registry
 from flows.policy.calibration import PolicyOptions, calibrated
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.flow import ScoreParameters, scorable_tracks, score_tracks, scores_fingerprint
@@ -93,7 +93,7 @@ def forecast(parameters: ForecastParameters) -> CorpusForecast | StageResult:
     """
     workspace = Workspace(parameters.workspace)
     detector = registry.resolve(workspace, "detectors", parameters.detector)
-    device = registry.pick_device(parameters.device)
+    device = networks.pick_device(parameters.device)
     calibration = calibrated(workspace, detector, parameters, keep=not parameters.dry_run)
     name = scores_fingerprint(detector)
     with stage_run(

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.inputs import registry
+from flows.inputs import networks, registry
 from flows.inputs.songs import Song
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
@@ -67,7 +67,7 @@ def choose_models(
     if not models:
         raise UserError(f"{workspace.location}: no model yet; run `silentmix train` first")
     for model in models:
-        registry.require_own_model(workspace, model, allow_import)
+        networks.require_own_model(workspace, model, allow_import)
     return models
 
 

@@ -1,25 +1,14 @@
-"""Detectors and models in a workspace: safetensors weights beside a JSON description.
+"""Which detectors and models a workspace holds, and what is written of them.
 
-The description is written last, so a folder without one is unfinished and is not used.
+Each is a folder: safetensors weights beside a JSON description. The description is written last, so
+a folder without one is unfinished and is not used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from functools import lru_cache
 from typing import Any
 
-import torch
-
-from demucs_core.detector.config import DetectorConfig, SilenceDetector
-from demucs_core.detector.registry import build_detector, parse_detector_config
-from demucs_core.separators.extras import MissingExtraError
-from demucs_core.separators.imported import ImportedConfig, NotAllowedError, require_allowed
-from demucs_core.separators.registry import SEPARATORS, build_model, stored_config
-from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 from storage.errors import UserError
-from storage.music_format import MusicFormat, in_words
-from storage.weights import load_tensors, save_tensors
 from storage.workspace import Workspace
 
 WEIGHTS = "weights.safetensors"
@@ -53,33 +42,11 @@ def describe(workspace: Workspace, kind: str, name: str) -> dict[str, Any]:
     return description
 
 
-def store(
-    workspace: Workspace,
-    kind: str,
-    name: str,
-    module: torch.nn.Module,
-    description: dict[str, Any],
-) -> None:
-    """Write the weights, then the description that makes them count."""
-    save_tensors(workspace, f"{kind}/{name}/{WEIGHTS}", to_numpy(module.state_dict()))
-    workspace.put_json(f"{kind}/{name}/{DESCRIPTION}", description)
-
-
 def forgotten(workspace: Workspace, kind: str, name: str) -> list[str]:
     """The tracks and songs that a detector or model heard, and that were forgotten since."""
     path = f"{kind}/{name}/{FORGOTTEN}"
     found: list[str] = workspace.read_json(path)["track_ids"] if workspace.exists(path) else []
     return found
-
-
-def to_numpy(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
-    """Tensors as arrays on the host."""
-    return {name: value.detach().cpu().numpy() for name, value in tensors.items()}
-
-
-def to_torch(arrays: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Arrays as tensors of their own."""
-    return {name: torch.from_numpy(value.copy()) for name, value in arrays.items()}
 
 
 def trainer_state(metadata: dict[str, object]) -> dict[str, Any]:
@@ -105,122 +72,3 @@ def resolve(workspace: Workspace, kind: str, name: str) -> str:
     if not known:
         raise UserError(f"{workspace.location}: no {what} yet; run `silentmix {stage}` first")
     raise UserError(f"{workspace.location}: several {kind}, name one of {', '.join(known)}")
-
-
-def require_own_detector(workspace: Workspace, name: str) -> DetectorConfig:
-    """The configuration of a detector whose scores mean something in this workspace.
-
-    Raises:
-        UserError: unknown, of a schema this version does not know, or made for other sources,
-            another sample rate, other channels or another frame than the workspace's.
-    """
-    description = describe(workspace, "detectors", name)
-    try:
-        config = parse_detector_config(description["detector"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"detector {name!r} is of a schema that this silentmix does not know ({error}): use "
-            "the version that fitted it, or fit a detector here"
-        ) from error
-    music = workspace.music
-    if (*_of(config), config.hop_samples) != (*_of(music), music.hop_samples):
-        raise UserError(
-            f"detector {name!r} hears {in_words(*_of(config))} in frames of {config.hop_samples} "
-            f"samples; this workspace holds {music} in frames of {music.hop_samples}: fit a "
-            "detector here"
-        )
-    return config
-
-
-def require_own_model(
-    workspace: Workspace, name: str, allow_import: Collection[str] = ()
-) -> SeparatorConfig:
-    """The configuration of a model that separates the music of this workspace.
-
-    Args:
-        workspace: where the model is.
-        name: of the model.
-        allow_import: classes that may be imported.
-
-    Raises:
-        UserError: unknown, of a schema this version does not know, made for other sources,
-            another sample rate or other channels, or made of a class that may not be imported.
-    """
-    description = describe(workspace, "models", name)
-    try:
-        config = SEPARATORS.parse(stored_config(description["model"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"model {name!r} is of a schema that this silentmix does not know ({error}): use the "
-            "version that trained it, or train a model here"
-        ) from error
-    if _of(config) != _of(workspace.music):
-        raise UserError(
-            f"model {name!r} separates {in_words(*_of(config))}; this workspace holds "
-            f"{workspace.music}: train a model here"
-        )
-    if isinstance(config, ImportedConfig):
-        try:
-            require_allowed(config, allow_import)
-        except ValueError as error:
-            raise UserError(f"model {name!r}: {error}") from error
-    return config
-
-
-def _of(
-    made_for: MusicFormat | DetectorConfig | SeparatorConfig,
-) -> tuple[tuple[str, ...], int, int]:
-    return made_for.sources, made_for.sample_rate, made_for.num_channels
-
-
-@lru_cache(maxsize=2)
-def load_detector(workspace: Workspace, name: str, device: str) -> SilenceDetector:
-    """A detector in evaluation mode; kept, since a worker scores many batches with it.
-
-    Raises:
-        UserError: as :func:`require_own_detector`, or its weights are those of something else.
-    """
-    detector = build_detector(require_own_detector(workspace, name))
-    tensors, _ = load_tensors(workspace, f"detectors/{name}/{WEIGHTS}")
-    try:
-        detector.load_state_dict(to_torch(tensors))
-    except RuntimeError as error:
-        raise UserError(
-            f"detector {name!r}: {WEIGHTS} does not hold the weights that {DESCRIPTION} speaks of; "
-            "restore the two files together, or fit a detector here"
-        ) from error
-    return detector.eval().to(device)
-
-
-@lru_cache(maxsize=2)
-def load_model(
-    workspace: Workspace, name: str, device: str, allow_import: tuple[str, ...] = ()
-) -> SeparationModel:
-    """A separation model in evaluation mode; kept, since a worker separates many songs with it.
-
-    Raises:
-        UserError: there is none of that name, its package is missing, or it is made of a class
-            that may not be imported.
-    """
-    try:
-        model = build_model(
-            stored_config(describe(workspace, "models", name)["model"]), allow_import=allow_import
-        )
-    except (MissingExtraError, NotAllowedError) as error:
-        raise UserError(f"model {name!r}: {error}") from error
-    tensors, _ = load_tensors(workspace, f"models/{name}/{WEIGHTS}")
-    model.load_state_dict(to_torch(tensors))
-    return model.eval().to(device)
-
-
-def pick_device(device: str) -> str:
-    """``auto`` means the GPU where there is one.
-
-    Raises:
-        UserError: a GPU was asked for, and there is none.
-    """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"device {device!r}: torch finds no GPU here; use cpu or auto")
-    return device

@@ -14,7 +14,7 @@ from demucs_core.extraction.calibration import InsufficientEvidenceError, Scored
 from demucs_core.extraction.calibration_result import Calibration
 from demucs_core.extraction.precision_bound import BoundConfig, songs_needed
 from demucs_core.extraction.segments import ExtractionPolicy
-from flows.inputs import registry
+from flows.inputs import networks, registry
 from flows.inputs.songs import Song, load_activity
 from flows.running.parameters import Options
 from storage.errors import UserError
@@ -128,7 +128,7 @@ def calibrated(
         UserError: the detector is a foreign one, or the songs held out are too few for the
             target; says how many more it takes.
     """
-    registry.require_own_detector(workspace, detector)
+    networks.require_own_detector(workspace, detector)
     path = calibration_path(detector, options)
     if workspace.exists(path) and not anew:
         try:

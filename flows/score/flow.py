@@ -14,7 +14,7 @@ from pydantic import Field
 
 from demucs_core.activity import stream_level_db
 from demucs_core.detector.scoring import DEFAULT_CHUNK_FRAMES, score_chunks
-from flows.inputs import registry
+from flows.inputs import networks, registry
 from flows.inputs.songs import HeldOut, held_out_audio
 from flows.policy.calibration import fitted_calibration
 from flows.running.chain import Chain
@@ -68,8 +68,8 @@ def score(parameters: ScoreParameters) -> StageResult:
     """Score every track of a corpus: probabilities of silence a source, frame by frame."""
     workspace = Workspace(parameters.workspace)
     detector = registry.resolve(workspace, "detectors", parameters.detector)
-    device = registry.pick_device(parameters.device)
-    registry.load_detector(workspace, detector, device)  # refuse a foreign one before any work
+    device = networks.pick_device(parameters.device)
+    networks.load_detector(workspace, detector, device)  # refuse a foreign one before any work
     name = scores_fingerprint(detector)
     with stage_run(
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
@@ -166,7 +166,7 @@ def score_batch(batch: ScoreBatch) -> dict[str, float]:
     Returns:
         How many tracks were scored and rejected, and the seconds of music in them.
     """
-    detector = registry.load_detector(batch.workspace, batch.detector, batch.device)
+    detector = networks.load_detector(batch.workspace, batch.detector, batch.device)
     reader = CropReader(batch.workspace.location)
     rows, rejects, duration_s = [], [], 0.0
     for track in batch.tracks:

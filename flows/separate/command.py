@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from demucs_core.separators.adding_up import ResidualSpreader
 from demucs_core.separators.separation import ReadMixture, separate_stream
 from demucs_core.separators.separator import SeparationModel
-from flows.inputs import registry
+from flows.inputs import networks
 from flows.running.allowed import AllowImport
 from flows.running.parameters import Device, Options
 from flows.separate.model_folder import open_model
@@ -87,7 +87,7 @@ def separate_files(
         raise UserError(f"bits: {parameters.format} takes {allowed}, not {parameters.bits}")
     if "://" in parameters.output:
         raise UserError(f"output: {parameters.output!r} is no folder of this machine")
-    device = registry.pick_device(parameters.device)
+    device = networks.pick_device(parameters.device)
     model = open_model(
         parameters.model, parameters.workspace, device, tuple(parameters.allow_import)
     )

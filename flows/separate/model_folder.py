@@ -21,7 +21,7 @@ from demucs_core.separators.extras import MissingExtraError
 from demucs_core.separators.imported import NotAllowedError
 from demucs_core.separators.registry import SEPARATORS, build_model, stored_config
 from demucs_core.separators.separator import SeparationModel
-from flows.inputs import registry
+from flows.inputs import networks, registry
 from storage.errors import UserError
 from storage.workspace import Workspace
 
@@ -51,7 +51,7 @@ def open_model(
     model = registry.resolve(found, "models", name)
     if found.is_local:
         return load_folder(Path(found.root) / "models" / model, allow_import).to(device)
-    loaded = registry.load_model(found, model, device, allow_import)
+    loaded = networks.load_model(found, model, device, allow_import)
     return _checked(loaded, found.url(f"models/{model}"))
 
 

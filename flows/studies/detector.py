@@ -27,7 +27,7 @@ from flows.extract.flow import ExtractParameters, extract
 from flows.fit_detector.flow import fit_detector
 from flows.fit_detector.options import Architecture, FitDetectorOptions, FitDetectorParameters
 from flows.ingest.flow import IngestParameters, ingest
-from flows.inputs import registry
+from flows.inputs import networks
 from flows.policy.calibration import calibrated
 from flows.running.execution import dask_client
 from flows.running.parameters import RUNTIME, Options, StageParameters
@@ -199,7 +199,7 @@ def _study(
     manifests = Manifests(workspace)
     calibration = calibrated(workspace, name, fit)
     test_songs = list(_scored_test_songs(manifests, name, songs.truth))
-    detector = registry.load_detector(workspace, name, "cpu")
+    detector = networks.load_detector(workspace, name, "cpu")
     return DetectorFindings(
         architecture=architecture,
         detector=name,

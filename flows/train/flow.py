@@ -15,7 +15,7 @@ from demucs_core.training.stream import ExampleStream, StreamConfig
 from demucs_core.training.trainer import StepReport, Trainer
 from demucs_core.training.training_config import TrainingConfig
 from demucs_core.training.validation import validation_crops
-from flows.inputs import registry
+from flows.inputs import networks, registry
 from flows.inputs.recipes import load_recipes
 from flows.inputs.songs import know_sums, learning_corpora, load_learning_songs, load_songs
 from flows.reports.live_plot import live_plot
@@ -45,7 +45,7 @@ def train(parameters: TrainParameters) -> StageResult:
     """Train a model; a run that was killed continues at its last checkpoint."""
     workspace = Workspace(parameters.workspace)
     manifests = Manifests(workspace)
-    device = registry.pick_device(parameters.device)
+    device = networks.pick_device(parameters.device)
     stems = learning_corpora(manifests, parameters.labelled, parameters.libraries)
     corpora = parameters.corpora if parameters.weak_share > 0 else []
     remixes = [manifests.latest("remixes", corpus) for corpus in corpora]
@@ -75,7 +75,7 @@ def train(parameters: TrainParameters) -> StageResult:
         checkpoint = f"models/{name}/{registry.CHECKPOINT}"
         if workspace.exists(checkpoint):
             tensors, state = load_tensors(workspace, checkpoint)
-            trainer.load_state(registry.to_torch(tensors), registry.trainer_state(state))
+            trainer.load_state(networks.to_torch(tensors), registry.trainer_state(state))
             get_run_logger().info("continues at step %d of %s", trainer.step, checkpoint)
         losses = _run(trainer, run, checkpoint, parameters.threads)
         run.count(steps=trainer.step)
@@ -92,7 +92,7 @@ def train(parameters: TrainParameters) -> StageResult:
             "counts": run.counts,
         }
         write_heard(run, "models", stems, remixes)
-        registry.store(workspace, "models", name, best, description)
+        networks.store(workspace, "models", name, best, description)
         workspace.remove(checkpoint)
         figure = training_figure(
             workspace.music.sources, trainer.history, losses, trainer.step - len(losses)
@@ -175,7 +175,7 @@ def _run(trainer: Trainer, run: StageRun, checkpoint: str, num_threads: int) -> 
 
     def save() -> None:
         tensors, state = trainer.state()
-        save_tensors(run.workspace, checkpoint, registry.to_numpy(tensors), {"trainer": state})
+        save_tensors(run.workspace, checkpoint, networks.to_numpy(tensors), {"trainer": state})
 
     def draw() -> Figure:
         return training_figure(run.workspace.music.sources, trainer.history, losses, first_step)

@@ -17,7 +17,7 @@ from rich.table import Table
 from demucs_core.extraction.calibration_result import Calibration, SourceCalibration
 from demucs_core.extraction.segments import ExtractionPolicy, threshold_log_odds
 from demucs_core.extraction.yields import yield_table
-from flows.inputs import registry
+from flows.inputs import networks, registry
 from flows.policy.calibration import PolicyOptions, calibrated
 from flows.running.execution import results_of
 from flows.running.parameters import CorpusName, WorkParameters
@@ -159,7 +159,7 @@ def yields(parameters: YieldsParameters) -> CorpusYields:
     try:
         calibration = calibrated(workspace, detector, parameters, keep=False)
     except UserError as error:  # too little evidence: looking at the yield may be why they came
-        registry.require_own_detector(workspace, detector)
+        networks.require_own_detector(workspace, detector)
         problem = str(error)
     tried = frozenset(parameters.thresholds)
     thresholds = tried | thresholds_of(calibration)

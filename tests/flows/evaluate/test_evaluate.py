@@ -22,7 +22,7 @@ from demucs_core.separators.registry import build_model, config_of
 from flows.evaluate.flow import EvaluateParameters, Evaluation, evaluate
 from flows.evaluate.summary import ComparisonSummary, print_comparison
 from flows.ingest.flow import IngestParameters, ingest
-from flows.inputs import registry
+from flows.inputs import networks, registry
 from flows.reports.artifacts import MAX_ARTIFACT_BYTES
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters
@@ -56,7 +56,7 @@ def store_model(workspace: Workspace, name: str, *, seed: int, weak_share: float
         {**asdict(MUSIC), "architecture": "demucs", "channels": 4, "depth": 3}, seed=seed
     )
     description = {"model": config_of(model), "training": {"weak_share": weak_share}}
-    registry.store(workspace, "models", name, model, description)
+    networks.store(workspace, "models", name, model, description)
 
 
 def rows(workspace: Workspace, table: str) -> list[dict[str, Any]]:
@@ -245,7 +245,7 @@ def test_what_cannot_be_scored_is_rejected_by_name_and_the_rest_goes_on(
     with torch.no_grad():
         next(broken.parameters()).fill_(float("nan"))
     description = registry.describe(workspace, "models", "plain")
-    registry.store(workspace, "models", "broken", broken, description)
+    networks.store(workspace, "models", "broken", broken, description)
     with pytest.raises(UserError) as refusal:
         run(workspace, models=["broken"])
     assert "model 'broken': none of the 2 test songs has scores: " in str(refusal.value)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flows.inputs import registry
+from flows.inputs import networks, registry
 from flows.policy.calibration import calibrated
 from storage.errors import UserError
 from storage.workspace import Workspace
@@ -44,7 +44,7 @@ def test_a_foreign_detector_is_refused(
     weights = f"detectors/{name}/{registry.WEIGHTS}"
     workspace.put_bytes(weights, finished.workspace.read(weights))
     with pytest.raises(UserError, match=f"detector '{name}'.*{expected}"):
-        registry.load_detector(workspace, name, "cpu")
+        networks.load_detector(workspace, name, "cpu")
     if changes != {"hidden_channels": 8}:
         with pytest.raises(UserError, match=expected):
             calibrated(workspace, name, finished.parameters.extract)

@@ -16,7 +16,7 @@ import soundfile
 
 from flows.cli.overview import print_status
 from flows.ingest.flow import IngestParameters, ingest
-from flows.inputs import registry
+from flows.inputs import networks, registry
 from flows.inputs.methods import choose_models
 from flows.pipeline.flow import PipelineParameters, pipeline
 from flows.policy.calibration import calibrated
@@ -174,7 +174,7 @@ def test_what_was_made_of_other_music_is_refused_with_both(made: Finished, tmp_p
             workspace.put_bytes(path, made.workspace.read(path))
     both = f"{music}.*this workspace holds {other}"
     with pytest.raises(UserError, match=f"detector '{detector}' hears {music}.*{other}"):
-        registry.load_detector(workspace, detector, "cpu")
+        networks.load_detector(workspace, detector, "cpu")
     with pytest.raises(UserError, match=f"detector '{detector}' hears {music}.*{other}"):
         calibrated(workspace, detector, made.parameters.extract)
     with pytest.raises(UserError, match=f"model '{model}' separates {both}"):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from demucs_core.separators.registry import SEPARATORS, build_model, config_of
-from flows.inputs import registry
+from flows.inputs import networks
 from flows.separate.model_folder import load_folder
 from storage.errors import UserError
 from storage.workspace import Workspace
@@ -24,7 +24,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 def stored(workspace: Workspace, architecture: str) -> torch.nn.Module:
     model = build_model({**MUSIC, "architecture": architecture, **SMALL[architecture]}, seed=0)
-    registry.store(workspace, "models", architecture, model, {"model": config_of(model)})
+    networks.store(workspace, "models", architecture, model, {"model": config_of(model)})
     return model.eval()
 
 
@@ -36,7 +36,7 @@ def test_every_separator_comes_back_from_a_folder(architecture: str, workspace: 
         expected = model(mixture)
         for again in (
             load_folder(Path(workspace.root) / "models" / architecture),
-            registry.load_model(workspace, architecture, "cpu"),
+            networks.load_model(workspace, architecture, "cpu"),
         ):
             torch.testing.assert_close(again(mixture), expected, atol=0, rtol=0)
 

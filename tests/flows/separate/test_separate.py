@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from demucs_core.separators.registry import build_model, config_of
 from flows.cli import main as cli
-from flows.inputs import registry
+from flows.inputs import networks
 from flows.separate import command as separate
 from flows.separate.command import SeparateParameters, separate_files
 from flows.separate.model_folder import open_model
@@ -51,7 +51,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = build_model(
         {**asdict(MUSIC), "architecture": "demucs", "channels": 4, "depth": 2}, seed=0
     )
-    registry.store(made, "models", "small", model, {"model": config_of(model)})
+    networks.store(made, "models", "small", model, {"model": config_of(model)})
     return Path(made.root)
 
 
@@ -61,7 +61,7 @@ def exact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = Workspace(str(tmp_path_factory.mktemp("exact") / "workspace"), create=True)
     config = {**asdict(MUSIC), "architecture": "wave_unet", "channels": 2, "depth": 3}
     model = build_model(config, seed=0)
-    registry.store(made, "models", "exact", model, {"model": config_of(model)})
+    networks.store(made, "models", "exact", model, {"model": config_of(model)})
     return Path(made.root) / "models" / "exact"
 
 
@@ -74,7 +74,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "sample_rate": 16_000, "sources": ["vocals", "accompaniment"],
     }  # fmt: skip
     model = build_model(config, seed=0)
-    registry.store(made, "models", "speech", model, {"model": config_of(model)})
+    networks.store(made, "models", "speech", model, {"model": config_of(model)})
     return Path(made.root) / "models" / "speech"
 
 
@@ -319,7 +319,7 @@ def test_a_model_is_handed_over_as_a_folder(
 
 def test_a_models_weights_are_those_that_were_stored(workspace: Path) -> None:
     loaded = open_model("small", str(workspace), "cpu")
-    stored = registry.load_model(Workspace(str(workspace)), "small", "cpu")
+    stored = networks.load_model(Workspace(str(workspace)), "small", "cpu")
     assert not loaded.training
     assert config_of(loaded) == config_of(stored)
     for name, value in stored.state_dict().items():

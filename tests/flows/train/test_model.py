@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from demucs_core.separators.htdemucs import HTDemucsConfig
 from demucs_core.separators.registry import SEPARATORS, config_of
-from flows.inputs import registry
+from flows.inputs import networks
 from flows.inputs.methods import choose_models
 from flows.pipeline.flow import PipelineParameters
 from flows.running.chain import Chain
@@ -111,17 +111,17 @@ def test_a_model_that_will_not_do_is_refused_before_the_first_step(
 def test_a_stored_model_of_a_class_wants_the_class_to_be_named(tmp_path: Path) -> None:
     workspace = Workspace(str(tmp_path / "workspace"), create=True)
     model = first_model(TrainOptions(architecture=MIXING, **FAST), MUSIC)
-    registry.store(workspace, "models", "theirs", model, {"model": config_of(model)})
+    networks.store(workspace, "models", "theirs", model, {"model": config_of(model)})
     refused = f"--allow-import {MIXING}"
     with pytest.raises(UserError, match=refused):
         choose_models(workspace, [])
     with pytest.raises(UserError, match=refused):
-        registry.load_model(workspace, "theirs", "cpu")
+        networks.load_model(workspace, "theirs", "cpu")
     with pytest.raises(UserError, match=refused):
         open_model("theirs", workspace.location, "cpu")
     assert choose_models(workspace, [], [MIXING]) == ["theirs"]
     for loaded in (
-        registry.load_model(workspace, "theirs", "cpu", (MIXING,)),
+        networks.load_model(workspace, "theirs", "cpu", (MIXING,)),
         open_model("theirs", workspace.location, "cpu", (MIXING,)),
     ):
         assert config_of(loaded) == config_of(model)
