@@ -1,6 +1,5 @@
 """Recipes for remixes: which stems of labelled songs go into which silences, from where, how loud.
 
-
 A recipe is data; audio is rendered when training asks for it. The recipe number i of a segment
 depends on the seed, the segment and its tempo and key, i and the pool of labelled stems, and on
 nothing else: not on the other segments, nor on their order or number.
