@@ -179,6 +179,17 @@ def check_odd(config: object, *names: str) -> None:
             raise ValueError(f"{name} must be odd and positive, not {getattr(config, name)}")
 
 
+def check_one_of(config: object, known: tuple[str, ...], name: str) -> None:
+    """Check that a field is one of some words.
+
+    Raises:
+        ValueError: it is not; the message lists them.
+    """
+    value = getattr(config, name)
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+
+
 def check_sources(sources: tuple[str, ...]) -> None:
     """Check that sources have names of their own.
 

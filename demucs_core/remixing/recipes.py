@@ -13,7 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from demucs_core.configuration import check_above, check_at_least, check_range, check_share
+from demucs_core.configuration import (
+    check_above,
+    check_at_least,
+    check_one_of,
+    check_range,
+    check_share,
+)
 from demucs_core.remixing.matching import MATCHES, Fit, Match, TempoKey
 from demucs_core.remixing.stem_pool import StemPool
 
@@ -57,8 +63,7 @@ class RemixConfig:
         check_at_least(self, 0, "min_segment_s")
         check_above(self, 0, "max_stem_s", "max_gain_db", "max_tempo_change")
         check_range(self, 0, 6, "max_key_steps")
-        if self.match not in MATCHES:
-            raise ValueError(f"match must be one of {', '.join(MATCHES)}, not {self.match!r}")
+        check_one_of(self, MATCHES, "match")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -103,8 +103,7 @@ def separate_stream(
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     if shifts < 0 or max_shift_samples < 0:
         raise ValueError(
-            "shifts and max_shift_samples must not be negative, not "
-            f"{shifts} and {max_shift_samples}"
+            f"shifts and max_shift_samples must be at least 0, not {shifts} and {max_shift_samples}"
         )
     if device is not None:
         model.to(device)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from demucs_core.configuration import check_above, check_at_least, check_share
+from demucs_core.configuration import (
+    check_above,
+    check_at_least,
+    check_below,
+    check_one_of,
+    check_share,
+)
 
 Precision = Literal["float32", "bfloat16", "float16"]
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -66,24 +72,17 @@ class TrainingConfig:
         check_at_least(self, 0, "weight_decay", "warmup_steps", "clip_norm", "patience")
         check_above(self, 0, "learning_rate", "plateau_factor")
         check_share(self, "least_rate_share", "plateau_factor")
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
+        check_at_least(self, 0, "beta1", "beta2")
+        check_below(self, 1, "beta1", "beta2")
         for decay in self.ema_decays:
             if not 0 < decay < 1:
-                raise ValueError(f"ema_decays must lie between 0 and 1, not {decay}")
+                raise ValueError(f"ema_decays must be above 0 and below 1 each, not {decay}")
         if len(set(self.ema_decays)) < len(self.ema_decays):
             raise ValueError(f"ema_decays must differ, not {list(self.ema_decays)}")
-        for name, known in (
-            ("optimizer", ("adam", "adamw")),
-            ("schedule", ("constant", "cosine", "plateau")),
-            ("best_by", ("loss", "sdr")),
-            ("precision", PRECISIONS),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} must be {' or '.join(known)}, not {getattr(self, name)!r}"
-                )
+        check_one_of(self, ("adam", "adamw"), "optimizer")
+        check_one_of(self, ("constant", "cosine", "plateau"), "schedule")
+        check_one_of(self, ("loss", "sdr"), "best_by")
+        check_one_of(self, PRECISIONS, "precision")
 
 
 @dataclass(frozen=True, kw_only=True)
