@@ -48,7 +48,6 @@ class StemSplit:
     stems: Mapping[str, tuple[str, ...]]
 
     def __post_init__(self) -> None:
-        """Have every instrument in one stem."""
         placed = [instrument for group in self.stems.values() for instrument in group]
         if sorted(placed) != sorted(INSTRUMENTS):
             wrong = sorted(set(placed) ^ set(INSTRUMENTS)) or sorted(

@@ -20,7 +20,11 @@ class ManifestError(UserError):
 
 
 def known_table(name: str) -> Table:
-    """The table of a name; :class:`ManifestError` where there is none."""
+    """The table of a name.
+
+    Raises:
+        ManifestError: there is none; the message lists those there are.
+    """
     if name not in TABLES:
         raise ManifestError(f"no manifest {name!r}; there are {', '.join(TABLES)}")
     return TABLES[name]
@@ -49,7 +53,11 @@ def table_of(schema: pa.Schema) -> Table:
 
 
 def check_schema(schema: pa.Schema, table: Table, url: str) -> None:
-    """Refuse a part that this version can't read, or that lacks a column; by its address."""
+    """Refuse a part that this version can't read.
+
+    Raises:
+        ManifestError: it has another version, or lacks a column; with its address.
+    """
     version = (schema.metadata or {}).get(b"silentmix.version", b"none").decode()
     if version != str(table.version):
         raise ManifestError(

@@ -26,7 +26,11 @@ from demucs_core.detector.recurrence import BLOCK_FRAMES, CONTEXT_FRAMES, in_blo
 
 
 def pad_to_frames(audio: Tensor, hop_samples: int) -> Tensor:
-    """Audio ``(B, C, T)`` with zeros at its end up to whole frames."""
+    """Audio ``(B, C, T)`` with zeros at its end up to whole frames.
+
+    Raises:
+        ValueError: there is no audio.
+    """
     samples = audio.shape[-1]
     if samples == 0:
         raise ValueError("audio has no samples")

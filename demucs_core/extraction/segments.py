@@ -160,7 +160,10 @@ def extracted_frames(
     hop_samples: int,
     sample_rate: int,
 ) -> NDArray[np.bool_]:
-    """Frames of each source ``(S, F)`` that lie in a segment; arguments of ``extract_segments``."""
+    """Frames of each source ``(S, F)`` that lie in a segment.
+
+    Arguments and errors are those of :func:`extract_segments`.
+    """
     log_odds = checked_log_odds(probability, level_db)
     if len(thresholds) != len(log_odds):
         raise ValueError(f"{len(thresholds)} thresholds for {len(log_odds)} sources")
@@ -202,7 +205,11 @@ def audible_frames(
 
 
 def threshold_log_odds(probability: float) -> float:
-    """Log-odds of a threshold; that of 1 or more, as of ``inf``, is infinite."""
+    """Log-odds of a threshold; that of 1 or more, as of ``inf``, is infinite.
+
+    Raises:
+        ValueError: the threshold is 0, negative or NaN.
+    """
     if np.isnan(probability) or probability <= 0:
         raise ValueError(
             "a threshold must be above 0, or inf for a source that nothing is to be extracted "

@@ -82,6 +82,9 @@ def usable_seconds(
 
     Without masks (the paper) only whole crops inside a segment count: ``floor(length / crop)``
     crops. With masks every second counts. Segments of a source that overlap count once.
+
+    Raises:
+        ValueError: crops without length.
     """
     if not crop_s > 0:
         raise ValueError(f"crop_s must be above 0, not {crop_s}")

@@ -131,12 +131,22 @@ def draw_recipes(
     seed: int,
     config: RemixConfig | None = None,
 ) -> list[DrawnRecipe]:
-    """Recipes for each segment, ``remixes_per_segment`` of each, in the segments' order.
+    """Recipes for each segment, in the segments' order.
 
     Of a segment's silent sources a random subset, at least one, gets a stem each; where all
     sources but one are silent, now and then none does, and the segment is a pure stem. The level
     of the stem relative to the segment is drawn from those of the labelled set. Segments shorter
     than the configuration wants are passed over.
+
+    Args:
+        segments: what to add stems to.
+        pool: where stems come from.
+        remixes_per_segment: recipes for each segment.
+        seed: decides what is drawn.
+        config: how; by default, as the defaults say.
+
+    Raises:
+        ValueError: no recipe is asked for, or a silent source that the pool has no stem of.
     """
     if remixes_per_segment < 1:
         raise ValueError(f"remixes_per_segment must be at least 1, not {remixes_per_segment}")

@@ -89,7 +89,11 @@ class StageRun:
         return done.difference(*again.values())
 
     def plan(self, unit: str, pending: int, total: int, *reads: Partition | str) -> None:
-        """Say what there is to do, before doing it: where a dry run ends."""
+        """Say what there is to do, before doing it.
+
+        Raises:
+            DryRunEnded: the run is a dry one.
+        """
         names = [
             read if isinstance(read, str) else f"{read.table}/{read.corpus}/{read.fingerprint}"
             for read in reads
