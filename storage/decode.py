@@ -53,7 +53,7 @@ class AudioDecoder:
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         # rate and channels may change inside a file: chained Ogg, MPEG streams
-        for (rate, speakers), run in itertools.groupby(self._chunks, lambda chunk: chunk[1:]):
+        for (rate, speakers), run in itertools.groupby(self._chunks, lambda chunk: chunk[1:3]):
             lowest, highest = SAMPLE_RATES
             if not lowest <= rate <= highest:
                 raise Unusable("corrupt", f"declares {rate} samples a second")

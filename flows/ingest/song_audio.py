@@ -7,7 +7,7 @@ end of the mixture, which is the song's; what is longer is not heard from there 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -15,11 +15,16 @@ from typing import Literal
 
 import numpy as np
 from fsspec import AbstractFileSystem
+from numpy.typing import NDArray
 
+from demucs_core.alignment import AUDIBLE_DB, lag_samples, relative_level_db
 from storage.canonical import BLOCK_SAMPLES, FLOOR_DB, PreparedAudio, Unusable, prepare, summed
 from storage.labelled.song import LabelledSong, StemSource, sources_of
 from storage.listing import shown
 from storage.music_format import MIXTURE, REST, MusicFormat
+
+WINDOW_SAMPLES = 2**16
+"""How finely it is told where a mixture is least the sum of its stems."""
 
 Truth = Literal["given", "stems", "mixture"]
 """Where a mixture is not the sum of its stems: both stay as they are, the mixture is made anew as
@@ -95,7 +100,8 @@ def song_audio(
             rest = summed([mixture], less=list(stems.values()))
             stems[song.rest] = stack.enter_context(rest)
         elif song.mixture is not None:
-            residual_db = residual_level_db(mixture, list(stems.values()))
+            residual_db, loudest = residual_level_db(mixture, list(stems.values()))
+            _check_aligned(song, mixture, stems, loudest)
             if truth == "stems":
                 mixture = stack.enter_context(summed(list(stems.values())))
             elif truth == "mixture":
@@ -114,19 +120,61 @@ def _is_whole(song: LabelledSong, music: MusicFormat) -> bool:
     return sum(len(sources_of(group)) for group in song.groups) == len(music.sources)
 
 
-def residual_level_db(mixture: PreparedAudio, stems: Sequence[PreparedAudio]) -> float:
-    """Level of a mixture less the sum of its stems, relative to the mixture, as decoded."""
-    residual, whole = 0.0, 0.0
-    for start in range(0, mixture.num_samples, BLOCK_SAMPLES):
-        num_samples = min(BLOCK_SAMPLES, mixture.num_samples - start)
-        block = mixture.read(start, num_samples, gain_db=0.0)
+def residual_level_db(mixture: PreparedAudio, stems: Sequence[PreparedAudio]) -> tuple[float, int]:
+    """Level of a mixture less the sum of its stems, relative to the mixture, as decoded.
+
+    Also where that is loudest, to a second or two.
+    """
+    residual, whole, loudest, loudest_start = 0.0, 0.0, 0.0, 0
+    for start in range(0, mixture.num_samples, WINDOW_SAMPLES):
+        block, left = _block(mixture, stems, start, WINDOW_SAMPLES)
         whole += float(np.square(block, dtype=np.float64).sum())
-        for stem in stems:
-            block -= stem.read(start, num_samples, gain_db=0.0)
-        residual += float(np.square(block, dtype=np.float64).sum())
+        left_here = float(np.square(left, dtype=np.float64).sum())
+        residual += left_here
+        if left_here > loudest:
+            loudest, loudest_start = left_here, start
     if not residual or not whole:
-        return FLOOR_DB
-    return max(FLOOR_DB, 10 * math.log10(residual / whole))
+        return FLOOR_DB, loudest_start
+    return max(FLOOR_DB, 10 * math.log10(residual / whole)), loudest_start
+
+
+def _block(
+    mixture: PreparedAudio, stems: Iterable[PreparedAudio], start: int, num_samples: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A block of a mixture, and what its stems leave of it."""
+    num_samples = min(num_samples, mixture.num_samples - start)
+    block = mixture.read(start, num_samples, gain_db=0.0)
+    left = block.copy()
+    for stem in stems:
+        left -= stem.read(start, num_samples, gain_db=0.0)
+    return block, left
+
+
+def _check_aligned(
+    song: LabelledSong, mixture: PreparedAudio, stems: dict[str, PreparedAudio], start: int
+) -> None:
+    """Refuse a song in which a stem, or the mixture, is early or late where most is left over.
+
+    Raises:
+        Unusable: which, and how much.
+    """
+    block, left = _block(mixture, stems.values(), start, BLOCK_SAMPLES)
+    if relative_level_db(left, block) < AUDIBLE_DB:
+        return
+    parts = {MIXTURE: block} | {
+        group: stem.read(start, block.shape[1], gain_db=0.0) for group, stem in stems.items()
+    }
+    for group, part in parts.items():
+        lag = lag_samples(part, -left if group == MIXTURE else left)
+        if lag:
+            takes = song.stems[group] if group != MIXTURE else (song.mixture,)
+            names = [shown(PurePosixPath(take.path).name) for take in takes if take is not None]
+            raise Unusable(
+                "misaligned",
+                f"{group}, {', '.join(names)}: at {start / mixture.sample_rate:.0f} s it is "
+                f"{abs(lag)} samples {'late' if lag > 0 else 'early'}, perhaps since a part before "
+                "was lost; get a whole copy of it, or move it into place",
+            )
 
 
 @dataclass(frozen=True)
