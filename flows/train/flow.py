@@ -47,8 +47,7 @@ def train(parameters: TrainParameters) -> StageResult:
     manifests = Manifests(workspace)
     device = networks.pick_device(parameters.device)
     stems = learning_corpora(manifests, parameters.labelled, parameters.libraries)
-    corpora = parameters.corpora if parameters.weak_share > 0 else []
-    remixes = [manifests.latest("remixes", corpus) for corpus in corpora]
+    remixes = [manifests.latest("remixes", *chosen) for chosen in parameters.chosen_remixes]
     made_from = {
         f"{partition.table}/{partition.corpus}/{partition.fingerprint}": manifests.digest(partition)
         for partition in [*stems, *remixes]

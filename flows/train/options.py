@@ -17,6 +17,7 @@ from flows.running.parameters import (
     StageParameters,
 )
 from flows.train.model_options import ModelOptions
+from storage.errors import UserError
 
 _CROP_S = 10.0
 _stream = StreamConfig(crop_samples=1)
@@ -170,3 +171,24 @@ class TrainParameters(TrainOptions, StageParameters):
     corpora: Annotated[list[str], RUNTIME] = Field(
         ["music"], description="Corpora whose remixes are used, if weak_share is above 0."
     )
+    remixes: Annotated[list[str], RUNTIME] = Field(
+        [],
+        description="Fingerprints of the remixes, one a corpus; empty takes the last drawn of "
+        "each.",
+    )
+
+    @property
+    def chosen_remixes(self) -> list[tuple[str, str | None]]:
+        """The corpora whose remixes are used, and the fingerprints of those that were chosen.
+
+        Raises:
+            UserError: they are not as many as the corpora.
+        """
+        if self.weak_share == 0:
+            return []
+        if self.remixes and len(self.remixes) != len(self.corpora):
+            raise UserError(
+                f"remixes: {len(self.remixes)} fingerprints for {len(self.corpora)} corpora; name "
+                "one a corpus, in the same order, or none"
+            )
+        return list(zip(self.corpora, self.remixes or [None] * len(self.corpora), strict=True))

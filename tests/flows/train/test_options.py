@@ -14,7 +14,8 @@ from demucs_core.separators.demucs import DemucsConfig
 from demucs_core.separators.registry import SEPARATORS
 from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 from flows.running.parameters import describe
-from flows.train.options import TrainOptions
+from flows.train.options import TrainOptions, TrainParameters
+from storage.errors import UserError
 from storage.music_format import MusicFormat
 
 SPEECH = MusicFormat(sources=("vocals", "accompaniment"), sample_rate=16_000, num_channels=1)
@@ -92,3 +93,13 @@ def test_a_default_that_is_told_changes_no_name_and_another_value_does() -> None
     # 0.1.0 built its own 24 channels, whatever it was told
     wave_unet = [TrainOptions(architecture="wave_unet", channels=n).content() for n in (0, 64, 65)]
     assert wave_unet[0] != wave_unet[1] != wave_unet[2]
+
+
+def test_remixes_are_chosen_one_a_corpus() -> None:
+    asked = TrainParameters(corpora=["a", "b"], remixes=["f1", "f2"])
+    assert asked.chosen_remixes == [("a", "f1"), ("b", "f2")]
+    assert TrainParameters(corpora=["a", "b"]).chosen_remixes == [("a", None), ("b", None)]
+    assert TrainParameters(corpora=["a"], remixes=["f1"], weak_share=0).chosen_remixes == []
+    with pytest.raises(UserError, match="1 fingerprints for 2 corpora"):
+        _ = TrainParameters(corpora=["a", "b"], remixes=["f1"]).chosen_remixes
+    assert asked.content() == TrainParameters().content()
