@@ -191,4 +191,5 @@ class TrainParameters(TrainOptions, StageParameters):
                 f"remixes: {len(self.remixes)} fingerprints for {len(self.corpora)} corpora; name "
                 "one a corpus, in the same order, or none"
             )
-        return list(zip(self.corpora, self.remixes or [None] * len(self.corpora), strict=True))
+        chosen: list[str | None] = list(self.remixes) or [None] * len(self.corpora)
+        return list(zip(self.corpora, chosen, strict=True))
