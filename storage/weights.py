@@ -49,7 +49,18 @@ def load_tensors(
             f"{workspace.url(relative)}: damaged weights ({error}); remove the file and run the "
             "stage that wrote it again"
         ) from error
+    return tensors, file_metadata(content)
+
+
+def file_metadata(content: bytes) -> dict[str, object]:
+    """What a safetensors file says beside its arrays; texts that are no JSON, as they are."""
     length = int.from_bytes(content[:HEADER_LENGTH_BYTES], "little")
     header = json.loads(content[HEADER_LENGTH_BYTES : HEADER_LENGTH_BYTES + length])
-    text = header.get("__metadata__") or {}
-    return tensors, {name: json.loads(value) for name, value in text.items()}
+    return {name: _parsed(text) for name, text in (header.get("__metadata__") or {}).items()}
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -133,6 +133,14 @@ class BSRoFormerSeparator(SeparationModel):
             if isinstance(getattr(layer, "attend", None), nn.Module):
                 layer.attend = _Attend(config.attn_dropout)
 
+    def own_name(self, name: str) -> str:
+        """The authors' module is ``net`` here."""
+        return name if name.startswith("net.") else f"net.{name}"
+
+    def source_prefix(self, index: int) -> str:
+        """Every source has an estimator of masks."""
+        return f"net.mask_estimators.{index}."
+
     def forward(self, mixture: Tensor) -> Tensor:
         """Map mixtures ``(B, C, T)``, any T of at least 1, to estimates ``(B, S, C, T)``."""
         config, num_samples = self.config, mixture.shape[-1]

@@ -135,6 +135,15 @@ class Demucs(SeparationModel):
             length = (length - 1) * config.stride + config.kernel_size
         return length
 
+    def own_name(self, name: str) -> str:
+        """As the official class of version 3 and 4 calls them (:func:`from_official_state`)."""
+        return _renamed(name)
+
+    def source_axes(self) -> dict[str, int]:
+        """The last layer makes the sources."""
+        last = f"decoder.{self.config.depth - 1}.2"
+        return {f"{last}.weight": 1, f"{last}.bias": 0}
+
     def forward(self, mixture: Tensor) -> Tensor:
         """Map mixtures ``(B, C, T)``, any T of at least 1, to estimates ``(B, S, C, T)``."""
         batch, channels, num_samples = mixture.shape
@@ -185,7 +194,7 @@ def from_official_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     renamed: dict[str, Tensor] = {}
     for name, value in state.items():
-        ours = re.sub(r"^(encoder|decoder)\.(\d+)\.3\.", r"\1.\2.2.", name)
+        ours = _renamed(name)
         if not re.match(r"^((encoder|decoder)\.\d+\.[02]\.(weight|bias)$|lstm\.)", ours):
             raise ValueError(
                 f"{name!r} belongs to a later Demucs (normalisation, residual branches or the "
@@ -193,3 +202,15 @@ def from_official_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             )
         renamed[ours] = value
     return renamed
+
+
+def to_official_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the weights of :class:`Demucs` to those of the official class, version 3 and 4."""
+    return {
+        re.sub(r"^(encoder|decoder)\.(\d+)\.2\.", r"\1.\2.3.", name): value
+        for name, value in state.items()
+    }
+
+
+def _renamed(name: str) -> str:
+    return re.sub(r"^(encoder|decoder)\.(\d+)\.3\.", r"\1.\2.2.", name)

@@ -20,6 +20,8 @@ from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 NAME, EXTRA = "htdemucs", "htdemucs"
 OURS = ("sample_rate", "num_channels", "segment_s", "sources")
 """Fields that the authors' class calls otherwise."""
+AXES = {"weight": 1, "bias": 0}
+"""Of a transposed convolution's output."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +136,16 @@ class HTDemucsSeparator(SeparationModel):
     def valid_length(self, num_samples: int) -> int:
         """Separation gives it real audio up to the length that it is trained on."""
         return max(num_samples, self.longest_segment())
+
+    def own_name(self, name: str) -> str:
+        """The authors' module is ``net`` here."""
+        return name if name.startswith("net.") else f"net.{name}"
+
+    def source_axes(self) -> dict[str, int]:
+        """The last layer of either branch makes the sources."""
+        last = self.config.depth - 1
+        names = (f"net.{branch}.{last}.conv_tr" for branch in ("decoder", "tdecoder"))
+        return {f"{name}.{kind}": axis for name in names for kind, axis in AXES.items()}
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Map mixtures ``(B, C, T)``, any T of at least 1, to estimates ``(B, S, C, T)``."""

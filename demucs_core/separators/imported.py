@@ -82,6 +82,10 @@ class ImportedSeparator(SeparationModel):
                 f"{type(error).__name__}: {error}"
             ) from error
 
+    def own_name(self, name: str) -> str:
+        """The authors' module is ``net`` here."""
+        return name if name.startswith("net.") else f"net.{name}"
+
     def forward(self, mixture: Tensor) -> Tensor:
         """Map mixtures ``(B, C, T)`` to estimates ``(B, S, C, T)``."""
         estimates: Tensor = self.net(mixture)

@@ -107,6 +107,10 @@ class OpenUnmixSeparator(SeparationModel):
             wiener_win_len=config.wiener_win_len,
         )
 
+    def own_name(self, name: str) -> str:
+        """The authors' module is ``net`` here."""
+        return name if name.startswith("net.") else f"net.{name}"
+
     def forward(self, mixture: Tensor) -> Tensor:
         """Map mixtures ``(B, C, T)``, any T of at least 1, to estimates ``(B, S, C, T)``."""
         config, num_samples = self.config, mixture.shape[-1]

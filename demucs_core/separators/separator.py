@@ -49,3 +49,23 @@ class SeparationModel(nn.Module):
     def longest_segment(self) -> int | None:
         """Return the length of the longest piece that separation should give it; None for any."""
         return None
+
+    def own_name(self, name: str) -> str:
+        """Return what a weight is called here that its authors' code calls ``name``."""
+        return name
+
+    def source_axes(self) -> dict[str, int]:
+        """Return the weights that have a part for each source, and the axis that they have it on.
+
+        The parts lie in the order of :meth:`estimated_sources`. By default no weight is known to.
+        """
+        return {}
+
+    def estimated_sources(self) -> tuple[str, ...]:
+        """Return the sources that have weights of their own, in order."""
+        return self.config.sources
+
+    def source_prefix(self, index: int) -> str | None:
+        """Return how the names of a source's own layers begin, where they are counted."""
+        del index
+        return None

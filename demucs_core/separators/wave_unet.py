@@ -129,6 +129,15 @@ class WaveUNet(SeparationModel):
             return num_samples
         return num_samples + self.context_samples + int(2 ** (self.config.depth + 1))
 
+    def source_axes(self) -> dict[str, int]:
+        """The last layer makes the sources, but for the one that is the difference."""
+        return {"output.weight": 0, "output.bias": 0}
+
+    def estimated_sources(self) -> tuple[str, ...]:
+        """All, or all but the difference."""
+        sources = self.config.sources
+        return sources[:-1] if self.config.difference_output else sources
+
     def forward(self, mixture: Tensor) -> Tensor:
         """Map mixtures ``(B, C, T)``, any T of at least 1, to estimates ``(B, S, C, T)``."""
         config, num_samples = self.config, mixture.shape[-1]

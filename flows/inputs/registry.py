@@ -42,6 +42,18 @@ def describe(workspace: Workspace, kind: str, name: str) -> dict[str, Any]:
     return description
 
 
+def began_with(workspace: Workspace, model: str) -> list[str]:
+    """The models of the workspace that a model began with, the last one first, as far as known."""
+    found: list[str] = []
+    while finished(workspace, "models", model):
+        model = describe(workspace, "models", model).get("init_from", {}).get("model", "")
+        if not model or model in found:
+            break
+        if finished(workspace, "models", model):
+            found.append(model)
+    return found
+
+
 def forgotten(workspace: Workspace, kind: str, name: str) -> list[str]:
     """The tracks and songs that a detector or model heard, and that were forgotten since."""
     path = f"{kind}/{name}/{FORGOTTEN}"

@@ -11,7 +11,11 @@ from storage.sql import connect, quoted
 
 
 def write_heard(
-    run: StageRun, heard_by: str, stems: Sequence[Partition], remixes: Sequence[Partition] = ()
+    run: StageRun,
+    heard_by: str,
+    stems: Sequence[Partition],
+    remixes: Sequence[Partition] = (),
+    after: str = "",
 ) -> None:
     """Record what a training may hear: the songs it learns from and validates on, the remixes.
 
@@ -23,6 +27,7 @@ def write_heard(
         heard_by: ``detectors`` or ``models``.
         stems: the labelled songs and single stems.
         remixes: the recipes to draw from.
+        after: a model that it began with, and that has heard all it has.
     """
     database = connect(run.workspace, ("stems", "remixes"))
     rows = database.sql(f"""
@@ -33,6 +38,12 @@ def write_heard(
               WHERE {any_of(stems)} AND split IN ('train', 'valid')
         ORDER BY track_id
     """).fetchall()
+    if after:
+        with connect(run.workspace, (HEARD.name,), retired=True) as everything:
+            before = everything.sql(
+                f"SELECT track_id, labelled FROM heard WHERE fingerprint = {quoted(after)}"
+            ).fetchall()
+        rows = sorted({*rows, *before})
     run.manifests.write(
         run.partition(HEARD.name),
         [run.fingerprint],

@@ -67,8 +67,12 @@ def require_unheard(manifests: Manifests, model: str, held_out: Mapping[str, str
         UserError: names the model, the song, and the way out.
     """
     workspace = manifests.workspace
-    made_from = registry.describe(workspace, "models", model).get("made_from", {})
-    partitions = [Partition(*name.split("/")) for name in made_from if name.count("/") == 2]
+    partitions = [
+        Partition(*name.split("/"))
+        for each in (model, *registry.began_with(workspace, model))
+        for name in registry.describe(workspace, "models", each).get("made_from", {})
+        if name.count("/") == 2
+    ]
     remixes = [partition for partition in partitions if partition.table == "remixes"]
     with connect(workspace, ("remixes", "segments", "heard"), retired=True) as database:
         detectors = database.sql(

@@ -28,6 +28,7 @@ from flows.running.progress import progress
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.train.model import first_model
 from flows.train.options import TrainParameters
+from flows.train.start import find_start
 from flows.train.threads import threads
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
@@ -55,6 +56,9 @@ def train(parameters: TrainParameters) -> StageResult:
     content = parameters.content()
     if remixes or know_sums(manifests, stems):
         content["grouped_examples"] = GROUPED_EXAMPLES
+    start = find_start(parameters.init_from, workspace)
+    if start is not None:
+        content["init_from"] = start.digest
     name = fingerprint(STAGE, VERSION, made_from=made_from, **content)
     with stage_run(
         STAGE, parameters, corpus=parameters.labelled, fingerprint=name, workspace=workspace
@@ -69,7 +73,7 @@ def train(parameters: TrainParameters) -> StageResult:
             sounds_of(manifests, stems, "train") | sounds_of_remixes(manifests, remixes),
             STAGE,
         )
-        model = first_model(parameters, workspace.music)
+        model, began = first_model(parameters, workspace.music, start)
         trainer = _build(parameters, run, stems, remixes, model, device)
         checkpoint = f"models/{name}/{registry.CHECKPOINT}"
         if workspace.exists(checkpoint):
@@ -87,10 +91,11 @@ def train(parameters: TrainParameters) -> StageResult:
             "training": trainer.configuration,
             "parameters": content,
             "made_from": made_from,
+            **began,
             "history": [entry.to_json() for entry in trainer.history],
             "counts": run.counts,
         }
-        write_heard(run, "models", stems, remixes)
+        write_heard(run, "models", stems, remixes, after=start.model if start else "")
         networks.store(workspace, "models", name, best, description)
         workspace.remove(checkpoint)
         figure = training_figure(

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from prefect.logging import get_logger
+
 from demucs_core.separators.imported import check_contract
 from demucs_core.separators.registry import build_model
 from demucs_core.separators.separator import SeparationModel
+from demucs_core.separators.transfer import Transfer, freeze, take_weights
 from flows.train.options import TrainOptions
+from flows.train.start import Start, to_float
 from storage.errors import UserError
 from storage.music_format import MusicFormat
 
 
-def first_model(options: TrainOptions, music: MusicFormat) -> SeparationModel:
+def first_model(
+    options: TrainOptions, music: MusicFormat, start: Start | None = None
+) -> tuple[SeparationModel, dict[str, Any]]:
     """Build the model with the weights that it is trained from.
 
+    Returns:
+        The model, and what its description says of where it began.
+
     Raises:
-        UserError: its configuration, its package or its class won't do; says what to change.
+        UserError: its configuration, its package, its class or the weights won't do; says what to
+            change.
     """
     try:
         model = build_model(
@@ -26,4 +39,40 @@ def first_model(options: TrainOptions, music: MusicFormat) -> SeparationModel:
             check_contract(model, max(1, round(options.crop_s * music.sample_rate)))
     except ValueError as error:
         raise UserError(f"architecture: {error}") from error
-    return model
+    began: dict[str, Any] = {}
+    if start is not None:
+        began["init_from"] = _begin(model, start)
+    try:
+        frozen = freeze(model, options.freeze)
+    except ValueError as error:
+        raise UserError(f"freeze: {error}") from error
+    if frozen:
+        began["frozen"] = list(frozen)
+    return model, began
+
+
+def _begin(model: SeparationModel, start: Start) -> dict[str, Any]:
+    try:
+        transfer = take_weights(model, to_float(start.weights()), start.sources)
+    except ValueError as error:
+        raise UserError(f"init_from: {start.place}: {error}") from error
+    _tell(start, transfer, model.config.sources)
+    return {
+        "from": start.place,
+        "model": start.model,
+        "sha256": start.digest,
+        "sources": None if start.sources is None else list(start.sources),
+        "taken": len(transfer.taken),
+        "in_part": list(transfer.in_part),
+        "fresh": list(transfer.fresh),
+        "left": list(transfer.left),
+    }
+
+
+def _tell(start: Start, transfer: Transfer, here: Sequence[str]) -> None:
+    logger = get_logger(__name__)
+    logger.info("begins with %s: %s", start.place, transfer)
+    if start.sources is None:
+        logger.warning(
+            "nothing says which sources %s is for; taken as %s", start.place, ", ".join(here)
+        )

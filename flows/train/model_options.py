@@ -21,7 +21,7 @@ from demucs_core.separators import registry as separators
 from demucs_core.separators.demucs import DemucsConfig
 from demucs_core.separators.imported import CLASS_PATH, EXAMPLE, version_of
 from demucs_core.separators.wave_unet import WaveUNetConfig
-from flows.running.parameters import RUNTIME, Options
+from flows.running.parameters import ADDED, RUNTIME, Options
 from storage.errors import UserError
 from storage.music_format import MusicFormat
 
@@ -106,6 +106,16 @@ class ModelOptions(Options):
         "",
         description="YAML file with more fields of the architecture's configuration, or with the "
         "arguments of the class; or that YAML itself, in braces.",
+    )
+    # which weights those are is in the fingerprint; see flows.train.start
+    init_from: Annotated[str, RUNTIME] = Field(
+        "",
+        description="Weights to begin with: a model of the workspace, a model's folder, or a "
+        "safetensors file. Layers that fit are taken, those of each source by its name.",
+    )
+    freeze: Annotated[list[str], ADDED] = Field(
+        [],
+        description="Patterns of names of weights that are not trained, such as 'encoder.*'.",
     )
 
     @field_validator(*OF_THE_MODEL)

@@ -16,6 +16,7 @@ from flows.train.flow import train
 from flows.train.options import TrainParameters
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
+from storage.weights import load_tensors
 from storage.workspace import Workspace
 from tests.flows.conftest import SETTINGS, Finished
 
@@ -111,3 +112,29 @@ def test_no_model_is_tested_on_what_it_heard(copy: Workspace, heard: str) -> Non
     else:  # what heard no remix is left
         assert [result.plan.reads[-1] for result in evaluate.fn(everything).results
                 if result.plan] == [f"model {alone}"]  # fmt: skip
+
+
+def test_a_model_has_heard_what_the_one_it_began_with_has(copy: Workspace) -> None:
+    weak = {
+        name: registry.describe(copy, "models", name)["training"]["weak_share"]
+        for name in registry.names(copy, "models")
+    }
+    mixed = max(weak, key=lambda name: weak[name])
+    values = {**parameters(copy, "train"), "weak_share": 0.0, "steps": 1, "init_from": mixed}
+    plain = TrainParameters.model_validate({**values, "init_from": ""})
+    tuned = train(TrainParameters.model_validate({**values, "freeze": ["encoder.0.*"]}))
+    assert tuned.fingerprint != train(plain).fingerprint
+    description = registry.describe(copy, "models", tuned.fingerprint)
+    assert description["init_from"]["model"] == mixed
+    assert description["init_from"]["left"] == []
+    first, second = (
+        load_tensors(copy, f"models/{name}/{registry.WEIGHTS}")[0]
+        for name in (mixed, tuned.fingerprint)
+    )
+    moved = {name for name in first if (first[name] != second[name]).any()}
+    assert moved
+    assert not any(name.startswith("encoder.0.") for name in moved)
+    leak(copy, "test", "mixture", remixed_track(copy) + "0" * 44)
+    asked = {"workspace": copy.location, "dry_run": True, "models": [tuned.fingerprint]}
+    with pytest.raises(UserError, match=rf"testing model {tuned.fingerprint} .* test song Leak"):
+        evaluate.fn(EvaluateParameters.model_validate(asked))
