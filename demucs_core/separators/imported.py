@@ -12,7 +12,6 @@ import hashlib
 import importlib
 import importlib.metadata
 import inspect
-import re
 import warnings
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -22,11 +21,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from demucs_core.separators.class_path import CLASS_PATH, EXAMPLE
 from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 
-CLASS_PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
-"""``package.module:Class``."""
-EXAMPLE: Final = "my_package.my_module:MyModel"
 FROM_THE_MUSIC: Final = ("sources", "sample_rate", "num_channels")
 """Arguments that a class gets without being asked for, where it takes them."""
 

@@ -11,11 +11,10 @@ from typing import Any, Final
 
 from demucs_core.architectures import Architecture, Registry
 from demucs_core.separators.bs_roformer import BSRoFormerConfig, BSRoFormerSeparator
+from demucs_core.separators.class_path import CLASS_PATH, EXAMPLE
 from demucs_core.separators.demucs import Demucs, DemucsConfig
 from demucs_core.separators.htdemucs import HTDemucsConfig, HTDemucsSeparator
 from demucs_core.separators.imported import (
-    CLASS_PATH,
-    EXAMPLE,
     ImportedConfig,
     ImportedSeparator,
     require_allowed,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from demucs_core.separators.imported import CLASS_PATH
+from demucs_core.separators.class_path import CLASS_PATH
 from flows.running.parameters import RUNTIME
 
 AllowImport = Annotated[

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from pydantic import Field
 
-from demucs_core.separators.imported import CLASS_PATH
+from demucs_core.separators.class_path import CLASS_PATH
 from flows.catalogue import BY_NAME, STAGES, load
 from flows.inputs import registry
 from flows.running.music_options import MusicOptions

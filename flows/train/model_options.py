@@ -18,8 +18,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from demucs_core.separators import registry as separators
+from demucs_core.separators.class_path import CLASS_PATH, EXAMPLE
 from demucs_core.separators.demucs import DemucsConfig
-from demucs_core.separators.imported import CLASS_PATH, EXAMPLE, version_of
+from demucs_core.separators.imported import version_of
 from demucs_core.separators.wave_unet import WaveUNetConfig
 from flows.running.parameters import ADDED, RUNTIME, Options
 from storage.errors import UserError
