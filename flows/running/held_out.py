@@ -35,13 +35,18 @@ def sounds_of(manifests: Manifests, corpora: Sequence[Partition], *splits: str) 
 
 def sounds_of_remixes(manifests: Manifests, remixes: Sequence[Partition]) -> dict[str, str]:
     """The audio that recipes draw from: their tracks, and the songs whose stems they add."""
-    tracks: dict[str, str] = {}
-    songs: set[str] = set()
-    for partition in remixes:
-        for row in manifests.rows(partition, ["track_id", "added"]):
-            tracks[row["track_id"]] = f"track {row['track_id']} of {partition.corpus}"
-            songs.update(stem["track_id"] for stem in row["added"])
-    return tracks | _sounds_of_songs(manifests, songs)
+    if not remixes:
+        return {}
+    with connect(manifests.workspace, ("remixes",)) as database:
+        tracks = database.sql(
+            f"SELECT DISTINCT track_id, corpus FROM remixes WHERE {any_of(remixes)}"
+        ).fetchall()
+        songs = database.sql(
+            "SELECT DISTINCT unnest([stem.track_id FOR stem IN added]) FROM remixes "
+            f"WHERE {any_of(remixes)}"
+        ).fetchall()
+    named = {track: f"track {track} of {corpus}" for track, corpus in tracks}
+    return named | _sounds_of_songs(manifests, {song for [song] in songs})
 
 
 def require_apart(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 from prefect import flow
@@ -10,14 +10,11 @@ from prefect.logging import get_run_logger
 
 from demucs_core.separators.registry import build_model, config_of
 from demucs_core.separators.separator import SeparationModel
-from demucs_core.training.examples import GROUPED_EXAMPLES, Augmentation
-from demucs_core.training.stream import ExampleStream, StreamConfig
+from demucs_core.training.examples import GROUPED_EXAMPLES
 from demucs_core.training.trainer import StepReport, Trainer
 from demucs_core.training.training_config import TrainingConfig
-from demucs_core.training.validation import validation_crops
 from flows.inputs import networks, registry
-from flows.inputs.recipes import load_recipes
-from flows.inputs.songs import know_sums, learning_corpora, load_learning_songs, load_songs
+from flows.inputs.songs import know_sums, learning_corpora
 from flows.reports.live_plot import live_plot
 from flows.reports.loss_plots import training_figure
 from flows.running.chain import Chain
@@ -26,14 +23,13 @@ from flows.running.held_out import require_apart, sounds_of, sounds_of_remixes
 from flows.running.interruption import interruptible
 from flows.running.progress import progress
 from flows.running.stage import StageResult, StageRun, stage_run
+from flows.train.examples import build_examples
 from flows.train.model import first_model
 from flows.train.options import TrainParameters
 from flows.train.start import find_start
 from flows.train.threads import threads
-from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
-from storage.reading import CropReader
 from storage.weights import load_tensors, save_tensors
 from storage.workspace import Workspace
 
@@ -49,9 +45,10 @@ def train(parameters: TrainParameters) -> StageResult:
     device = networks.pick_device(parameters.device)
     stems = learning_corpora(manifests, parameters.labelled, parameters.libraries)
     remixes = [manifests.latest("remixes", *chosen) for chosen in parameters.chosen_remixes]
+    digests = {partition: manifests.digest(partition) for partition in [*stems, *remixes]}
     made_from = {
-        f"{partition.table}/{partition.corpus}/{partition.fingerprint}": manifests.digest(partition)
-        for partition in [*stems, *remixes]
+        f"{partition.table}/{partition.corpus}/{partition.fingerprint}": digest
+        for partition, digest in digests.items()
     }
     content = parameters.content()
     if remixes or know_sums(manifests, stems):
@@ -74,7 +71,8 @@ def train(parameters: TrainParameters) -> StageResult:
             STAGE,
         )
         model, began = first_model(parameters, workspace.music, start)
-        trainer = _build(parameters, run, stems, remixes, model, device)
+        hear = {partition: digests[partition] for partition in remixes}
+        trainer = _build(parameters, run, stems, hear, model, device)
         checkpoint = f"models/{name}/{registry.CHECKPOINT}"
         if workspace.exists(checkpoint):
             tensors, state = load_tensors(workspace, checkpoint)
@@ -123,47 +121,11 @@ def _build(
     parameters: TrainParameters,
     run: StageRun,
     stems: Sequence[Partition],
-    remixes: list[Partition],
+    remixes: Mapping[Partition, str],
     model: SeparationModel,
     device: str,
 ) -> Trainer:
-    songs = load_learning_songs(run.manifests, stems, "training")
-    held_out = load_songs(run.manifests, stems[0], "valid")
-    recipes = sorted(
-        (
-            recipe
-            for partition in remixes
-            for recipe in load_recipes(run.manifests, partition, parameters.confidence_weighting)
-        ),
-        key=lambda recipe: recipe.remix_id,
-    )
-    if remixes and not recipes:
-        raise UserError(
-            f"corpora {', '.join(parameters.corpora)}: no remixes to train on; extract more (see "
-            "`silentmix extract --help`), or set weak_share to 0"
-        )
-    run.count(songs=len(songs), remixes=len(recipes))
-    music = run.workspace.music
-    stream = parameters.configure(
-        StreamConfig,
-        crop_samples=max(1, round(parameters.crop_s * music.sample_rate)),
-        augmentation=parameters.configure(Augmentation),
-    )
-    reader = CropReader(run.workspace.location)
-    examples = ExampleStream(
-        stream,
-        tracks=[song.stem_track() for song in songs],
-        remixes=recipes,
-        read=reader,
-        num_sources=len(music.sources),
-    )
-    crops = validation_crops(
-        [song.stem_track() for song in held_out],
-        reader,
-        num_sources=len(music.sources),
-        crop_samples=stream.crop_samples,
-        crops_per_track=parameters.validation_crops,
-    )
+    examples, crops = build_examples(parameters, run, stems, remixes)
     return Trainer(
         model,
         parameters.configure(TrainingConfig),

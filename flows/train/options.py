@@ -156,6 +156,12 @@ class TrainOptions(ModelOptions):
     loader_workers: Annotated[int, RUNTIME] = Field(
         0, ge=0, le=256, description="Processes that make examples; 0 makes them in training's own."
     )
+    cache_gb: Annotated[float, RUNTIME] = Field(
+        20.0,
+        ge=0.1,
+        description="Most room on this machine's disk, in GiB, for copies of what is slow to get: "
+        "single recipes.",
+    )
 
     def execution(self, device: str) -> Execution:
         """How a training on a device is carried out."""

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from demucs_core.training.examples import Example
-from demucs_core.training.recipes import AddedStem, Recipe
-from demucs_core.training.stream import ExampleStream, StreamConfig, taught_sources
+from demucs_core.training.recipes import AddedStem, Recipe, RecipeList, taught_sources
+from demucs_core.training.stream import ExampleStream, StreamConfig
 from tests.demucs_core.synthetic_audio import SyntheticReader, stem_track
 
 TRACKS = [stem_track("a", 300), stem_track("b", 100)]
@@ -50,6 +50,7 @@ def stream(**fields: Any) -> ExampleStream:
     config: dict[str, Any] = {"batch_size": 4, "crop_samples": 24, "weak_share": 0.5}
     config |= {name: value for name, value in fields.items() if name not in data}
     data |= {name: value for name, value in fields.items() if name in data}
+    data["remixes"] = RecipeList(data["remixes"], data["num_sources"])
     return ExampleStream(StreamConfig(**config), **data)
 
 
@@ -132,7 +133,8 @@ def test_recipes_of_a_source_are_drawn_evenly_over_groups() -> None:
     ],
 )
 def test_what_a_recipe_teaches(remix: Recipe, sources: tuple[int, ...]) -> None:
-    assert taught_sources(remix, 4) == sources
+    filled = [stem.source for stem in remix.added]
+    assert taught_sources(remix.silent, filled, 4) == sources
 
 
 def test_weights_of_weak_examples() -> None:

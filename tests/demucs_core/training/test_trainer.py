@@ -24,7 +24,7 @@ from tests.demucs_core.music import MUSIC
 from tests.demucs_core.training.tiny import (
     CONFIG,
     READ,
-    REMIX,
+    REMIXES,
     STREAM,
     TRACKS,
     assert_same,
@@ -202,7 +202,7 @@ class Poisoned(ExampleStream):
 
 
 def test_nan_names_the_step_and_leaves_the_model_alone() -> None:
-    poisoned = Poisoned(STREAM, tracks=TRACKS, remixes=[REMIX], read=READ, num_sources=4)
+    poisoned = Poisoned(STREAM, tracks=TRACKS, remixes=REMIXES, read=READ, num_sources=4)
     run, good = trainer(examples=poisoned), trainer()
     with pytest.raises(NonFiniteLossError, match="nan at step 3 of 6"):
         run.run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from demucs_core.separators.registry import build_model
-from demucs_core.training.recipes import AddedStem, Recipe
+from demucs_core.training.recipes import AddedStem, Recipe, RecipeList
 from demucs_core.training.stream import ExampleStream, StreamConfig
 from demucs_core.training.trainer import Trainer
 from demucs_core.training.training_config import Execution, TrainingConfig
@@ -29,10 +29,11 @@ REMIX = Recipe(
     silent=(1, 2),
     added=(STEM,),
 )
+REMIXES = RecipeList([REMIX], 4)
 
 
 def stream(config: StreamConfig = STREAM) -> ExampleStream:
-    return ExampleStream(config, tracks=TRACKS, remixes=[REMIX], read=READ, num_sources=4)
+    return ExampleStream(config, tracks=TRACKS, remixes=REMIXES, read=READ, num_sources=4)
 
 
 def trainer(

@@ -1,0 +1,113 @@
+"""What training hears: labelled songs, recipes and validation crops, manifests in, examples out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from demucs_core.training.examples import Augmentation
+from demucs_core.training.stream import ExampleStream, StreamConfig
+from demucs_core.training.validation import ValidationCrop, validation_crops
+from flows.inputs.recipes import RecipeTable
+from flows.inputs.songs import Song, load_learning_songs, load_songs
+from flows.running.heard import any_of
+from flows.running.held_out import SILENCE_DB
+from flows.running.stage import StageRun
+from flows.train.options import TrainParameters
+from storage.errors import UserError
+from storage.labelled.song import sources_of
+from storage.local_cache import LocalCache, cache_folder
+from storage.manifests import Manifests, Partition
+from storage.reading import CropReader
+from storage.sql import connect
+
+CACHE = "training"
+
+
+def build_examples(
+    parameters: TrainParameters,
+    run: StageRun,
+    stems: Sequence[Partition],
+    remixes: Mapping[Partition, str],
+) -> tuple[ExampleStream, list[ValidationCrop]]:
+    """The stream of examples, and the crops to validate on; counts songs and recipes.
+
+    Args:
+        parameters: of the run.
+        run: whose manifests are read.
+        stems: of the labelled songs, then of libraries.
+        remixes: partitions of recipes, each with its digest.
+
+    Raises:
+        UserError: there are no songs, or no recipes for the weak share; no song is as long as the
+            crop; or a source never sounds.
+    """
+    music = run.workspace.music
+    songs = load_learning_songs(run.manifests, stems, "training")
+    held_out = load_songs(run.manifests, stems[0], "valid")
+    cache = LocalCache(cache_folder(CACHE), round(parameters.cache_gb * 2**30))
+    recipes = RecipeTable(
+        run.workspace, remixes, cache, confidence_weighting=parameters.confidence_weighting
+    )
+    if parameters.weak_share > 0 and not recipes:
+        raise UserError(
+            f"corpora {', '.join(parameters.corpora) or '(none)'}: no remixes to train on; extract "
+            "more (see `silentmix extract --help`), or set weak_share to 0"
+        )
+    run.count(songs=len(songs), remixes=len(recipes))
+    stream = parameters.configure(
+        StreamConfig,
+        crop_samples=max(1, round(parameters.crop_s * music.sample_rate)),
+        augmentation=parameters.configure(Augmentation),
+    )
+    _require_length(songs, stream.crop_samples, music.sample_rate)
+    _require_sound(run.manifests, stems)
+    reader = CropReader(run.workspace.location)
+    examples = ExampleStream(
+        stream,
+        tracks=[song.stem_track() for song in songs],
+        remixes=recipes,
+        read=reader,
+        num_sources=len(music.sources),
+    )
+    crops = validation_crops(
+        [song.stem_track() for song in held_out],
+        reader,
+        num_sources=len(music.sources),
+        crop_samples=stream.crop_samples,
+        crops_per_track=parameters.validation_crops,
+    )
+    return examples, crops
+
+
+def _require_length(songs: Sequence[Song], crop_samples: int, sample_rate: int) -> None:
+    """Refuse a crop that is longer than every song: all examples would end in silence."""
+    longest = max(songs, key=lambda song: song.num_samples)
+    if longest.num_samples < crop_samples:
+        raise UserError(
+            f"crop_s is {crop_samples / sample_rate:g} s, and no training song is as long: "
+            f"{longest.name} has {longest.num_samples / sample_rate:.2f} s and is the longest; "
+            "lower crop_s, or ingest longer songs"
+        )
+
+
+def _require_sound(manifests: Manifests, corpora: Sequence[Partition]) -> None:
+    """Refuse sources that sound in no training song: the model would learn that they never do.
+
+    Of a sum nobody knows which of its sources sound, so it speaks for all of them.
+    """
+    activity = [Partition("activity", stems.corpus, stems.fingerprint) for stems in corpora]
+    with connect(manifests.workspace, ("stems", "activity")) as database:
+        heard = database.sql(
+            f"SELECT source FROM activity WHERE {any_of(activity)} AND split = 'train' "
+            "AND list_contains(active, true) UNION "
+            f"SELECT source FROM stems WHERE {any_of(corpora)} AND split = 'train' "
+            f"AND level_db > {SILENCE_DB} AND contains(source, '+')"
+        ).fetchall()
+    sounding = {source for [name] in heard for source in sources_of(name)}
+    silent = [source for source in manifests.workspace.music.sources if source not in sounding]
+    if silent:
+        raise UserError(
+            f"corpora {', '.join(stems.corpus for stems in corpora)}: no training song has a stem "
+            f"of {', '.join(silent)} that sounds; ingest songs that have, name a library of such "
+            "stems in libraries, or begin a workspace without the source (`silentmix init`)"
+        )
