@@ -1,45 +1,37 @@
 """Find music: a folder, a glob, a list of files, one file, or an fsspec URL of any of these.
 
 Names are taken literally where they exist: a folder called ``[live]`` is a folder, not a pattern.
-Hidden files and folders are skipped. Links are followed, but no folder is entered twice.
+Hidden files and folders are skipped, and so are recycle bins and their like, and what silentmix
+wrote (:mod:`storage.sieve`). Links are followed, but no folder is entered twice.
 """
 
 from __future__ import annotations
 
-import codecs
 import fnmatch
 import posixpath
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
 
 from storage.listing import (
     DiscoveryError,
     Entry,
     NotAllowed,
     is_local,
-    is_url,
     look_up,
     open_location,
     reaching,
+    remote_entry,
     shown,
     url_of,
     walk,
 )
+from storage.lists import Places, list_entries
+from storage.sieve import MUSIC_EXTENSIONS, Sieve, told, workspace_around
 
 __all__ = ["MISSING", "MUSIC_EXTENSIONS", "DiscoveryError", "SourceFile", "find_audio"]
-
-MUSIC_EXTENSIONS = frozenset(
-    (
-        *("wav", "wave", "bwf", "rf64", "w64", "aif", "aiff", "aifc", "au", "snd", "caf"),
-        *("flac", "alac", "ape", "wv", "tta"),
-        *("mp3", "mp2", "ogg", "oga", "opus", "aac", "ac3", "m4a", "m4b", "wma", "asf"),
-        *("mp4", "mka", "mkv", "webm"),
-    )
-)
-"""Extensions of files taken for music, in lower case and without a dot."""
 
 LIST_EXTENSIONS = frozenset(("txt", "m3u", "m3u8"))
 """Extensions of text files that list music, one path or URL a line."""
@@ -61,14 +53,18 @@ class SourceFile:
         path: what to open in the filesystem that came with it.
         num_bytes: size, or :data:`MISSING` for what was named but isn't there or can't be read: an
             entry of a list, a dangling link, a pipe, a folder that may not be entered.
+        stamp: differs when the file is written anew, as in :class:`storage.listing.Entry`.
     """
 
     url: str
     path: str
     num_bytes: int
+    stamp: str = field(default="", compare=False)
 
 
-def find_audio(source: str) -> tuple[Any, list[SourceFile]]:
+def find_audio(
+    source: str, passed_over: Counter[str] | None = None
+) -> tuple[Any, list[SourceFile]]:
     """Find the music that ``source`` names.
 
     Args:
@@ -76,22 +72,32 @@ def find_audio(source: str) -> tuple[Any, list[SourceFile]]:
             searched through), a ``.txt``, ``.m3u`` or ``.m3u8`` list (one path or URL a line,
             relative ones from the list's folder, ``#`` begins a comment; an entry is taken
             whatever its extension), one music file, or an fsspec URL of any of these.
+        passed_over: is added to: what in folders was not taken, by kind.
 
     Returns:
         The fsspec filesystem, and the files sorted by path, each once.
 
     Raises:
-        DiscoveryError: nothing is there, nothing there is music, or the place can't be reached.
+        DiscoveryError: nothing is there, nothing there is music, all of it is silentmix's own, or
+            the place can't be reached.
     """
     fs, path = open_location(source)
     entry = look_up(fs, path)
+    sieve = Sieve(fs, Counter() if passed_over is None else passed_over)
     if entry is None:
         if not _is_pattern(path):
             raise DiscoveryError(f"{shown(source)}: no such file or folder; check the path")
-        return fs, _music(fs, _matching(fs, path, source), source)
+        return fs, _music(sieve, _matching(fs, path, source, sieve), source)
+    is_list = entry.is_file and entry.extension in LIST_EXTENSIONS
+    if not is_list and (ours := workspace_around(fs, path)) is not None:
+        raise DiscoveryError(
+            f"{shown(source)}: is in the silentmix workspace {shown(url_of(fs, ours))}, whose "
+            "audio was ingested before; name the music that it was made of"
+        )
     if entry.is_folder:
-        return fs, _music(fs, walk(fs, path) if is_local(fs) else _flat(fs, path), source)
-    if entry.is_file and entry.extension in LIST_EXTENSIONS:
+        found = walk(fs, path, sieve.enter) if is_local(fs) else sieve.flat(path, _flat(fs, path))
+        return fs, _music(sieve, found, source)
+    if is_list:
         return _listed(fs, path, source)
     if entry.is_file and entry.extension in MUSIC_EXTENSIONS:
         return fs, [_source_file(fs, entry)]
@@ -101,24 +107,19 @@ def find_audio(source: str) -> tuple[Any, list[SourceFile]]:
     )
 
 
-def _music(fs: Any, entries: Iterable[Entry], source: str) -> list[SourceFile]:
+def _music(sieve: Sieve, entries: Iterable[Entry], source: str) -> list[SourceFile]:
     """The music among what was found; folders among it are those that may not be read."""
-    music, num_others = [], 0
-    for entry in entries:
-        if entry.is_folder or entry.extension in MUSIC_EXTENSIONS:
-            music.append(entry)
-        else:
-            num_others += 1
+    before = sieve.passed_over.copy()
+    music = list(sieve.music(entries))
     if not any(entry.is_file for entry in music):
-        others = f"{num_others} other file{'s' * (num_others != 1)}" if num_others else "no files"
-        unreadable = sum(entry.is_folder for entry in music)
-        if unreadable:
-            others += f", {unreadable} unreadable folder{'s' * (unreadable != 1)}"
+        found = [told(others)] if (others := sieve.passed_over - before) else []
+        if unreadable := sum(entry.is_folder for entry in music):
+            found.append(f"{unreadable} unreadable folder{'s' * (unreadable != 1)}")
         raise DiscoveryError(
-            f"{shown(source)}: no music here ({others}); "
+            f"{shown(source)}: no music here ({', '.join(found) or 'no files'}); "
             f"music is known by its extension: {_extensions(MUSIC_EXTENSIONS)}"
         )
-    return _sorted(fs, music)
+    return _sorted(sieve.fs, music)
 
 
 def _sorted(fs: Any, entries: Iterable[Entry]) -> list[SourceFile]:
@@ -128,7 +129,7 @@ def _sorted(fs: Any, entries: Iterable[Entry]) -> list[SourceFile]:
 
 def _source_file(fs: Any, entry: Entry) -> SourceFile:
     num_bytes = entry.num_bytes if entry.is_file else MISSING
-    return SourceFile(url_of(fs, entry.path), entry.path, num_bytes)
+    return SourceFile(url_of(fs, entry.path), entry.path, num_bytes, entry.stamp)
 
 
 def _extensions(extensions: frozenset[str]) -> str:
@@ -143,10 +144,10 @@ def _flat(fs: Any, folder: str) -> Iterator[Entry]:
     for name, info in found.items():
         hidden = any(part.startswith(".") for part in name.removeprefix(prefix).split("/"))
         if info["type"] == "file" and not hidden and not name.endswith("/"):
-            yield Entry(path=name, is_file=True, num_bytes=int(info.get("size") or 0))
+            yield remote_entry(info)
 
 
-def _matching(fs: Any, path: str, source: str) -> Iterator[Entry]:
+def _matching(fs: Any, path: str, source: str, sieve: Sieve) -> Iterator[Entry]:
     """What a glob matches, and everything in the folders it matches."""
     parts = path.split("/")
     depths = (
@@ -167,7 +168,13 @@ def _matching(fs: Any, path: str, source: str) -> Iterator[Entry]:
         return tuple(name.removeprefix(prefix).split("/"))
 
     num_matches = 0
-    for entry in walk(fs, base, lambda name: _may_lead_to_match(pattern, below(name))):
+    if workspace_around(fs, base) is not None:
+        return
+
+    def enter(name: str) -> bool:
+        return _may_lead_to_match(pattern, below(name)) and sieve.enter(name)
+
+    for entry in walk(fs, base, enter):
         relative = below(entry.path)
         if any(_matches(pattern, relative[:end]) for end in range(1, len(relative) + 1)):
             num_matches += 1
@@ -212,11 +219,15 @@ def _listed(fs: Any, path: str, source: str) -> tuple[Any, list[SourceFile]]:
     """The entries of a text list, there or not, and the one filesystem they are in."""
     with reaching(source):
         content = fs.cat_file(path)
-    lines = [line.strip() for line in decoded_text(content).splitlines()]
-    names = [line for line in lines if line and not line.startswith("#")]
+    names = list_entries(content)
     if not names:
         raise DiscoveryError(f"{shown(source)}: the list is empty; write one path or URL a line")
-    places = [place_of(fs, posixpath.dirname(path), name) for name in names]
+    where = Places(fs, posixpath.dirname(path))
+    if is_local(fs):
+        places = [where.of(name) for name in names]
+    else:
+        with ThreadPoolExecutor(LOOK_UP_THREADS) as pool:
+            places = list(pool.map(where.of, names))
     filesystems = {type(place_fs) for place_fs, _ in places}
     if len(filesystems) > 1:
         raise DiscoveryError(
@@ -233,18 +244,6 @@ def _listed(fs: Any, path: str, source: str) -> tuple[Any, list[SourceFile]]:
     return entries_fs, _sorted(entries_fs, found)
 
 
-def place_of(fs: Any, folder: str, name: str) -> tuple[Any, str]:
-    """Filesystem and path of a list's entry."""
-    if is_url(name):
-        place_fs, path = open_location(name)
-        if is_local(place_fs) and look_up(place_fs, path) is None:
-            path = unquote(path)  # players write file:// URLs percent-encoded
-        return place_fs, path
-    if is_local(fs):
-        return open_location(posixpath.join(folder, name))
-    return fs, posixpath.normpath(posixpath.join(folder, name))
-
-
 def _one_of_each(places: list[tuple[Any, str]], names: list[str]) -> list[str]:
     examples = {type(fs): name for (fs, _), name in zip(places, names, strict=True)}
     return list(examples.values())
@@ -255,10 +254,3 @@ def _listed_entry(fs: Any, path: str) -> Entry:
         return look_up(fs, path) or Entry(path=path)
     except NotAllowed:
         return Entry(path=path)
-
-
-def decoded_text(content: bytes) -> str:
-    """A list's text: UTF-8 or marked UTF-16; other bytes as names of local files have them."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", "replace")
-    return content.decode("utf-8-sig", "surrogateescape")

@@ -130,7 +130,7 @@ def look_up(fs: Any, path: str) -> Entry | None:
     """
     with reaching(url_of(fs, path)):
         try:
-            return _local(path) if is_local(fs) else _remote(fs.info(path))
+            return _local(path) if is_local(fs) else remote_entry(fs.info(path))
         except OSError as error:
             nothing = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
             if isinstance(error, FileNotFoundError) or error.errno in nothing:
@@ -150,7 +150,7 @@ def list_folder(fs: Any, folder: str) -> list[Entry]:
             with os.scandir(folder) as found:
                 entries = [_scanned(item) for item in found]
         else:
-            listed = (_remote(info) for info in fs.ls(folder, detail=True))
+            listed = (remote_entry(info) for info in fs.ls(folder, detail=True))
             entries = [entry for entry in listed if entry.path != folder]
     return sorted(entries, key=lambda entry: entry.path)
 
@@ -222,7 +222,8 @@ def _scanned(item: os.DirEntry[str]) -> Entry:
         return Entry(path=item.path, is_link=True)
 
 
-def _remote(info: dict[str, Any]) -> Entry:
+def remote_entry(info: dict[str, Any]) -> Entry:
+    """What a filesystem of fsspec says of a path."""
     name = str(info["name"])
     return Entry(
         path=name.rstrip("/") or "/",

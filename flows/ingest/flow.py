@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated
 
 from prefect import flow
@@ -37,6 +38,7 @@ from storage.labelled.song_files import Absent
 from storage.labelled.stem_names import StemNames
 from storage.listing import open_location, url_of
 from storage.music_format import REST, MusicFormat
+from storage.sieve import told
 
 STAGE, VERSION = "ingest", 1
 _activity = ActivityConfig()
@@ -139,7 +141,8 @@ def in_chain(chain: Chain) -> list[IngestParameters]:
 
 def _ingest_tracks(parameters: IngestParameters) -> StageResult:
     parameters.music_in(parameters.workspace)  # refuse other music before any work
-    fs, files = find_audio(parameters.source)
+    passed_over: Counter[str] = Counter()
+    fs, files = find_audio(parameters.source, passed_over)
     workspace = parameters.begin(parameters.workspace, dry_run=parameters.dry_run)
     content = {
         "min_duration_s": parameters.min_file_s,  # as 0.1.0 called it: the names of corpora stay
@@ -173,6 +176,9 @@ def _ingest_tracks(parameters: IngestParameters) -> StageResult:
         # a labelled set that was ingested meanwhile has seen none of this
         changed = retire_labelled_tracks(run, run.corpus)
         run.already_done = run.already_done and not changed
+        if passed_over:
+            run.counts["passed_over"] = passed_over.total()
+            run.notes.append(f"passed over, as no music: {told(passed_over)}")
         _summarise(run, "tracks")
     return run.result()
 

@@ -14,6 +14,7 @@ from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
 from storage.canonical import PreparedAudio, Unusable, prepare
 from storage.discovery import SourceFile
+from storage.lists import is_undecodable
 from storage.schemas import REJECTS, TRACKS
 from storage.workspace import Workspace
 
@@ -63,10 +64,11 @@ def ingest_files(batch: TrackBatch) -> Outcome:
             ) as audio:
                 outcome.rows.append(_write_track(batch, file, audio))
         except Unusable as problem:
+            detail = problem.detail
+            if problem.reason == "missing" and is_undecodable(file.path):
+                detail += "; the list is in an encoding that is not known, so save it as UTF-8"
             outcome.rejects.append(
-                reject_row(
-                    STAGE, file.url, problem.reason, problem.detail, source_bytes=file.num_bytes
-                )
+                reject_row(STAGE, file.url, problem.reason, detail, source_bytes=file.num_bytes)
             )
     return outcome
 

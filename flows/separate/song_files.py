@@ -62,7 +62,7 @@ def _named(name: str, output: Path) -> list[Song]:
     entry = look_up(fs, path)
     if entry is not None and entry.is_file and entry.extension not in LIST_EXTENSIONS:
         # whatever it is called, somebody means it
-        place = PurePosixPath(PurePosixPath(path).name)
+        place = _inside(PurePosixPath(path).name)
         return [Song(label=shown(name), fs=fs, path=path, place=place)]
     fs, found = find_audio(name)
     folder = f"{path.rstrip('/')}/" if entry is not None and entry.is_folder else None
@@ -72,10 +72,20 @@ def _named(name: str, output: Path) -> list[Song]:
             continue
         place = PurePosixPath(file.path)
         below = file.path.removeprefix(folder) if folder else place.name
-        songs.append(Song(label=shown(file.url), fs=fs, path=file.path, place=PurePosixPath(below)))
+        songs.append(Song(label=shown(file.url), fs=fs, path=file.path, place=_inside(below)))
     if not songs:
         raise DiscoveryError(f"{shown(name)}: holds no music but what is in the output folder")
     return songs
+
+
+def _inside(path: str) -> PurePosixPath:
+    """A path that stays in its folder, also when it has lost its extension: ``...wav`` as ``_``."""
+    parts = [
+        part.replace(".", "_") if PurePosixPath(part).stem.strip(".") == "" else part
+        for part in path.split("/")
+        if part
+    ]
+    return PurePosixPath(*parts)
 
 
 def _apart(songs: list[Song]) -> list[Song]:

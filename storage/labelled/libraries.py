@@ -11,12 +11,13 @@ import posixpath
 from collections.abc import Sequence
 from typing import Any
 
-from storage.discovery import MUSIC_EXTENSIONS, decoded_text, place_of
 from storage.labelled.song import LabelledSetError, LabelledSong, StemSource, sources_of
 from storage.labelled.song_files import NO_SONGS, UNREADABLE, StemRules, where_is
 from storage.labelled.stem_names import SKIP, UnclearNameError
 from storage.listing import Entry, reaching, shown, url_of, valid_text, walk
+from storage.lists import Places, decoded_text
 from storage.music_format import MIXTURE
+from storage.sieve import MUSIC_EXTENSIONS
 
 CSV = "csv"
 SOURCE_COLUMNS = ("source", "instrum", "instrument")
@@ -84,6 +85,7 @@ def songs_of_csv(fs: Any, file: Entry, rules: StemRules) -> tuple[Any, list[Labe
         rows = rows[1:]
     stems: dict[str, LabelledSong] = {}
     filesystems: dict[type, Any] = {}
+    places = Places(fs, posixpath.dirname(file.path))
     for number, cells in rows:
         line = f"{where}, line {number}"
         if len(cells) <= max(source_column, path_column) or not cells[path_column]:
@@ -94,7 +96,7 @@ def songs_of_csv(fs: Any, file: Entry, rules: StemRules) -> tuple[Any, list[Labe
             raise LabelledSetError(f"{line}: {shown(str(error))}") from error
         if source is None:
             continue
-        stem_fs, path = place_of(fs, posixpath.dirname(file.path), cells[path_column])
+        stem_fs, path = places.of(cells[path_column])
         filesystems.setdefault(type(stem_fs), stem_fs)
         if path in stems and source not in stems[path].stems:
             raise LabelledSetError(

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import codecs
 import glob
+import json
 import os
 import tempfile
+import unicodedata
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -296,9 +299,11 @@ def test_a_missing_bucket(bucket: str) -> None:
 
 def test_folders_without_music(root: str) -> None:
     write(root, {"sub/one.txt": b"", "sub/two.jpg": b"", ".hidden.wav": b"", "sub2/x.md": b""})
-    assert message(root).startswith(f"{root}: no music here (3 other files); music is known by")
-    assert message(f"{root}/sub2").startswith(f"{root}/sub2: no music here (1 other file); ")
-    assert message(f"{root}/s*/*.txt").startswith(f"{root}/s*/*.txt: no music here (1 other file)")
+    told = message(root)
+    assert told.startswith(f"{root}: no music here (1 ")
+    assert all(f"1 {kind}" in told for kind in ("txt", "jpg", "md"))
+    assert message(f"{root}/sub2").startswith(f"{root}/sub2: no music here (1 md); music is known")
+    assert message(f"{root}/s*/*.txt").startswith(f"{root}/s*/*.txt: no music here (1 txt)")
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
@@ -309,8 +314,76 @@ def test_a_file_that_is_no_music(root: str) -> None:
     write(root, {"cover.jpg": b""})
     assert message(f"{root}/cover.jpg").startswith(
         f"{root}/cover.jpg: neither music nor a list of music by its extension; name a folder, "
-        "a glob, a list (m3u, m3u8, txt) or music (aac, "
+        "a glob, a list (m3u, m3u8, txt) or music (3g2, "
     )
+
+
+OURS = json.dumps({"format": 1, "music": {}}).encode()
+
+
+def test_what_silentmix_wrote_and_bins_are_no_music(root: str) -> None:
+    files = {
+        "a.wav": b"x",
+        "results/workspace.json": OURS,
+        "results/audio/music/ab/a.wav": b"x",
+        "deep/er/w/workspace.json": OURS,
+        "deep/er/w/reports/r/clip.mp3": b"x",
+        "deep/b.wav": b"x",
+        "other/workspace.json": b"[1]",
+        "other/c.wav": b"x",
+        "$RECYCLE.BIN/S-1-5-21/$R1.wav": b"x",
+        "b/lost+found/d.wav": b"x",
+        "notes.txt": b"x",
+        "a.pdf": b"x",
+        "b.pdf": b"x",
+        "Makefile": b"x",
+    }
+    write(root, files)
+    passed_over: Counter[str] = Counter()
+    find_audio(root, passed_over)
+    names = found(root, root)
+    assert names == ["a.wav", "deep/b.wav", "other/c.wav"]
+    assert passed_over == {
+        "pdf": 2, "txt": 1, "json": 1, "without extension": 1,
+        "silentmix workspace": 2, "folder of the system": 2,
+    }  # fmt: skip
+    assert found(f"{root}/**/*.wav", root) == names
+    for ours in ("results", "results/audio", "results/audio/music/ab/a.wav", "results/*/*/*/*"):
+        assert "silentmix workspace" in message(f"{root}/{ours}") or "no file" in message(
+            f"{root}/{ours}"
+        )
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "Album/01%20-%20Ma%C3%B1ana%20%281%29.wav",
+        "Album/01 - Mañana (1).wav",
+        unicodedata.normalize("NFC", "Album/01 - Mañana (1).wav"),
+        "Album\\01 - Mañana (1).wav",
+        "album/01 - MAÑANA (1).WAV",
+        "./Album/../Album/01%20-%20Ma%f1ana%20(1).wav".replace("%f1", "%C3%B1"),
+    ],
+)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_entries_as_players_write_them(tmp_path: Path, entry: str, form: str) -> None:
+    name = unicodedata.normalize("NFC" if form == "NFC" else "NFD", "01 - Mañana (1).wav")
+    path = tmp_path / "Album" / name
+    path.parent.mkdir()
+    path.write_bytes(b"x")
+    (tmp_path / "a.m3u8").write_text(f"{entry}\n", "utf-8")
+    [file] = find_audio(str(tmp_path / "a.m3u8"))[1]
+    assert (file.path, file.num_bytes) == (str(path), 1)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"), [("cp1252", "Für Elise.wav"), ("cp932", "夜.wav"), ("cp1251", "Ночь.wav")]
+)
+def test_lists_in_the_encoding_of_a_system(tmp_path: Path, encoding: str, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "a.m3u").write_bytes(f"# {name}\r\n{name}\r\n".encode(encoding))
+    [file] = find_audio(str(tmp_path / "a.m3u"))[1]
+    assert (file.path, file.num_bytes) == (str(tmp_path / name), 1)
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,0 +1,32 @@
+"""Where stems go: inside the folder for them, whatever a file is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.separate.song_files import find_songs
+
+NAMES = ["...wav", "..wav", "....mp3", ".. .wav", "a.wav", "...", "a..wav"]
+
+
+@pytest.mark.parametrize("how", ["file", "list", "folder"])
+def test_stems_stay_in_the_output_folder(tmp_path: Path, how: str) -> None:
+    folder = tmp_path / "music"
+    folder.mkdir()
+    for name in NAMES:
+        (folder / name).write_bytes(b"x")
+    (folder / "all.txt").write_text("\n".join(NAMES))
+    named = {
+        "file": [str(folder / name) for name in NAMES],
+        "list": [str(folder / "all.txt")],
+        "folder": [str(folder)],
+    }[how]
+    output = tmp_path / "output"
+    songs, problems = find_songs(named, output)
+    assert not problems
+    assert songs
+    places = [(output / song.place).resolve() for song in songs]
+    assert all(place.parent == output.resolve() for place in places)
+    assert len(set(places)) == len(places)
