@@ -57,7 +57,7 @@ down: .venv/installed
 
 docs: .venv/installed
 	$(BIN)/python docs/generate.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "open site/index.html"
 
 screenshots: .venv/installed

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,16 @@ PAGES = runpy.run_path(str(ROOT / "docs" / "generate.py"))["PAGES"]
 @pytest.mark.parametrize("name", sorted(PAGES))
 def test_the_reference_is_up_to_date(name: str) -> None:
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == PAGES[name](), "run `make docs`"
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    site = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir"]
+    told = subprocess.run([*site, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    page = (tmp_path / "api" / "demucs_core.metrics.html").read_text(encoding="utf-8")
+    assert 'href="#demucs_core.metrics.bsseval.song_sdr"><code>song_sdr</code>' in page
+    assert ":func:" not in page
 
 
 def test_the_readme_names_commands_that_exist() -> None:
