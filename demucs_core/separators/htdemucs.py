@@ -131,7 +131,7 @@ class HTDemucsSeparator(SeparationModel):
 
     def longest_segment(self) -> int:
         """Samples that it is trained on."""
-        return int(self.config.segment_s * self.config.sample_rate)
+        return round(self.config.segment_s * self.config.sample_rate)
 
     def valid_length(self, num_samples: int) -> int:
         """Separation gives it real audio up to the length that it is trained on."""

@@ -29,7 +29,7 @@ from flows.separate.command import SeparateParameters
 from flows.server.announcements import TAG
 from storage.errors import UserError
 
-GROUPED = ("manifests", "study")
+GROUPED = ("convert", "export", "manifests", "study")
 """Commands that have commands of their own."""
 
 app = cyclopts.App(

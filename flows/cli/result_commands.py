@@ -16,6 +16,7 @@ from flows.cli import overview
 from flows.cli.forget_summary import print_forgotten
 from flows.cli.lineage_summary import print_lineage
 from flows.cli.pipeline_commands import groups
+from flows.convert.command import ConvertParameters, convert_demucs
 from flows.provenance.forget import forget
 from flows.provenance.lineage import lineage
 from flows.separate.command import SeparateParameters, separate_files
@@ -40,6 +41,34 @@ def separate_command(
     """
     for path in separate_files(files, parameters, _complain):
         console.print(shown(str(path)), soft_wrap=True, markup=False, highlight=False)
+
+
+convert_app = cyclopts.App(
+    name="convert", help="Make a model of other projects' weights.", group=groups["results"]
+)
+app.command(convert_app)
+
+
+@convert_app.command(name="demucs")
+def convert_demucs_command(
+    file: str,
+    *,
+    parameters: Annotated[ConvertParameters, Parameter(name="*")] = ConvertParameters(),  # noqa: B008
+) -> None:
+    """Make a folder with a model of a package file (.th) of the official demucs.
+
+    Such a file is a pickle, which can run programs. It is read once, in a process of its own, which
+    knows the official classes alone and says what it unpickled; a file that names anything else is
+    refused without `--trust`. `separate --model` and `train --init-from` take the folder.
+    """
+    folder = convert_demucs(
+        file, parameters, lambda line: console.print(shown(line), soft_wrap=True)
+    )
+    console.print(shown(str(folder)), soft_wrap=True, markup=False, highlight=False)
+
+
+def _say(line: str) -> None:
+    console.print(shown(line), soft_wrap=True, markup=False, highlight=False)
 
 
 def _complain(problem: str) -> None:
