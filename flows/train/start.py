@@ -115,7 +115,7 @@ def _sources(description: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def _sources_told(content: bytes, name: str) -> tuple[str, ...] | None:
-    """The sources, if the file's own description names them, as `silentmix export model` does."""
+    """The sources, if the file's own description names them, as ``silentmix export model`` does."""
     try:
         model = file_metadata(content).get("model")
     except ValueError:
