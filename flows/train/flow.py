@@ -4,37 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from matplotlib.figure import Figure
 from prefect import flow
-from prefect.logging import get_run_logger
 
 from demucs_core.separators.registry import build_model, config_of
 from demucs_core.separators.separator import SeparationModel
 from demucs_core.training.examples import GROUPED_EXAMPLES
-from demucs_core.training.trainer import StepReport, Trainer
+from demucs_core.training.trainer import Trainer
 from demucs_core.training.training_config import TrainingConfig
 from flows.inputs import networks, registry
 from flows.inputs.songs import know_sums, learning_corpora
-from flows.reports.live_plot import live_plot
-from flows.reports.loss_plots import training_figure
 from flows.running.chain import Chain
 from flows.running.heard import write_heard
 from flows.running.held_out import require_apart, sounds_of, sounds_of_remixes
-from flows.running.interruption import interruptible
-from flows.running.progress import progress
 from flows.running.stage import StageResult, StageRun, stage_run
+from flows.train.disk import require_room
 from flows.train.examples import build_examples
+from flows.train.loop import train_to_the_end
 from flows.train.model import first_model
 from flows.train.options import TrainParameters
+from flows.train.saved import SavedTraining, require_no_other_rows
 from flows.train.start import find_start
-from flows.train.threads import threads
+from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
-from storage.weights import load_tensors, save_tensors
 from storage.workspace import Workspace
 
 STAGE, VERSION = "train", 2
-CAPTION = "Loss and validation SDR over the steps"
 
 
 @flow(name="train", flow_run_name="train {parameters.labelled}")
@@ -60,7 +55,8 @@ def train(parameters: TrainParameters) -> StageResult:
     with stage_run(
         STAGE, parameters, corpus=parameters.labelled, fingerprint=name, workspace=workspace
     ) as run:
-        finished = registry.finished(workspace, "models", name) and not parameters.force
+        saved = SavedTraining(workspace=workspace, name=name)
+        finished = saved.finished and not parameters.force
         run.plan("steps", 0 if finished else parameters.steps, parameters.steps, *stems, *remixes)
         if finished:
             run.counts.update(registry.describe(workspace, "models", name)["counts"])
@@ -73,33 +69,30 @@ def train(parameters: TrainParameters) -> StageResult:
         model, began = first_model(parameters, workspace.music, start)
         hear = {partition: digests[partition] for partition in remixes}
         trainer = _build(parameters, run, stems, hear, model, device)
-        checkpoint = f"models/{name}/{registry.CHECKPOINT}"
-        if workspace.exists(checkpoint):
-            tensors, state = load_tensors(workspace, checkpoint)
-            trainer.load_state(networks.to_torch(tensors), registry.trainer_state(state))
-            get_run_logger().info("continues at step %d of %s", trainer.step, checkpoint)
-        losses = _run(trainer, run, checkpoint, parameters.threads)
-        run.count(steps=trainer.step)
-        if trainer.best is not None:
-            run.count(best_step=trainer.best.step, best_loss=trainer.best.loss)
-        best = build_model(config_of(trainer.model), allow_import=parameters.allowed)
-        best.load_state_dict(trainer.best_weights())
+        require_room(workspace, trainer)
         description = {
             "model": config_of(trainer.model),
             "training": trainer.configuration,
             "parameters": content,
             "made_from": made_from,
             **began,
+        }
+        if not parameters.force and not saved.state_path:
+            require_no_other_rows(workspace, description)
+        write_heard(run, "models", stems, remixes, after=start.model if start else "")
+        description |= saved.begin(trainer, description, anew=parameters.force)
+        train_to_the_end(trainer, run, saved, parameters.threads)
+        run.count(steps=trainer.step)
+        if trainer.best is not None:
+            run.count(best_step=trainer.best.step, best_loss=trainer.best.loss)
+        best = build_model(config_of(trainer.model), allow_import=parameters.allowed)
+        best.load_state_dict(trainer.best_weights())
+        outcome = {
             "history": [entry.to_json() for entry in trainer.history],
             "counts": run.counts,
         }
-        write_heard(run, "models", stems, remixes, after=start.model if start else "")
-        networks.store(workspace, "models", name, best, description)
-        workspace.remove(checkpoint)
-        figure = training_figure(
-            workspace.music.sources, trainer.history, losses, trainer.step - len(losses)
-        )
-        run.report.plot("loss", figure, CAPTION)
+        networks.store(workspace, "models", name, best, description | outcome)
+        saved.end()
     return run.result()
 
 
@@ -126,41 +119,13 @@ def _build(
     device: str,
 ) -> Trainer:
     examples, crops = build_examples(parameters, run, stems, remixes)
-    return Trainer(
-        model,
-        parameters.configure(TrainingConfig),
-        examples,
-        crops,
-        execution=parameters.execution(device),
-    )
-
-
-def _run(trainer: Trainer, run: StageRun, checkpoint: str, num_threads: int) -> list[float]:
-    """Train to the last step; returns the losses of the steps that were taken here."""
-    first_step, losses = trainer.step, list[float]()
-
-    def save() -> None:
-        tensors, state = trainer.state()
-        save_tensors(run.workspace, checkpoint, networks.to_numpy(tensors), {"trainer": state})
-
-    def draw() -> Figure:
-        return training_figure(run.workspace.music.sources, trainer.history, losses, first_step)
-
-    with (
-        progress(STAGE, trainer.config.steps, "steps", done=first_step) as bar,
-        live_plot(f"{STAGE}-loss", CAPTION, draw) as plot,
-    ):
-
-        def show(report: StepReport) -> None:
-            validation = report.validation
-            note = f"loss {report.loss:.4f}"
-            if validation is not None:
-                note = f"validation loss {validation.loss:.4f}"
-                get_run_logger().info("step %d: %s", report.step, note)
-            losses.append(report.loss)
-            bar.advance(1, note)
-            plot.update()
-
-        with threads(num_threads):
-            interruptible(lambda stop: trainer.run(stop=stop, on_step=show, on_checkpoint=save))
-    return losses
+    try:
+        return Trainer(
+            model,
+            parameters.configure(TrainingConfig),
+            examples,
+            crops,
+            execution=parameters.execution(device),
+        )
+    except ValueError as error:
+        raise UserError(f"train: {error}") from error

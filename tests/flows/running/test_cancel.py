@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -108,7 +109,7 @@ def test_cancelled_in_score_and_in_train(
     def some_scores() -> bool:
         return len(list(root.glob("manifests/scores/corpus=music/*/*.parquet"))) >= 2
 
-    cancel(["score", *config], some_scores, signal.SIGTERM)
+    cancel(["score", *config], some_scores, signal.SIGINT)
     assert outcomes(root, "score") == ["cancelled"]
     mine, theirs = content(Workspace(str(root))), content(finished.workspace)
     [scores] = [p for p in mine if p.table == "scores" and p.corpus == "music"]
@@ -117,11 +118,14 @@ def test_cancelled_in_score_and_in_train(
     steps, every = 3000, 7
 
     def checkpoints() -> list[Path]:
-        return list(root.glob("models/*/checkpoint*"))
+        """Those after the one that is there before the first step."""
+        told = [json.loads(path.read_text()) for path in root.glob("models/*/unfinished.json")]
+        begun = any(progress["step"] for progress in told)
+        return list(root.glob("models/*/checkpoint*")) if begun else []
 
     options = [f"--steps={steps}", f"--checkpoint-every={every}", f"--validate-every={steps}"]
     options.append("--labelled=labelled")  # the corpus, where a `run` has the folder
-    cancel(["train", *config, *options], lambda: bool(checkpoints()), signal.SIGINT)
+    cancel(["train", *config, *options], lambda: bool(checkpoints()), signal.SIGTERM)
     assert outcomes(root, "train") == ["cancelled"]
     [checkpoint] = checkpoints()
     _, state = load_tensors(Workspace(str(root)), str(checkpoint.relative_to(root)))

@@ -1,0 +1,89 @@
+"""A training under way: its checkpoints, what is seen of it, and how it comes back from a fall."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from matplotlib.figure import Figure
+from prefect.logging import get_run_logger
+
+from demucs_core.training.divergence import DivergedError
+from demucs_core.training.memory import OutOfMemoryError
+from demucs_core.training.trainer import StepReport, Trainer
+from flows.reports.live_plot import live_plot
+from flows.reports.loss_plots import training_figure
+from flows.running.interruption import interruptible
+from flows.running.progress import progress
+from flows.running.stage import StageRun
+from flows.train.saved import SavedTraining
+from flows.train.threads import threads
+from storage.errors import UserError
+
+CAPTION = "Loss and validation SDR over the steps"
+LOWER_RATE = 0.25
+"""What the learning rate is multiplied with once a training has diverged."""
+
+
+def train_to_the_end(
+    trainer: Trainer, run: StageRun, saved: SavedTraining, num_threads: int
+) -> None:
+    """Train to the last step, and draw how it went.
+
+    Raises:
+        UserError: it diverged twice, or does not fit into memory.
+    """
+    first_step, losses = trainer.step, list[float]()
+
+    def draw() -> Figure:
+        return training_figure(run.workspace.music.sources, trainer.history, losses, first_step)
+
+    with (
+        progress(run.stage, trainer.config.steps, "steps", done=first_step) as bar,
+        live_plot(f"{run.stage}-loss", CAPTION, draw) as plot,
+    ):
+
+        def show(report: StepReport) -> None:
+            validation = report.validation
+            note = f"loss {report.loss:.4f}"
+            if validation is not None:
+                note = f"validation loss {validation.loss:.4f}"
+                get_run_logger().info("step %d: %s", report.step, note)
+            losses.append(report.loss)
+            bar.advance(1, note)
+            plot.update()
+
+        def work(stop: Callable[[], bool]) -> None:
+            while True:
+                try:
+                    trainer.run(stop=stop, on_step=show, on_checkpoint=lambda: saved.save(trainer))
+                    return
+                except OutOfMemoryError as error:
+                    raise UserError(f"train: {error}") from error
+                except DivergedError as error:
+                    _go_back(trainer, run, saved, error)
+                    gone = len(losses) - max(trainer.step - first_step, 0)
+                    del losses[len(losses) - gone :]
+                    bar.advance(-gone, "went back")
+
+        with threads(num_threads):
+            interruptible(work)
+    run.report.plot("loss", draw(), CAPTION)
+
+
+def _go_back(trainer: Trainer, run: StageRun, saved: SavedTraining, error: DivergedError) -> None:
+    """Go back to the last checkpoint that was good, and on from there at a lower rate.
+
+    Raises:
+        UserError: that was done before, and did not help.
+    """
+    if trainer.rate_share < 1:
+        raise UserError(
+            f"train: {error}. It had gone back to a checkpoint and a quarter of the rate before, "
+            "which did not help"
+        ) from error
+    saved.load(trainer)
+    trainer.rate_share = LOWER_RATE
+    saved.save(trainer)
+    note = f"{error}: went back to step {trainer.step}, and on at a quarter of the rate"
+    get_run_logger().warning(note)
+    run.notes.append(note)

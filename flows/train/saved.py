@@ -1,0 +1,223 @@
+"""The files of a training beside its model: its state while it goes on, and where it ended.
+
+``models/<id>/unfinished.json`` is there from before the first step until the model is: it says what
+is trained and how far it is. ``checkpoint.safetensors`` is what it takes to continue, and
+``final-state.safetensors`` what it takes to go on with more steps once all are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect.logging import get_run_logger
+
+from demucs_core.training.trainer import Trainer
+from flows.inputs import networks, registry
+from storage.errors import UserError
+from storage.manifests import Manifests, Partition
+from storage.schemas import HEARD
+from storage.weights import load_tensors, save_tensors
+from storage.workspace import Workspace
+
+FINAL_STATE = "final-state.safetensors"
+UNFINISHED = "unfinished.json"
+KIND = "models"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedTraining:
+    """A training as its folder in a workspace knows it.
+
+    Attributes:
+        workspace: where it is.
+        name: the model's id.
+    """
+
+    workspace: Workspace
+    name: str
+
+    def path(self, file: str) -> str:
+        """Where one of its files is, relative to the workspace."""
+        return f"{KIND}/{self.name}/{file}"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the model is there, and nothing is at making it anew."""
+        going_on = any(
+            self.workspace.exists(self.path(file)) for file in (UNFINISHED, registry.CHECKPOINT)
+        )
+        return registry.finished(self.workspace, KIND, self.name) and not going_on
+
+    @property
+    def state_path(self) -> str:
+        """The file to continue from; empty where the training begins."""
+        for file in (registry.CHECKPOINT, FINAL_STATE):
+            if self.workspace.exists(self.path(file)):
+                return self.path(file)
+        return ""
+
+    def begin(
+        self, trainer: Trainer, description: Mapping[str, Any], *, anew: bool
+    ) -> dict[str, Any]:
+        """Say that it is under way, and put the trainer where it was, before the first step.
+
+        Args:
+            trainer: at its beginning.
+            description: what is trained, of what.
+            anew: whether what an earlier training left counts no more.
+
+        Returns:
+            What the model's description says of a training that went on from another one.
+
+        Raises:
+            UserError: a state is damaged, or of something else.
+        """
+        unfinished = self.path(registry.UNFINISHED)
+        if anew or not self.workspace.exists(unfinished):
+            progress = {"description": dict(description), "step": 0, "best": None}
+            self.workspace.put_json(unfinished, progress)
+        if anew:
+            for file in (registry.CHECKPOINT, FINAL_STATE):
+                self.workspace.remove(self.path(file))
+        own = self.state_path
+        before = own or ("" if anew else shorter(self.workspace, description))
+        if before:
+            self.load(trainer, before)
+            get_run_logger().info("continues at step %d of %s", trainer.step, before)
+        if not own:
+            self.save(trainer)  # to go back to, and to see that it can be written
+        return {} if before == own else {"continued_from": before}
+
+    def save(self, trainer: Trainer) -> None:
+        """Keep what it takes to continue, and then say how far it is."""
+        tensors, state = trainer.state()
+        file = FINAL_STATE if trainer.done else registry.CHECKPOINT
+        metadata = {"trainer": state}
+        save_tensors(self.workspace, self.path(file), networks.to_numpy(tensors), metadata)
+        begun = self.workspace.read_json(self.path(UNFINISHED))
+        progress = {
+            "step": trainer.step,
+            "best": None if trainer.best is None else trainer.best.to_json(),
+            "saved_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        self.workspace.put_json(self.path(UNFINISHED), {**begun, **progress})
+
+    def load(self, trainer: Trainer, path: str = "") -> None:
+        """Continue from a state, this training's own unless told otherwise.
+
+        Raises:
+            UserError: it is damaged, or of something else.
+        """
+        path = path or self.state_path
+        tensors, state = load_tensors(self.workspace, path)
+        try:
+            trainer.load_state(networks.to_torch(tensors), registry.trainer_state(state))
+        except ValueError as error:
+            raise UserError(
+                f"{self.workspace.url(path)}: {error}; train with what it was made with, or remove "
+                "the file to begin anew"
+            ) from error
+
+    def end(self) -> None:
+        """Take away what a finished model needs no more."""
+        for file in (registry.CHECKPOINT, UNFINISHED):
+            self.workspace.remove(self.path(file))
+
+
+def unfinished(workspace: Workspace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The trainings that are not over, and how far each is."""
+    for name in workspace.folders(KIND):
+        path = f"{KIND}/{name}/{UNFINISHED}"
+        if workspace.exists(path):
+            yield name, workspace.read_json(path)
+
+
+def shorter(workspace: Workspace, description: Mapping[str, Any]) -> str:
+    """The state at the end of the longest training that differs in having fewer steps alone.
+
+    Returns:
+        Its path; empty where there is none, or where the steps decide more than the end.
+    """
+    wanted = dict(description["parameters"])
+    steps = wanted.pop("steps")
+    found: dict[int, str] = {}
+    if wanted.get("schedule") == "cosine":
+        return ""  # its rates would have been others from the beginning
+    for name in registry.names(workspace, KIND):
+        path = f"{KIND}/{name}/{FINAL_STATE}"
+        made = registry.describe(workspace, KIND, name)
+        parameters = dict(made.get("parameters", {}))
+        num_steps = parameters.pop("steps", steps)
+        alike = (parameters, made.get("made_from")) == (wanted, description["made_from"])
+        if alike and num_steps < steps and workspace.exists(path):
+            found[num_steps] = path
+    return found[max(found)] if found else ""
+
+
+def require_no_other_rows(workspace: Workspace, description: Mapping[str, Any]) -> None:
+    """Refuse to begin what is under way on the same manifests with other rows.
+
+    Raises:
+        UserError: names the training and the manifest, and says what to do.
+    """
+    for name, progress in unfinished(workspace):
+        then = progress["description"]
+        if then["parameters"] != description["parameters"]:
+            continue
+        before, now = then["made_from"], description["made_from"]
+        changed = [each for each in now if before.get(each) != now[each]]
+        if changed and before.keys() == now.keys():
+            raise UserError(
+                f"manifest {changed[0]} has changed since training {name} began, which is at step "
+                f"{progress['step']}, so that it can't be continued; `silentmix publish {name}` "
+                "keeps its best weights as a model, and --force begins anew with what is there now"
+            )
+
+
+def publish(workspace: Workspace, name: str) -> str:
+    """Make a model of the best weights so far of a training that is not over.
+
+    The model has an id of its own, and is used like any other. The training goes on beside it.
+
+    Returns:
+        The model's id.
+
+    Raises:
+        UserError: there is no such training, or it has no validation yet.
+    """
+    trainings = dict(unfinished(workspace))
+    if name not in trainings:
+        known = ", ".join(trainings) or "none"
+        raise UserError(
+            f"{workspace.location}: no training {name!r} is under way; there are {known}"
+        )
+    training = SavedTraining(workspace=workspace, name=name)
+    path = training.path(registry.CHECKPOINT)
+    state: dict[str, Any] = {"history": []}
+    if workspace.exists(path):
+        tensors, metadata = load_tensors(workspace, path)
+        state = registry.trainer_state(metadata)
+    best = next((entry for entry in reversed(state["history"]) if entry["best"]), None)
+    if best is None:
+        raise UserError(
+            f"training {name} has no checkpoint with a validation yet; wait for one "
+            "(validate_every, checkpoint_every)"
+        )
+    model = f"{name}-{best['step']}"
+    description = trainings[name]["description"]
+    counts = {"steps": state["step"], "best_step": best["step"], "best_loss": best["loss"]}
+    manifests = Manifests(workspace)
+    for partition in manifests.partitions(HEARD.name):
+        if partition.fingerprint == name:
+            target = Partition(HEARD.name, partition.corpus, model)
+            manifests.write(target, [model], list(manifests.rows(partition)))
+    weights = {
+        key.removeprefix("best."): value for key, value in tensors.items() if key[:5] == "best."
+    }
+    save_tensors(workspace, f"{KIND}/{model}/{registry.WEIGHTS}", weights)
+    described = {**description, "history": state["history"], "counts": counts, "of": name}
+    workspace.put_json(f"{KIND}/{model}/{registry.DESCRIPTION}", described)
+    return model
