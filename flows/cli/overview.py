@@ -55,6 +55,20 @@ def print_status(location: str, console: Console) -> None:
         sdr = ", ".join(f"{source} {value:.2f}" for source, value in scores.get(name, {}).items())
         note = _forgotten(workspace, "models", name)
         console.print(f"model {name} ({trained_on(share)}): SDR {sdr or 'not evaluated'}{note}")
+    for name, progress in registry.unfinished(workspace):
+        console.print(f"training {name}: {_how_far(progress)}", soft_wrap=True)
+
+
+def _how_far(progress: dict[str, Any]) -> str:
+    """Where a training is that is not over."""
+    steps, best = progress["description"]["parameters"]["steps"], progress["best"]
+    share = progress["description"]["training"]["weak_share"]
+    said = f"{trained_on(share)}, step {progress['step']} of {steps}"
+    if "saved_at" in progress:
+        said += f" saved at {progress['saved_at']}"
+    if best is None:
+        return f"{said}, no validation yet"
+    return f"{said}, best at step {best['step']} with a loss of {best['loss']:.4f}"
 
 
 def _forgotten(workspace: Workspace, kind: str, name: str) -> str:

@@ -20,6 +20,7 @@ from flows.convert.command import ConvertParameters, convert_demucs
 from flows.provenance.forget import forget
 from flows.provenance.lineage import lineage
 from flows.separate.command import SeparateParameters, separate_files
+from flows.train.publish import publish
 from storage.errors import UserError
 from storage.listing import shown
 from storage.workspace import Workspace
@@ -79,6 +80,16 @@ def _complain(problem: str) -> None:
 def status(*, workspace: str = "workspace") -> None:
     """Show what a workspace holds, corpus by corpus, stage by stage."""
     overview.print_status(workspace, console)
+
+
+@app.command(name="publish", group=groups["results"])
+def publish_command(training: str, *, workspace: str = "workspace") -> None:
+    """Make a model of the best weights so far of a training that is not over.
+
+    TRAINING is an id that ``status`` lists. The model has an id of its own, and is evaluated, used
+    and exported like any other; the training goes on beside it.
+    """
+    print(publish(Workspace(workspace), training))
 
 
 @app.command(name="lineage", group=groups["results"])

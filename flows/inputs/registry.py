@@ -6,6 +6,7 @@ a folder without one is unfinished and is not used.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from storage.errors import UserError
@@ -15,6 +16,8 @@ WEIGHTS = "weights.safetensors"
 DESCRIPTION = "config.json"
 CHECKPOINT = "checkpoint.safetensors"
 FORGOTTEN = "forgotten.json"
+UNFINISHED = "unfinished.json"
+"""What a training says of itself, from before its first step until its model is there."""
 
 
 def finished(workspace: Workspace, kind: str, name: str) -> bool:
@@ -35,8 +38,11 @@ def describe(workspace: Workspace, kind: str, name: str) -> dict[str, Any]:
     """
     if not finished(workspace, kind, name):
         known = ", ".join(names(workspace, kind)) or "none yet"
+        publish = ""
+        if workspace.exists(f"{kind}/{name}/{UNFINISHED}"):
+            publish = f"; `silentmix publish {name}` makes one of its best weights so far"
         raise UserError(
-            f"{workspace.location}: no finished {kind[:-1]} {name!r}; there are {known}"
+            f"{workspace.location}: no finished {kind[:-1]} {name!r}; there are {known}{publish}"
         )
     description: dict[str, Any] = workspace.read_json(f"{kind}/{name}/{DESCRIPTION}")
     return description
@@ -52,6 +58,14 @@ def began_with(workspace: Workspace, model: str) -> list[str]:
         if finished(workspace, "models", model):
             found.append(model)
     return found
+
+
+def unfinished(workspace: Workspace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The trainings of models that are not over, and how far each is."""
+    for name in workspace.folders("models"):
+        path = f"models/{name}/{UNFINISHED}"
+        if workspace.exists(path):
+            yield name, workspace.read_json(path)
 
 
 def forgotten(workspace: Workspace, kind: str, name: str) -> list[str]:

@@ -7,7 +7,7 @@ is trained and how far it is. ``checkpoint.safetensors`` is what it takes to con
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,13 +17,10 @@ from prefect.logging import get_run_logger
 from demucs_core.training.trainer import Trainer
 from flows.inputs import networks, registry
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
-from storage.schemas import HEARD
 from storage.weights import load_tensors, save_tensors
 from storage.workspace import Workspace
 
 FINAL_STATE = "final-state.safetensors"
-UNFINISHED = "unfinished.json"
 KIND = "models"
 
 
@@ -46,9 +43,8 @@ class SavedTraining:
     @property
     def finished(self) -> bool:
         """Whether the model is there, and nothing is at making it anew."""
-        going_on = any(
-            self.workspace.exists(self.path(file)) for file in (UNFINISHED, registry.CHECKPOINT)
-        )
+        of_a_training = (registry.UNFINISHED, registry.CHECKPOINT)
+        going_on = any(self.workspace.exists(self.path(file)) for file in of_a_training)
         return registry.finished(self.workspace, KIND, self.name) and not going_on
 
     @property
@@ -97,13 +93,13 @@ class SavedTraining:
         file = FINAL_STATE if trainer.done else registry.CHECKPOINT
         metadata = {"trainer": state}
         save_tensors(self.workspace, self.path(file), networks.to_numpy(tensors), metadata)
-        begun = self.workspace.read_json(self.path(UNFINISHED))
+        begun = self.workspace.read_json(self.path(registry.UNFINISHED))
         progress = {
             "step": trainer.step,
             "best": None if trainer.best is None else trainer.best.to_json(),
             "saved_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        self.workspace.put_json(self.path(UNFINISHED), {**begun, **progress})
+        self.workspace.put_json(self.path(registry.UNFINISHED), {**begun, **progress})
 
     def load(self, trainer: Trainer, path: str = "") -> None:
         """Continue from a state, this training's own unless told otherwise.
@@ -123,16 +119,8 @@ class SavedTraining:
 
     def end(self) -> None:
         """Take away what a finished model needs no more."""
-        for file in (registry.CHECKPOINT, UNFINISHED):
+        for file in (registry.CHECKPOINT, registry.UNFINISHED):
             self.workspace.remove(self.path(file))
-
-
-def unfinished(workspace: Workspace) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The trainings that are not over, and how far each is."""
-    for name in workspace.folders(KIND):
-        path = f"{KIND}/{name}/{UNFINISHED}"
-        if workspace.exists(path):
-            yield name, workspace.read_json(path)
 
 
 def shorter(workspace: Workspace, description: Mapping[str, Any]) -> str:
@@ -163,7 +151,7 @@ def require_no_other_rows(workspace: Workspace, description: Mapping[str, Any]) 
     Raises:
         UserError: names the training and the manifest, and says what to do.
     """
-    for name, progress in unfinished(workspace):
+    for name, progress in registry.unfinished(workspace):
         then = progress["description"]
         if then["parameters"] != description["parameters"]:
             continue
@@ -175,49 +163,3 @@ def require_no_other_rows(workspace: Workspace, description: Mapping[str, Any]) 
                 f"{progress['step']}, so that it can't be continued; `silentmix publish {name}` "
                 "keeps its best weights as a model, and --force begins anew with what is there now"
             )
-
-
-def publish(workspace: Workspace, name: str) -> str:
-    """Make a model of the best weights so far of a training that is not over.
-
-    The model has an id of its own, and is used like any other. The training goes on beside it.
-
-    Returns:
-        The model's id.
-
-    Raises:
-        UserError: there is no such training, or it has no validation yet.
-    """
-    trainings = dict(unfinished(workspace))
-    if name not in trainings:
-        known = ", ".join(trainings) or "none"
-        raise UserError(
-            f"{workspace.location}: no training {name!r} is under way; there are {known}"
-        )
-    training = SavedTraining(workspace=workspace, name=name)
-    path = training.path(registry.CHECKPOINT)
-    state: dict[str, Any] = {"history": []}
-    if workspace.exists(path):
-        tensors, metadata = load_tensors(workspace, path)
-        state = registry.trainer_state(metadata)
-    best = next((entry for entry in reversed(state["history"]) if entry["best"]), None)
-    if best is None:
-        raise UserError(
-            f"training {name} has no checkpoint with a validation yet; wait for one "
-            "(validate_every, checkpoint_every)"
-        )
-    model = f"{name}-{best['step']}"
-    description = trainings[name]["description"]
-    counts = {"steps": state["step"], "best_step": best["step"], "best_loss": best["loss"]}
-    manifests = Manifests(workspace)
-    for partition in manifests.partitions(HEARD.name):
-        if partition.fingerprint == name:
-            target = Partition(HEARD.name, partition.corpus, model)
-            manifests.write(target, [model], list(manifests.rows(partition)))
-    weights = {
-        key.removeprefix("best."): value for key, value in tensors.items() if key[:5] == "best."
-    }
-    save_tensors(workspace, f"{KIND}/{model}/{registry.WEIGHTS}", weights)
-    described = {**description, "history": state["history"], "counts": counts, "of": name}
-    workspace.put_json(f"{KIND}/{model}/{registry.DESCRIPTION}", described)
-    return model

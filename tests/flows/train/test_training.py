@@ -1,0 +1,246 @@
+"""Trainings that are interrupted, forced, made longer, published, and that go wrong."""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from prefect.logging import disable_run_logger
+from rich.console import Console
+
+from demucs_core.training.divergence import NonFiniteLossError
+from demucs_core.training.optimization import Optimization, StepFigures
+from flows.cli.overview import print_status
+from flows.ingest.flow import IngestParameters, ingest
+from flows.inputs import registry
+from flows.running.execution import dask_client
+from flows.running.parameters import StageParameters
+from flows.running.stage import StageResult
+from flows.train import loop
+from flows.train.flow import train
+from flows.train.options import TrainParameters
+from flows.train.publish import publish
+from storage.errors import UserError
+from storage.manifests import Manifests
+from storage.weights import load_tensors
+from storage.workspace import Workspace
+from tests.flows.conftest import play, write
+
+TRAIN = {"channels": 4, "depth": 2, "steps": 4, "batch_size": 2, "crop_s": 0.5, "weak_share": 0.0,
+         "validate_every": 2, "validation_crops": 1, "checkpoint_every": 1}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    with dask_client(StageParameters(), in_process=True):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "training_figure", lambda *_: Figure())
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("training")
+    for seed, song in enumerate(("train/A", "valid/C")):
+        for name, audio in play(seed).items():
+            write(root / "set" / song / f"{name}.wav", audio)
+    take(root / "workspace", root / "set")
+    return root
+
+
+@pytest.fixture
+def workspace(ingested: Path, tmp_path: Path) -> Workspace:
+    """One of its own, with the same songs."""
+    shutil.copytree(ingested / "workspace", tmp_path / "workspace")
+    return Workspace(str(tmp_path / "workspace"))
+
+
+def take(place: Path, source: Path) -> None:
+    ingest(
+        IngestParameters(workspace=str(place), source=str(source), corpus="labelled", labelled=True)
+    )
+
+
+def learn(workspace: Workspace, **fields: Any) -> StageResult:
+    values = {"workspace": workspace.location, **TRAIN, **fields}
+    with disable_run_logger():  # a flow run would cost more than the training
+        return train.fn(TrainParameters.model_validate(values))
+
+
+def weights(workspace: Workspace, name: str) -> dict[str, np.ndarray]:
+    return load_tensors(workspace, f"models/{name}/{registry.WEIGHTS}")[0]
+
+
+def assert_same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
+    assert one.keys() == other.keys()
+    assert all(np.array_equal(value, other[name]) for name, value in one.items())
+
+
+class Interrupted(Exception):  # noqa: N818
+    """What a cancelled run raises."""
+
+
+def interrupt(
+    monkeypatch: pytest.MonkeyPatch, workspace: Workspace, after: int, **fields: Any
+) -> str:
+    """Train, and be cancelled after so many steps; the training's id."""
+    asked = iter(range(after + 1))
+
+    def cancelled(work: Callable[[Callable[[], bool]], None]) -> None:
+        work(lambda: next(asked) == after)
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "interruptible", cancelled)
+        with pytest.raises(Interrupted):
+            learn(workspace, **fields)
+    [(name, _)] = registry.unfinished(workspace)
+    return name
+
+
+def test_an_interrupted_training_is_listed_published_and_continued(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = interrupt(monkeypatch, workspace, 1)
+    with pytest.raises(UserError, match=f"training {name} has no checkpoint with a validation"):
+        publish(workspace, name)
+    interrupt(monkeypatch, workspace, 2)
+    assert registry.names(workspace, "models") == []
+    print_status(workspace.location, Console(width=200))
+    assert f"training {name}: labelled songs alone, step 3 of 4" in capsys.readouterr().out
+    with pytest.raises(UserError, match=f"`silentmix publish {name}` makes one"):
+        registry.describe(workspace, "models", name)
+
+    saved, _ = load_tensors(workspace, f"models/{name}/{registry.CHECKPOINT}")
+    published = publish(workspace, name)
+    kept = weights(workspace, published)
+    assert_same(kept, {each: saved[f"best.{each}"] for each in kept})
+    assert published == f"{name}-2"
+    described = registry.describe(workspace, "models", published)
+    assert described["counts"]["best_step"] == 2
+    heard = {row["track_id"] for partition in Manifests(workspace).partitions("heard")
+             if partition.fingerprint == published
+             for row in Manifests(workspace).rows(partition)}  # fmt: skip
+    assert len(heard) == 2
+
+    assert learn(workspace).fingerprint == name
+    assert registry.names(workspace, "models") == [name, published]
+    assert list(registry.unfinished(workspace)) == []
+    assert not workspace.exists(f"models/{name}/{registry.CHECKPOINT}")
+    with pytest.raises(UserError, match="no training 'f1' is under way; there are none"):
+        publish(workspace, "f1")
+
+
+def test_a_forced_training_begins_anew_and_if_interrupted_is_continued_without_force(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = learn(workspace).fingerprint
+    before = weights(workspace, name)
+    assert learn(workspace).already_done
+    assert interrupt(monkeypatch, workspace, 3, force=True) == name
+    assert_same(weights(workspace, name), before)  # the old one is there until the new one is
+    # Forced again, it does not continue the interrupted one ...
+    interrupt(monkeypatch, workspace, 1, force=True)
+    # ... which is what it does without.
+    continued = learn(workspace)
+    assert not continued.already_done
+    assert_same(weights(workspace, name), before)
+    assert learn(workspace).already_done
+
+
+def test_more_steps_go_on_from_a_finished_training(
+    workspace: Workspace, ingested: Path, tmp_path: Path
+) -> None:
+    short = learn(workspace, steps=3).fingerprint
+    kept = weights(workspace, short)
+    longer = learn(workspace, steps=6).fingerprint
+    described = registry.describe(workspace, "models", longer)
+    assert described["continued_from"].startswith(f"models/{short}/")
+    shutil.copytree(ingested / "workspace", tmp_path / "other")
+    straight = Workspace(str(tmp_path / "other"))
+    assert learn(straight, steps=6).fingerprint == longer
+    undisturbed = registry.describe(straight, "models", longer)
+    assert undisturbed["history"] == described["history"]
+    assert_same(weights(straight, longer), weights(workspace, longer))
+    assert_same(weights(workspace, short), kept)
+    assert "continued_from" not in undisturbed
+    # With a cosine, every rate of the shorter one was another.
+    for steps in (2, 3):
+        cosine = learn(workspace, steps=steps, schedule="cosine").fingerprint
+    assert "continued_from" not in registry.describe(workspace, "models", cosine)
+
+
+def test_rows_that_changed_under_a_training_are_told_before_it_begins_anew(
+    workspace: Workspace, ingested: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = interrupt(monkeypatch, workspace, 2)
+    shutil.copytree(ingested / "set", tmp_path / "set")
+    for source, audio in play(5).items():
+        write(tmp_path / "set/train/B" / f"{source}.wav", audio)
+    take(Path(workspace.location), tmp_path / "set")
+    with pytest.raises(UserError, match=f"stems/labelled/.* has changed since training {name}"):
+        learn(workspace)
+    assert learn(workspace, force=True).fingerprint != name
+
+
+def exploding(*steps: int) -> Callable[[Optimization, Any, float, int], StepFigures]:
+    """A step that fails when it is the n-th one called."""
+    called, step = iter(range(1, 100)), Optimization.step
+
+    def explode(self: Optimization, *given: Any) -> StepFigures:
+        if next(called) in steps:
+            raise NonFiniteLossError("the loss is nan")
+        return step(self, *given)
+
+    return explode
+
+
+def test_a_training_that_diverges_goes_back_once_at_a_lower_rate(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Optimization, "step", exploding(4))
+    result = learn(workspace, checkpoint_every=2)
+    assert "went back to step 2, and on at a quarter of the rate" in " ".join(result.notes)
+    state = load_tensors(workspace, f"models/{result.fingerprint}/final-state.safetensors")[1]
+    assert registry.trainer_state(state)["rate_share"] == 0.25
+    assert result.counts["steps"] == 4
+
+    monkeypatch.setattr(Optimization, "step", exploding(1, 3))
+    with pytest.raises(UserError, match=r"the loss is nan at step 2 of 4; .* did not help"):
+        learn(workspace, checkpoint_every=2, seed=1)
+    # Nor is it begun anew at the old rate by the next run.
+    [(_, progress)] = registry.unfinished(workspace)
+    assert progress["step"] == 0
+
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def test_a_disk_without_room_is_told_before_the_first_step(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10, 9, 1))
+    with pytest.raises(UserError, match=r"training needs 0\.00 GiB .* and 0\.00 GiB are free"):
+        learn(workspace)
+
+
+def test_a_checkpoint_of_something_else_is_refused(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = interrupt(monkeypatch, workspace, 1)
+    other = learn(workspace, architecture="wave_unet", depth=3).fingerprint
+    shutil.copy(
+        Path(workspace.resolve(f"models/{other}/final-state.safetensors")),
+        Path(workspace.resolve(f"models/{name}/{registry.CHECKPOINT}")),
+    )
+    with pytest.raises(UserError, match="made with model architecture 'wave_unet', not 'demucs'"):
+        learn(workspace)
