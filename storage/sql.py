@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from storage.manifests import Manifests
+from storage.manifests import Manifests, Partition
 from storage.retired import Hidden, Retired
 from storage.schemas import PARTITION_FIELDS, RETIRED, TABLES
 from storage.workspace import Workspace
@@ -105,3 +105,9 @@ def quoted(text: str) -> str:
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def any_of(partitions: Sequence[Partition]) -> str:
+    """SQL for: the row lies in one of these partitions."""
+    named = [f"({quoted(found.corpus)}, {quoted(found.fingerprint)})" for found in partitions]
+    return f"(corpus, fingerprint) IN ({', '.join(named)})" if named else "false"

@@ -306,3 +306,9 @@ def _remove_if_left(temporary: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def track_path(corpus: str, track_id: str) -> str:
+    """Where a track's canonical audio lies, relative to the workspace."""
+    # two levels of folders, since a corpus may hold a hundred thousand tracks
+    return f"audio/{corpus}/{track_id[:2]}/{track_id}.wav"

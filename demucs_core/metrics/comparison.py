@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-FloatArray = NDArray[np.float64]
+from demucs_core.metrics.medians import FloatArray, median
 
 MIN_SONGS = 6
 """Fewest songs that are tested: of 5, all better, the two-sided p-value is still 0.0625."""
@@ -101,22 +101,6 @@ class Comparison:
     mean: Difference
 
 
-def median_sdr(sdr_ns: FloatArray) -> FloatArray:
-    """A method's figures: the median over songs, a source, and after them their mean.
-
-    Args:
-        sdr_ns: ``(N, S)`` SDR in dB, each the median over a song's frames; NaN where undefined.
-
-    Returns:
-        ``(S + 1,)`` in dB; NaN for a source that no song has a score of, and then for the mean.
-
-    >>> median_sdr(np.array([[1.0, 4.0], [3.0, np.nan], [8.0, 6.0]])).tolist()
-    [3.0, 5.0, 4.0]
-    """
-    medians = np.array([_median(column[np.isfinite(column)]) for column in sdr_ns.T])
-    return np.append(medians, medians.mean())
-
-
 def compare_songs(
     candidate_ns: FloatArray,
     reference_ns: FloatArray,
@@ -155,7 +139,7 @@ def compare_songs(
         low, high = _interval(finite, confidence, num_resamples, np.random.default_rng(seed))
         return Difference(
             differences_db=finite,
-            median_db=_median(finite),
+            median_db=median(finite),
             low_db=low,
             high_db=high,
             confidence=confidence,
@@ -199,10 +183,6 @@ def rank_songs(sdr_ns: FloatArray) -> NDArray[np.int64]:
     complete = np.flatnonzero(np.isfinite(means))
     ranked: NDArray[np.int64] = complete[np.argsort(-means[complete], kind="stable")]
     return ranked
-
-
-def _median(values: FloatArray) -> float:
-    return float(np.median(values)) if len(values) else float("nan")
 
 
 def _interval(

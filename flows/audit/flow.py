@@ -22,7 +22,6 @@ from demucs_core.extraction.audit import draw, strata_of
 from flows.audit.result import summarise
 from flows.reports.artifacts import Report
 from flows.running.execution import pending_batches
-from flows.running.heard import any_of
 from flows.running.parameters import RUNTIME, CorpusName, StageParameters
 from flows.running.stage import StageResult, StageRun, stage_run
 from storage.errors import UserError
@@ -30,7 +29,7 @@ from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
 from storage.reading import CropReader
 from storage.schemas import AUDITS
-from storage.sql import connect
+from storage.sql import any_of, connect
 from storage.workspace import Workspace
 
 STAGE, VERSION = "audit", 1

@@ -1,4 +1,4 @@
-"""The commands of ``silentmix``.
+"""Parses a command line and runs its command.
 
 A stage's command takes the fields of that stage's parameters; ``--config FILE`` reads them from
 YAML, and flags win over the file.
@@ -6,51 +6,37 @@ YAML, and flags win over the file.
 
 from __future__ import annotations
 
-import importlib.metadata
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import cyclopts
-import httpx
-from prefect import tags
-from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from pydantic import BaseModel, ValidationError
 
-from flows.catalogue import CATALOGUE, CHAIN
-from flows.cli import pipeline_commands, result_commands, service_commands, study_commands
+from flows.catalogue import CATALOGUE, CHAIN, load
+from flows.cli.commands import NAMES, app_with
 from flows.cli.complaints import complaint
 from flows.cli.configuration import load_config, option, stage_section
-from flows.cli.demo import DemoParameters
-from flows.pipeline.flow import PipelineParameters
-from flows.policy.calibration import PolicyOptions
-from flows.running.music_options import InitParameters
 from flows.running.parameters import describe
-from flows.separate.command import SeparateParameters
-from flows.server.announcements import TAG
 from storage.errors import UserError
 
 GROUPED = ("convert", "export", "manifests", "study")
 """Commands that have commands of their own."""
 
-app = cyclopts.App(
-    name="silentmix",
-    version=lambda: importlib.metadata.version("silentmix"),
-    help="Train music source separation on unlabelled music: find the stretches in which a source "
-    "is silent, remix them with known stems, train Demucs on both.\n\n"
-    "Begin with `silentmix demo`. On your own music: `silentmix run --labelled MUSDB18 "
-    "--unlabelled MUSIC --workspace RESULTS`, then `silentmix status --workspace RESULTS`. "
-    "Every command continues where it stopped. `silentmix COMMAND --help` tells its parameters; "
-    "`--config FILE` takes them from YAML, with a section a stage.",
-    help_format="markdown",
-    result_action="return_value",
-)
-for _commands in (pipeline_commands, result_commands, service_commands):
-    app.command(_commands.app, name="*")
-app.command(study_commands.app)
+OWN_PARAMETERS = {
+    "demo": "flows.cli.demo.DemoParameters",
+    "init": "flows.running.music_options.InitParameters",
+    "separate": "flows.separate.command.SeparateParameters",
+}
+"""Models of the parameters of commands that are no flow's."""
+
+FLOWS = ("run", "demo", "study", *(entry.name for entry in CATALOGUE))
+"""Commands that run flows."""
 
 
-def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = None) -> None:
-    """Parse and run one command.
+def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = None) -> int:
+    """Parse and run one command; returns the exit status.
 
     Args:
         arguments: the command line, less the program's name.
@@ -60,7 +46,7 @@ def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = No
         UserError: what a user can mend.
     """
     config, tokens = option(arguments, "config")
-    app.config = []
+    app = app_with([name for name in NAMES if name in tokens[:1]])
     if config and tokens:
         fields = _from_config(config, tokens[0])
         if tokens[0] in GROUPED:
@@ -77,12 +63,27 @@ def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = No
         raise UserError(complaint(error, tokens)) from error
     if before_flow is not None:
         before_flow()
-    with tags(TAG):
-        command(*bound.args, **bound.kwargs)
+    with _tagged() if tokens[:1] and tokens[0] in FLOWS else nullcontext():
+        status: int | None = command(*bound.args, **bound.kwargs)
+    return status or 0
+
+
+def _tagged() -> AbstractContextManager[Any]:
+    """Flow runs in it have the tag that says whose they are."""
+    from prefect import tags
+
+    from flows.server.announcements import TAG
+
+    return tags(TAG)
 
 
 def is_server_gone(error: Exception) -> bool:
     """Whether an error says that the Prefect server does not answer."""
+    if "prefect" not in sys.modules:
+        return False
+    import httpx
+    from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
+
     return isinstance(error, httpx.TransportError | ConcurrencySlotAcquisitionError) or (
         # what Prefect says where it had not reached it before
         isinstance(error, RuntimeError) and str(error).startswith("Failed to reach API")
@@ -95,17 +96,19 @@ def _from_config(path: str, command: str) -> dict[str, Any]:
     models: dict[str, type[BaseModel]] = {
         entry.name: entry.load_parameters() for entry in CATALOGUE if not entry.own_command
     }
-    models |= {"demo": DemoParameters, "init": InitParameters, "separate": SeparateParameters}
+    models |= {name: load(where) for name, where in OWN_PARAMETERS.items()}
     known = {name: set(model.model_fields) for name, model in models.items()}
-    known[""] = set(PipelineParameters.model_fields) - {entry.field for entry in CHAIN}
+    chain = load("flows.pipeline.flow.PipelineParameters")
+    known[""] = set(chain.model_fields) - {entry.field for entry in CHAIN}
     if command == "run":
         stage_section(loaded, "", known)
         return {name: value for name, value in loaded.items() if value is not None}
     if command not in known:
         return {key: loaded[key] for key in stage_section(loaded, "", known) if key == "workspace"}
     fields = stage_section(loaded, command, known)
-    if issubclass(models[command], PolicyOptions):
+    policy_options = load("flows.policy.calibration.PolicyOptions")
+    if issubclass(models[command], policy_options):
         # the policy that thresholds are for, as in a `run`
         policy = stage_section(loaded, "extract", known)
-        fields = {key: policy[key] for key in PolicyOptions.model_fields if key in policy} | fields
+        fields = {key: policy[key] for key in policy_options.model_fields if key in policy} | fields
     return fields

@@ -25,7 +25,6 @@ FLOWS = (*OF_MANY_FLOWS, *(entry.name for entry in CATALOGUE if not entry.own_co
 SERVED = (*FLOWS, "audit")
 CREATING = (*OF_MANY_FLOWS, *(entry.name for entry in CATALOGUE if entry.creates))
 READING = ("status", "manifests", "lineage", "forget", "audit")
-SERVICE = ("up", "down", "doctor")
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -38,8 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     its settings when it is imported, so they are put in place before the commands are.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments[:1] and arguments[0] in SERVICE and not {"--help", "-h"} & set(arguments):
-        return _run_service(arguments)
     try:
         before_flow = _prepare(arguments)
     except UserError as error:
@@ -49,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # a server that went down is reported once, below, and not for every line of log
     logging.raiseExceptions = False
     try:
-        commands.run(arguments, before_flow=before_flow)
+        return commands.run(arguments, before_flow=before_flow)
     except UserError as error:
         return _complain(error)
     except Exception as error:
@@ -68,7 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("silentmix: interrupted; run the same command to continue", file=sys.stderr)
         return EXIT_INTERRUPTED
-    return 0
 
 
 def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
@@ -96,18 +92,6 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
             return None
         return WorkspaceServer(os.environ).wait
     return None
-
-
-def _run_service(arguments: list[str]) -> int:
-    from flows.cli import service_commands
-
-    try:
-        return service_commands.run(arguments)
-    except UserError as error:
-        return _complain(error)
-    except KeyboardInterrupt:
-        print("silentmix: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
 
 
 def _complain(error: Exception) -> int:

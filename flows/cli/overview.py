@@ -9,7 +9,6 @@ from rich.console import Console
 
 from flows.catalogue import CATALOGUE
 from flows.inputs import registry
-from flows.inputs.methods import trained_on
 from flows.inputs.paper_table import paper_table
 from flows.reports.silent_minutes import silent_minutes
 from flows.reports.terminal_table import print_table
@@ -54,7 +53,8 @@ def print_status(location: str, console: Console) -> None:
         share = registry.describe(workspace, "models", name)["training"]["weak_share"]
         sdr = ", ".join(f"{source} {value:.2f}" for source, value in scores.get(name, {}).items())
         note = _forgotten(workspace, "models", name)
-        console.print(f"model {name} ({trained_on(share)}): SDR {sdr or 'not evaluated'}{note}")
+        heard = registry.trained_on(share)
+        console.print(f"model {name} ({heard}): SDR {sdr or 'not evaluated'}{note}")
     for name, progress in registry.unfinished(workspace):
         console.print(f"training {name}: {_how_far(progress)}", soft_wrap=True)
 
@@ -63,7 +63,7 @@ def _how_far(progress: dict[str, Any]) -> str:
     """Where a training is that is not over."""
     steps, best = progress["description"]["parameters"]["steps"], progress["best"]
     share = progress["description"]["training"]["weak_share"]
-    said = f"{trained_on(share)}, step {progress['step']} of {steps}"
+    said = f"{registry.trained_on(share)}, step {progress['step']} of {steps}"
     if "saved_at" in progress:
         said += f" saved at {progress['saved_at']}"
     if best is None:

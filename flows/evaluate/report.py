@@ -10,7 +10,8 @@ import html
 from collections.abc import Sequence
 from math import isfinite
 
-from demucs_core.metrics.comparison import Difference, compare_songs, median_sdr
+from demucs_core.metrics.comparison import Difference, compare_songs
+from demucs_core.metrics.medians import median_sdr
 from flows.evaluate.excerpts import play_songs
 from flows.evaluate.files import write_csv
 from flows.evaluate.plots import sdr_boxes, sdr_differences

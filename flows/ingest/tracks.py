@@ -16,7 +16,7 @@ from storage.canonical import PreparedAudio, Unusable, prepare
 from storage.discovery import SourceFile
 from storage.lists import is_undecodable
 from storage.schemas import REJECTS, TRACKS
-from storage.workspace import Workspace
+from storage.workspace import Workspace, track_path
 
 STAGE = "ingest"
 ID_DIGITS = 20
@@ -71,12 +71,6 @@ def ingest_files(batch: TrackBatch) -> Outcome:
                 reject_row(STAGE, file.url, problem.reason, detail, source_bytes=file.num_bytes)
             )
     return outcome
-
-
-def track_path(corpus: str, track_id: str) -> str:
-    """Where a track's canonical audio lies, relative to the workspace."""
-    # two levels of folders, since a corpus may hold a hundred thousand tracks
-    return f"audio/{corpus}/{track_id[:2]}/{track_id}.wav"
 
 
 def _write_track(batch: TrackBatch, file: SourceFile, audio: PreparedAudio) -> dict[str, Any]:

@@ -81,16 +81,7 @@ def model_label(workspace: Workspace, model: str) -> str:
     """A model's name with what it was trained on."""
     training = registry.describe(workspace, "models", model).get("training", {})
     share = training.get("weak_share")
-    return model if share is None else f"{model} ({trained_on(share)})"
-
-
-def trained_on(weak_share: float) -> str:
-    """What a model was trained on, in words.
-
-    >>> trained_on(0.25), trained_on(0.0)
-    ('25% remixes', 'labelled songs alone')
-    """
-    return f"{weak_share:.0%} remixes" if weak_share else "labelled songs alone"
+    return model if share is None else f"{model} ({registry.trained_on(share)})"
 
 
 def evaluated_model(manifests: Manifests, evaluations: Partition, model: str) -> Method:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from demucs_core.metrics.comparison import median_sdr
+from demucs_core.metrics.medians import median_sdr
 from storage.manifests import Manifests, Partition
 
 

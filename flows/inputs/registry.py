@@ -98,3 +98,12 @@ def resolve(workspace: Workspace, kind: str, name: str) -> str:
     if not known:
         raise UserError(f"{workspace.location}: no {what} yet; run `silentmix {stage}` first")
     raise UserError(f"{workspace.location}: several {kind}, name one of {', '.join(known)}")
+
+
+def trained_on(weak_share: float) -> str:
+    """What a model was trained on, in words.
+
+    >>> trained_on(0.25), trained_on(0.0)
+    ('25% remixes', 'labelled songs alone')
+    """
+    return f"{weak_share:.0%} remixes" if weak_share else "labelled songs alone"

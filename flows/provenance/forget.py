@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
-from flows.ingest.tracks import track_path
 from flows.inputs import registry
 from flows.inputs.forgotten import FORGOTTEN, RECORDS, STAGE, forgotten
 from flows.provenance.forget_reports import remove_sound, sounds_in_reports
@@ -28,7 +27,7 @@ from storage.manifests import Manifests, Partition
 from storage.retired import adds_stem_of
 from storage.schemas import EVALUATIONS, HEARD, REJECTS, STEMS, TABLES
 from storage.sql import FILES_OF_STEM, connect
-from storage.workspace import Workspace
+from storage.workspace import Workspace, track_path
 
 
 class Forgotten(BaseModel):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Set
 from pathlib import PurePosixPath
 
-from flows.reports.artifacts import data_uri
+from flows.reports.markdown import data_uri
 from storage.workspace import Workspace
 
 OF_A_SONG = re.compile(r"reports/[^/]+/[a-z]+/report\.md")

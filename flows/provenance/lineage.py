@@ -15,10 +15,9 @@ from pydantic import BaseModel
 
 from flows.inputs import registry
 from flows.inputs.forgotten import RECORDS
-from flows.running.heard import any_of
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
-from storage.sql import FILES_OF_STEM, connect, quoted
+from storage.sql import FILES_OF_STEM, any_of, connect, quoted
 from storage.workspace import Workspace
 
 Kind = Literal["model", "detector", "track", "song", "segment", "remix", "file"]

@@ -6,7 +6,6 @@ The UI renders markdown with data-URI images and ``<audio controls>``; an artifa
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ import soundfile
 import soxr
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.reports.markdown import data_uri
 from flows.server.best_effort import best_effort
 from flows.server.pages import report_key
 from storage.encode import encodable_rate
@@ -118,8 +118,3 @@ def png_of(figure: matplotlib.figure.Figure) -> bytes:
 def image(caption: str, png: bytes) -> str:
     """A PNG file as markdown."""
     return f"![{caption}]({data_uri('image/png', png)})"
-
-
-def data_uri(kind: str, content: bytes) -> str:
-    """Bytes as the address of themselves, for a page that holds all it shows."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import re
 from collections.abc import Mapping, Sequence
@@ -42,3 +43,8 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
     lines = [list(rows[0]), *(list(row.values()) for row in rows)]
     text = [f"| {' | '.join(line)} |" for line in lines]
     return "\n".join([text[0], f"|{'---|' * len(lines[0])}", *text[1:]])
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """Bytes as the address of themselves, for a page that holds all it shows."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

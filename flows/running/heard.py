@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from flows.running.stage import StageRun
 from storage.manifests import Partition
 from storage.schemas import HEARD
-from storage.sql import connect, quoted
+from storage.sql import any_of, connect, quoted
 
 
 def write_heard(
@@ -52,9 +52,3 @@ def write_heard(
             for track_id, labelled in rows
         ],
     )
-
-
-def any_of(partitions: Sequence[Partition]) -> str:
-    """SQL for: the row lies in one of these partitions."""
-    named = [f"({quoted(found.corpus)}, {quoted(found.fingerprint)})" for found in partitions]
-    return f"(corpus, fingerprint) IN ({', '.join(named)})" if named else "false"

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from flows.inputs import registry
-from flows.running.heard import any_of
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.schemas import STEMS
-from storage.sql import connect, quoted
+from storage.sql import any_of, connect, quoted
 
 SILENCE_DB = -80.0
 """A stem below this level, in dBFS, is silent but for a converter's last bits. Such are alike."""

@@ -13,7 +13,6 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.catalogue import CATALOGUE
 from flows.inputs import registry
-from flows.inputs.methods import trained_on
 from flows.reports.markdown import number, plain, table
 from flows.server.best_effort import best_effort
 from flows.server.pages import OVERVIEW, run_path
@@ -119,7 +118,7 @@ def _model_rows(manifests: Manifests, runs: Sequence[PastRun]) -> list[dict[str,
         sdr_db = evaluated.counts if evaluated else {}
         share = json.loads(run.parameters)["weak_share"]
         row = {"model": _link(run, name) + _forgotten(manifests, "models", name)}
-        row["trained on"] = plain(trained_on(share))
+        row["trained on"] = plain(registry.trained_on(share))
         for heading in (*manifests.workspace.music.sources, "mean"):
             value = sdr_db.get(f"sdr_{heading}_db")
             row[heading] = NONE if value is None else f"{value:.2f}"

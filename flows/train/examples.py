@@ -9,7 +9,6 @@ from demucs_core.training.stream import ExampleStream, StreamConfig
 from demucs_core.training.validation import ValidationCrop, validation_crops
 from flows.inputs.recipes import RecipeTable
 from flows.inputs.songs import Song, load_learning_songs, load_songs
-from flows.running.heard import any_of
 from flows.running.held_out import SILENCE_DB
 from flows.running.stage import StageRun
 from flows.train.options import TrainParameters

@@ -16,9 +16,9 @@ from demucs_core.metrics.comparison import (
     Difference,
     compare_songs,
     holm,
-    median_sdr,
     rank_songs,
 )
+from demucs_core.metrics.medians import median_sdr
 
 QUICK = 500
 

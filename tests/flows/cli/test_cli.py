@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import errno
 import importlib.metadata
+import inspect
+import subprocess
+import sys
 from pathlib import Path
 
+import cyclopts
 import numpy as np
 import pytest
 import yaml
-from rich.console import Console
 
 from flows.catalogue import BY_NAME, CATALOGUE
 from flows.cli import app as commands
 from flows.cli import main as cli
 from flows.cli import pipeline_commands
+from flows.cli.commands import COMMANDS
 from flows.cli.demo import DemoParameters
 from flows.pipeline.flow import PipelineParameters
 from flows.running.stage import StageResult
@@ -312,7 +316,7 @@ def test_status_and_manifests(finished: Finished, capsys: pytest.CaptureFixture[
 
 def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal in which no name of an option is broken over two lines."""
-    monkeypatch.setattr(commands.app, "console", Console(width=250))
+    monkeypatch.setenv("COLUMNS", "250")
 
 
 @pytest.mark.parametrize("stage", [entry.name for entry in CATALOGUE if entry.name != "pipeline"])
@@ -353,6 +357,35 @@ def test_every_command_has_help(
     wide_terminal(monkeypatch)
     assert cli.main([*command, "--help"]) == 0
     assert expected in capsys.readouterr().out.replace("`", "")
+
+
+def test_a_command_is_listed_by_the_first_line_of_its_help() -> None:
+    for command in COMMANDS:
+        found = command.load()
+        if command.entry is None:
+            help_text = found.help if isinstance(found, cyclopts.App) else inspect.getdoc(found)
+            assert (help_text or "").startswith(command.says), command.name
+
+
+LIGHT = """
+import sys
+from flows.cli.main import main
+at = ["--workspace", sys.argv[1]]
+for arguments in (
+    ["--help"], ["status", *at], ["manifests", "list", *at], ["lineage", "x", *at],
+    ["manifests", "query", "SELECT 1", *at], ["forget", "x", *at], ["doctor", "--help"],
+):
+    main(arguments)
+    heavy = {"torch", "prefect", "dask", "scipy", "matplotlib"} & set(sys.modules)
+    assert not heavy, (arguments, heavy)
+print("none")
+"""
+
+
+def test_who_looks_into_a_workspace_does_not_wait_for_torch(finished: Finished) -> None:
+    command = [sys.executable, "-c", LIGHT, finished.workspace.location]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("none\n"), done.stderr
 
 
 def test_a_full_disk_is_said_in_one_line(

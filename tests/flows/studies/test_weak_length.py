@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from demucs_core.training.validation import Validation
-from flows.cli.app import app
+from flows.cli.commands import app_with
 from flows.studies.weak_length import (
     WeakLengthParameters,
     arms,
@@ -126,7 +126,8 @@ def test_the_page_names_the_command_that_makes_it(
     page = Path(parameters.output, "weak-length.md").read_text()
     assert figures["command"] in page
     assert str(parameters.workspace) not in page
-    _, bound, _ = app.parse_args(shlex.split(figures["command"])[1:], exit_on_error=False)
+    tokens = shlex.split(figures["command"])[1:]
+    _, bound, _ = app_with(["study"]).parse_args(tokens, exit_on_error=False)
     assert bound.arguments["parameters"].content() == parameters.content()
 
 

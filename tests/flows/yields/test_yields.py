@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from flows.cli import main as cli
-from flows.cli.pipeline_commands import print_results
+from flows.cli.stage_table import print_results
 from flows.extract.flow import ExtractParameters, extract
 from flows.forecast.flow import (
     CorpusForecast,
@@ -113,7 +113,7 @@ def test_a_policy_that_extracts_nothing_names_one_that_would(
     found = [source for source in SOURCES if not result.counts[f"{source}_minutes"]]
     assert found
     assert len(result.notes) == len(found)
-    print_results([result])
+    print_results([result], Console())
     said = " ".join(capsys.readouterr().out.split())
     for source, note in zip(found, result.notes, strict=True):
         assert note.startswith(f"nothing without {source}, at min_duration_s 5 and")

@@ -1,0 +1,40 @@
+"""The command that runs one flow: its parameters are the flow's."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from flows.catalogue import Entry
+from flows.cli.stage_table import print_plans, print_results
+from flows.running.parameters import StageParameters, WorkParameters
+from flows.running.stage import run_stage
+from flows.running.stage_result import results_in
+
+console = Console()
+
+
+def command_of(entry: Entry) -> Callable[..., None]:
+    """The command of a flow of the catalogue."""
+    stage_flow, model = entry.load_flow(), entry.load_parameters()
+
+    def command(*, parameters: WorkParameters) -> None:
+        made = run_stage(stage_flow, parameters)
+        results = results_in(made)
+        if isinstance(parameters, StageParameters) and parameters.dry_run:
+            print_plans(results, console)
+            return
+        if results:
+            print_results(results, console)
+        if entry.prints:
+            entry.beside_flow(entry.prints)(made, console)
+
+    command.__annotations__["parameters"] = Annotated[model, Parameter(name="*")]
+    if not any(field.is_required() for field in model.model_fields.values()):
+        command.__kwdefaults__ = {"parameters": model()}
+    command.__doc__ = inspect.getdoc(stage_flow)
+    return command

@@ -1,0 +1,38 @@
+"""What stages made, or would make, for the terminal: a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.reports.terminal_table import print_table
+from flows.running.stage_result import StageResult
+
+
+def print_plans(results: Sequence[StageResult], console: Console) -> None:
+    """A line a stage of a dry run: what it would make, how much is left to do, from what."""
+    rows = []
+    for result in results:
+        todo, reads = f"known once {result.waits_for} has run", ""
+        if (plan := result.plan) is not None:
+            todo = f"{plan.pending} of {plan.total} {plan.unit}"
+            reads = ", ".join(plan.reads)
+        rows.append([result.stage, result.corpus, result.fingerprint, todo, reads])
+    print_table(console, ["stage", "corpus", "makes", "to do", "from"], rows)
+
+
+def print_results(results: Sequence[StageResult], console: Console) -> None:
+    """A line a stage: what it made."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("stage", "corpus", "made", "counts"):
+        table.add_column(heading, overflow="fold")
+    for result in results:
+        counts = ", ".join(f"{name} {value:g}" for name, value in result.counts.items())
+        made = f"{result.fingerprint}{' (was done)' if result.already_done else ''}"
+        table.add_row(result.stage, result.corpus, made, counts)
+    console.print(table)
+    for result in results:
+        for note in result.notes:
+            console.print(f"{result.stage} {result.corpus}: {note}", markup=False, highlight=False)
