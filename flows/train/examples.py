@@ -17,7 +17,7 @@ from storage.labelled.song import sources_of
 from storage.local_cache import LocalCache, cache_folder
 from storage.manifests import Manifests, Partition
 from storage.reading import CropReader
-from storage.sql import connect
+from storage.sql import any_of, connect
 
 CACHE = "training"
 
