@@ -11,14 +11,16 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.cached_bytes import cached_bytes
 from storage.errors import UserError
+from storage.local_cache import LocalCache
+from storage.pcm import UNCHANGED, deinterleave
 from storage.workspace import Workspace
 
 HEADER_BYTES = 4096
 """Read at first; a canonical file's header is far shorter."""
 
 BLOCK_SAMPLES = 2**20
-PCM_SCALE = np.float32(1 / 32768)
 PCM_FORMATS = (1, 0xFFFE)
 UNKNOWN_SIZE = 0xFFFFFFFF
 
@@ -48,9 +50,12 @@ class CropReader:
 
     Attributes:
         location: the workspace.
+        cache: where to keep what was read from a workspace that is not on this machine's disks;
+            without one, every crop is a request.
     """
 
     location: str
+    cache: LocalCache | None = None
 
     def __call__(self, path: str, start_sample: int, num_samples: int) -> NDArray[np.float32]:
         """Samples ``[start_sample, start_sample + num_samples)``: ``(C, num_samples)`` float32.
@@ -66,29 +71,52 @@ class CropReader:
             CanonicalAudioError: the file is no canonical audio.
             FileNotFoundError: there is no such file.
         """
-        layout = _layout(self.location, path)
+        layout = _layout(self.location, path, self.cache)
+        audio = np.empty((layout.num_channels, num_samples), dtype=np.float32)
+        self.into(path, start_sample, audio)
+        return audio
+
+    def into(
+        self,
+        path: str,
+        start_sample: int,
+        out: NDArray[np.float32],
+        factor: np.float32 = UNCHANGED,
+    ) -> None:
+        """As a call, but into an array ``(C, num_samples)`` that is there, and times a factor.
+
+        Raises:
+            CanonicalAudioError: the file is no canonical audio, or has other channels.
+            FileNotFoundError: there is no such file.
+        """
+        layout = _layout(self.location, path, self.cache)
+        num_samples = out.shape[1]
+        if len(out) != layout.num_channels:
+            raise CanonicalAudioError(
+                f"{path}: has {layout.num_channels} channels, and {len(out)} are wanted; ingest "
+                "its source again"
+            )
         first = min(max(start_sample, 0), layout.num_samples)
         last = min(max(start_sample + num_samples, first), layout.num_samples)
-        audio = np.zeros((layout.num_channels, num_samples), dtype=np.float32)
+        out[:, : first - start_sample] = 0
+        out[:, last - start_sample :] = 0
         if last > first:
             start = layout.data_start + first * layout.bytes_a_sample
             stop = layout.data_start + last * layout.bytes_a_sample
-            content = _bytes(self.location, path, start, stop)
+            content = _bytes(self.location, path, start, stop, self.cache)
             if len(content) != stop - start:
                 raise CanonicalAudioError(
                     f"{path}: ends before sample {last}, the header says {layout.num_samples}; "
                     "remove the file and ingest its source again"
                 )
             pcm = np.frombuffer(content, "<i2").reshape(-1, layout.num_channels)
-            into = audio[:, first - start_sample : last - start_sample]
-            np.multiply(pcm.T, PCM_SCALE, out=into, casting="unsafe")
-        return audio
+            deinterleave(pcm, out[:, first - start_sample : last - start_sample], factor)
 
     def blocks(
         self, path: str, block_samples: int = BLOCK_SAMPLES
     ) -> Iterator[NDArray[np.float32]]:
         """The whole file as consecutive blocks ``(C, n)``, ``n`` at most ``block_samples``."""
-        layout = _layout(self.location, path)
+        layout = _layout(self.location, path, self.cache)
         for start in range(0, layout.num_samples, block_samples):
             yield self(path, start, min(block_samples, layout.num_samples - start))
 
@@ -100,17 +128,23 @@ def _workspace(location: str, process: int) -> Workspace:  # noqa: ARG001
 
 
 @lru_cache(maxsize=65536)
-def _layout(location: str, path: str) -> WavLayout:
+def _layout(location: str, path: str, cache: LocalCache | None) -> WavLayout:
     """A file's layout; kept, since canonical files never change."""
-    return parse_wav_header(_bytes(location, path, 0, HEADER_BYTES), path)
+    return parse_wav_header(_bytes(location, path, 0, HEADER_BYTES, cache), path)
 
 
-def _bytes(location: str, path: str, start: int, stop: int) -> bytes:
+def _bytes(location: str, path: str, start: int, stop: int, cache: LocalCache | None) -> bytes:
     """Bytes ``[start, stop)`` of a file, or fewer at its end."""
     workspace = _workspace(location, os.getpid())
     target = workspace.resolve(path)
     if not workspace.is_local:
-        return bytes(workspace.fs.cat_file(target, start=start, end=stop))
+
+        def fetch(first: int, last: int) -> bytes:
+            return bytes(workspace.fs.cat_file(target, start=first, end=last))
+
+        if cache is None:
+            return fetch(start, stop)
+        return cached_bytes(cache, f"{location}/{path}", fetch, start, stop)
     file = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
     try:
         content = os.pread(file, stop - start, start)

@@ -52,6 +52,20 @@ class Example(NamedTuple):
     weight: Tensor
 
 
+class Change(NamedTuple):
+    """What is done to audio alike: a factor, and whether left and right are exchanged."""
+
+    factor: float
+    swap: bool
+
+    def read(
+        self, read: Reader, path: str, start_sample: int, into: Audio, *, gain_db: float = 0.0
+    ) -> None:
+        """Read ``into.shape[1]`` samples, changed, and with a gain of their own beside."""
+        factor = np.float32(self.factor * 10 ** (gain_db / 20))
+        read_into(read, path, start_sample, into[::-1] if self.swap else into, factor)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """Random changes to training audio, after those of the paper and of its authors' code.
@@ -83,13 +97,14 @@ class Augmentation:
         check_at_least(self, self.gain_min, "gain_max")
         check_share(self, "remix_probability")
 
-    def apply(self, rng: np.random.Generator, audio: Audio) -> Audio:
-        """Change ``(..., C, T)`` with one gain, one exchange of channels and one sign for all."""
+    def draw(self, rng: np.random.Generator) -> Change:
+        """Draw one gain, one exchange of channels and one sign."""
         gain = rng.uniform(self.gain_min, self.gain_max)
         swap, flip = rng.random(2) < 0.5
-        if swap and self.swap_channels:
-            audio = audio[..., ::-1, :]
-        return audio * np.float32(-gain if flip and self.flip_sign else gain)
+        return Change(
+            factor=-gain if flip and self.flip_sign else gain,
+            swap=bool(swap and self.swap_channels),
+        )
 
 
 def supervised_example(
@@ -112,28 +127,24 @@ def supervised_example(
         chosen = tracks.draw_whole(rng)
         start = _random_start(rng, chosen.num_samples, crop_samples)
         groups = groups if remixed and groups else chosen.groups
-    targets: list[Audio | None] = [None] * num_sources
+    targets: Audio | None = None
     membership = torch.zeros(num_sources, num_sources)
     for group in groups:
         if remixed:
             chosen = tracks.draw_having(rng, group)
             start = _random_start(rng, chosen.num_samples, crop_samples)
-        stem = read_crop(read, chosen.path_of(group), start, crop_samples)
-        targets[group[0]] = augmentation.apply(rng, stem)
+        path = chosen.path_of(group)
+        if targets is None:
+            targets = _targets(read, path, num_sources, crop_samples)
+        augmentation.draw(rng).read(read, path, start, targets[group[0]])
         membership[group[0], list(group)] = 1
-    return _of_groups(targets, membership)
-
-
-def _of_groups(targets: Sequence[Audio | None], membership: Tensor) -> Example:
-    """An example that knows each group's sum everywhere; places without a group are silent."""
-    [shape, *_] = [stem.shape for stem in targets if stem is not None]
-    silence = np.zeros(shape, dtype=np.float32)
-    stacked = torch.from_numpy(np.stack([silence if one is None else one for one in targets]))
+    assert targets is not None, "a song has a stem"
+    targets[~membership.any(dim=1).numpy()] = 0
     return Example(
-        mixture=stacked.sum(dim=0),
-        targets=stacked,
+        mixture=_sum(targets),
+        targets=torch.from_numpy(targets),
         membership=membership,
-        mask=torch.ones(len(targets), shape[1], dtype=torch.bool),
+        mask=torch.ones(num_sources, crop_samples, dtype=torch.bool),
         weight=torch.tensor(1.0),
     )
 
@@ -162,8 +173,8 @@ def weak_example(
     """
     known_start, known_stop = place_excerpts(rng, remix)
     crop_start = place_crop(rng, known_start, known_stop, remix.track_num_samples, crop_samples)
-    original = read_crop(read, remix.track_path, crop_start, crop_samples)
-    targets = np.zeros((num_sources, *original.shape), dtype=np.float32)
+    change = augmentation.draw(rng)
+    targets = _targets(read, remix.track_path, num_sources, crop_samples)
     membership = torch.zeros(num_sources, num_sources)
     known = np.zeros(crop_samples, dtype=bool)
     known[max(known_start - crop_start, 0) : known_stop - crop_start] = True
@@ -175,19 +186,22 @@ def weak_example(
         first = stem.start_sample + crop_start - known_start
         start = min(max(-first, 0), crop_samples)
         stop = max(min(stem.num_samples - first, crop_samples), start)
-        audio = read_crop(read, stem.path, first + start, stop - start)
-        targets[stem.source, :, start:stop] = audio * np.float32(10 ** (stem.gain_db / 20))
+        targets[stem.source, :, :start] = 0
+        targets[stem.source, :, stop:] = 0
+        into = targets[stem.source, :, start:stop]
+        change.read(read, stem.path, first + start, into, gain_db=stem.gain_db)
     sounding = [source for source in range(num_sources) if source not in remix.silent]
     if sounding:
-        targets[sounding[0]] = original
+        change.read(read, remix.track_path, crop_start, targets[sounding[0]])
         membership[sounding[0], sounding] = 1
     if not masked:
         known[:] = True
 
-    changed = torch.from_numpy(augmentation.apply(rng, targets))
+    filled = {*sounding[:1], *(stem.source for stem in remix.added)}
+    targets[[source for source in range(num_sources) if source not in filled]] = 0
     return Example(
-        mixture=changed.sum(dim=0),
-        targets=changed,
+        mixture=_sum(targets),
+        targets=torch.from_numpy(targets),
         membership=membership,
         mask=torch.from_numpy(known).expand(num_sources, -1),
         weight=torch.tensor(remix.weight),
@@ -239,6 +253,35 @@ def read_crop(read: Reader, path: str, start_sample: int, num_samples: int) -> A
             f"reading {num_samples} samples of {path} gave an array of shape {audio.shape}"
         )
     return audio
+
+
+def read_into(read: Reader, path: str, start_sample: int, out: Audio, factor: np.float32) -> None:
+    """Read ``(C, T)`` to where it belongs, times a factor.
+
+    A reader that has a method ``into(path, start_sample, out, factor)`` spares a copy.
+
+    Raises:
+        ValueError: the reader gave another shape; with path and shape.
+    """
+    into = getattr(read, "into", None)
+    if into is not None:
+        into(path, start_sample, out, factor)
+    else:
+        np.multiply(read_crop(read, path, start_sample, out.shape[1]), factor, out=out)
+
+
+def _targets(read: Reader, path: str, num_sources: int, num_samples: int) -> Audio:
+    """Room for ``(S, C, T)``, with as many channels as a file has."""
+    num_channels = len(read_crop(read, path, 0, 0))
+    return np.empty((num_sources, num_channels, num_samples), dtype=np.float32)
+
+
+def _sum(targets: Audio) -> Tensor:
+    """Add up the sources; one after another is quicker than all at once."""
+    mixture = targets[0] + targets[1] if len(targets) > 1 else targets[0].copy()
+    for stem in targets[2:]:
+        mixture += stem
+    return torch.from_numpy(mixture)
 
 
 def _random_start(rng: np.random.Generator, num_samples: int, crop_samples: int) -> int:

@@ -60,7 +60,7 @@ def build_examples(
     )
     _require_length(songs, stream.crop_samples, music.sample_rate)
     _require_sound(run.manifests, stems)
-    reader = CropReader(run.workspace.location)
+    reader = CropReader(run.workspace.location, cache)
     examples = ExampleStream(
         stream,
         tracks=[song.stem_track() for song in songs],

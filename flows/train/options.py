@@ -160,7 +160,7 @@ class TrainOptions(ModelOptions):
         20.0,
         ge=0.1,
         description="Most room on this machine's disk, in GiB, for copies of what is slow to get: "
-        "single recipes.",
+        "single recipes, and audio of a workspace that is elsewhere.",
     )
 
     def execution(self, device: str) -> Execution:

@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from storage import reading
+from storage import cached_bytes, pcm, reading
 from storage.canonical import wav_header
+from storage.local_cache import LocalCache
 from storage.reading import HEADER_BYTES, CanonicalAudioError, CropReader, parse_wav_header
 from storage.workspace import Workspace
 from tests.storage.s3_server import s3_bucket
@@ -59,6 +60,47 @@ def test_a_crop_is_what_soundfile_reads_and_zeros_around(
     assert crop.flags.c_contiguous
     assert crop.flags.writeable
     assert np.array_equal(crop, padded[:, start + LENGTH :][:, :num_samples])
+
+
+@pytest.mark.parametrize("num_channels", [1, 2])
+def test_a_factor_on_the_way_is_a_product_afterwards(
+    tmp_path: Path, num_channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pcm, "BLOCK_SAMPLES", 999)
+    workspace = Workspace(str(tmp_path), create=True)
+    values = np.arange(-(2**15), 2**15).astype("<i2").reshape(-1, num_channels)
+    header = wav_header(len(values), RATE, num_channels)
+    workspace.put("audio/a.wav", lambda file: file.write(header + values.tobytes()))
+    reader = CropReader(workspace.location)
+    plain = reader("audio/a.wav", -3, len(values) + 9)
+    assert np.array_equal(plain[:, 3:-6], values.T / np.float32(32768))
+    factor = np.float32(-0.7384)
+    out = np.full_like(plain, np.nan)
+    reader.into("audio/a.wav", -3, out[::-1], factor)
+    assert np.array_equal(out, plain[::-1] * factor)
+    with pytest.raises(CanonicalAudioError, match=f"a.wav: has {num_channels} channels, and 3"):
+        reader.into("audio/a.wav", 0, np.empty((3, 9), np.float32))
+
+
+def test_audio_from_elsewhere_is_fetched_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cached_bytes, "BLOCK_BYTES", 50_000)
+    workspace = Workspace("memory://cached", create=True)
+    audio = np.pad(put_music(workspace, "audio/a.wav"), ((0, 0), (0, LENGTH)))
+    fs = CountingFileSystem()
+    fs.requests = []
+    monkeypatch.setattr(reading._workspace(workspace.location, os.getpid()), "fs", fs)
+    reader = CropReader(workspace.location, LocalCache(tmp_path, 2**20))
+    for start, stop in ((13_000, 19_999), (0, 5), (12_400, 12_600), (15_000, 30_000), (0, 25_000)):
+        crop = reader("audio/a.wav", start, stop - start)
+        assert np.array_equal(crop, audio[:, start:stop])
+    # 80 kB and a header are two blocks, whoever reads what of them, in whatever process.
+    assert len(fs.requests) == 2
+    reading._layout.cache_clear()
+    again = pickle.loads(pickle.dumps(reader))
+    assert np.array_equal(again("audio/a.wav", 0, LENGTH), audio[:, :LENGTH])
+    assert len(fs.requests) == 2
 
 
 @pytest.mark.parametrize("block_samples", [1, 999, LENGTH - 1, LENGTH, LENGTH + 1, 2**20])
