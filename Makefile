@@ -15,7 +15,7 @@ help:
 	@echo "make down    stop them"
 	@echo "make docs    write the reference pages anew from the code, and the site from all pages"
 	@echo "make screenshots  photograph the UI that runs at UI=… on WORKSPACE=… for docs/images"
-	@echo "make lock    resolve pyproject.toml anew into the lock files"
+	@echo "make lock    resolve pyproject.toml into the lock files; UPGRADE=1 takes the newest of all"
 
 # The environment: locked versions, checked hashes. The CUDA libraries follow only where the build
 # of torch that was found wants them.
@@ -65,7 +65,7 @@ screenshots: .venv/installed
 
 lock:
 	$(BIN)/pip install --quiet uv
-	$(BIN)/python .ci/lock.py
+	$(BIN)/python .ci/lock.py $(if $(UPGRADE),--upgrade)
 
 clean:
 	rm -rf .venv $(WORKSPACE)
