@@ -68,4 +68,4 @@ lock:
 	$(BIN)/python .ci/lock.py $(if $(UPGRADE),--upgrade)
 
 clean:
-	rm -rf .venv $(WORKSPACE)
+	rm -rf .venv
