@@ -44,18 +44,7 @@ class DemoParameters(Options):
 DEMO_STAGES: dict[str, dict[str, Any]] = {
     "fit_detector": {"steps": 600, "batch_size": 8, "crop_s": 6.0},
     "extract": {"target_precision": 0.9, "allow_insufficient_evidence": True},
-    "train": {
-        "channels": 16,
-        "depth": 5,
-        "steps": 600,
-        "batch_size": 4,
-        "crop_s": 1.5,
-        "learning_rate": 2e-3,
-        "weak_share": 0.5,
-        "validate_every": 100,
-        "validation_crops": 1,
-        "checkpoint_every": 50,
-    },
+    "train": {"preset": "demo"},
 }
 """What the demo sets, so that it is done in minutes; a real run would leave the defaults."""
 

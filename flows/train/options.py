@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from demucs_core.training.stream import StreamConfig
 from demucs_core.training.training_config import Execution, TrainingConfig
@@ -17,6 +18,7 @@ from flows.running.parameters import (
     StageParameters,
 )
 from flows.train.model_options import ModelOptions
+from flows.train.preset import load_preset, preset_names
 from storage.errors import UserError
 
 _CROP_S = 10.0
@@ -28,6 +30,11 @@ _execution = Execution()
 class TrainOptions(ModelOptions):
     """What to train, and how."""
 
+    preset: Annotated[str, RUNTIME] = Field(
+        "",
+        description=f"Other defaults of what is not told otherwise: {', '.join(preset_names())}.",
+        json_schema_extra={"enum": ["", *preset_names()]},
+    )
     steps: int = Field(_training.steps, ge=1, description="Optimiser steps.")
     batch_size: int = Field(_stream.batch_size, ge=1, description="Examples a step.")
     crop_s: float = Field(_CROP_S, gt=0, description="Length of an example in seconds.")
@@ -162,6 +169,17 @@ class TrainOptions(ModelOptions):
         description="Most room on this machine's disk, in GiB, for copies of what is slow to get: "
         "single recipes, and audio of a workspace that is elsewhere.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_preset(cls, values: Any) -> Any:
+        """What is not told is as the preset says; the fingerprint tells the values."""
+        if not isinstance(values, dict) or not values.get("preset"):
+            return values
+        try:
+            return {**load_preset(values["preset"]), **values}
+        except ValueError as error:
+            raise PydanticCustomError("preset", "{text}", {"text": str(error)}) from error
 
     def execution(self, device: str) -> Execution:
         """How a training on a device is carried out."""

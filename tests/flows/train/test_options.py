@@ -15,6 +15,7 @@ from demucs_core.separators.registry import SEPARATORS
 from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 from flows.running.parameters import describe
 from flows.train.options import TrainOptions, TrainParameters
+from flows.train.preset import load_preset, preset_names
 from storage.errors import UserError
 from storage.music_format import MusicFormat
 
@@ -103,3 +104,28 @@ def test_remixes_are_chosen_one_a_corpus() -> None:
     with pytest.raises(UserError, match="1 fingerprints for 2 corpora"):
         _ = TrainParameters(corpora=["a", "b"], remixes=["f1"]).chosen_remixes
     assert asked.content() == TrainParameters().content()
+
+
+def test_a_preset_gives_other_defaults_and_no_other_name() -> None:
+    preset = TrainOptions.model_validate({"preset": "demo"})
+    told = TrainOptions.model_validate(load_preset("demo"))
+    assert preset.content() == told.content() != TrainOptions().content()
+    assert TrainOptions(preset="demo", steps=7).content() == {**told.content(), "steps": 7}
+    # As the chain hands it on: every field told.
+    fields = {name: getattr(preset, name) for name in TrainOptions.model_fields}
+    assert TrainOptions(**{**fields, "steps": 7}).steps == 7
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_is_valid(name: str) -> None:
+    options = TrainOptions(preset=name)
+    assert options.content() != TrainOptions().content()
+    assert options.model_dump(include=set(load_preset(name))).keys() == load_preset(name).keys()
+
+
+def test_an_unknown_preset_lists_those_there_are() -> None:
+    with pytest.raises(ValidationError) as refused:
+        TrainOptions(preset="papers")
+    assert "there is no preset 'papers'; there are demo, htdemucs-finetune" in describe(
+        refused.value
+    )
