@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,7 @@ from demucs_core.training.examples import (
     supervised_example,
     weak_example,
 )
+from demucs_core.training.prefetch import prefetched
 from demucs_core.training.recipes import Recipe, RecipePools
 
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
@@ -159,19 +160,19 @@ class ExampleStream(Dataset[Example]):
 
     def batches(
         self, first_step: int, stop_step: int, *, num_workers: int = 0, pin_memory: bool = False
-    ) -> DataLoader[Example]:
+    ) -> Iterable[Example]:
         """Return the batches of steps ``first_step`` to ``stop_step - 1``, in order.
 
         Args:
             first_step: the first step.
             stop_step: one past the last.
-            num_workers: processes that make examples; zero makes them in this one. They come from
-                a fork server, since a copy of this process would have none of its threads, but
-                the locks that these hold.
+            num_workers: processes that make examples; zero makes them in this one, a batch ahead
+                in a thread. Processes come from a fork server, since a copy of this process would
+                have none of its threads, but the locks that these hold.
             pin_memory: whether batches lie in memory that a GPU reads directly.
         """
         batch_size = self.config.batch_size
-        return DataLoader(
+        loader = DataLoader(
             self,
             batch_size=batch_size,
             sampler=range(first_step * batch_size, stop_step * batch_size),
@@ -182,6 +183,7 @@ class ExampleStream(Dataset[Example]):
             # Or the loader would draw from torch's global generator.
             generator=torch.Generator().manual_seed(0),
         )
+        return loader if num_workers else prefetched(loader)
 
 
 def _ramp(step: int, num_steps: int) -> float:
