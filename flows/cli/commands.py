@@ -75,6 +75,8 @@ COMMANDS: tuple[Command, ...] = (
          "Make a model of the best weights so far of a training that is not over."),
     _own("convert", "results", "model_commands.convert_app",
          "Make a model of other projects' weights."),
+    _own("export", "results", "export_commands.export_app",
+         "Take a model, or training data, elsewhere."),
     _own("status", "results", "workspace_commands.status",
          "Show what a workspace holds, corpus by corpus, stage by stage."),
     _own("lineage", "results", "workspace_commands.lineage",

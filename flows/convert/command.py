@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,7 @@ from pydantic import Field
 
 from flows.inputs import registry
 from flows.running.parameters import Options
+from flows.running.whole_folder import require_new, whole_folder
 from storage.errors import UserError
 
 CHECKSUM: Final = re.compile(r".*-([0-9a-f]{8})")
@@ -58,20 +58,15 @@ def convert_demucs(file: str, parameters: ConvertParameters, tell: Callable[[str
     if named and not digest.startswith(named[1]):
         raise UserError(f"{file}: damaged: its SHA-256 begins with {digest[:8]}, not {named[1]}")
     folder = Path(parameters.output).expanduser() if parameters.output else path.with_suffix("")
-    if folder.exists():
-        raise UserError(f"output: {folder} exists; name another folder, or remove it")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    require_new(folder)
     tell(f"unpickling {file} in a process of its own (SHA-256 {digest})")
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}") as made:
-        told = _read(path, Path(made), parameters)
+    with whole_folder(folder) as made:
+        told = _read(path, made, parameters)
         description = {
             "model": told["model"],
             "converted": {"from": path.name, "sha256": digest, "class": told["class"]},
         }
-        (Path(made) / registry.DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
-        Path(made).chmod(0o755)
-        Path(made).rename(folder)
-        Path(made).mkdir()  # which is what the context removes
+        (made / registry.DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", "utf-8")
     tell(f"unpickled {', '.join(told['unpickled']) or 'nothing but tensors and plain values'}")
     return folder
 

@@ -44,15 +44,20 @@ def open_model(
     Raises:
         UserError: there is no such model, or it is damaged.
     """
-    folder = Path(name).expanduser()
-    if name and ("/" in name or os.sep in name or (folder / registry.DESCRIPTION).is_file()):
-        return load_folder(folder, allow_import).to(device)
+    if is_folder(name):
+        return load_folder(Path(name).expanduser(), allow_import).to(device)
     found = Workspace(workspace)
     model = registry.resolve(found, "models", name)
     if found.is_local:
         return load_folder(Path(found.root) / "models" / model, allow_import).to(device)
     loaded = networks.load_model(found, model, device, allow_import)
     return _checked(loaded, found.url(f"models/{model}"))
+
+
+def is_folder(name: str) -> bool:
+    """Whether a model's name means a folder, not a model of the workspace."""
+    described = Path(name).expanduser() / registry.DESCRIPTION
+    return bool(name) and ("/" in name or os.sep in name or described.is_file())
 
 
 def load_folder(folder: Path, allow_import: Collection[str] = ()) -> SeparationModel:

@@ -1,0 +1,33 @@
+"""The commands that take a model, or the data that one is trained on, elsewhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import cyclopts
+from cyclopts import Parameter
+from rich.console import Console
+
+from flows.export.model import ExportModelParameters, export_model
+from storage.listing import shown
+
+console = Console()
+
+export_app = cyclopts.App(name="export", help="Take a model, or training data, elsewhere.")
+
+
+@export_app.command(name="model")
+def export_model_command(
+    *,
+    parameters: Annotated[ExportModelParameters, Parameter(name="*")] = ExportModelParameters(),  # noqa: B008
+) -> None:
+    """Write a model for others: safetensors with a model card, ONNX, or for the official demucs.
+
+    `separate --model` and `train --init-from` take the folder. ONNX networks and files for
+    `demucs --repo` are compared with the model on a song of the workspace.
+    """
+    _say(str(export_model(parameters, _say)))
+
+
+def _say(line: str) -> None:
+    console.print(shown(line), soft_wrap=True, markup=False, highlight=False)
