@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from demucs_core.configuration import check_at_least, check_share
 from demucs_core.stem_tracks import StemTrack, TrackPool
+from demucs_core.training.batch_augmentation import BatchAugmentation
 from demucs_core.training.examples import (
     Augmentation,
     Example,
@@ -41,7 +42,8 @@ class StreamConfig:
             linearly.
         masked: whether the loss of weak examples keeps to their segment (see :func:`weak_example`).
         seed: decides everything that is random.
-        augmentation: random changes to the audio.
+        augmentation: random changes to the audio that is read.
+        batch_augmentation: random changes to whole batches, where they are trained on.
 
     Raises:
         ValueError: a field out of range, by name.
@@ -56,6 +58,7 @@ class StreamConfig:
     masked: bool = True
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    batch_augmentation: BatchAugmentation = field(default_factory=BatchAugmentation)
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "crop_samples", "batch_size")
@@ -150,6 +153,12 @@ class ExampleStream(Dataset[Example]):
             masked=config.masked,
         )
         return example._replace(weight=example.weight * self.weak_weight_at(step))
+
+    def augmented(self, batch: Example, step: int) -> Example:
+        """Return a step's batch as training hears it, on whatever device it is."""
+        return self.config.batch_augmentation.apply(
+            batch, self.num_weak_at(step), seed=self.config.seed, step=step
+        )
 
     def _draw_recipe(self, rng: np.random.Generator) -> Recipe:
         assert self.remixes is not None

@@ -205,6 +205,7 @@ class Trainer:
     def _train_step(self, batch: Example) -> StepFigures:
         """Take one step on a batch."""
         batch = Example(*(value.to(self.device, non_blocking=True) for value in batch))
+        batch = self.examples.augmented(batch, self.step)
         self.model.train()
         rate = self.rate_share * rate_at(self.step, self.config, self.best_so_far.improved)
         try:

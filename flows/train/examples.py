@@ -57,6 +57,7 @@ def build_examples(
         StreamConfig,
         crop_samples=max(1, round(parameters.crop_s * music.sample_rate)),
         augmentation=parameters.configure(Augmentation),
+        batch_augmentation=parameters.batch_augmentation(music.sample_rate),
     )
     _require_length(songs, stream.crop_samples, music.sample_rate)
     _require_sound(run.manifests, stems)

@@ -17,6 +17,7 @@ from flows.running.parameters import (
     Libraries,
     StageParameters,
 )
+from flows.train.augmentation_options import AugmentationOptions
 from flows.train.model_options import ModelOptions
 from flows.train.preset import load_preset, preset_names
 from storage.errors import UserError
@@ -27,7 +28,7 @@ _training = TrainingConfig()
 _execution = Execution()
 
 
-class TrainOptions(ModelOptions):
+class TrainOptions(AugmentationOptions, ModelOptions):
     """What to train, and how."""
 
     preset: Annotated[str, RUNTIME] = Field(
