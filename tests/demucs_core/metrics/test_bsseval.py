@@ -342,7 +342,7 @@ def test_reads_stay_short_however_long_the_track() -> None:
         (lambda r, e: (r, e[:, :, :-1]), r"same shape .*\(2, 2, 900\) and \(2, 2, 899\)"),
         (lambda r, e: (r, e[:, :1]), "same shape"),
         (lambda r, e: (r[0], e[0]), "same shape"),
-        (lambda r, e: (r[..., :0], e[..., :0]), "num_samples is 0"),
+        (lambda r, e: (r[..., :0], e[..., :0]), "num_samples must be at least 1, not 0"),
         (lambda r, e: (np.stack([r[0], 0 * r[1]]), e), "reference 1 is silent"),
         (lambda r, e: (r, np.stack([0 * e[0], e[1]])), "estimate 0 is silent"),
         (lambda r, e: (r, np.stack([e[0], e[1] * [[1], [np.nan]]])), "estimate 1 holds NaN"),
@@ -358,7 +358,7 @@ def test_unusable_input_is_refused_by_name(spoil: Any, message: str) -> None:
 
 def test_nonsense_lengths_are_refused() -> None:
     references, estimates = tracks(1, 1, 900)
-    with pytest.raises(ValueError, match="hop_samples is 0"):
+    with pytest.raises(ValueError, match="hop_samples must be at least 1, not 0"):
         bss_eval(references, estimates, window_samples=100, hop_samples=0)
 
 
