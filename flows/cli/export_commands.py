@@ -23,8 +23,8 @@ def export_model_command(
 ) -> None:
     """Write a model for others: safetensors with a model card, ONNX, or for the official demucs.
 
-    `separate --model` and `train --init-from` take the folder. ONNX networks and files for
-    `demucs --repo` are compared with the model on a song of the workspace.
+    ``separate --model`` and ``train --init-from`` take the folder. ONNX networks and files for
+    ``demucs --repo`` are compared with the model on a song of the workspace.
     """
     _say(str(export_model(parameters, _say)))
 

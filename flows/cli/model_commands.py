@@ -28,7 +28,7 @@ def convert_demucs_command(
 
     Such a file is a pickle, which can run programs. It is read once, in a process of its own, which
     knows the official classes alone and says what it unpickled; a file that names anything else is
-    refused without `--trust`. `separate --model` and `train --init-from` take the folder.
+    refused without ``--trust``. ``separate --model`` and ``train --init-from`` take the folder.
     """
     _say(str(convert_demucs(file, parameters, _say)))
 

@@ -24,8 +24,8 @@ def init(
 ) -> None:
     """Begin a workspace, and say what music it is to hold.
 
-    Needed where the sources are not drums, bass, other, vocals at 44.1 kHz in stereo; `ingest` and
-    `run` take the same options. A workspace keeps its music for good.
+    Needed where the sources are not drums, bass, other, vocals at 44.1 kHz in stereo; ``ingest``
+    and ``run`` take the same options. A workspace keeps its music for good.
     """
     workspace = parameters.begin(parameters.workspace)
     console.print(
