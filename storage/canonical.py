@@ -23,12 +23,12 @@ import numpy as np
 from fsspec import AbstractFileSystem
 from numpy.typing import NDArray
 
-from storage.codecs import Unusable
+from storage.chunk import Unusable
 from storage.decode import AudioDecoder, open_local
 from storage.decoder_process import decoder
 from storage.listing import valid_text
 
-__all__ = ["PreparedAudio", "Unusable", "decode_into", "prepare", "summed", "wav_header"]
+__all__ = ["PreparedAudio", "decode_into", "prepare", "summed", "wav_header"]
 
 BLOCK_SAMPLES = 2**18
 FLOOR_DB = -120.0

@@ -21,8 +21,6 @@ from storage.chunk import BLOCK_SAMPLES, Chunk, Chunks, Unusable, one_line
 from storage.ffmpeg_audio import ffmpeg_chunks
 from storage.riff import STREAMED_BYTES, AsWav, misplaced_samples
 
-__all__ = ["BLOCK_SAMPLES", "Chunk", "Chunks", "Unusable", "chunks", "one_line"]
-
 _MAGIC = re.compile(rb"RIFF|RIFX|RF64|FORM|fLaC|caff|\.snd|riff")
 _OVERLONG_DATA = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _UNKNOWN_LENGTH = 2**62

@@ -17,7 +17,8 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
-from storage.codecs import Chunks, Unusable, chunks, one_line
+from storage.chunk import Chunks, Unusable, one_line
+from storage.codecs import chunks
 from storage.downmix import downmix, downmix_matrix
 
 SAMPLE_RATES = (2_000, 768_000)

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from storage.canonical import PreparedAudio, decode_into
-from storage.codecs import Unusable, chunks, one_line
+from storage.chunk import Unusable, one_line
+from storage.codecs import chunks
 
 _REQUEST_BYTES = 65_536
 _LOOK_FOR_PARENT_S = 10

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, BinaryIO
 
-from storage.codecs import Unusable
+from storage.chunk import Unusable
 
 _MAIN = "from storage.decoder_child import main; main(int(__import__('sys').argv[1]))"
 _START_S = 120

@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from storage.codecs import Unusable, one_line
+from storage.chunk import Unusable, one_line
 
 Format = Literal["wav", "flac", "mp3"]
 

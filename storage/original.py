@@ -20,7 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
 from storage.canonical import PreparedAudio, prepare
-from storage.codecs import BLOCK_SAMPLES
+from storage.chunk import BLOCK_SAMPLES
 from storage.decode import open_local
 from storage.decoder_process import decoder
 from storage.downmix import STEREO

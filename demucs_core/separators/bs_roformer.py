@@ -14,7 +14,11 @@ from torch.nn import functional as F
 
 from demucs_core.configuration import check_at_least, check_even
 from demucs_core.separators.extras import import_extra
-from demucs_core.separators.separator import SeparationModel, SeparatorConfig
+from demucs_core.separators.separator import (
+    SeparatorConfig,
+    WrappedSeparator,
+    check_mono_or_stereo,
+)
 
 NAME, EXTRA = "bs_roformer", "bs-roformer"
 BANDS = (
@@ -27,7 +31,6 @@ BANDS = (
     129,
 )
 """Bins of each band of the paper's, narrow where instruments are told apart: 1025 in all."""
-MAX_CHANNELS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +97,10 @@ class BSRoFormerConfig(SeparatorConfig):
                 f"freqs_per_bands must add up to stft_n_fft / 2 + 1 = {num_bins}, "
                 f"not to {sum(self.freqs_per_bands)}"
             )
-        if self.num_channels > MAX_CHANNELS:
-            raise ValueError(
-                f"num_channels: {NAME} takes mono or stereo, not {self.num_channels} channels"
-            )
+        check_mono_or_stereo(self, NAME)
 
 
-class BSRoFormerSeparator(SeparationModel):
+class BSRoFormerSeparator(WrappedSeparator):
     """Estimate every source of a mixture by a complex mask: ``(B, C, T)`` to ``(B, S, C, T)``."""
 
     config: BSRoFormerConfig
@@ -112,7 +112,7 @@ class BSRoFormerSeparator(SeparationModel):
         self.net = package.BSRoformer(
             dim=config.dim,
             depth=config.depth,
-            stereo=config.num_channels == MAX_CHANNELS,
+            stereo=config.num_channels == 2,
             num_stems=len(config.sources),
             time_transformer_depth=config.time_transformer_depth,
             freq_transformer_depth=config.freq_transformer_depth,
@@ -132,10 +132,6 @@ class BSRoFormerSeparator(SeparationModel):
         for layer in self.net.modules():
             if isinstance(getattr(layer, "attend", None), nn.Module):
                 layer.attend = _Attend(config.attn_dropout)
-
-    def own_name(self, name: str) -> str:
-        """The authors' module is ``net`` here."""
-        return name if name.startswith("net.") else f"net.{name}"
 
     def source_prefix(self, index: int) -> str:
         """Every source has an estimator of masks."""

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from demucs_core.configuration import check_above, check_at_least, check_range
 from demucs_core.separators.extras import import_extra
-from demucs_core.separators.separator import SeparationModel, SeparatorConfig
+from demucs_core.separators.separator import SeparatorConfig, WrappedSeparator
 
 NAME, EXTRA = "htdemucs", "htdemucs"
 OURS = ("sample_rate", "num_channels", "segment_s", "sources")
@@ -113,7 +113,7 @@ class HTDemucsConfig(SeparatorConfig):
         }
 
 
-class HTDemucsSeparator(SeparationModel):
+class HTDemucsSeparator(WrappedSeparator):
     """Estimate every source of a mixture from waveform and spectrogram.
 
     ``(B, C, T)`` to ``(B, S, C, T)``. Instead of the length of the last training batch, which the
@@ -136,10 +136,6 @@ class HTDemucsSeparator(SeparationModel):
     def valid_length(self, num_samples: int) -> int:
         """Separation gives it real audio up to the length that it is trained on."""
         return max(num_samples, self.longest_segment())
-
-    def own_name(self, name: str) -> str:
-        """The authors' module is ``net`` here."""
-        return name if name.startswith("net.") else f"net.{name}"
 
     def source_axes(self) -> dict[str, int]:
         """The last layer of either branch makes the sources."""

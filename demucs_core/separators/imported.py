@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from demucs_core.separators.class_path import CLASS_PATH, EXAMPLE
-from demucs_core.separators.separator import SeparationModel, SeparatorConfig
+from demucs_core.separators.separator import SeparationModel, SeparatorConfig, WrappedSeparator
 
 FROM_THE_MUSIC: Final = ("sources", "sample_rate", "num_channels")
 """Arguments that a class gets without being asked for, where it takes them."""
@@ -56,7 +56,7 @@ class ImportedConfig(SeparatorConfig):
             raise ValueError(f"{self.path!r} names no class; write it as {EXAMPLE}")
 
 
-class ImportedSeparator(SeparationModel):
+class ImportedSeparator(WrappedSeparator):
     """A separator around an instance of the class: ``(B, C, T)`` to ``(B, S, C, T)``.
 
     Where the instance has ``valid_length`` or ``longest_segment`` (see
@@ -78,10 +78,6 @@ class ImportedSeparator(SeparationModel):
                 f"{config.path} can't be made of {config.arguments}: "
                 f"{type(error).__name__}: {error}"
             ) from error
-
-    def own_name(self, name: str) -> str:
-        """The authors' module is ``net`` here."""
-        return name if name.startswith("net.") else f"net.{name}"
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Map mixtures ``(B, C, T)`` to estimates ``(B, S, C, T)``."""

@@ -24,6 +24,8 @@ _PAPERS: Final[Mapping[str, Any]] = {
     "resample": False,
 }  # fmt: skip
 """Arguments with which their class is the paper's Demucs."""
+_SAME: Final = ("channels", "growth", "depth", "lstm_layers", "kernel_size", "stride", "rescale")
+"""Arguments of the paper's Demucs that are called alike here."""
 _OF_TRAINING: Final = frozenset(
     {"t_lr", "t_weight_decay", "emb_smooth", "dconv_init", "use_train_segment", "segment"}
 )
@@ -106,11 +108,10 @@ def _demucs(arguments: Mapping[str, Any]) -> DemucsConfig:
             f"a Demucs with norm_starts = {arguments['norm_starts']} has no equal here: it is "
             "later than the paper's"
         )
-    same = ("channels", "growth", "depth", "lstm_layers", "kernel_size", "stride", "rescale")
     return DemucsConfig(
         **_music(arguments),
         context=2 * arguments["context"] + 1,
-        **{name: arguments[name] for name in same},
+        **{name: arguments[name] for name in _SAME},
     )
 
 
@@ -142,13 +143,12 @@ def to_official(
         weights = {name.removeprefix("net."): value for name, value in state.items()}
         return HTDEMUCS, config.arguments(), weights
     if isinstance(config, DemucsConfig):
-        same = ("channels", "growth", "depth", "lstm_layers", "kernel_size", "stride", "rescale")
         arguments = {
             "sources": list(config.sources),
             "audio_channels": config.num_channels,
             "samplerate": config.sample_rate,
             "segment": segment_s,
-            **{name: getattr(config, name) for name in same},
+            **{name: getattr(config, name) for name in _SAME},
             **_PAPERS,
             "context": config.context // 2,
             "norm_starts": config.depth,

@@ -16,11 +16,13 @@ from torch.nn import functional as F
 
 from demucs_core.configuration import check_above, check_at_least, check_even
 from demucs_core.separators.extras import import_extra
-from demucs_core.separators.separator import SeparationModel, SeparatorConfig
+from demucs_core.separators.separator import (
+    SeparatorConfig,
+    WrappedSeparator,
+    check_mono_or_stereo,
+)
 
 NAME, EXTRA = "open_unmix", "openunmix"
-MAX_CHANNELS = 2
-"""The authors' Wiener filter knows no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,16 +65,13 @@ class OpenUnmixConfig(SeparatorConfig):
         check_even(self, "hidden_size", "n_fft")
         if 2 * self.n_hop > self.n_fft:
             raise ValueError(f"n_hop must be at most {self.n_fft // 2}, not {self.n_hop}")
-        if self.num_channels > MAX_CHANNELS:
-            raise ValueError(
-                f"num_channels: {NAME} takes mono or stereo, not {self.num_channels} channels"
-            )
+        check_mono_or_stereo(self, NAME)
         for source in self.sources:
             if "." in source or hasattr(nn.ModuleDict, source):
                 raise ValueError(f"sources: {NAME} can't have a source called {source!r}")
 
 
-class OpenUnmixSeparator(SeparationModel):
+class OpenUnmixSeparator(WrappedSeparator):
     """Estimate every source of a mixture from its spectrogram: ``(B, C, T)`` to ``(B, S, C, T)``.
 
     The networks' input is not scaled by statistics of the training set, as the authors' script
@@ -106,10 +105,6 @@ class OpenUnmixSeparator(SeparationModel):
             nb_channels=config.num_channels,
             wiener_win_len=config.wiener_win_len,
         )
-
-    def own_name(self, name: str) -> str:
-        """The authors' module is ``net`` here."""
-        return name if name.startswith("net.") else f"net.{name}"
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Map mixtures ``(B, C, T)``, any T of at least 1, to estimates ``(B, S, C, T)``."""

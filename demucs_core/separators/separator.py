@@ -69,3 +69,23 @@ class SeparationModel(nn.Module):
         """Return how the names of a source's own layers begin, where they are counted."""
         del index
         return None
+
+
+class WrappedSeparator(SeparationModel):
+    """A separator whose network is other authors' module, ``net`` here."""
+
+    def own_name(self, name: str) -> str:
+        """Return the authors' name, with ``net`` before it."""
+        return name if name.startswith("net.") else f"net.{name}"
+
+
+def check_mono_or_stereo(config: SeparatorConfig, name: str) -> None:
+    """Check the channels of an architecture, ``name``, whose code knows no more than two.
+
+    Raises:
+        ValueError: there are more.
+    """
+    if config.num_channels > 2:
+        raise ValueError(
+            f"num_channels: {name} takes mono or stereo, not {config.num_channels} channels"
+        )

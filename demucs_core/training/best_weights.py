@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from demucs_core.separators.separator import SeparationModel
@@ -123,7 +122,7 @@ class BestWeights:
         if not self._crops:
             return train_loss, ()
         device = next(self._model.parameters()).device
-        with autocast(torch.device(device), self._config.precision):
+        with autocast(device, self._config.precision):
             return measure_crops(self._model, self._crops, batch_size=self._batch_size)
 
     @contextmanager

@@ -21,7 +21,7 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in CPU_SAYS)
 
 
-def largest_that_fits(pass_through: Callable[[int], None], num_examples: int) -> int:
+def largest_that_fits(pass_through: Callable[[int], object], num_examples: int) -> int:
     """Find how many examples fit at once, by halving, trying each.
 
     Args:

@@ -103,15 +103,12 @@ class Optimization:
         # Out of the handler, whose traceback would keep the tensors that did not fit.
         size, accumulation = len(batch.mixture), self.execution.accumulation
         fitting = largest_that_fits(
-            lambda num: self._pass(Example(*(value[:num] for value in batch))),
+            lambda num: self._gradients(Example(*(value[:num] for value in batch)), num_parts=1),
             -(-size // accumulation),
         )
         raise OutOfMemoryError(
             f"{way_out(size, accumulation, fitting, batch.mixture.shape[-1])} ({told})"
         )
-
-    def _pass(self, part: Example) -> None:
-        self._gradients(part, num_parts=1)
 
     def _gradients(self, batch: Example, num_parts: int | None = None) -> tuple[Tensor, Tensor]:
         """Make the gradients of a batch; returns each example's weighted loss, and its weight."""

@@ -15,7 +15,7 @@ import cyclopts
 from pydantic import BaseModel, ValidationError
 
 from flows.catalogue import CATALOGUE, CHAIN, load
-from flows.cli.commands import NAMES, app_with
+from flows.cli.commands import NAMES, SERVED, app_with
 from flows.cli.complaints import complaint
 from flows.cli.configuration import load_config, option, stage_section
 from flows.running.parameters import describe
@@ -30,9 +30,6 @@ OWN_PARAMETERS = {
     "separate": "flows.separate.command.SeparateParameters",
 }
 """Models of the parameters of commands that are no flow's."""
-
-FLOWS = ("run", "demo", "study", *(entry.name for entry in CATALOGUE))
-"""Commands that run flows."""
 
 
 def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = None) -> int:
@@ -63,7 +60,7 @@ def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = No
         raise UserError(complaint(error, tokens)) from error
     if before_flow is not None:
         before_flow()
-    with _tagged() if tokens[:1] and tokens[0] in FLOWS else nullcontext():
+    with _tagged() if tokens[:1] and tokens[0] in SERVED else nullcontext():
         status: int | None = command(*bound.args, **bound.kwargs)
     return status or 0
 

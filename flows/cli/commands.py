@@ -96,6 +96,12 @@ COMMANDS: tuple[Command, ...] = (
 )  # fmt: skip
 """Every command, as the help lists them."""
 
+OF_MANY_FLOWS = ("run", "demo", "study")
+SERVED: tuple[str, ...] = (
+    *OF_MANY_FLOWS, "audit", *(command.name for command in COMMANDS if command.entry is not None)
+)  # fmt: skip
+"""Commands that run flows, for which there must be a Prefect server."""
+
 NAMES: tuple[str, ...] = tuple(command.name for command in COMMANDS)
 
 

@@ -6,12 +6,9 @@ from typing import Annotated
 
 import cyclopts
 from cyclopts import Parameter
-from rich.console import Console
 
+from flows.cli.lines import say
 from flows.export.model import ExportModelParameters, export_model
-from storage.listing import shown
-
-console = Console()
 
 export_app = cyclopts.App(name="export", help="Take a model, or training data, elsewhere.")
 
@@ -26,8 +23,4 @@ def export_model_command(
     ``separate --model`` and ``train --init-from`` take the folder. ONNX networks and files for
     ``demucs --repo`` are compared with the model on a song of the workspace.
     """
-    _say(str(export_model(parameters, _say)))
-
-
-def _say(line: str) -> None:
-    console.print(shown(line), soft_wrap=True, markup=False, highlight=False)
+    say(str(export_model(parameters, say)))

@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from flows.catalogue import CATALOGUE
+from flows.cli.commands import OF_MANY_FLOWS, SERVED
 from flows.cli.configuration import load_config, option
+from flows.cli.lines import complain
 from flows.server.login import put_login
 from flows.server.process import WorkspaceServer, configure_prefect
 from flows.service.state import service_home, standing_server
@@ -20,11 +22,8 @@ DEFAULT_WORKSPACE = "workspace"
 DEMO_WORKSPACE = "demo-workspace"
 STUDY_WORKSPACE = "study-workspace"
 OWN_WORKSPACES = {"demo": DEMO_WORKSPACE, "study": STUDY_WORKSPACE}
-OF_MANY_FLOWS = ("run", "demo", "study")
-FLOWS = (*OF_MANY_FLOWS, *(entry.name for entry in CATALOGUE if not entry.own_command))
-SERVED = (*FLOWS, "audit")
 CREATING = (*OF_MANY_FLOWS, *(entry.name for entry in CATALOGUE if entry.creates))
-READING = ("status", "manifests", "lineage", "forget", "audit")
+READING = ("status", "manifests", "lineage", "forget")
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -74,7 +73,7 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
         What to call before a flow runs.
     """
     command = arguments[0] if arguments else ""
-    if command not in (*FLOWS, *READING) or {"--help", "-h"} & set(arguments):
+    if command not in (*SERVED, *READING) or {"--help", "-h"} & set(arguments):
         return None
     asked = _asked(arguments)
     workspace = asked("workspace") or OWN_WORKSPACES.get(command, DEFAULT_WORKSPACE)
@@ -95,7 +94,7 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
 
 
 def _complain(error: Exception) -> int:
-    print(f"silentmix: {' '.join(str(error).split())}", file=sys.stderr)
+    complain(error)
     return EXIT_USER_ERROR
 
 

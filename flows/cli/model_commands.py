@@ -6,14 +6,11 @@ from typing import Annotated
 
 import cyclopts
 from cyclopts import Parameter
-from rich.console import Console
 
+from flows.cli.lines import say
 from flows.convert.command import ConvertParameters, convert_demucs
 from flows.train.publish import publish as publish_training
-from storage.listing import shown
 from storage.workspace import Workspace
-
-console = Console()
 
 convert_app = cyclopts.App(name="convert", help="Make a model of other projects' weights.")
 
@@ -30,7 +27,7 @@ def convert_demucs_command(
     knows the official classes alone and says what it unpickled; a file that names anything else is
     refused without ``--trust``. ``separate --model`` and ``train --init-from`` take the folder.
     """
-    _say(str(convert_demucs(file, parameters, _say)))
+    say(str(convert_demucs(file, parameters, say)))
 
 
 def publish(training: str, *, workspace: str = "workspace") -> None:
@@ -39,8 +36,4 @@ def publish(training: str, *, workspace: str = "workspace") -> None:
     TRAINING is an id that ``status`` lists. The model has an id of its own, and is evaluated, used
     and exported like any other; the training goes on beside it.
     """
-    _say(publish_training(Workspace(workspace), training))
-
-
-def _say(line: str) -> None:
-    console.print(shown(line), soft_wrap=True, markup=False, highlight=False)
+    say(publish_training(Workspace(workspace), training))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +10,9 @@ from rich.console import Console
 
 from flows.audit.files import export_audit, import_answers, print_audit
 from flows.audit.flow import AuditParameters
+from flows.cli.lines import complain, say
 from flows.separate.command import SeparateParameters, separate_files
 from storage.errors import UserError
-from storage.listing import shown
 
 console = Console()
 
@@ -28,12 +27,8 @@ def separate(
     own sample rate, length and level, and are mono where it is; of more than two channels, stereo
     is left. Files of any length need the same memory.
     """
-    for path in separate_files(files, parameters, _complain):
-        console.print(shown(str(path)), soft_wrap=True, markup=False, highlight=False)
-
-
-def _complain(problem: str) -> None:
-    print(f"silentmix: {' '.join(problem.split())}", file=sys.stderr)
+    for path in separate_files(files, parameters, complain):
+        say(str(path))
 
 
 def audit(

@@ -6,14 +6,13 @@ from typing import Annotated
 
 import cyclopts
 from cyclopts import Parameter
-from rich.console import Console
 
+from flows.cli.lines import say
 from flows.studies.detector import StudyDetectorParameters, study_detector
 from flows.studies.detector_report import write_detector_study
 from flows.studies.weak_length import WeakLengthParameters, study_weak_length
 from flows.studies.weak_length_report import write_weak_length_study
 
-console = Console()
 app = cyclopts.App(name="study", help="Measure what silentmix claims, and write tables and plots.")
 
 
@@ -24,7 +23,7 @@ def study_detector_command(
 ) -> None:
     """Measure the detectors on songs whose instruments they never heard, against the truth."""
     for path in write_detector_study(parameters, study_detector(parameters)):
-        console.print(str(path), soft_wrap=True, markup=False, highlight=False)
+        say(str(path))
 
 
 @app.command(name="weak-length")
@@ -34,4 +33,4 @@ def study_weak_length_command(
 ) -> None:
     """Measure what masks give: minutes of music for crops of any length, and validation SDR."""
     for path in write_weak_length_study(parameters, study_weak_length(parameters)):
-        console.print(str(path), soft_wrap=True, markup=False, highlight=False)
+        say(str(path))

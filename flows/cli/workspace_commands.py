@@ -11,6 +11,7 @@ from rich.console import Console
 from flows.cli import overview
 from flows.cli.forget_summary import print_forgotten
 from flows.cli.lineage_summary import print_lineage
+from flows.cli.lines import say
 from flows.provenance import forget as forgetting
 from flows.provenance import lineage as walk
 from flows.running.music_options import InitParameters
@@ -28,9 +29,7 @@ def init(
     and ``run`` take the same options. A workspace keeps its music for good.
     """
     workspace = parameters.begin(parameters.workspace)
-    console.print(
-        f"{workspace.location}: {workspace.music}", markup=False, highlight=False, soft_wrap=True
-    )
+    say(f"{workspace.location}: {workspace.music}")
 
 
 def status(*, workspace: str = "workspace") -> None:

@@ -23,7 +23,7 @@ from flows.inputs.songs import load_songs
 from flows.running.allowed import AllowImport
 from flows.running.parameters import Options
 from flows.running.whole_folder import require_new, whole_folder
-from flows.separate.model_folder import is_folder, open_model
+from flows.separate.model_folder import open_model
 from storage.manifests import Manifests
 from storage.reading import CanonicalAudioError, CropReader
 from storage.workspace import Workspace
@@ -121,7 +121,7 @@ def _other_formats(
 
 def _origin(parameters: ExportModelParameters) -> tuple[str, Workspace | None, dict[str, Any]]:
     """The model's name, its workspace if it is in one, and its description."""
-    if is_folder(parameters.model):
+    if registry.is_folder(parameters.model):
         folder = Path(parameters.model).expanduser()
         text = (folder / registry.DESCRIPTION).read_text("utf-8")
         return folder.resolve().name, None, json.loads(text)

@@ -18,7 +18,8 @@ from fsspec import AbstractFileSystem
 from numpy.typing import NDArray
 
 from demucs_core.alignment import AUDIBLE_DB, lag_samples, relative_level_db
-from storage.canonical import BLOCK_SAMPLES, FLOOR_DB, PreparedAudio, Unusable, prepare, summed
+from storage.canonical import BLOCK_SAMPLES, FLOOR_DB, PreparedAudio, prepare, summed
+from storage.chunk import Unusable
 from storage.labelled.song import LabelledSong, StemSource, sources_of
 from storage.listing import shown
 from storage.music_format import MIXTURE, REST, MusicFormat

@@ -16,7 +16,7 @@ from flows.ingest.tracks import STAGE
 from flows.inputs.forgotten import FORGOTTEN, forgotten
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
-from storage.canonical import Unusable
+from storage.chunk import Unusable
 from storage.labelled.song import LabelledSong
 from storage.schemas import ACTIVITY, STEMS
 from storage.workspace import Workspace

@@ -12,7 +12,8 @@ from flows.ingest.retiring import DUPLICATE, Owner, labelled_audio
 from flows.inputs.forgotten import FORGOTTEN, forgotten
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
-from storage.canonical import PreparedAudio, Unusable, prepare
+from storage.canonical import PreparedAudio, prepare
+from storage.chunk import Unusable
 from storage.discovery import SourceFile
 from storage.lists import is_undecodable
 from storage.schemas import REJECTS, TRACKS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -41,6 +41,14 @@ def to_numpy(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
 def to_torch(arrays: dict[str, Any]) -> dict[str, torch.Tensor]:
     """Arrays as tensors of their own."""
     return {name: torch.from_numpy(value.copy()) for name, value in arrays.items()}
+
+
+def to_float(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of half precision as float32; what is no float stays as it is."""
+    return {
+        name: value.to(torch.float32) if value.is_floating_point() else value
+        for name, value in weights.items()
+    }
 
 
 def require_own_detector(workspace: Workspace, name: str) -> DetectorConfig:

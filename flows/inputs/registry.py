@@ -6,7 +6,9 @@ a folder without one is unfinished and is not used.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from storage.errors import UserError
@@ -80,6 +82,12 @@ def trainer_state(metadata: dict[str, object]) -> dict[str, Any]:
     state = metadata["trainer"]
     assert isinstance(state, dict)
     return state
+
+
+def is_folder(name: str) -> bool:
+    """Whether a model's name means a folder, not a model of the workspace."""
+    described = Path(name).expanduser() / DESCRIPTION
+    return bool(name) and ("/" in name or os.sep in name or described.is_file())
 
 
 def resolve(workspace: Workspace, kind: str, name: str) -> str:

@@ -20,7 +20,7 @@ from flows.running.parameters import Device, Options
 from flows.separate.model_folder import open_model
 from flows.separate.song_files import Song, find_songs
 from storage.canonical import PreparedAudio
-from storage.codecs import Unusable, one_line
+from storage.chunk import Unusable, one_line
 from storage.encode import BITS, Format, encodable_rate, writing
 from storage.errors import UserError
 from storage.original import Resampled, Resampler, prepare_original, resampled

@@ -8,7 +8,6 @@ where reading them takes several times that.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -44,7 +43,7 @@ def open_model(
     Raises:
         UserError: there is no such model, or it is damaged.
     """
-    if is_folder(name):
+    if registry.is_folder(name):
         return load_folder(Path(name).expanduser(), allow_import).to(device)
     found = Workspace(workspace)
     model = registry.resolve(found, "models", name)
@@ -52,12 +51,6 @@ def open_model(
         return load_folder(Path(found.root) / "models" / model, allow_import).to(device)
     loaded = networks.load_model(found, model, device, allow_import)
     return _checked(loaded, found.url(f"models/{model}"))
-
-
-def is_folder(name: str) -> bool:
-    """Whether a model's name means a folder, not a model of the workspace."""
-    described = Path(name).expanduser() / registry.DESCRIPTION
-    return bool(name) and ("/" in name or os.sep in name or described.is_file())
 
 
 def load_folder(folder: Path, allow_import: Collection[str] = ()) -> SeparationModel:
@@ -82,11 +75,7 @@ def load_folder(folder: Path, allow_import: Collection[str] = ()) -> SeparationM
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{description}: describes no model of ours ({error})") from error
     try:
-        tensors = {
-            name: value.float() if value.is_floating_point() else value
-            for name, value in load_file(weights).items()
-        }
-        model.load_state_dict(tensors, assign=True)
+        model.load_state_dict(networks.to_float(load_file(weights)), assign=True)
     except (SafetensorError, OSError) as error:
         raise UserError(f"{weights}: damaged weights ({error})") from error
     except RuntimeError as error:

@@ -61,9 +61,9 @@ def train_to_the_end(
                     raise UserError(f"train: {error}") from error
                 except DivergedError as error:
                     _go_back(trainer, run, saved, error)
-                    gone = len(losses) - max(trainer.step - first_step, 0)
-                    del losses[len(losses) - gone :]
-                    bar.advance(-gone, "went back")
+                    num_kept = max(trainer.step - first_step, 0)
+                    bar.advance(num_kept - len(losses), "went back")
+                    del losses[num_kept:]
 
         with threads(num_threads):
             interruptible(work)

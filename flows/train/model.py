@@ -11,8 +11,9 @@ from demucs_core.separators.imported import check_contract
 from demucs_core.separators.registry import build_model
 from demucs_core.separators.separator import SeparationModel
 from demucs_core.separators.transfer import Transfer, freeze, take_weights
+from flows.inputs import networks
 from flows.train.options import TrainOptions
-from flows.train.start import Start, to_float
+from flows.train.start import Start
 from storage.errors import UserError
 from storage.music_format import MusicFormat
 
@@ -53,7 +54,7 @@ def first_model(
 
 def _begin(model: SeparationModel, start: Start) -> dict[str, Any]:
     try:
-        transfer = take_weights(model, to_float(start.weights()), start.sources)
+        transfer = take_weights(model, networks.to_float(start.weights()), start.sources)
     except ValueError as error:
         raise UserError(f"init_from: {start.place}: {error}") from error
     _tell(start, transfer, model.config.sources)

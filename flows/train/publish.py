@@ -49,7 +49,9 @@ def publish(workspace: Workspace, name: str) -> str:
             target = Partition(HEARD.name, partition.corpus, model)
             manifests.write(target, [model], list(manifests.rows(partition)))
     weights = {
-        key.removeprefix("best."): value for key, value in tensors.items() if key[:5] == "best."
+        key.removeprefix("best."): value
+        for key, value in tensors.items()
+        if key.startswith("best.")
     }
     save_tensors(workspace, f"models/{model}/{registry.WEIGHTS}", weights)
     described = {**description, "history": state["history"], "counts": counts, "of": name}

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
@@ -75,7 +74,7 @@ def find_start(name: str, workspace: Workspace) -> Start | None:
     if path.suffix == SAFE:
         content = _read(path)
         return Start(place=name, content=content, sources=_sources_told(content, name))
-    if (path / registry.DESCRIPTION).is_file() or "/" in name:
+    if registry.is_folder(name):
         description = _description(path)
         content = _read(path / registry.WEIGHTS)
         return Start(place=name, content=content, sources=_sources(description, name))
@@ -121,11 +120,3 @@ def _sources_told(content: bytes, name: str) -> tuple[str, ...] | None:
     except ValueError:
         return None  # damaged, as will be told where the weights are read
     return _sources({"model": model}, name) if isinstance(model, dict) else None
-
-
-def to_float(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of half precision as float32; what is no float stays as it is."""
-    return {
-        name: value.to(torch.float32) if value.is_floating_point() else value
-        for name, value in weights.items()
-    }

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from storage import canonical
-from storage.canonical import FLOOR_DB, PreparedAudio, Unusable, summed, wav_header
+from storage.canonical import FLOOR_DB, PreparedAudio, summed, wav_header
+from storage.chunk import Unusable
 from storage.reading import parse_wav_header
 from storage.workspace import Workspace
 from tests.storage.encoded import RATE, music, write_ffmpeg, write_sndfile

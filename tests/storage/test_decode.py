@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from storage import decode as decoding
-from storage.codecs import Unusable
+from storage.chunk import Unusable
 from storage.decode import open_local
 from tests.storage.encoded import RATE, music, snr_db, write_ffmpeg, write_sndfile
 

@@ -16,7 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from storage import canonical
 from storage.canonical import PreparedAudio
-from storage.codecs import Unusable
+from storage.chunk import Unusable
 from storage.decode import open_local
 from storage.decoder_process import DecoderProcess, Limits, decoder
 from tests.storage.encoded import RATE, music, write_sndfile

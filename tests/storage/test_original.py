@@ -10,7 +10,7 @@ from fsspec.implementations.local import LocalFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.codecs import Unusable
+from storage.chunk import Unusable
 from storage.original import Resampler, prepare_original, resampled
 
 

@@ -1,0 +1,19 @@
+"""What commands say in a line: what they made, and what is wrong."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+
+from storage.listing import shown
+
+
+def say(line: str) -> None:
+    """A line of the output, such as a path: as it is, and in one piece."""
+    Console().print(shown(line), soft_wrap=True, markup=False, highlight=False)
+
+
+def complain(problem: object) -> None:
+    """A line of the errors."""
+    print(f"silentmix: {' '.join(str(problem).split())}", file=sys.stderr)
