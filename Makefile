@@ -33,7 +33,7 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
-	@$(BIN)/coverage report | tail -1
+	@$(BIN)/coverage report | grep ^TOTAL
 
 lint: .venv/installed
 	$(BIN)/ruff check .
