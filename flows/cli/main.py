@@ -21,7 +21,10 @@ from storage.workspace import Workspace
 DEFAULT_WORKSPACE = "workspace"
 DEMO_WORKSPACE = "demo-workspace"
 STUDY_WORKSPACE = "study-workspace"
-OWN_WORKSPACES = {"demo": DEMO_WORKSPACE, "study": STUDY_WORKSPACE}
+PAPER_WORKSPACE = "paper-workspace"
+OWN_WORKSPACES = {
+    "demo": DEMO_WORKSPACE, "study": STUDY_WORKSPACE, "study paper": PAPER_WORKSPACE
+}  # fmt: skip
 CREATING = (*OF_MANY_FLOWS, *(entry.name for entry in CATALOGUE if entry.creates))
 READING = ("status", "manifests", "lineage", "forget")
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -76,7 +79,8 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
     if command not in (*SERVED, *READING) or {"--help", "-h"} & set(arguments):
         return None
     asked = _asked(arguments)
-    workspace = asked("workspace") or OWN_WORKSPACES.get(command, DEFAULT_WORKSPACE)
+    usual = OWN_WORKSPACES.get(command, DEFAULT_WORKSPACE)
+    workspace = asked("workspace") or OWN_WORKSPACES.get(" ".join(arguments[:2]), usual)
     begins = command in CREATING
     if command == "run":
         first = asked("only") or asked("from") or asked("from-stage")

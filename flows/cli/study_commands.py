@@ -10,6 +10,8 @@ from cyclopts import Parameter
 from flows.cli.lines import say
 from flows.studies.detector import StudyDetectorParameters, study_detector
 from flows.studies.detector_report import write_detector_study
+from flows.studies.paper.flow import study_paper
+from flows.studies.paper.parameters import PaperParameters
 from flows.studies.weak_length import WeakLengthParameters, study_weak_length
 from flows.studies.weak_length_report import write_weak_length_study
 
@@ -33,4 +35,14 @@ def study_weak_length_command(
 ) -> None:
     """Measure what masks give: minutes of music for crops of any length, and validation SDR."""
     for path in write_weak_length_study(parameters, study_weak_length(parameters)):
+        say(str(path))
+
+
+@app.command(name="paper")
+def study_paper_command(
+    *,
+    parameters: Annotated[PaperParameters, Parameter(name="*")] = PaperParameters(),  # noqa: B008
+) -> None:
+    """Make the paper's table: what unlabelled music gives, arm by arm; run again, it goes on."""
+    for path in study_paper(parameters):
         say(str(path))

@@ -30,11 +30,24 @@ class StudyReport:
         title: heading of the page.
         parameters: what the study was run with.
         output: folder for the files.
+        command: name of the study's command, where the files are named otherwise.
+        usual: the parameters that need not be told; the defaults unless given.
+        given: options that are told all the same.
     """
 
-    def __init__(self, study: str, title: str, parameters: Options, output: str) -> None:
+    def __init__(
+        self,
+        study: str,
+        title: str,
+        parameters: Options,
+        output: str,
+        *,
+        command: str = "",
+        usual: Options | None = None,
+        given: Mapping[str, str] | None = None,
+    ) -> None:
         self.study, self.folder = study, Path(output)
-        command = study_command(study, parameters)
+        command = study_command(command or study, parameters, usual=usual, given=given)
         self._paragraphs = [f"# {title}", f"Made by:\n\n```sh\n{command}\n```"]
         self._figures: dict[str, Any] = {"command": command, "parameters": parameters.content()}
         self._plots: dict[Path, Figure] = {}
@@ -79,10 +92,18 @@ class StudyReport:
         return [page, figures, *self._plots]
 
 
-def study_command(study: str, parameters: Options) -> str:
-    """The command that makes a study again: the parameters that differ from their defaults."""
-    defaults = type(parameters)().content()
+def study_command(
+    study: str,
+    parameters: Options,
+    *,
+    usual: Options | None = None,
+    given: Mapping[str, str] | None = None,
+) -> str:
+    """The command that makes a study again: the parameters that differ from the usual ones."""
+    defaults = (usual or type(parameters)()).content()
     words = ["silentmix", "study", study]
+    for name, told in (given or {}).items():
+        words += [f"--{name}", told]
     for name, value in parameters.content().items():
         if value != defaults[name]:
             for given in value if isinstance(value, list) else [value]:

@@ -1,0 +1,152 @@
+"""What every arm of the study reads: corpora, the detector, segments; the stages' own flows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.extract.flow import ExtractParameters, extract
+from flows.fit_detector.flow import fit_detector
+from flows.fit_detector.options import FitDetectorParameters
+from flows.ingest.flow import IngestParameters, ingest
+from flows.running.execution import dask_client
+from flows.running.parameters import WorkParameters
+from flows.score.flow import ScoreParameters, score
+from flows.studies.paper.parameters import PaperParameters
+from flows.studies.paper.songs import Songs, StudySets, write_sets
+from flows.studies.paper.true_segments import (
+    TrueSegmentsParameters,
+    activity_of_tracks,
+    true_segments,
+    truth_rows,
+)
+from flows.studies.truth import SourceQuality, extraction_quality
+from storage.manifests import Manifests, Partition
+from storage.workspace import Workspace
+
+DETECTOR_BATCH, DETECTOR_CROP_S = 8, 6.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperData:
+    """The corpora of a study in its two workspaces, and the segments.
+
+    Two of them, since music that is also a labelled song is unlabelled to nobody: where all songs
+    are labelled is another workspace.
+
+    Attributes:
+        workspace: where all arms but one live.
+        labelled: name of the labelled corpus in both.
+        music: name of the unlabelled corpus.
+        test: name of the corpus with the test songs in both.
+        all_labelled: the other workspace, or empty where nobody knows the stems.
+        stems: name of the corpus of the unlabelled songs with their stems there.
+        segments: fingerprints of the segments ``extracted`` and, where they are known, ``true``.
+        quality: how right the extraction was, by source; empty where nobody knows.
+    """
+
+    workspace: str
+    labelled: str
+    music: str
+    test: str
+    all_labelled: str
+    stems: str
+    segments: Mapping[str, str]
+    quality: Mapping[str, SourceQuality]
+
+
+def prepare(parameters: PaperParameters, root: Path, workers: int) -> PaperData:
+    """Make all that the trainings read; what is there already is not done again.
+
+    Args:
+        parameters: of the study.
+        root: its workspace.
+        workers: worker processes.
+    """
+    sets = write_sets(parameters, root.with_name(f"{root.name}-songs"), workers)
+    place = {"workspace": str(root), "workers": workers}
+    ceiling = {**place, "workspace": str(root.with_name(f"{root.name}-all-labelled"))}
+    for location in [place] if sets.stems is None else [place, ceiling]:
+        Workspace(str(location["workspace"]), create=True, music=parameters.music)
+    with dask_client(WorkParameters.model_validate(place)):
+        _ingest(sets, place, ceiling)
+        policy = {
+            "min_duration_s": parameters.min_duration_s,
+            "target_precision": parameters.target_precision,
+            "allow_insufficient_evidence": True,
+        }
+        segments = {"extracted": _extract(parameters, sets, place, policy)}
+        if sets.stems is not None:
+            wish = TrueSegmentsParameters.model_validate(
+                {
+                    **place,
+                    **policy,
+                    "corpus": sets.unlabelled.corpus,
+                    "stems_workspace": ceiling["workspace"],
+                    "stems": sets.stems.corpus,
+                    "precision": parameters.true_precision,
+                }
+            )
+            segments["true"] = true_segments(wish).fingerprint
+    return PaperData(
+        workspace=str(root),
+        labelled=sets.labelled.corpus,
+        music=sets.unlabelled.corpus,
+        test=sets.test.corpus,
+        all_labelled="" if sets.stems is None else str(ceiling["workspace"]),
+        stems="" if sets.stems is None else sets.stems.corpus,
+        segments=segments,
+        quality=_quality(sets, segments["extracted"], str(root), str(ceiling["workspace"])),
+    )
+
+
+def _ingest(sets: StudySets, place: Mapping[str, Any], ceiling: Mapping[str, Any]) -> None:
+    def add(songs: Songs, where: Mapping[str, Any], *, labelled: bool, **more: Any) -> None:
+        given = {**where, "corpus": songs.corpus, "source": songs.source, "labelled": labelled}
+        ingest(IngestParameters.model_validate({**given, **more}))
+
+    own_test = [] if sets.test == sets.labelled else [sets.test]
+    for songs in (sets.labelled, *own_test):
+        add(songs, place, labelled=True)
+    add(sets.unlabelled, place, labelled=False)
+    if sets.stems is not None:
+        for songs in (sets.labelled, *own_test):
+            add(songs, ceiling, labelled=True)
+        add(sets.stems, ceiling, labelled=True, valid_share=0.0)
+
+
+def _extract(
+    parameters: PaperParameters,
+    sets: StudySets,
+    place: Mapping[str, Any],
+    policy: Mapping[str, Any],
+) -> str:
+    """Fit the detector on the labelled songs alone, score and extract; returns the fingerprint."""
+    detector = fit_detector(
+        FitDetectorParameters.model_validate(
+            {
+                **place,
+                **policy,
+                "labelled": sets.labelled.corpus,
+                "steps": parameters.detector_steps,
+                "batch_size": DETECTOR_BATCH,
+                "crop_s": DETECTOR_CROP_S,
+            }
+        )
+    ).fingerprint
+    scored = {**place, "corpus": sets.unlabelled.corpus, "detector": detector}
+    score(ScoreParameters.model_validate(scored))
+    return extract(ExtractParameters.model_validate({**scored, **policy})).fingerprint
+
+
+def _quality(
+    sets: StudySets, segments: str, workspace: str, ceiling: str
+) -> dict[str, SourceQuality]:
+    if sets.stems is None:
+        return {}
+    manifests, music = Manifests(Workspace(workspace)), sets.unlabelled.corpus
+    truth = activity_of_tracks(Manifests(Workspace(ceiling)), sets.stems.corpus)
+    rows = truth_rows(manifests, music, truth)
+    return extraction_quality(manifests, Partition("segments", music, segments), rows)

@@ -1,0 +1,110 @@
+"""The study as a flow over the flows of the stages: data, trainings side by side, the page."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from pathlib import Path
+
+from prefect import flow
+from rich.console import Console
+
+from flows.inputs.networks import pick_device
+from flows.studies.paper.curves import at_point, curves_of
+from flows.studies.paper.data import PaperData, prepare
+from flows.studies.paper.findings import PaperFindings, Point, gather, names_of_songs
+from flows.studies.paper.parameters import PaperParameters
+from flows.studies.paper.report import write_paper_study
+from flows.studies.paper.running import LOGS, how_many, only_study, run_side_by_side
+from flows.studies.paper.trainings import Training, Trainings, in_order
+from storage.errors import UserError
+from storage.workspace import Workspace
+
+
+@flow(name="study-paper", flow_run_name="study paper")
+def study_paper(parameters: PaperParameters) -> list[Path]:
+    """Train what is not trained, and write the page after every training that ends.
+
+    Killed at any time, it goes on where it stood when it is run again.
+
+    Returns:
+        The files of the page.
+
+    Raises:
+        UserError: the workspace is not a local folder, holds other music, or is at work already.
+    """
+    if "://" in parameters.workspace:
+        raise UserError(f"--workspace {parameters.workspace}: the study wants a local folder")
+    root = Path(parameters.workspace).resolve()
+    Workspace(str(root), create=True, music=parameters.music)
+    with only_study(root) if parameters.train else nullcontext():
+        study = _Study(parameters, root)
+        study.run()
+        return study.files
+
+
+class _Study:
+    """A study at work: its trainings, then those of its curves, and the page between them."""
+
+    def __init__(self, parameters: PaperParameters, root: Path) -> None:
+        self.parameters, self.root = parameters, root
+        self.device = pick_device(parameters.device)
+        self.processes = how_many(parameters.processes, self.device)
+        self.data = self._prepare(parameters)
+        self.trainings = Trainings(parameters, self.data, self.device)
+        self.problems: dict[str, str] = {}
+        self.points: list[Point] = []
+        self.files: list[Path] = []
+
+    def run(self) -> None:
+        """Do all that was asked for."""
+        wanted = in_order(self.parameters.seeds, self.parameters.arms)
+        self._train(self.trainings, wanted)
+        self._write()
+        if self.parameters.curves:
+            self._follow_curves()
+
+    def _prepare(self, parameters: PaperParameters) -> PaperData:
+        return prepare(parameters, self.root, self.parameters.processes or os.cpu_count() or 1)
+
+    def _train(self, trainings: Trainings, wanted: list[Training]) -> None:
+        if not self.parameters.train:
+            return
+        console = Console(stderr=True)
+
+        def ended(training: Training, problem: str) -> None:
+            console.print(f"{training.label}: {problem or 'done'}", markup=False, highlight=False)
+            if problem:
+                self.problems[training.label] = problem
+            self._write()
+
+        run_side_by_side(
+            wanted,
+            trainings.state,
+            num_processes=self.processes,
+            device=self.device.partition(":")[0],
+            logs=self.root / LOGS,
+            on_end=ended,
+        )
+
+    def _follow_curves(self) -> None:
+        for curve in curves_of(self.parameters):
+            for value in curve.values:
+                changed = at_point(self.parameters, curve, value)
+                trainings = Trainings(changed, self._prepare(changed), self.device)
+                wanted = in_order(changed.seeds, curve.arms)
+                self._train(trainings, wanted)
+                found = gather(trainings, wanted)
+                self.points.append(Point(curve=curve.field, value=value, found=found))
+                self._write()
+
+    def _write(self) -> None:
+        findings = PaperFindings(
+            songs=names_of_songs(self.data.workspace, self.data.test),
+            sources=self.parameters.music.sources,
+            found=gather(self.trainings, in_order(self.parameters.seeds)),
+            problems=self.problems,
+            quality=self.data.quality,
+            points=self.points,
+        )
+        self.files = write_paper_study(self.parameters, findings)

@@ -1,0 +1,242 @@
+"""The trainings of the study: which there are, what each asks of the stages, and what is done.
+
+Each is one run of the flow ``train`` and one of ``evaluate``, found again by their fingerprints.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from demucs_core.training.validation import Validation
+from flows.evaluate.flow import EvaluateParameters, evaluate
+from flows.inputs import registry
+from flows.inputs.methods import Method, evaluated_model
+from flows.remix.flow import RemixParameters, remix
+from flows.studies.paper.arms import ARMS, FIRST, ORDER, Arm
+from flows.studies.paper.data import PaperData
+from flows.studies.paper.parameters import PaperParameters
+from flows.train.flow import train
+from flows.train.options import TrainParameters
+from storage.errors import UserError
+from storage.manifests import Manifests, Partition
+from storage.workspace import Workspace
+
+SHARED = (
+    "crop_s", "batch_size", "learning_rate", "validate_every", "validation_crops", "precision",
+)  # fmt: skip
+"""Parameters of the study that ``train`` has by the same name: the same for every arm."""
+CHECKPOINT_EVERY = 250
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One model of the study: of an arm, with a seed.
+
+    Attributes:
+        arm: which.
+        seed: of its weights and its examples.
+    """
+
+    arm: Arm
+    seed: int
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+        return f"arm {self.arm.key} ({self.arm.name}), seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What has come of a training.
+
+    Attributes:
+        model: its name; empty where it can't be told yet.
+        problem: why it can't be made, or empty.
+        trained: whether the model is there.
+        history: its validations, if it is.
+        scores: of the test songs, if they are there.
+        remixes: recipes that it was trained on.
+        train: what the stage ``train`` is told.
+        evaluate: what the stage ``evaluate`` is told; None of a model that is not evaluated.
+    """
+
+    model: str = ""
+    problem: str = ""
+    trained: bool = False
+    history: Sequence[Validation] = ()
+    scores: Method | None = None
+    remixes: int = 0
+    train: TrainParameters | None = None
+    evaluate: EvaluateParameters | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.trained and (self.evaluate is None or self.scores is not None)
+
+
+def in_order(seeds: int, arms: Sequence[str] = ()) -> list[Training]:
+    """All trainings in the order in which they begin; ``arms`` leaves the others out.
+
+    >>> [training.label[4:5] + str(training.seed) for training in in_order(2)][:6]
+    ['30', '50', '31', '51', '10', '11']
+    """
+    keys = [key for key in ORDER if not arms or key in arms]
+    first = [key for key in keys if key in ORDER[:FIRST]]
+    turns = [(key, seed) for seed in range(seeds) for key in first]
+    turns += [(key, seed) for key in keys if key not in first for seed in range(seeds)]
+    return [Training(arm=ARMS[key], seed=seed) for key, seed in turns]
+
+
+class Trainings:
+    """Looks up what has come of the trainings of a study.
+
+    Args:
+        parameters: of the study.
+        data: what they read.
+        device: of all of them.
+    """
+
+    def __init__(self, parameters: PaperParameters, data: PaperData, device: str) -> None:
+        self.parameters, self.data, self.device = parameters, data, device
+        self._remixes: dict[str, tuple[str, int]] = {}
+        self._done: dict[tuple[str, int], State] = {}
+
+    def state(self, training: Training) -> State:
+        """What has come of a training so far."""
+        key = (training.arm.key, training.seed)
+        if key not in self._done:
+            state = self._look(training)
+            if not state.done:
+                return state
+            self._done[key] = state
+        return self._done[key]
+
+    def _look(self, training: Training) -> State:
+        workspace = Workspace(self._place(training.arm))
+        try:
+            wish, remixes = self._wish(training)
+            # a dry run says what it would be called, and whether it is there
+            planned = train.fn(wish.model_copy(update={"dry_run": True}))
+        except UserError as error:
+            return State(problem=str(error))
+        name = planned.fingerprint
+        scored = self._evaluation(training.arm, name)
+        if not registry.finished(workspace, "models", name):
+            return State(model=name, remixes=remixes, train=wish, evaluate=scored)
+        described = registry.describe(workspace, "models", name)
+        return State(
+            model=name,
+            trained=True,
+            history=[Validation.from_json(entry) for entry in described["history"]],
+            scores=scores_of(scored, name),
+            remixes=remixes,
+            train=wish,
+            evaluate=scored,
+        )
+
+    def _place(self, arm: Arm) -> str:
+        return self.data.all_labelled if arm.all_labelled else self.data.workspace
+
+    def _wish(self, training: Training) -> tuple[TrainParameters, int]:
+        """What ``train`` is told, and the number of recipes.
+
+        Raises:
+            UserError: the data can't make the arm; says why.
+        """
+        parameters, data, arm = self.parameters, self.data, training.arm
+        if (arm.all_labelled or arm.segments == "true") and not data.all_labelled:
+            raise UserError("nobody knows the stems of the unlabelled music")
+        fields: dict[str, Any] = {
+            "workspace": self._place(arm),
+            "labelled": data.labelled,
+            "steps": parameters.steps,
+            "weak_share": 0.0,
+            "seed": training.seed,
+            "device": self.device,
+            "threads": 1 if self.device == "cpu" else 0,
+            "checkpoint_every": CHECKPOINT_EVERY,
+            **{name: getattr(parameters, name) for name in SHARED},
+            **_model_of(parameters, arm),
+        }
+        num_remixes = 0
+        if arm.all_labelled:
+            fields["libraries"] = [data.stems]
+        if arm.segments:
+            drawn, num_remixes = self._drawn(arm)
+            fields |= {
+                "weak_share": parameters.weak_share,
+                "masked": not arm.whole_crops,
+                "corpora": [data.music],
+                "remixes": [drawn],
+            }
+        return TrainParameters.model_validate({**fields, **arm.train}), num_remixes
+
+    def _drawn(self, arm: Arm) -> tuple[str, int]:
+        """The remixes of an arm: their fingerprint, and how many there are."""
+        if arm.key not in self._remixes:
+            scheme = (
+                {"one_source": True, "min_segment_s": self.parameters.crop_s}
+                if arm.whole_crops
+                else {}
+            )
+            wish = RemixParameters.model_validate(
+                {
+                    "workspace": self.data.workspace,
+                    "workers": 1,
+                    "corpus": self.data.music,
+                    "labelled": self.data.labelled,
+                    "segments": self.data.segments[arm.segments],
+                    **scheme,
+                }
+            )
+            drawn = remix(wish)
+            self._remixes[arm.key] = drawn.fingerprint, int(drawn.counts["remixes"])
+        name, count = self._remixes[arm.key]
+        if not count:
+            length = f" of {self.parameters.crop_s:g} s, as long as a crop" * arm.whole_crops
+            raise UserError(f"no segment{length} was found in the unlabelled music")
+        return name, count
+
+    def _evaluation(self, arm: Arm, model: str) -> EvaluateParameters | None:
+        if arm.mixit:
+            return None
+        return EvaluateParameters.model_validate(
+            {
+                "workspace": self._place(arm),
+                "workers": 1,
+                "labelled": self.data.test,
+                "models": [model],
+                "device": self.device,
+            }
+        )
+
+
+def scores_of(wish: EvaluateParameters | None, model: str) -> Method | None:
+    """The scores of a model, if all test songs are done."""
+    if wish is None:
+        return None
+    [planned] = evaluate.fn(wish.model_copy(update={"dry_run": True})).results
+    if planned.plan is None or planned.plan.pending:
+        return None
+    manifests = Manifests(Workspace(wish.workspace))
+    partition = Partition("evaluations", wish.labelled, planned.fingerprint)
+    return evaluated_model(manifests, partition, model)
+
+
+def _model_of(parameters: PaperParameters, arm: Arm) -> Mapping[str, Any]:
+    if arm.architecture == "open_unmix":
+        window = parameters.open_unmix_window
+        told = {
+            "hidden_size": parameters.open_unmix_hidden, "n_fft": window, "n_hop": window // 4,
+        }  # fmt: skip
+        return {"architecture": arm.architecture, "architecture_config": json.dumps(told)}
+    return {
+        "architecture": arm.architecture,
+        "channels": getattr(parameters, f"{arm.architecture}_channels"),
+        "depth": getattr(parameters, f"{arm.architecture}_depth"),
+    }
