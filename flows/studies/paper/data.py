@@ -38,9 +38,8 @@ class PaperData:
 
     Attributes:
         workspace: where all arms but one live.
-        labelled: name of the labelled corpus in both.
+        labelled: name of the labelled corpus in both, with the test songs.
         music: name of the unlabelled corpus.
-        test: name of the corpus with the test songs in both.
         all_labelled: the other workspace, or empty where nobody knows the stems.
         stems: name of the corpus of the unlabelled songs with their stems there.
         segments: fingerprints of the segments ``extracted`` and, where they are known, ``true``.
@@ -50,7 +49,6 @@ class PaperData:
     workspace: str
     labelled: str
     music: str
-    test: str
     all_labelled: str
     stems: str
     segments: Mapping[str, str]
@@ -70,7 +68,7 @@ def prepare(parameters: PaperParameters, root: Path, workers: int) -> PaperData:
     ceiling = {**place, "workspace": str(root.with_name(f"{root.name}-all-labelled"))}
     for location in [place] if sets.stems is None else [place, ceiling]:
         Workspace(str(location["workspace"]), create=True, music=parameters.music)
-    with dask_client(WorkParameters.model_validate(place)):
+    with dask_client(WorkParameters.model_validate(place), in_process=workers == 1):
         _ingest(sets, place, ceiling)
         policy = {
             "min_duration_s": parameters.min_duration_s,
@@ -94,7 +92,6 @@ def prepare(parameters: PaperParameters, root: Path, workers: int) -> PaperData:
         workspace=str(root),
         labelled=sets.labelled.corpus,
         music=sets.unlabelled.corpus,
-        test=sets.test.corpus,
         all_labelled="" if sets.stems is None else str(ceiling["workspace"]),
         stems="" if sets.stems is None else sets.stems.corpus,
         segments=segments,
@@ -107,13 +104,10 @@ def _ingest(sets: StudySets, place: Mapping[str, Any], ceiling: Mapping[str, Any
         given = {**where, "corpus": songs.corpus, "source": songs.source, "labelled": labelled}
         ingest(IngestParameters.model_validate({**given, **more}))
 
-    own_test = [] if sets.test == sets.labelled else [sets.test]
-    for songs in (sets.labelled, *own_test):
-        add(songs, place, labelled=True)
+    add(sets.labelled, place, labelled=True)
     add(sets.unlabelled, place, labelled=False)
     if sets.stems is not None:
-        for songs in (sets.labelled, *own_test):
-            add(songs, ceiling, labelled=True)
+        add(sets.labelled, ceiling, labelled=True)
         add(sets.stems, ceiling, labelled=True, valid_share=0.0)
 
 

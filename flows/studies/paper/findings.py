@@ -116,10 +116,13 @@ def arm_figures(scored: Mapping[int, FloatArray]) -> FloatArray:
 
 
 def compare_arms(findings: PaperFindings, asked: Comparison) -> SeededDifference | None:
-    """The difference of two arms in the mean over sources, or None without a seed of both."""
+    """The difference of two arms in the mean over sources.
+
+    None before all seeds of both are there: nobody looks at a test before its time.
+    """
     candidate, reference = findings.scored(asked.arm), findings.scored(asked.against)
     seeds = sorted(candidate.keys() & reference.keys())
-    if not seeds:
+    if not seeds or len(seeds) < len(findings.of(asked.arm)):
         return None
     return compare_trainings(
         np.stack([(candidate[seed] - reference[seed]).mean(axis=1) for seed in seeds])

@@ -100,7 +100,7 @@ class _Study:
 
     def _write(self) -> None:
         findings = PaperFindings(
-            songs=names_of_songs(self.data.workspace, self.data.test),
+            songs=names_of_songs(self.data.workspace, self.data.labelled),
             sources=self.parameters.music.sources,
             found=gather(self.trainings, in_order(self.parameters.seeds)),
             problems=self.problems,

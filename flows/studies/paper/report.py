@@ -38,9 +38,9 @@ def write_paper_study(parameters: PaperParameters, findings: PaperFindings) -> l
     report.table("sdr", [_arm_row(findings, ARMS[key]) for key in sorted(ARMS, key=int)])
     report.text(
         "SDR in dB: the median over the test songs of the median over their frames (BSSEval v4), "
-        "as museval has it; then the mean over the seeds. *all* is the mean over the sources, *from* "
-        "and *to* its interval of 95 % over the seeds (Student's t). The weights are those of the "
-        "best validation loss; test songs choose nothing. Hours are of one training on one "
+        "as museval has it; then the mean over the seeds. *all* is the mean over the sources, "
+        "*from* and *to* its interval of 95 % over the seeds (Student's t). The weights are those "
+        "of the best validation loss; test songs choose nothing. Hours are of one training in one "
         "process, those that were killed left out."
     )
     _problems(report, findings)
@@ -90,8 +90,8 @@ def _about(parameters: PaperParameters) -> str:
         f"Demucs has {parameters.demucs_channels} channels and {parameters.demucs_depth} blocks. "
         f"All arms take {parameters.steps:,} steps of {parameters.batch_size} crops of "
         f"{parameters.crop_s:g} s, {parameters.weak_share:.0%} of them remixes where there are "
-        f"any, Adam at {parameters.learning_rate:g}; {parameters.seeds} seeds each, with the same first "
-        "weights for all arms of Demucs."
+        f"any, Adam at {parameters.learning_rate:g}; {parameters.seeds} seeds each, with the same "
+        "first weights for all arms of Demucs."
     )
     if parameters.labelled:
         return f"A labelled set and a folder of unlabelled music, at {parameters.music}. {models}"
@@ -120,7 +120,10 @@ def _verdict(asked: Comparison, found: SeededDifference | None) -> str:
     arms = f"{ARMS[asked.arm].name} (arm {asked.arm})"
     against = f"{ARMS[asked.against].name} (arm {asked.against})"
     if found is None or math.isnan(found.p_value):
-        return f"{asked.asks} Not known yet: {arms} is to be compared with {against}."
+        return (
+            f"{asked.asks} Not known yet: {arms} is compared with {against} once all seeds of both "
+            "are there, and not before."
+        )
     shown = found.low_db > 0 or found.high_db < 0
     said = "is better" if found.mean_db > 0 else "is worse"
     said = f"{said} by {abs(found.mean_db):.2f} dB" if shown else "shows no difference"
@@ -154,7 +157,8 @@ def _problems(report: StudyReport, findings: PaperFindings) -> None:
         for each in findings.found
         if each.state.problem
     }
-    problems |= dict(findings.problems)
+    told = {each.training.label for each in findings.found if each.state.problem}
+    problems |= {label: why for label, why in findings.problems.items() if label not in told}
     if problems:
         report.text("\n".join(f"- Not made: {label}: {why}" for label, why in problems.items()))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,10 +18,12 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from types import FrameType
 
 import torch
 
 from flows.evaluate.flow import EvaluateParameters, evaluate
+from flows.running.execution import dask_client
 from flows.server.process import PRIVATE
 from flows.studies.paper.trainings import State, Training
 from flows.train.flow import train
@@ -86,6 +89,8 @@ def run_side_by_side(
 ) -> None:
     """Run what is not done, in its order, so many at once.
 
+    One at a time needs no process of its own.
+
     Args:
         trainings: all of them.
         state_of: says what has come of one.
@@ -94,28 +99,34 @@ def run_side_by_side(
         logs: folder for what the processes print.
         on_end: told of each that ended, and of the problem if it failed.
     """
-    waiting, running = list(trainings), list[Slot]()
+    if num_processes == 1:
+        for training in trainings:
+            state = state_of(training)
+            if not state.done:
+                on_end(training, state.problem or do(_work(training, state, device, logs)))
+        return
+    waiting, running, ended = list(trainings), list[Slot](), list[tuple[Training, str]]()
     logs.mkdir(parents=True, exist_ok=True)
     try:
-        while waiting or running:
+        while waiting or running or ended:
             while waiting and len(running) < num_processes:
                 training = waiting.pop(0)
                 state = state_of(training)
                 if state.done:
                     continue
                 if state.train is None:
-                    on_end(training, state.problem)
+                    ended.append((training, state.problem))
                     continue
                 running.append(_begin(training, state, running, device, logs))
-            if not running:
-                continue
-            ready = wait([slot.answer for slot in running])
+            while ended:  # told once the next ones are at work
+                on_end(*ended.pop(0))
+            ready = wait([slot.answer for slot in running]) if running else []
             for slot in [slot for slot in running if slot.answer in ready]:
                 running.remove(slot)
-                on_end(slot.training, _end(slot))
+                ended.append((slot.training, _end(slot)))
     finally:
         for slot in running:
-            slot.process.terminate()
+            slot.process.terminate()  # it keeps a checkpoint, and ends
         for slot in running:
             slot.process.join()
 
@@ -123,24 +134,28 @@ def run_side_by_side(
 def _begin(
     training: Training, state: State, running: Sequence[Slot], device: str, logs: Path
 ) -> Slot:
-    assert state.train is not None
     taken = {slot.gpu for slot in running}
     gpu = next(number for number in range(len(taken) + 1) if number not in taken)
     if device == "cuda":
         gpu %= max(1, torch.cuda.device_count())
         device = f"cuda:{gpu}"
-    update = {"device": device}
-    work = Work(
-        train=state.train.model_copy(update=update),
-        evaluate=state.evaluate and state.evaluate.model_copy(update=update),
-        log=logs / f"arm-{training.arm.key}-seed-{training.seed}.log",
-    )
+    work = _work(training, state, device, logs)
     context = get_context("spawn")
     answer, theirs = context.Pipe(duplex=False)
     process = context.Process(target=train_and_evaluate, args=(work, theirs))
     process.start()
     theirs.close()  # so that the end of the process is the end of the pipe
     return Slot(training, process, answer, gpu)
+
+
+def _work(training: Training, state: State, device: str, logs: Path) -> Work:
+    assert state.train is not None
+    update = {"device": device}
+    return Work(
+        train=state.train.model_copy(update=update),
+        evaluate=state.evaluate and state.evaluate.model_copy(update=update),
+        log=logs / f"arm-{training.arm.key}-seed-{training.seed}.log",
+    )
 
 
 def _end(slot: Slot) -> str:
@@ -155,22 +170,34 @@ def _end(slot: Slot) -> str:
 
 
 def train_and_evaluate(work: Work, answer: Connection) -> None:
-    """Train one model and score the test songs, in a process of its own."""
+    """Do it in a process of its own, and answer why it failed, or nothing."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGTERM, _interrupt)
     log = work.log.open("a", buffering=1, encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
         os.dup2(log.fileno(), stream.fileno())
+    try:
+        answer.send(do(work))
+    except KeyboardInterrupt:
+        answer.send("interrupted")
+
+
+def do(work: Work) -> str:
+    """Train one model and score the test songs; returns why that failed, or nothing."""
     # the study begins no training twice, so none need wait for another of the same corpus
     os.environ[PRIVATE] = "1"
-    torch.set_num_threads(work.train.threads or torch.get_num_threads())
     try:
         train(work.train)
         if work.evaluate is not None:
-            evaluate(work.evaluate)
+            with dask_client(work.evaluate, in_process=True):
+                evaluate(work.evaluate)
     except (UserError, ValueError, OSError, ArithmeticError) as error:
-        answer.send(f"{error}")
-    else:
-        answer.send("")
+        return str(error)
+    return ""
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _end_with_parent() -> None:

@@ -8,13 +8,16 @@ is ingested from the mixtures alone.
 
 from __future__ import annotations
 
+import builtins
 import json
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from demo_corpus.corpus import write_labelled
+from demo_corpus.corpus import Map, write_labelled
 from demo_corpus.palette import pool
 from flows.studies.paper.parameters import PaperParameters
 from storage.fingerprint import short_hash
@@ -41,16 +44,14 @@ class StudySets:
     """All songs of a study.
 
     Attributes:
-        labelled: with training and validation songs.
+        labelled: with training, validation and test songs.
         unlabelled: the mixtures.
         stems: the same songs with their stems; none of a user's own music.
-        test: with test songs; of a user's own music, the labelled set.
     """
 
     labelled: Songs
     unlabelled: Songs
     stems: Songs | None
-    test: Songs
 
 
 def sets_of(parameters: PaperParameters, root: Path) -> StudySets:
@@ -58,7 +59,7 @@ def sets_of(parameters: PaperParameters, root: Path) -> StudySets:
     if parameters.labelled:
         labelled = Songs(corpus="labelled", source=parameters.labelled)
         unlabelled = Songs(corpus="music", source=parameters.unlabelled)
-        return StudySets(labelled=labelled, unlabelled=unlabelled, stems=None, test=labelled)
+        return StudySets(labelled=labelled, unlabelled=unlabelled, stems=None)
 
     def named(kind: str, pattern: str, *decides: str) -> Songs:
         facts = parameters.model_dump(
@@ -69,13 +70,24 @@ def sets_of(parameters: PaperParameters, root: Path) -> StudySets:
         return Songs(corpus=corpus, source=str(root / corpus / pattern))
 
     unlabelled_by = ("unlabelled_songs", "unlabelled_instruments")
-    labelled_by = ("labelled_songs", "valid_songs", "labelled_instruments")
+    labelled_by = (
+        "labelled_songs", "valid_songs", "test_songs", "labelled_instruments", "test_instruments",
+    )  # fmt: skip
     return StudySets(
         labelled=named("labelled", "", *labelled_by),
         unlabelled=named("music", MIXTURES, *unlabelled_by),
         stems=named("music", "", *unlabelled_by),
-        test=named("test", "", "test_songs", "test_instruments"),
     )
+
+
+@contextmanager
+def _spread(workers: int) -> Iterator[Map]:
+    """What spreads songs over processes; one needs none."""
+    if workers == 1:
+        yield builtins.map
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as processes:
+        yield processes.map
 
 
 def write_sets(parameters: PaperParameters, root: Path, workers: int) -> StudySets:
@@ -88,10 +100,9 @@ def write_sets(parameters: PaperParameters, root: Path, workers: int) -> StudySe
         (sets.labelled, parameters.labelled_instruments, {"train": parameters.labelled_songs}),
         (sets.labelled, parameters.labelled_instruments, {"valid": parameters.valid_songs}),
         (sets.stems, parameters.unlabelled_instruments, {"train": parameters.unlabelled_songs}),
-        (sets.test, parameters.test_instruments, {"test": parameters.test_songs}),
+        (sets.labelled, parameters.test_instruments, {"test": parameters.test_songs}),
     )
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as processes:
+    with _spread(workers) as spread:
         for place, (songs, instruments, counts) in enumerate(by_seed):
             [split] = counts
             write_labelled(
@@ -105,6 +116,6 @@ def write_sets(parameters: PaperParameters, root: Path, workers: int) -> StudySe
                 sample_rate=parameters.sample_rate,
                 num_channels=parameters.channels,
                 truth=root / "truth" / songs.corpus / split,
-                map=processes.map,
+                map=spread,
             )
     return sets

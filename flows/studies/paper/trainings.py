@@ -198,7 +198,7 @@ class Trainings:
             self._remixes[arm.key] = drawn.fingerprint, int(drawn.counts["remixes"])
         name, count = self._remixes[arm.key]
         if not count:
-            length = f" of {self.parameters.crop_s:g} s, as long as a crop" * arm.whole_crops
+            length = f" of {self.parameters.crop_s:g} s, as long as a crop," * arm.whole_crops
             raise UserError(f"no segment{length} was found in the unlabelled music")
         return name, count
 
@@ -209,7 +209,7 @@ class Trainings:
             {
                 "workspace": self._place(arm),
                 "workers": 1,
-                "labelled": self.data.test,
+                "labelled": self.data.labelled,
                 "models": [model],
                 "device": self.device,
             }
