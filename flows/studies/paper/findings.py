@@ -28,10 +28,12 @@ class Run:
     Attributes:
         run_id: of the last one, as the manifest ``runs`` knows it.
         duration_s: of all of them together, but for those that were killed.
+        failed: what the last one said, if it failed.
     """
 
     run_id: str = ""
     duration_s: float = 0.0
+    failed: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +79,7 @@ class PaperFindings:
         songs: names of the test songs, in order.
         sources: names of the sources, in order.
         found: a training each, in the order in which they are trained.
-        problems: what kept a training from its end in this run, by its label.
+        problems: what kept a training from its end just now, by its label.
         quality: how right the extraction was, by source; empty where nobody knows.
         points: of the curves, as far as they were asked for.
     """
@@ -92,6 +94,13 @@ class PaperFindings:
     def of(self, arm: str) -> list[Found]:
         """The trainings of an arm, seed by seed."""
         return [each for each in self.found if each.training.arm.key == arm]
+
+    def problem(self, found: Found) -> str:
+        """Why a training has not come to its end, as far as anybody knows; empty if it has."""
+        if found.state.done:
+            return ""
+        failed = found.train.failed or found.evaluate.failed
+        return found.state.problem or failed or self.problems.get(found.training.label, "")
 
     def scored(self, arm: str) -> dict[int, FloatArray]:
         """The scores of an arm by seed, as far as they are there."""
@@ -159,11 +168,15 @@ def _found(trainings: Trainings, training: Training) -> Found:
 
 
 def _runs(manifests: Manifests, partition: Partition) -> Run:
-    columns = ["run_id", "started_at", "duration_s", "outcome"]
+    columns = ["run_id", "started_at", "duration_s", "outcome", "message"]
     rows = sorted(manifests.rows(partition, columns), key=lambda row: row["started_at"])
     completed = [row["run_id"] for row in rows if row["outcome"] == "completed"]
     # runs that found all of it done took part in nothing, and hardly any time
     return Run(
         run_id=completed[0] if completed else "",
         duration_s=sum(row["duration_s"] for row in rows),
+        # less the kind of the error, which stands before it
+        failed=rows[-1]["message"].partition(": ")[2]
+        if rows and rows[-1]["outcome"] == "failed"
+        else "",
     )

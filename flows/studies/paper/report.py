@@ -152,13 +152,11 @@ def _arm_row(findings: PaperFindings, arm: Arm) -> Row:
 
 def _problems(report: StudyReport, findings: PaperFindings) -> None:
     """Say which arms can't be made, and why: in the table's own words, not by leaving them out."""
-    problems = {
-        f"arm {each.training.arm.key}": each.state.problem
-        for each in findings.found
-        if each.state.problem
-    }
-    told = {each.training.label for each in findings.found if each.state.problem}
-    problems |= {label: why for label, why in findings.problems.items() if label not in told}
+    problems: dict[str, str] = {}
+    for each in findings.found:
+        if why := findings.problem(each):  # one line where all seeds of an arm say the same
+            label = f"arm {each.training.arm.key}" if each.state.problem else each.training.label
+            problems.setdefault(label, why)
     if problems:
         report.text("\n".join(f"- Not made: {label}: {why}" for label, why in problems.items()))
 
@@ -217,7 +215,7 @@ def _training_rows(findings: PaperFindings) -> list[dict[str, Any]]:
             "evaluate_run": each.evaluate.run_id,
             "remixes": each.state.remixes,
             "trained": each.state.trained,
-            "problem": each.state.problem or findings.problems.get(each.training.label, ""),
+            "problem": findings.problem(each),
         }
         for each in findings.found
     ]
