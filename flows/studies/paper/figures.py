@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from demucs_core.metrics.comparison import median_sdr
+from demucs_core.metrics.medians import median_sdr
 from demucs_core.metrics.seeded_comparison import mean_interval
 from flows.reports.plots import COLORS, SIZE_IN, grid_of
 from flows.studies.paper.arms import ARMS

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from demucs_core.metrics.comparison import holm, median_sdr
+from demucs_core.metrics.comparison import holm
+from demucs_core.metrics.medians import median_sdr
 from demucs_core.metrics.seeded_comparison import SeededDifference, compare_trainings
 from flows.inputs.songs import load_songs
 from flows.studies.paper.arms import PRIMARY, SECONDARY, Comparison
