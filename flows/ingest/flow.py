@@ -10,7 +10,7 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from demucs_core.activity import ActivityConfig
-from flows.ingest.current_songs import settle_corpus
+from flows.ingest.current_songs import settle_corpora
 from flows.ingest.notes import tell_of_songs
 from flows.ingest.report import report_songs, report_tracks
 from flows.ingest.retiring import retire_labelled_tracks
@@ -237,7 +237,7 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
             committer = SongCommitter(run)
             for outcome in results:
                 committer.commit(outcome)
-        changed = settle_corpus(run, url_of(*open_location(parameters.source)), songs)
+        changed = settle_corpora(run, url_of(*open_location(parameters.source)), songs)
         changed += retire_labelled_tracks(run)
         run.already_done = run.already_done and not changed
         _summarise(run, "stems")

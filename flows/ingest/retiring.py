@@ -17,6 +17,8 @@ from storage.schemas import REJECTS, RETIRED, RETURNED, STEMS, TRACKS
 
 REPLACED, MOVED, DUPLICATE = "replaced", "moved", "duplicate"
 SPLITS = ("train", "valid", "test")
+LABELLED = {split: f"labelled_{split}" for split in ("valid", "test")}
+"""Why music is not used that a labelled set holds out, by the split."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Owner:
     """The labelled song that some audio belongs to.
 
     Attributes:
-        reason: why unlabelled music with that audio is not used.
+        reason: why music with that audio is not used.
         name: what a person calls it.
     """
 
@@ -44,7 +46,7 @@ def labelled_audio(manifests: Manifests) -> dict[str, Owner]:
         ]
         rows.sort(key=lambda row: (SPLITS.index(row["split"]), row["song"]))
         for row in rows:
-            reason = DUPLICATE if row["split"] == "train" else f"labelled_{row['split']}"
+            reason = LABELLED.get(row["split"], DUPLICATE)
             name = f"labelled {row['split']} song {row['song']} ({row['source']})"
             known[row["content_hash"]] = Owner(reason, name)
     return known
@@ -114,13 +116,15 @@ def retire(
     ]
     for reason, count in Counter(why.reason for _, why in told).items():
         first = next((key, why) for key, why in told if why.reason == reason)
-        run.count(**{f"{reason}_{'songs' if corpus == run.corpus else 'tracks'}": count})
+        unit = "songs" if first[0].manifest == STEMS.name else "tracks"
+        run.count(**{f"{reason}_{unit}": count})
         get_run_logger().warning("%d %s", count, _told(*first, corpus))
     return len([key for key, _ in events if key.manifest != REJECTS.name])
 
 
 def _told(key: RetiredKey, why: Retirement, corpus: str) -> str:
-    what = f"{key.split} song {key.name}" if key.name else f"track {key.track_id} of {corpus}"
+    what = f"{key.split} song {key.name}" if key.name else f"track {key.track_id}"
+    what = f"{what} of {corpus}"
     if why.reason == RETURNED:
         return f"current again, such as {what}"
     return f"left out from now on ({why.reason}), such as {what}: it is {why.superseded_by}"

@@ -18,14 +18,18 @@ SILENCE_DB = -80.0
 """A stem below this level, in dBFS, is silent but for a converter's last bits. Such are alike."""
 ID_DIGITS = 20
 """Digits of a content hash that name a track."""
-MENDING = "ingest the labelled set again, which keeps such songs apart"
+MENDING = (
+    "ingest the labelled set again: tracks and single stems that it holds out are then heard no "
+    "more; a whole song of another set is left out once it lies in that set's test/ too"
+)
 
 
 def sounds_of(manifests: Manifests, corpora: Sequence[Partition], *splits: str) -> dict[str, str]:
     """The audio of the songs of some splits, by its hash, and what a person calls it."""
     columns = ["song", "split", "source", "level_db", "content_hash"]
     return {
-        row["content_hash"][:ID_DIGITS]: f"{row['split']} song {row['song']} ({row['source']})"
+        row["content_hash"][:ID_DIGITS]: f"{row['split']} song {row['song']} ({row['source']}) of "
+        f"{stems.corpus}"
         for stems in corpora
         for row in manifests.rows(stems, columns)
         if row["split"] in splits and row["level_db"] > SILENCE_DB
@@ -94,9 +98,10 @@ def require_unheard(manifests: Manifests, model: str, held_out: Mapping[str, str
                   if name == hearer and not labelled}  # fmt: skip
         songs = {track for name, track, labelled in rows if name == hearer and labelled}
         heard = tracks | _sounds_of_songs(manifests, songs)
+        anew = "train it" if hearer == model else "fit a detector, score, extract, remix and train"
         require_apart(
             held_out, heard, f"testing model {model} ({told} was trained on it)",
-            "train it anew, and name with models those to evaluate",
+            f"{anew} anew, and name with models those to evaluate",
         )  # fmt: skip
 
 

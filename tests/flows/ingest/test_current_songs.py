@@ -277,6 +277,42 @@ def test_music_of_the_labelled_set_is_left_out_in_any_order(
     assert take(workspace, tmp_path / "music").already_done
 
 
+@pytest.mark.parametrize("order", list(permutations(("library", "labelled"))))
+def test_stems_of_held_out_songs_are_in_no_library_in_any_order(
+    workspace: Workspace, root: Path, tmp_path: Path, order: tuple[str, ...]
+) -> None:
+    library = tmp_path / "library"
+    for song, source in (("test/T", "bass"), ("valid/V", "drums"), ("train/A", "other")):
+        (library / source).mkdir(parents=True)
+        shutil.copy(root / song / f"{source}.wav", library / source / f"of {song[-1]}.wav")
+    for name in order:
+        take(workspace, root if name == "labelled" else library, corpus=name, labelled=True)
+    manifests = Manifests(workspace)
+
+    def left() -> list[str]:
+        stems = manifests.latest("stems", "library")
+        activity = Partition("activity", "library", stems.fingerprint)
+        songs = load_songs(manifests, stems, "train")
+        assert {song.track_id for song in songs} == set(load_activity(manifests, activity, "train"))
+        return sorted(song.name for song in songs)
+
+    assert left() == ["other/of A.wav"]
+    held = "same audio as labelled {} of corpus labelled; it is held out, so not heard"
+    assert rejects(workspace, "library") == {
+        "train/bass/of T.wav": ("labelled_test", held.format("test song T (bass)")),
+        "train/drums/of V.wav": ("labelled_valid", held.format("valid song V (drums)")),
+    }
+    again = take(workspace, library, corpus="library", labelled=True)
+    assert again.already_done
+    assert (again.counts["songs"], again.counts["rejected"]) == (1, 2)
+    assert label(workspace, root).already_done
+    shutil.move(root / "test/T", root / "train/T")
+    label(workspace, root)
+    manifests = Manifests(workspace)
+    assert left() == ["bass/of T.wav", "other/of A.wav"]
+    assert list(rejects(workspace, "library")) == ["train/drums/of V.wav"]
+
+
 def version(split: str, song: str, *sounds: str, **fields: Any) -> Version:
     return Version(split=split, song=song, track_id="+".join(sounds), mixture=sounds[0],
                    sounds=frozenset(sounds), **fields)  # fmt: skip

@@ -75,7 +75,10 @@ def test_nothing_is_refused_where_all_is_apart(copy: Workspace) -> None:
 def test_no_detector_is_calibrated_on_what_it_hears(copy: Workspace) -> None:
     song = train_song(copy)
     leak(copy, "valid", "vocals", song["content_hash"])
-    told = rf"the valid song Leak \(vocals\) .* audio of train song {song['song']} \(bass\)"
+    told = (
+        rf"the valid song Leak \(vocals\) .* audio of train song {song['song']} \(bass\) of "
+        "labelled, which is heard; ingest the labelled set again: tracks and single stems"
+    )
     with pytest.raises(UserError, match=told):
         fit_detector(FitDetectorParameters.model_validate(parameters(copy, "fit_detector")))
 
