@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
 from flows.catalogue import CATALOGUE
@@ -40,33 +42,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        before_flow = _prepare(arguments)
-    except UserError as error:
-        return _complain(error)
+        return _run(arguments)
+    except KeyboardInterrupt as interrupt:
+        print("silentmix: interrupted; run the same command to continue", file=sys.stderr)
+        _let_go(interrupt)
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        said = _said(error)
+        if said is None:
+            atexit.register(_let_go, error)  # once its traceback is printed
+            raise
+        complain(said)
+        _let_go(error)
+        return EXIT_USER_ERROR
+
+
+def _run(arguments: Sequence[str]) -> int:
+    before_flow = _prepare(arguments)
     from flows.cli import app as commands
 
-    # a server that went down is reported once, below, and not for every line of log
+    # a server that went down is reported once, and not for every line of log
     logging.raiseExceptions = False
-    try:
-        return commands.run(arguments, before_flow=before_flow)
-    except UserError as error:
-        return _complain(error)
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-            return _complain(
-                UserError(f"{error}; make room, then run the same command to continue")
-            )
-        if not commands.is_server_gone(error):
-            raise
-        return _complain(
-            UserError(
-                f"the Prefect server does not answer ({error}); what was done is kept: see to the "
-                "server (`silentmix doctor` helps), then run the same command to continue"
-            )
+    return commands.run(arguments, before_flow=before_flow)
+
+
+def _said(error: Exception) -> str | None:
+    """What is said of an error that a user can mend; None where it is a bug."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        return f"{error}; make room, then run the same command to continue"
+    from flows.cli.app import is_server_gone
+
+    if is_server_gone(error):
+        return (
+            f"the Prefect server does not answer ({error}); what was done is kept: see to the "
+            "server (`silentmix doctor` helps), then run the same command to continue"
         )
-    except KeyboardInterrupt:
-        print("silentmix: interrupted; run the same command to continue", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    return None
+
+
+def _let_go(error: BaseException) -> None:
+    """Let go of all that an error's traceback holds, since Prefect keeps errors to the very end.
+
+    DuckDB complains at the exit of what is alive then, in forty lines.
+    """
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        traceback.clear_frames(found.__traceback__)
+        found = found.__cause__ or found.__context__
 
 
 def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
@@ -95,11 +121,6 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
             return None
         return WorkspaceServer(os.environ).wait
     return None
-
-
-def _complain(error: Exception) -> int:
-    complain(error)
-    return EXIT_USER_ERROR
 
 
 def _asked(arguments: Sequence[str]) -> Callable[[str], str]:

@@ -7,6 +7,7 @@ import importlib.metadata
 import inspect
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import cyclopts
@@ -22,6 +23,7 @@ from flows.cli.commands import COMMANDS
 from flows.cli.demo import DemoParameters
 from flows.pipeline.flow import PipelineParameters
 from flows.running.stage import StageResult
+from storage.errors import UserError
 from storage.workspace import FORMAT, MARKER, Workspace
 from tests.flows.conftest import Corpus, Finished, play, write
 
@@ -398,3 +400,34 @@ def test_a_full_disk_is_said_in_one_line(
     said = complaint(capsys, "demo", "--workspace", str(tmp_path / "w"))
     assert "No space left on device: 'song.wav'" in said
     assert "make room" in said
+
+
+class Thing:
+    """What a frame holds, such as a connection to a database."""
+
+
+@pytest.mark.parametrize(
+    "error", [UserError("no"), OSError(errno.ENOSPC, "no"), KeyboardInterrupt()]
+)
+def test_an_error_that_somebody_keeps_holds_nothing(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[weakref.ref[Thing]] = []
+
+    def deeper() -> None:
+        thing = Thing()
+        held.append(weakref.ref(thing))
+        raise error
+
+    def run(*_: object, **__: object) -> int:
+        thing = Thing()
+        held.append(weakref.ref(thing))
+        try:
+            deeper()
+        except BaseException as first:
+            raise UserError("said otherwise") from first
+        return 0
+
+    monkeypatch.setattr(commands, "run", run)
+    assert cli.main(["status"]) == cli.EXIT_USER_ERROR
+    assert [found() for found in held] == [None, None]
