@@ -8,6 +8,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from flows.cli.lines import say
+from flows.export.data import ExportDataParameters, export_data
 from flows.export.model import ExportModelParameters, export_model
 
 export_app = cyclopts.App(name="export", help="Take a model, or training data, elsewhere.")
@@ -24,3 +25,18 @@ def export_model_command(
     ``demucs --repo`` are compared with the model on a song of the workspace.
     """
     say(str(export_model(parameters, say)))
+
+
+@export_app.command(name="data")
+def export_data_command(
+    *,
+    parameters: Annotated[ExportDataParameters, Parameter(name="*")] = ExportDataParameters(),  # noqa: B008
+) -> None:
+    """Write labelled songs and remixes as folders of stems, as other trainers read them.
+
+    The layouts are the dataset types of Music-Source-Separation-Training. With ``--target vocals``
+    every remix with added vocals is a pair of them and the rest. ``lineage.csv`` says of each file
+    what it was made of. From Python, ``flows.export.dataset.training_examples`` gives the examples
+    that ``silentmix train`` hears, half-known ones among them.
+    """
+    say(str(export_data(parameters, say)))
