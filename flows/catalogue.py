@@ -132,8 +132,8 @@ CATALOGUE: tuple[Entry, ...] = (
         "corpus. Files that are there already are not read again. To ingest what is new every "
         "night, set `source` on this deployment and switch its schedule on.",
         schedule=Schedule(slug="nightly", cron="0 3 * * *"),
-        writes=("tracks", "stems", "activity", "labelled_files", "retired"),
-        unlisted=("activity", "labelled_files", "retired"),
+        writes=("tracks", "stems", "activity", "labelled_files", "source_files", "retired"),
+        unlisted=("activity", "labelled_files", "source_files", "retired"),
         then="score",
         column=Column(heading="ingested", counts=("tracks", "songs", "hours", "rejected")),
         creates=True,

@@ -211,7 +211,8 @@ def _local(path: str, *, is_link: bool = False) -> Entry:
         is_link=is_link,
         identity=(found.st_dev, found.st_ino),
         num_bytes=found.st_size,
-        stamp=str(found.st_mtime_ns),
+        # rights leave the time alone, and a file that may be read now is another to who could not
+        stamp=f"{found.st_mtime_ns}{'' if os.access(path, os.R_OK) else ' unreadable'}",
     )
 
 

@@ -164,6 +164,23 @@ LABELLED_FILES = Table(
     ),
 )
 
+SOURCE_FILES = Table(
+    name="source_files",
+    version=1,
+    description="What each file of unlabelled music was found to be, a row each time that it was "
+    "looked at; the last one holds.",
+    key=("source_url", "item", "seen_at"),
+    fields=(
+        ("source_url", _text, "The file"),
+        ("source_bytes", _int, "Its size in bytes; -1 where it could not be read"),
+        ("stamp", _text, "Its time of change, or what its store calls that"),
+        ("item", _text, "What the partition covers it as"),
+        ("track_id", _text, "The audio in it, as in tracks, perhaps of another file; or empty"),
+        ("reason", _text, "Why it was rejected, as in rejects; or empty"),
+        ("seen_at", _time, "When it was looked at"),
+    ),
+)
+
 RETURNED = "returned"
 """The reason of a row of ``retired`` that says: it is current again."""
 
@@ -363,8 +380,8 @@ RUNS = Table(
 TABLES = {
     table.name: table
     for table in (
-        TRACKS, REJECTS, STEMS, ACTIVITY, LABELLED_FILES, RETIRED, SCORES, SEGMENTS, TEMPOS,
-        REMIXES, HEARD, AUDITS, EVALUATIONS, RUNS,
+        TRACKS, REJECTS, STEMS, ACTIVITY, LABELLED_FILES, SOURCE_FILES, RETIRED, SCORES, SEGMENTS,
+        TEMPOS, REMIXES, HEARD, AUDITS, EVALUATIONS, RUNS,
     )
 }  # fmt: skip
 """All manifests by name."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated
+from typing import Annotated, Literal
+from uuid import uuid4
 
 from prefect import flow
 from prefect.logging import get_run_logger
@@ -15,8 +16,10 @@ from flows.ingest.notes import tell_of_songs
 from flows.ingest.report import report_songs, report_tracks
 from flows.ingest.retiring import retire_labelled_tracks
 from flows.ingest.song_audio import Truth
+from flows.ingest.source_files import settle_files, to_look_at
 from flows.ingest.stems import SongCommitter, StemBatch, ingest_songs, song_item, songs_done
-from flows.ingest.tracks import TrackBatch, TrackCommitter, file_item, ingest_files
+from flows.ingest.tracks import TrackBatch, TrackCommitter, ingest_files
+from flows.ingest.twins import settle_twins
 from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
 from flows.running.music_options import MusicOptions
@@ -103,6 +106,9 @@ class IngestParameters(IngestOptions, MusicOptions, StageParameters):
     require_test: Annotated[bool, RUNTIME] = Field(
         False, description="Refuse a labelled set without test songs."
     )
+    retry: Annotated[Literal["", "rejected"], RUNTIME] = Field(
+        "", description="Look again at what was rejected, though it has not changed."
+    )
 
 
 @flow(name="ingest", flow_run_name="ingest {parameters.corpus}")
@@ -154,14 +160,16 @@ def _ingest_tracks(parameters: IngestParameters) -> StageResult:
     with stage_run(
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
-        items = {file_item(file) for file in files}
-        done = run.done(run.partition("tracks"), items, "rejects")
+        items = to_look_at(run, files, parameters.retry == "rejected")
+        done = {file.url for file in files} - items.keys()
         batches = [
             TrackBatch(
-                workspace, parameters.corpus, fs, batch, parameters.min_file_s,
-                parameters.silence_db, parameters.force,
+                workspace, parameters.corpus, fs, batch, [items[file.url] for file in batch],
+                parameters.min_file_s, parameters.silence_db, parameters.force,
             )
-            for batch in pending_batches(files, done, parameters.batch_files, file_item)
+            for batch in pending_batches(
+                files, done, parameters.batch_files, lambda file: file.url
+            )
         ]  # fmt: skip
         pending = sum(len(batch.files) for batch in batches)
         run.plan("files", pending, len(files), parameters.source)
@@ -173,8 +181,9 @@ def _ingest_tracks(parameters: IngestParameters) -> StageResult:
             ) as results:  # fmt: skip
                 for outcome in results:
                     committer.commit(outcome)
+        changed = settle_twins(run) + settle_files(run) if batches else 0
         # a labelled set that was ingested meanwhile has seen none of this
-        changed = retire_labelled_tracks(run, run.corpus)
+        changed += retire_labelled_tracks(run, run.corpus)
         run.already_done = run.already_done and not changed
         if passed_over:
             run.counts["passed_over"] = passed_over.total()
@@ -220,11 +229,12 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
     with stage_run(
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
-        done = songs_done(run, songs)
+        retry = parameters.retry == "rejected"
+        done = songs_done(run, songs, retry)
         batches = [
             StemBatch(
                 workspace, parameters.corpus, fs, batch, parameters.min_file_s, activity,
-                parameters.truth, parameters.force,
+                parameters.truth, parameters.force, uuid4().hex[:8] if retry else "",
             )
             for batch in pending_batches(songs, done, 2, song_item)
         ]  # fmt: skip

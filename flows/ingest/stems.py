@@ -34,6 +34,7 @@ class StemBatch:
     activity: ActivityConfig
     truth: Truth
     rewrite: bool = False
+    again: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,10 @@ def _place(song: LabelledSong) -> str:
     return f"{song.split}/{song.name}"
 
 
-def songs_done(run: StageRun, songs: Sequence[LabelledSong]) -> set[str]:
+def songs_done(run: StageRun, songs: Sequence[LabelledSong], retry: bool = False) -> set[str]:
     """The items of the songs that need not be looked at: they were, and have not changed since.
+
+    With ``retry`` those that could not be used are to be looked at again.
 
     Of songs ingested by 0.1.0 nobody knows the files: they are done, unless the run is forced.
     """
@@ -77,6 +80,7 @@ def songs_done(run: StageRun, songs: Sequence[LabelledSong]) -> set[str]:
         place = song.split, song.name
         if place in files:
             is_done = song_item(song) in done and files[place].identity == song.identity
+            is_done &= bool(files[place].track_id) or not retry
         else:
             is_done = _place(song) in done and place in named and not run.force
         if is_done:
@@ -86,7 +90,10 @@ def songs_done(run: StageRun, songs: Sequence[LabelledSong]) -> set[str]:
 
 def ingest_songs(batch: StemBatch) -> SongOutcome:
     """Decode a batch of songs, write their stems, and measure where each sounds."""
-    outcome = SongOutcome([song_item(song) for song in batch.songs], [], [], [], [])
+    items = [song_item(song) for song in batch.songs]
+    # the part of an earlier look at the same songs is there, and none of its name is written
+    again = [f"again|{batch.again}"] if batch.again else []
+    outcome = SongOutcome([*items, *again], [], [], [], [])
     for song in batch.songs:
         track_id = ""
         try:
@@ -143,7 +150,7 @@ class SongCommitter:
             ),
         )
         run.manifests.write(run.partition(STEMS.name), outcome.items, stems)
-        run.count(new_songs=len(outcome.items) - len(rejects))
+        run.count(new_songs=len(outcome.seen) - len(rejects))
 
 
 def _new(

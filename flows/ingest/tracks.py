@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fsspec import AbstractFileSystem
 
 from flows.ingest.retiring import DUPLICATE, Owner, labelled_audio
+from flows.ingest.source_files import Look, note_looks
 from flows.inputs.forgotten import FORGOTTEN, forgotten
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
@@ -31,6 +32,7 @@ class TrackBatch:
     corpus: str
     fs: AbstractFileSystem
     files: Sequence[SourceFile]
+    items: Sequence[str]
     min_file_s: float
     silence_db: float
     rewrite: bool = False
@@ -38,21 +40,17 @@ class TrackBatch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a batch: the items it covers, and rows for two manifests."""
+    """What became of a batch: the files and items it covers, and rows for two manifests."""
 
+    files: list[SourceFile]
     items: list[str]
     rows: list[dict[str, Any]]
     rejects: list[dict[str, Any]]
 
 
-def file_item(file: SourceFile) -> str:
-    """Name of a file in a partition's items: a file that has changed its size is another."""
-    return f"{file.url}|{file.num_bytes}"
-
-
 def ingest_files(batch: TrackBatch) -> Outcome:
     """Decode a batch of files and write their canonical audio; one bad file stops no other."""
-    outcome = Outcome([file_item(file) for file in batch.files], [], [])
+    outcome = Outcome(list(batch.files), list(batch.items), [], [])
     for file in batch.files:
         try:
             with prepare(
@@ -135,8 +133,25 @@ class TrackCommitter:
         manifests = self._run.manifests
         if rejects:
             manifests.write(self._run.partition(REJECTS.name), outcome.items, rejects)
+        note_looks(self._run, _looks(outcome, rejects), outcome.items)
         manifests.write(self._run.partition(TRACKS.name), outcome.items, rows)
         self._run.count(new_tracks=len(rows), new_rejected=len(rejects))
+
+
+def _looks(outcome: Outcome, rejects: Sequence[dict[str, Any]]) -> Iterator[Look]:
+    """What each file of a batch was found to be."""
+    track_ids = {row["source_url"]: row["track_id"] for row in outcome.rows}
+    reasons = {row["item"]: row["reason"] for row in rejects}
+    for file, item in zip(outcome.files, outcome.items, strict=True):
+        reason = reasons.get(file.url, "")
+        yield Look(
+            source_url=file.url,
+            source_bytes=file.num_bytes,
+            stamp=file.stamp,
+            item=item,
+            track_id=track_ids.get(file.url, "") if reason != FORGOTTEN[0] else "",
+            reason=reason,
+        )
 
 
 def _same_audio(row: dict[str, Any], reason: str, owner: str) -> dict[str, Any]:

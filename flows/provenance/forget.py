@@ -173,7 +173,8 @@ def _derived(
     )
     items = column(
         "SELECT DISTINCT source_url || '|' || source_bytes FROM tracks SEMI JOIN gone "
-        "USING (track_id) UNION SELECT split || '/' || song FROM stems SEMI JOIN gone "
+        "USING (track_id) UNION SELECT item FROM source_files SEMI JOIN gone USING (track_id) "
+        "UNION SELECT split || '/' || song FROM stems SEMI JOIN gone "
         "USING (track_id) UNION SELECT split || '/' || song || '|' || identity "
         "FROM labelled_files SEMI JOIN (FROM stems SEMI JOIN gone USING (track_id)) "
         "USING (corpus, split, song)"

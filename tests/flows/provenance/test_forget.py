@@ -84,7 +84,7 @@ def test_a_track_and_all_that_was_made_of_it(copy: Workspace) -> None:
     result = forget(copy, [track_id])
     assert result.models == hearers
     assert result.detectors == []
-    assert result.rows.keys() == {"tracks", "scores", "segments", "remixes"}
+    assert result.rows.keys() == {"tracks", "source_files", "scores", "segments", "remixes"}
     assert survivors(copy, track_id) == expected == {table: rows(copy, table) for table in expected}
     assert not copy.exists(track["path"])
     left = traces(copy, *segments)

@@ -1,0 +1,153 @@
+"""A file that changes is looked at again, and has one current row."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flows.ingest import tracks as tracks_module
+from flows.ingest.flow import IngestParameters, ingest
+from flows.running.execution import dask_client
+from flows.running.parameters import StageParameters
+from flows.running.stage import StageResult
+from storage.manifests import Manifests
+from storage.workspace import Workspace
+from tests.flows.conftest import SAMPLE_RATE, write
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Dask in this process: these tests are about what is written, not where."""
+    with dask_client(StageParameters(), in_process=True):
+        yield
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "music").mkdir()
+    return tmp_path / "music"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(str(tmp_path / "workspace"), create=True)
+
+
+def noise(seed: int, seconds: float = 3.2) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    audio: np.ndarray = 0.05 * rng.standard_normal((round(seconds * SAMPLE_RATE), 1))
+    return audio
+
+
+def take(workspace: Workspace, source: Path, **fields: Any) -> StageResult:
+    values = {"workspace": workspace.location, "source": str(source), **fields}
+    return ingest(IngestParameters.model_validate(values))
+
+
+def rows(workspace: Workspace, table: str, corpus: str = "music") -> list[dict[str, Any]]:
+    """What is current."""
+    manifests = Manifests(workspace)
+    return [
+        row
+        for partition in manifests.partitions(table, corpus)
+        for row in manifests.rows(partition)
+    ]
+
+
+def tracks(workspace: Workspace, corpus: str = "music") -> list[str]:
+    """Names of the files that are current tracks, each whole."""
+    found = rows(workspace, "tracks", corpus)
+    assert len({row["track_id"] for row in found}) == len(found)
+    return sorted(Path(row["source_url"]).name for row in found)
+
+
+def rejects(workspace: Workspace, corpus: str = "music") -> dict[str, str]:
+    return {Path(row["item"]).name: row["reason"] for row in rows(workspace, "rejects", corpus)}
+
+
+def test_a_file_that_changes_is_one_track(
+    workspace: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wholes = {}
+    for seed, name in enumerate(("half", "most", "holes", "rights", "touched", "here", "there")):
+        write(folder / f"{name}.wav", noise(seed))
+        wholes[name] = (folder / f"{name}.wav").read_bytes()
+    size = len(wholes["half"])
+    (folder / "half.wav").write_bytes(wholes["half"][: size // 3])
+    (folder / "most.wav").write_bytes(wholes["most"][: size - 3_000])
+    (folder / "holes.wav").write_bytes(wholes["holes"][:44] + bytes(size - 44))
+    with monkeypatch.context() as patch:  # root may read everything
+        patch.setattr(os, "access", lambda path, _: not str(path).endswith("rights.wav"))
+        take(workspace, folder)
+        assert rejects(workspace) == {"half.wav": "truncated", "holes.wav": "silent"}
+        assert len(tracks(workspace)) == 5
+        assert take(workspace, folder).already_done
+    for name in ("half", "most", "holes"):
+        (folder / f"{name}.wav").write_bytes(wholes[name])
+    os.utime(folder / "touched.wav", (1, 1))
+    (folder / "here.wav").write_bytes(wholes["there"])
+    (folder / "there.wav").write_bytes(wholes["here"])
+    result = take(workspace, folder)
+    assert tracks(workspace) == sorted(f"{name}.wav" for name in wholes)
+    assert result.counts["tracks"] == len(wholes)
+    assert result.counts["replaced_tracks"] == 1  # what there was of "most"
+    assert not rejects(workspace)
+    assert take(workspace, folder).already_done
+    looks = rows(workspace, "source_files")
+    assert len(looks) == 2 * len(wholes)
+    assert [Path(look["source_url"]).name for look in looks if "un" in look["stamp"]] == [
+        "rights.wav"
+    ]
+
+
+def test_music_that_another_file_has_stays(workspace: Workspace, folder: Path) -> None:
+    write(folder / "1.wav", noise(1))
+    shutil.copy(folder / "1.wav", folder / "copy.wav")
+    silence = folder / "2.wav"
+    write(silence, noise(2) * 0)
+    stat = silence.stat()
+    take(workspace, folder)
+    assert rejects(workspace) == {"copy.wav": "duplicate", "2.wav": "silent"}
+    write(folder / "1.wav", noise(3))
+    write(silence, noise(2))  # and nobody can see it
+    os.utime(silence, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    take(workspace, folder)
+    assert len(tracks(workspace)) == 2
+    write(folder / "copy.wav", noise(4))
+    result = take(workspace, folder, retry="rejected")
+    assert result.counts["replaced_tracks"] == 1
+    assert tracks(workspace) == ["1.wav", "2.wav", "copy.wav"]
+    assert not rejects(workspace)
+    assert take(workspace, folder, retry="rejected").already_done
+
+
+def test_of_two_runs_at_once_one_keeps_the_audio(
+    workspace: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder / "1.wav", noise(1))
+    take(workspace, folder, corpus="music")
+    # another run of the same corpus, which found the same in another folder
+    manifests = Manifests(workspace)
+    partition = manifests.latest("tracks", "music")
+    [row] = manifests.rows(partition)
+    [look] = rows(workspace, "source_files")
+    theirs = {"source_url": "/0/1.wav"}
+    manifests.write(replace(partition, table="source_files"), ["other"], [{**look, **theirs}])
+    manifests.write(partition, ["other"], [{**row, **theirs}])
+    # and one of another corpus that began at the same time
+    monkeypatch.setattr(tracks_module, "audio_elsewhere", lambda _: {})
+    write(folder / "2.wav", noise(2))
+    take(workspace, folder, corpus="music")
+    take(workspace, folder, corpus="also")
+    assert tracks(workspace, "also") == ["1.wav", "2.wav"]
+    assert tracks(workspace, "music") == []
+    urls = [row["source_url"] for row in manifests.rows(partition, retired=True)]
+    assert sorted(urls) == sorted(["/0/1.wav", str(folder / "2.wav")])
+    assert rejects(workspace, "music") == {"1.wav": "duplicate"}
