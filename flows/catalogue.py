@@ -57,7 +57,8 @@ class Entry:
         pool: of workers, that runs it.
         schedule: of its deployment.
         options: model of what the chain passes on to it, ``module.Class``; where there is one, the
-            flow is a stage of the chain, and the module's ``in_chain`` says what it runs there.
+            flow is a stage of the chain, and the module's ``in_chain`` says what it runs there;
+            its ``ahead``, where there is one, refuses before any stage has run.
         writes: the manifests it writes, less ``rejects``, ``heard`` and ``runs``; what a workspace
             holds is counted in those of them that ``unlisted`` does not name.
         unlisted: those that only other stages read.
@@ -114,6 +115,10 @@ class Entry:
     def beside_flow(self, name: str) -> Any:
         """What the flow's module has of a name."""
         return load(f"{self.flow.rpartition('.')[0]}.{name}")
+
+    def may_have(self, name: str) -> Any:
+        """As :meth:`beside_flow`; None where there is nothing of that name."""
+        return getattr(importlib.import_module(self.flow.rpartition(".")[0]), name, None)
 
 
 def load(path: str) -> Any:

@@ -208,6 +208,11 @@ def in_chain(chain: Chain) -> list[EvaluateParameters]:
     ]
 
 
+def ahead(chain: Chain) -> None:
+    """Refuse a device that is not there."""
+    networks.pick_device(chain.options(STAGE)["device"])
+
+
 def print_evaluation(made: Evaluation, console: Console) -> None:
     """How the models compare, for the terminal."""
     if made.comparison is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -41,6 +41,7 @@ from flows.running.progress import progress
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.flow import ScoreBatch, score_batch, scores_fingerprint
 from storage.fingerprint import fingerprint
+from storage.labelled.sets import find_songs
 from storage.manifests import Manifests, Partition
 from storage.music_format import MIXTURE
 from storage.reading import CropReader
@@ -78,7 +79,9 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
         STAGE, parameters, corpus=parameters.labelled, fingerprint=name, workspace=workspace
     ) as run:
         held_out = load_songs(manifests, stems, "valid")
-        require_evidence_of_each(held_out, workspace.music.sources, stems.corpus, parameters)
+        require_evidence_of_each(
+            [song.paths for song in held_out], workspace.music.sources, stems.corpus, parameters
+        )
         require_apart(
             sounds_of(manifests, [stems], "valid"), sounds_of(manifests, corpora, "train"), STAGE
         )
@@ -121,6 +124,25 @@ def in_chain(chain: Chain) -> list[FitDetectorParameters]:
             libraries=chain.parameters.libraries,
         )
     ]
+
+
+def ahead(chain: Chain) -> None:
+    """Refuse a device or libraries that are not there, and too few songs to calibrate on."""
+    [asked] = in_chain(chain)
+    networks.pick_device(asked.device)
+    chain.require_libraries()
+    manifests = chain.manifests()
+    sources = manifests.workspace.music.sources
+    held_out: dict[str, Collection[str]] = {}
+    if chain.is_ingested or manifests.partitions("stems", asked.labelled):
+        stems = manifests.latest("stems", asked.labelled)
+        held_out = {song.name: song.paths for song in load_songs(manifests, stems, "valid")}
+    if not chain.is_ingested:  # its files tell what will be
+        told = chain.options("ingest")
+        how = {name: told[name] for name in ("stems", "absent", "valid_share")}
+        _, songs = find_songs(chain.parameters.labelled, sources, **how, require_test=False)
+        held_out |= {song.name: song.groups for song in songs if song.split == "valid"}
+    require_evidence_of_each(list(held_out.values()), sources, asked.labelled, asked)
 
 
 def _trainer(

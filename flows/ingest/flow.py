@@ -145,6 +145,11 @@ def in_chain(chain: Chain) -> list[IngestParameters]:
     ]
 
 
+def ahead(chain: Chain) -> None:
+    """Refuse a place without music before the labelled set is ingested."""
+    find_audio(chain.parameters.unlabelled)
+
+
 def _ingest_tracks(parameters: IngestParameters) -> StageResult:
     parameters.music_in(parameters.workspace)  # refuse other music before any work
     passed_over: Counter[str] = Counter()

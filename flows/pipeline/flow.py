@@ -59,7 +59,7 @@ def _run(chain: Chain) -> None:
             continue
         try:
             if not waits_for:
-                chain.results += _run_stage(entry, chain)
+                _run_stage(entry, chain)
                 continue
         except UserError:
             pending = [found.stage for found in chain.results if not found.already_done]
@@ -71,7 +71,20 @@ def _run(chain: Chain) -> None:
         )
 
 
-def _run_stage(entry: Entry, chain: Chain) -> list[StageResult]:
+def _run_stage(entry: Entry, chain: Chain) -> None:
     stage_flow = entry.load_flow()
-    made = [run_stage(stage_flow, each) for each in entry.beside_flow("in_chain")(chain)]
-    return [result for each in made for result in results_in(each)]
+    for each in entry.beside_flow("in_chain")(chain):
+        if entry.name == chain.parameters.stages[0]:  # the music itself comes after what it is for
+            look_ahead(chain)
+        chain.results += results_in(run_stage(stage_flow, each))
+
+
+def look_ahead(chain: Chain) -> None:
+    """Refuse now what a stage would refuse later, as far as it can be known.
+
+    Raises:
+        UserError: as the stage would.
+    """
+    for entry in CHAIN:
+        if entry.name in chain.parameters.stages and (ahead := entry.may_have("ahead")):
+            ahead(chain)

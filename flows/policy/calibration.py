@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import fields
 
@@ -15,7 +15,7 @@ from demucs_core.extraction.calibration_result import Calibration
 from demucs_core.extraction.precision_bound import BoundConfig, songs_needed
 from demucs_core.extraction.segments import ExtractionPolicy
 from flows.inputs import networks, registry
-from flows.inputs.songs import Song, load_activity
+from flows.inputs.songs import load_activity
 from flows.running.parameters import Options
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
@@ -72,13 +72,22 @@ class PolicyOptions(Options):
 
 
 def require_evidence_of_each(
-    held_out: Sequence[Song], sources: Sequence[str], corpus: str, options: PolicyOptions
+    held_out: Sequence[Collection[str]],
+    sources: Sequence[str],
+    corpus: str,
+    options: PolicyOptions,
 ) -> None:
     """:func:`require_evidence` for the source that the fewest songs held out know by itself.
 
     Where insufficient evidence is allowed, for the one that most know.
+
+    Args:
+        held_out: what each song held out has by itself.
+        sources: of the workspace.
+        corpus: of the songs.
+        options: how much evidence is wanted.
     """
-    counts = {source: sum(song.knows(source) for song in held_out) for source in sources}
+    counts = {source: sum(source in song for song in held_out) for source in sources}
     fewest = min(counts, key=lambda source: counts[source])
     if options.allow_insufficient_evidence:
         require_evidence(max(counts.values()), corpus, options)

@@ -197,6 +197,13 @@ def in_chain(chain: Chain) -> list[RemixParameters]:
     ]
 
 
+def ahead(chain: Chain) -> None:
+    """Refuse libraries that are not there, and matching where it can't be."""
+    chain.require_libraries()
+    if chain.options(STAGE)["match"] != "none":
+        require_librosa()
+
+
 def _songs(songs: list[Song]) -> set[Listening]:
     return {Listening(song.track_id, song.heard_path, song.num_samples) for song in songs}
 

@@ -1,7 +1,8 @@
 """What a stage knows of the chain of all stages when it says what it runs there.
 
 Each stage of the chain has a function ``in_chain(chain)`` beside its flow, which gives the
-parameters of its runs: of one, or of several.
+parameters of its runs: of one, or of several. It may have ``ahead(chain)``, which refuses what the
+stage would refuse after hours of other stages' work, as far as it can be known.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from flows.running.music_options import MusicOptions
 from flows.running.parameters import CorpusName, Libraries, Location, StageParameters
 from flows.running.stage_result import StageResult
 from storage.errors import UserError
+from storage.manifests import Manifests
 from storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -97,6 +99,39 @@ class Chain:
         train, evaluate = self.options("train"), self.options("evaluate")
         trained = [train["architecture"]] if CLASS_PATH.fullmatch(train["architecture"]) else []
         return [*dict.fromkeys([*evaluate["allow_import"], *trained])]
+
+    @property
+    def is_ingested(self) -> bool:
+        """Whether the labelled set is in the workspace as this chain would have it."""
+        if "ingest" not in self.parameters.stages:
+            return True
+        return bool(self.made("ingest")) and not self.parameters.dry_run
+
+    def manifests(self) -> Manifests:
+        """What is in the workspace by now, be it made or not.
+
+        Raises:
+            UserError: it is none, or holds other music.
+        """
+        location = self.parameters.workspace
+        music = self.parameters.music_in(location)
+        return Manifests(Workspace.check(location, create=True, music=music))
+
+    def require_libraries(self) -> None:
+        """Refuse libraries that were not ingested.
+
+        Raises:
+            UserError: names one, those there are, and what to do.
+        """
+        manifests = self.manifests()
+        known = {stems.corpus for stems in manifests.partitions("stems")}
+        for name in self.parameters.libraries:
+            if name not in {*known, self.parameters.labelled_corpus}:
+                raise UserError(
+                    f"libraries: no corpus {name!r} with stems in {manifests.workspace.location} "
+                    f"(there are {', '.join(sorted(known)) or 'none'}); ingest it first: "
+                    f"`silentmix ingest --labelled --source PLACE --corpus {name}`"
+                )
 
     def made(self, stage: str) -> list[str]:
         """The fingerprints of what a stage of this chain made."""

@@ -95,6 +95,11 @@ def in_chain(chain: Chain) -> list[ScoreParameters]:
     ]
 
 
+def ahead(chain: Chain) -> None:
+    """Refuse a device that is not there."""
+    networks.pick_device(chain.options(STAGE)["device"])
+
+
 def score_tracks(
     run: StageRun,
     tracks: Sequence[dict[str, Any]],

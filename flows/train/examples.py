@@ -41,7 +41,7 @@ def build_examples(
             crop; or a source never sounds.
     """
     music = run.workspace.music
-    songs = load_learning_songs(run.manifests, stems, "training")
+    songs = songs_to_learn_from(run.manifests, stems, parameters.crop_s)
     held_out = load_songs(run.manifests, stems[0], "valid")
     cache = LocalCache(cache_folder(CACHE), round(parameters.cache_gb * 2**30))
     recipes = RecipeTable(
@@ -59,8 +59,6 @@ def build_examples(
         augmentation=parameters.configure(Augmentation),
         batch_augmentation=parameters.batch_augmentation(music.sample_rate),
     )
-    _require_length(songs, stream.crop_samples, music.sample_rate)
-    _require_sound(run.manifests, stems)
     reader = CropReader(run.workspace.location, cache)
     examples = ExampleStream(
         stream,
@@ -77,6 +75,21 @@ def build_examples(
         crops_per_track=parameters.validation_crops,
     )
     return examples, crops
+
+
+def songs_to_learn_from(
+    manifests: Manifests, stems: Sequence[Partition], crop_s: float
+) -> list[Song]:
+    """The songs to train on.
+
+    Raises:
+        UserError: there are none, none is as long as the crop, or a source never sounds.
+    """
+    songs = load_learning_songs(manifests, stems, "training")
+    sample_rate = manifests.workspace.music.sample_rate
+    _require_length(songs, max(1, round(crop_s * sample_rate)), sample_rate)
+    _require_sound(manifests, stems)
+    return songs
 
 
 def _require_length(songs: Sequence[Song], crop_samples: int, sample_rate: int) -> None:

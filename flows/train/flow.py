@@ -18,7 +18,7 @@ from flows.running.heard import write_heard
 from flows.running.held_out import require_apart, sounds_of, sounds_of_remixes
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.train.disk import require_room
-from flows.train.examples import build_examples
+from flows.train.examples import build_examples, songs_to_learn_from
 from flows.train.loop import train_to_the_end
 from flows.train.model import first_model
 from flows.train.options import TrainParameters
@@ -108,6 +108,20 @@ def in_chain(chain: Chain) -> list[TrainParameters]:
     if chain.parameters.baseline and asked.weak_share > 0:
         return [asked.model_copy(update={"weak_share": 0.0}), asked]
     return [asked]
+
+
+def ahead(chain: Chain) -> None:
+    """Refuse a model that can't be built, libraries that are not there, and too short songs."""
+    asked = in_chain(chain)[-1]
+    networks.pick_device(asked.device)
+    chain.require_libraries()
+    manifests = chain.manifests()
+    workspace = manifests.workspace
+    if not chain.results:
+        first_model(asked, workspace.music, find_start(asked.init_from, workspace))
+    if chain.is_ingested:
+        stems = learning_corpora(manifests, asked.labelled, asked.libraries)
+        songs_to_learn_from(manifests, stems, asked.crop_s)
 
 
 def _build(
