@@ -7,12 +7,11 @@ from typing import Annotated, Literal
 from uuid import uuid4
 
 from prefect import flow
-from prefect.logging import get_run_logger
 from pydantic import Field
 
 from demucs_core.activity import ActivityConfig
 from flows.ingest.current_songs import settle_corpora
-from flows.ingest.notes import tell_of_songs
+from flows.ingest.notes import tell_of_rejects, tell_of_songs
 from flows.ingest.report import report_songs, report_tracks
 from flows.ingest.retiring import retire_labelled_tracks
 from flows.ingest.song_audio import Truth
@@ -282,7 +281,7 @@ def _summarise(run: StageRun, table: str) -> None:
     run.counts["rejected"] = len(rejects)
     run.counts["hours"] = round(sum(tracks.values()) / 3600, 4)
     if rejects:
-        get_run_logger().warning("%d files rejected; see the manifest rejects", len(rejects))
+        tell_of_rejects(run, rejects, is_all=not tracks)
     if table == "stems":
         tell_of_songs(run)
     if run.already_done:

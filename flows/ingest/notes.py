@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from prefect.logging import get_run_logger
 
+from flows.ingest.retiring import DUPLICATE, LABELLED
+from flows.inputs.forgotten import FORGOTTEN
 from flows.running.stage import StageRun
+from storage.errors import UserError
 from storage.labelled.song import sources_of
+from storage.listing import shown
 from storage.music_format import MIXTURE
 from storage.schemas import STEMS
+
+KNOWN = frozenset((DUPLICATE, *LABELLED.values(), FORGOTTEN[0]))
+"""Reasons of rejects that nobody needs to mend."""
 
 PADDED_S = 0.1
 """Stems that end so much before or after their song are told of; codecs alone make less."""
@@ -26,6 +36,30 @@ class _Known:
     groups: list[tuple[str, ...]] = field(default_factory=list)
     residual_db: float = -120.0
     padded_s: dict[str, float] = field(default_factory=dict)
+
+
+def tell_of_rejects(run: StageRun, rejects: Sequence[Mapping[str, Any]], *, is_all: bool) -> None:
+    """Say how many files could not be used, for which reasons, and what is wrong with one.
+
+    Args:
+        run: of ingest.
+        rejects: of the run's partition.
+        is_all: nothing in the partition is of use.
+
+    Raises:
+        UserError: so it is, and not because all of it is known under another name.
+    """
+    reasons = Counter(row["reason"] for row in rejects).most_common()
+    told = ", ".join(f"{count} {reason}" for reason, count in reasons)
+    first = min((row["item"], row["detail"]) for row in rejects if row["reason"] == reasons[0][0])
+    note = (
+        f"{len(rejects)} rejected ({told}), such as {': '.join(map(shown, first))}; `silentmix "
+        f"manifests show rejects --corpus {run.corpus}` names all"
+    )
+    if is_all and not KNOWN.issuperset(reason for reason, _ in reasons):
+        raise UserError(f"corpus {run.corpus!r} has nothing that can be used: {note}")
+    run.notes.append(note)
+    get_run_logger().warning("%s", note)
 
 
 def tell_of_songs(run: StageRun) -> None:

@@ -20,6 +20,7 @@ from storage.music_format import MIXTURE
 from storage.sieve import MUSIC_EXTENSIONS
 
 CSV = "csv"
+DELIMITERS = ",;\t"
 SOURCE_COLUMNS = ("source", "instrum", "instrument")
 
 
@@ -60,7 +61,8 @@ def songs_of_csv(fs: Any, file: Entry, rules: StemRules) -> tuple[Any, list[Labe
     """The stems that a CSV file names, and the filesystem they are in.
 
     The file may begin with the names of its columns, ``source`` (or ``instrum``) and ``path``; else
-    these are the first two. Paths are relative to the file's folder, absolute, or URLs.
+    these are the first two. Between them is a comma, or the semicolon or tab of other programs.
+    Paths are relative to the file's folder, absolute, or URLs.
 
     Raises:
         LabelledSetError: it can't be understood, names an unknown source, a file for two sources,
@@ -71,7 +73,7 @@ def songs_of_csv(fs: Any, file: Entry, rules: StemRules) -> tuple[Any, list[Labe
         lines = decoded_text(fs.cat_file(file.path)).splitlines()
     rows = [
         (number, [cell.strip() for cell in row])
-        for number, row in enumerate(csv.reader(lines), start=1)
+        for number, row in enumerate(csv.reader(lines, delimiter=_delimiter(lines)), start=1)
         if any(cell.strip() for cell in row) and not row[0].startswith("#")
     ]
     source_column, path_column = 0, 1
@@ -109,6 +111,12 @@ def songs_of_csv(fs: Any, file: Entry, rules: StemRules) -> tuple[Any, list[Labe
     if len(filesystems) > 1:
         raise LabelledSetError(f"{where}: the paths mix filesystems; make one file of each")
     return next(iter(filesystems.values())), list(stems.values())
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """What is between the cells: in the first line that says something, what comes first."""
+    told = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+    return next((character for character in told if character in DELIMITERS), ",")
 
 
 def _one_source(target: str, rules: StemRules) -> str | None:

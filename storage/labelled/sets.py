@@ -112,7 +112,7 @@ def _all_songs(
     fs: Any, place: Entry | None, folder: str, root: str, rules: StemRules, require_test: bool
 ) -> list[LabelledSong]:
     if place is None:
-        raise LabelledSetError(f"{shown(root)}: no such folder; check the path of the labelled set")
+        raise LabelledSetError(f"{shown(root)}: no such file or folder; check the path")
     if not place.is_folder:
         raise LabelledSetError(
             f"{shown(root)}: is a file; a labelled set is a folder, a library of stems a "

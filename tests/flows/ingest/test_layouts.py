@@ -251,6 +251,12 @@ def test_a_library_of_single_stems(workspace: Workspace, tmp_path: Path) -> None
     assert listed.counts["songs"] == 2
     [gone] = rows(workspace, listed, "rejects")
     assert (gone["reason"], gone["item"]) == ("missing", "train/gone.wav")
+    assert any(note.startswith("1 rejected (1 missing), such as train/gone.wav: ")
+               for note in listed.notes)  # fmt: skip
+    (tmp_path / "gone.csv").write_text("bass;gone.wav\ndrums;gone too.wav\n")
+    for _ in range(2):  # again, since nothing is left to do
+        with pytest.raises(UserError, match=r"^corpus 'gone' has nothing .*: 2 rejected \(2 miss"):
+            take(workspace, tmp_path / "gone.csv", corpus="gone")
     hashes = {row["source"]: row["content_hash"] for row in rows(workspace, listed)}
     assert hashes["vocals"] == found["vocals/a.wav", "vocals"]["content_hash"]
 

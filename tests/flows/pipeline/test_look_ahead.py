@@ -52,7 +52,7 @@ def test_what_is_right_goes_on(fields: dict[str, Any]) -> None:
 
 def test_what_is_refused_before_anything_is_done(fields: dict[str, Any]) -> None:
     place = fields["workspace"]
-    for told, changes in {
+    refused: dict[str, dict[str, Any]] = {
         f"libraries: no corpus 'stems' with stems in {place} (there are none); ingest it first: "
         "`silentmix ingest --labelled --source PLACE --corpus stems`": {"libraries": ["stems"]},
         "/no/such/music: no such file or folder; check the path": {"unlabelled": "/no/such/music"},
@@ -60,7 +60,8 @@ def test_what_is_refused_before_anything_is_done(fields: dict[str, Any]) -> None
         "device 'cuda:7'": {"train": {"device": "cuda:7"}},
         "architecture: ": {"train": {"architecture_config": "{no_such_field: 1}"}},
         "init_from: ": {"train": {"init_from": "/no/weights.safetensors"}},
-    }.items():
+    }
+    for told, changes in refused.items():
         assert said(fields, **changes).startswith(told), told
     with pytest.raises(UserError, match="no corpus 'stems'"):
         pipeline(PipelineParameters.model_validate({**fields, "libraries": ["stems"]}))

@@ -58,6 +58,8 @@ def test_a_library_holds_no_mixtures(root: str) -> None:
         "instrum,path\nvocals,a/1.wav\n\nDrums, a/2.wav\n",
         "path,source,artist\na/1.wav,vocals,me\na/2.wav,drums,you\n",
         "\ufeffvocals,a/1.wav\r\ndrums,a/2.wav\r\n# the end\nvocals,a/1.wav\n",
+        "# of a spreadsheet, with a comma\nsource;path\nvocals;a/1.wav\ndrums;a/2.wav\n",
+        'vocals\ta/1.wav\n"drums"\t"a/2.wav"\n',
     ],
 )
 def test_a_csv_file(root: str, text: str) -> None:

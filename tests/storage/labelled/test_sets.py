@@ -59,7 +59,7 @@ def test_a_set_in_an_object_store() -> None:
         assert message(f"{bucket}/sets/mine").startswith(
             f"{bucket}/sets/mine/test/D/guitar.wav: unknown source 'guitar'"
         )
-        assert message(f"{bucket}/none").startswith(f"{bucket}/none: no such folder")
+        assert message(f"{bucket}/none").startswith(f"{bucket}/none: no such file or folder")
 
 
 def test_stem_files(root: str) -> None:
@@ -207,9 +207,7 @@ def test_shares_that_are_none(tmp_path: Path, share: float) -> None:
 
 def test_no_set(root: str) -> None:
     write(root, "file.wav", "elsewhere/x.wav")
-    assert message(f"{root}/none") == (
-        f"{root}/none: no such folder; check the path of the labelled set"
-    )
+    assert message(f"{root}/none") == (f"{root}/none: no such file or folder; check the path")
     assert message(f"{root}/file.wav") == (
         f"{root}/file.wav: is a file; a labelled set is a folder, a library of stems a folder or "
         "a .csv file"
