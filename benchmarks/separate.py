@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchmarks.bsseval import synthesise
+from benchmarks.bsseval import HISS_RMS, synthesise
 from storage.music_format import MusicFormat
 
 NUM_CHANNELS = MusicFormat().num_channels
@@ -85,7 +85,7 @@ def _prepare(task: Task, seed: int) -> None:
     save_file(_official(task).state_dict(), task.folder / WEIGHTS)
     seconds = task.num_samples / SAMPLE_RATE
     with (task.folder / MIXTURE).open("wb") as file:
-        for references, _ in synthesise(seconds, np.random.default_rng(seed)):
+        for references in synthesise(seconds, HISS_RMS, np.random.default_rng(seed)):
             file.write(references.sum(0).T.astype(np.float32).tobytes())
 
 

@@ -24,6 +24,7 @@ True
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,22 +39,31 @@ from demucs_core.metrics.distortion_filters import (
     FloatArray,
     as_tensor,
     correlate,
-    museval_filters,
     solve_filters,
 )
+from demucs_core.metrics.museval_filters import museval_filters
 from demucs_core.metrics.window_energies import WindowEnergies, window_energies
 
 SONG_SDR_DELTA = 1e-7
 """Added to both energies of :func:`song_sdr`, as in the Music Demixing Challenge."""
 
-CONDITION_LIMIT = 1e13
-"""Condition number above which the filters are mostly museval's own rounding, at any length."""
+SHORT_SAMPLES = 2**20
+"""Longest track (23.8 s at 44.1 kHz) for which museval's arithmetic is repeated unasked."""
 
 SHORT_CONDITION_LIMIT = 1e9
-"""The same for tracks of at most :data:`SHORT_SAMPLES`, where exactness costs seconds."""
+"""Condition number above which it is, since there it costs seconds."""
 
-SHORT_SAMPLES = 2**20
-"""Longest track (23.8 s at 44.1 kHz) that :data:`SHORT_CONDITION_LIMIT` is for."""
+ROUNDING_LIMIT = 1e11
+"""Condition number above which it is measured what rounding makes of the scores."""
+
+ROUNDING_RIDGE = 1e-13
+"""What moves the filters for that: hundreds of times what float64 rounds away."""
+
+ROUNDING_DB = 140.0
+"""Above this, an error's energy is what float64 rounds away, and no two programs agree on it."""
+
+ROUNDING_WINDOWS = 32
+"""Windows that it is measured in, evenly spread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +75,16 @@ class BssScores:
         isr: image to spatial distortion ratio.
         sir: source to interference ratio; infinite where there is one source.
         sar: sources to artifacts ratio.
+        rounding_db: how much of ISR, SIR and SAR is decided by the rounding of float64, in museval
+            as here: the largest change by other filters that fit as well. Zero where the references
+            determine the filters. SDR does not depend on the filters.
     """
 
     sdr: FloatArray
     isr: FloatArray
     sir: FloatArray
     sar: FloatArray
+    rounding_db: float
 
 
 def bss_eval(
@@ -87,7 +101,10 @@ def bss_eval(
     """Score estimates against references with BSSEval v4.
 
     Equals ``museval.evaluate`` (``mode="v4"``) to rounding. Windows that don't fit into the track
-    are dropped, as there; a window longer than the track is the track.
+    are dropped, as there; a window longer than the track is the track. Where a lossy codec left
+    the references next to nothing in a band, as in float samples decoded from MP3, museval's ISR,
+    SIR and SAR are of its own rounding, and change by up to a decibel when its input is merely
+    scaled: ``rounding_db`` tells. Samples of 16 bits are not concerned.
 
     Args:
         references: ``(S, C, T)``, the true sources, of any real type.
@@ -97,9 +114,9 @@ def bss_eval(
         filter_samples: taps of the distortion filters; museval's are 512.
         device: where to compute.
         dtype: of the transforms of the windows; the filters are always found in float64.
-        exact: repeat museval's own arithmetic for the filters (on the CPU; several times slower,
-            memory as the track's length). The default is to do so where the references nearly
-            depend on each other, so that rounding shows in museval's scores.
+        exact: repeat museval's own arithmetic for the filters, rounding and all (on the CPU;
+            several times slower, memory as the track's length). The default is to do so for tracks
+            of up to :data:`SHORT_SAMPLES` whose references nearly depend on each other.
 
     Raises:
         ValueError: shapes that don't fit, NaN or infinite samples, or (as museval) a source that
@@ -170,26 +187,45 @@ def bss_eval_streamed(
     correlations = correlate(read_references, read_estimates, num_samples, filter_samples, device)
     filters, condition = solve_filters(correlations, shape[1])
     if exact is None:
-        short = num_samples <= SHORT_SAMPLES
-        exact = condition > (SHORT_CONDITION_LIMIT if short else CONDITION_LIMIT)
+        exact = num_samples <= SHORT_SAMPLES and condition > SHORT_CONDITION_LIMIT
+    other_filters = None
+    if condition > ROUNDING_LIMIT:
+        other_filters, _ = solve_filters(correlations, shape[1], ROUNDING_RIDGE)
     if exact:
         whole = [
             as_tensor(read(0, num_samples)).cpu() for read in (read_references, read_estimates)
         ]
         filters = museval_filters(whole[0], whole[1], filter_samples)
-    filters = Filters(joint=filters.joint.to(device, dtype), own=filters.own.to(device, dtype))
     window = min(window_samples, num_samples)
     # Of a track shorter than the window, and only then, the window is cut: one, whatever the hop.
     last = num_samples - window_samples if window_samples < num_samples else 0
     starts = range(0, last + 1, hop_samples)
-    decibels = [
-        _decibels(batch)
-        for batch in window_energies(
-            read_references, read_estimates, num_samples, starts, window, filters
+
+    def score(filters: Filters, starts: Sequence[int]) -> FloatArray:
+        """Score windows, ``(4, W, S)`` in dB."""
+        energies = window_energies(
+            read_references,
+            read_estimates,
+            num_samples,
+            starts,
+            window,
+            Filters(joint=filters.joint.to(device, dtype), own=filters.own.to(device, dtype)),
         )
-    ]
-    sdr, isr, sir, sar = (np.ascontiguousarray(each.T) for each in np.concatenate(decibels, axis=1))
-    return BssScores(sdr=sdr, isr=isr, sir=sir, sar=sar)
+        return np.concatenate([_decibels(batch) for batch in energies], axis=1)
+
+    decibels = score(filters, starts)
+    rounding_db = 0.0
+    if other_filters is not None:
+        every = -(-len(starts) // ROUNDING_WINDOWS)
+        rounding_db = _largest_change(decibels[:, ::every], score(other_filters, starts[::every]))
+    sdr, isr, sir, sar = (np.ascontiguousarray(each.T) for each in decibels)
+    return BssScores(sdr=sdr, isr=isr, sir=sir, sar=sar, rounding_db=rounding_db)
+
+
+def _largest_change(before: FloatArray, after: FloatArray) -> float:
+    both = np.isfinite(before) & np.isfinite(after)
+    change = np.minimum(before[both], ROUNDING_DB) - np.minimum(after[both], ROUNDING_DB)
+    return float(np.abs(change).max(initial=0.0))
 
 
 def _decibels(batch: WindowEnergies) -> FloatArray:

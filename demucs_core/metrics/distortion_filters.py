@@ -8,9 +8,11 @@ Févotte, IEEE TASLP 14(4), 2006, section III-B). The normal equations of that p
 nothing but correlations at short lags, so these are accumulated over short blocks in one pass over
 the track, and one Cholesky factor of the block-Toeplitz system serves every estimate.
 
-Where the references nearly depend on each other (a source twice, a band that holds nothing but
-rounding noise), the equations no longer determine the filters: museval's are then what its own
-rounding makes of them. :func:`museval_filters` repeats its arithmetic operation for operation.
+Where the references nearly depend on each other (a source twice, a band that a lossy codec left
+empty), the equations no longer determine the filters along some directions. What the references
+hold there is as faint, so most projections do not depend on it; those that do, do so in museval
+too, and are what its own rounding makes of them. To tell one from the other, ``solve_filters`` is
+asked twice, without a ridge and with one.
 """
 
 from __future__ import annotations
@@ -20,10 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.fft
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import toeplitz
 from torch import Tensor
 from torch.nn import functional
 
@@ -37,6 +37,13 @@ FloatArray = NDArray[np.float64]
 BLOCK_SAMPLES = 8192
 BLOCKS_A_CHUNK = 8
 NUM_PROBES = 4
+
+SMALLEST_RIDGE = 1e-15
+"""Of systems with ones in the diagonal: about what float64 rounds away of them."""
+
+NUM_REFINEMENTS = 3
+"""Each leaves of a ridge's effect its ratio to what the references hold along a direction."""
+
 KINDS = ("reference", "estimate")
 
 
@@ -197,13 +204,22 @@ def block_toeplitz(lags: Tensor) -> Tensor:
     return system.reshape(num_rows * taps, num_rows * taps)
 
 
-def solve_filters(correlations: Correlations, num_channels: int) -> tuple[Filters, float]:
+def solve_filters(
+    correlations: Correlations, num_channels: int, ridge: float = 0.0
+) -> tuple[Filters, float]:
     """Solve for all filters with one factor of the joint system and one of each source's own.
+
+    Args:
+        correlations: of the track.
+        num_channels: of a source.
+        ridge: least that is added to the diagonals, of channels scaled to the same energy, before
+            the factors are made. Refinement then takes its effect out again wherever the references
+            hold more than it.
 
     Returns:
         The filters and an estimate of the condition number of the joint system, its channels
-        scaled to the same energy; ``inf`` (and filters of no worth) where it is not positive
-        definite in float64.
+        scaled to the same energy; ``inf`` where it is not positive definite in float64 and so
+        needed a larger ridge.
     """
     lags, kept = correlations.lags, correlations.determined
     num_rows, _, taps = lags.shape
@@ -211,15 +227,17 @@ def solve_filters(correlations: Correlations, num_channels: int) -> tuple[Filter
     joint = torch.zeros((num_rows, taps, num_rows), dtype=lags.dtype, device=lags.device)
     own = joint.new_zeros((sources, num_channels, taps, num_channels))
     targets = lags[:, num_rows:].transpose(1, 2)
-    joint[kept], condition = _solve(lags[kept][:, :num_rows][:, kept], targets[kept])
+    joint[kept], condition = _solve(lags[kept][:, :num_rows][:, kept], targets[kept], ridge)
     for source in range(sources):
         rows = slice(source * num_channels, (source + 1) * num_channels)
         mine = kept[rows]
-        own[source, mine], _ = _solve(lags[rows, rows][mine][:, mine], targets[rows, :, rows][mine])
+        own[source, mine], _ = _solve(
+            lags[rows, rows][mine][:, mine], targets[rows, :, rows][mine], ridge
+        )
     return Filters(joint=joint, own=own), condition
 
 
-def _solve(lags: Tensor, targets: Tensor) -> tuple[Tensor, float]:
+def _solve(lags: Tensor, targets: Tensor, ridge: float) -> tuple[Tensor, float]:
     """Solve one system, lags ``(K, K, L)``, targets ``(K, L, N)``; with its condition number."""
     num_rows, taps, num_targets = targets.shape
     energy = lags[:, :, 0].diagonal()
@@ -227,9 +245,7 @@ def _solve(lags: Tensor, targets: Tensor) -> tuple[Tensor, float]:
     system = block_toeplitz(lags * scale[:, None, None] * scale[None, :, None])
     # museval's tiny ridge: it decides only where the references are as tiny.
     system.diagonal().add_((torch.finfo(torch.float64).eps / energy).repeat_interleave(taps))
-    factor, failed = torch.linalg.cholesky_ex(system)
-    if failed:
-        return torch.zeros_like(targets), float("inf")
+    factor, needed = _factor(system, ridge)
     scaled = (targets * scale[:, None, None]).reshape(num_rows * taps, num_targets)
     # Random vectors travel along: two solves of them show the smallest eigenvalue well enough.
     generator = torch.Generator().manual_seed(0)
@@ -238,78 +254,24 @@ def _solve(lags: Tensor, targets: Tensor) -> tuple[Tensor, float]:
     solution, once = torch.cholesky_solve(torch.cat([scaled, probes], dim=1), factor).split(
         [num_targets, NUM_PROBES], dim=1
     )
+    for _ in range(NUM_REFINEMENTS if needed else 0):
+        solution = solution + torch.cholesky_solve(scaled - system @ solution, factor)
     twice = torch.cholesky_solve(once, factor)
     for _ in range(4):
         probes = system @ (probes / probes.norm(dim=0))
     condition = probes.norm(dim=0).max() * (twice.norm(dim=0) / once.norm(dim=0)).max()
-    return solution.reshape(targets.shape) * scale[:, None, None], float(condition)
-
-
-def museval_filters(references: Tensor, estimates: Tensor, filter_samples: int) -> Filters:
-    """Compute the filters bit for bit as museval 0.4.1 does, for ``(S, C, T)`` on the CPU.
-
-    The same transforms of the whole track, the same ``numpy.linalg.solve`` anew for each estimate,
-    and the same ``lstsq`` where that finds an exactly singular matrix. Slower than
-    :func:`solve_filters`, and its memory grows with the track.
-    """
-    sources, channels, num_samples = references.shape
-    num_rows = sources * channels
-    fft_samples = int(2 ** np.ceil(np.log2(num_samples + filter_samples - 1.0)))
-    spectra = [_spectrum(row, fft_samples) for row in references.reshape(num_rows, -1)]
-    system = np.empty((num_rows, filter_samples, num_rows, filter_samples))
-    for later in range(num_rows):
-        for earlier in range(later + 1):
-            ring = _correlation_ring(spectra[later], spectra[earlier])
-            block = toeplitz(_first_lags(ring, filter_samples), r=ring[:filter_samples])
-            system[later, :, earlier] = block
-            system[earlier, :, later] = block.T
-    targets = np.empty((num_rows, filter_samples, num_rows))
-    for column, row in enumerate(estimates.reshape(num_rows, -1)):
-        estimate = _spectrum(row, fft_samples)
-        for index, reference in enumerate(spectra):
-            ring = _correlation_ring(reference, estimate)
-            targets[index, :, column] = _first_lags(ring, filter_samples)
-    del spectra
-    columns = [slice(start, start + channels) for start in range(0, num_rows, channels)]
-    joint = _solve_as_museval(system, targets, columns)
-    own = np.stack(
-        [
-            _solve_as_museval(system[c, :, c], targets[c, :, c], [slice(0, channels)])
-            for c in columns
-        ]
+    return (
+        solution.reshape(targets.shape) * scale[:, None, None],
+        float("inf") if needed > ridge else float(condition),
     )
-    return Filters(joint=torch.from_numpy(joint), own=torch.from_numpy(own))
 
 
-def _spectrum(samples: Tensor, fft_samples: int) -> NDArray[np.complex128]:
-    spectrum: NDArray[np.complex128] = scipy.fft.fft(
-        samples.to(torch.float64).numpy(), n=fft_samples
-    )
-    return spectrum
-
-
-def _correlation_ring(first: NDArray[np.complex128], second: NDArray[np.complex128]) -> FloatArray:
-    # The whole spectra in museval's very expression, though half would do: numpy chooses by size
-    # the order in which it multiplies, and that decides how the products are rounded.
-    product = first * np.conj(second)
-    ring: FloatArray = np.real(scipy.fft.ifft(product, overwrite_x=True))
-    return ring
-
-
-def _first_lags(ring: FloatArray, filter_samples: int) -> FloatArray:
-    return np.hstack((ring[0], ring[-1:-filter_samples:-1]))
-
-
-def _solve_as_museval(system: FloatArray, targets: FloatArray, columns: list[slice]) -> FloatArray:
-    """Solve ``(K, L, K, L)`` for ``(K, L, N)``, one estimate's columns at a time."""
-    size = system.shape[0] * system.shape[1]
-    matrix = system.reshape(size, size)
-    right = targets.reshape(size, -1)
-    eps = np.finfo(np.float64).eps
-    try:
-        ridged = matrix + eps * np.eye(size)
-        solved = [np.linalg.solve(ridged, right[:, each]) for each in columns]
-        solution: FloatArray = np.concatenate(solved, axis=1)
-    except np.linalg.LinAlgError:
-        solution = np.asarray(np.linalg.lstsq(matrix, right)[0], dtype=np.float64)
-    return solution.reshape(targets.shape)
+def _factor(system: Tensor, ridge: float) -> tuple[Tensor, float]:
+    """Make the Cholesky factor with the smallest ridge that it needs, from ``ridge`` up."""
+    while True:
+        ridged = system if ridge == 0 else system.clone()
+        ridged.diagonal().add_(ridge)
+        factor, failed = torch.linalg.cholesky_ex(ridged)
+        if not failed:
+            return factor, ridge
+        ridge = max(10 * ridge, SMALLEST_RIDGE)

@@ -14,23 +14,23 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import signal
 
+from demucs_core.metrics import bsseval
 from demucs_core.metrics import distortion_filters as bsseval_filters
 from demucs_core.metrics import window_energies as bsseval_windows
 from demucs_core.metrics.bsseval import (
+    ROUNDING_DB,
     BssScores,
     bss_eval,
     bss_eval_streamed,
     match_length,
     song_sdr,
 )
+from demucs_core.metrics.museval_filters import museval_filters
 from storage.ffmpeg import put_ffmpeg_on_path
 
 FloatArray = NDArray[np.float64]
 
 MUSDB = Path(__file__).parents[4] / "shared" / "audio" / "musdb7"
-
-ROUNDING_DB = 140
-"""Above this, an error's energy is what float64 rounds away, and no two programs agree on it."""
 
 
 @pytest.fixture(scope="module")
@@ -243,9 +243,7 @@ def test_an_exactly_singular_system_falls_back_to_least_squares(
 
 def test_exact_filters_are_those_of_museval_bit_for_bit(museval: Any) -> None:
     references, estimates = tracks(2, 2, 5000)
-    filters = bsseval_filters.museval_filters(
-        torch.from_numpy(references), torch.from_numpy(estimates), 32
-    )
+    filters = museval_filters(torch.from_numpy(references), torch.from_numpy(estimates), 32)
     swapped = references.transpose(0, 2, 1)
     correlations, spectra = museval.metrics._compute_reference_correlations(swapped, 32)
     for source, estimate in enumerate(estimates):
@@ -254,6 +252,48 @@ def test_exact_filters_are_those_of_museval_bit_for_bit(museval: Any) -> None:
             joint = museval.metrics._compute_projection_filters(correlations, spectra, estimate.T)
         columns = slice(2 * source, 2 * source + 2)
         np.testing.assert_array_equal(filters.joint[..., columns], joint.reshape(4, 32, 2))
+
+
+def single_precision_filters(num_samples: int) -> tuple[FloatArray, FloatArray]:
+    """What a lossy codec leaves in float32: a band that holds nothing but rounding."""
+    references = single_precision(tracks(2, 2, num_samples)[0])
+    return references, degrade(references, np.random.default_rng(1))
+
+
+def test_what_rounding_decides_is_told(museval: Any) -> None:
+    references, estimates = single_precision_filters(12_000)
+    options: dict[str, Any] = {"window_samples": 4000, "filter_samples": 64}
+    fast = bss_eval(references, estimates, exact=False, **options)
+    theirs, scaled = (
+        judge(museval, gain * references, gain * estimates, taps=64, window=4000, hop=4000)
+        for gain in (1, 0.7310585)
+    )
+    noise = np.abs(theirs - scaled).max()
+    assert noise > 1e-6, "museval is stable here: choose fainter rounding"
+    assert noise < fast.rounding_db
+    assert np.abs(stacked(fast) - theirs).max() < fast.rounding_db
+    np.testing.assert_allclose(fast.sdr, theirs[0], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("degenerate", [channel_fainter, source_twice])
+def test_fast_filters_of_singular_systems_agree_all_the_same(museval: Any, degenerate: Any) -> None:
+    references = degenerate(sixteen_bit(tracks(2, 2, 12_000)[0]))
+    estimates = degrade(references, np.random.default_rng(1))
+    fast = bss_eval(references, estimates, window_samples=4000, filter_samples=64, exact=False)
+    theirs = judge(museval, references, estimates, taps=64, window=4000, hop=4000)
+    assert_same(stacked(fast), theirs, 1e-6)
+    assert fast.rounding_db < 1e-6
+
+
+def test_long_tracks_take_the_fast_filters(monkeypatch: pytest.MonkeyPatch) -> None:
+    references, estimates = single_precision_filters(12_000)
+    options: dict[str, Any] = {"window_samples": 4000, "filter_samples": 64}
+    exact = stacked(bss_eval(references, estimates, exact=True, **options))
+    np.testing.assert_array_equal(stacked(bss_eval(references, estimates, **options)), exact)
+    monkeypatch.setattr(bsseval, "SHORT_SAMPLES", 11_999)
+    fast = stacked(bss_eval(references, estimates, exact=False, **options))
+    np.testing.assert_array_equal(stacked(bss_eval(references, estimates, **options)), fast)
+    assert not np.array_equal(fast, exact)
 
 
 def test_the_condition_number_is_the_systems_own() -> None:

@@ -1,0 +1,1 @@
+"""What the loader is measured beside, and what it is fed."""
