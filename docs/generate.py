@@ -54,7 +54,9 @@ def parameters_page() -> str:
         "",
         "The same fields on the command line (`--min-duration-s 5`), in a YAML configuration, and "
         "in the Prefect",
-        "UI's run form.",
+        "UI's run form. Lists have commas between their values (`--libraries a,b`), or their "
+        "option several times;",
+        "`published` alone, whose paths may hold commas, takes one at a time.",
         "",
         "| flow | work pool | starts | writes |",
         "|---|---|---|---|",

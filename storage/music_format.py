@@ -19,7 +19,12 @@ REST = "other"
 
 NUM_SOURCES = (2, 16)
 SAMPLE_RATES = (8_000, 96_000)
-RESERVED = {MIXTURE: "names the sum of all sources", "mean": "names the mean over all sources"}
+RESERVED = {
+    MIXTURE: "names the sum of all sources",
+    "mean": "names the mean over all sources",
+    "rest": "names what a song's other files do not hold, in a mapping of stems",
+    "skip": "names what is left out, in a mapping of stems",
+}
 MAX_NAME_LENGTH = 32
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _FRAME_S = 4096 / 44_100
@@ -131,7 +136,8 @@ def _check_sources(names: Sequence[str]) -> None:
     fewest, most = NUM_SOURCES
     if not fewest <= len(names) <= most:
         raise UserError(
-            f"sources are {', '.join(names) or 'none'}: a workspace has {fewest} to {most} of them"
+            f"sources are {', '.join(names) or 'none'}: a workspace has {fewest} to {most} of "
+            "them, with commas between their names"
         )
     for place, name in enumerate(names):
         if name in RESERVED:

@@ -18,7 +18,7 @@ from flows.catalogue import CATALOGUE, CHAIN, load
 from flows.cli.commands import NAMES, SERVED, app_with
 from flows.cli.complaints import complaint
 from flows.cli.configuration import load_config, option, stage_section
-from flows.running.parameters import describe
+from flows.running.wrong_values import describe
 from storage.errors import UserError
 
 GROUPED = ("convert", "export", "manifests", "study")

@@ -119,7 +119,9 @@ def app_with(loaded: Collection[str]) -> cyclopts.App:
         "Begin with `silentmix demo`. On your own music: `silentmix run --labelled MUSDB18 "
         "--unlabelled MUSIC --workspace RESULTS`, then `silentmix status --workspace RESULTS`. "
         "Every command continues where it stopped. `silentmix COMMAND --help` tells its "
-        "parameters; `--config FILE` takes them from YAML, with a section a stage.",
+        "parameters; `--config FILE` takes them from YAML, with a section a stage. "
+        "Lists have commas between their values (`--libraries a,b`), or their option several "
+        "times.",
         help_format="markdown",
         result_action="return_value",
     )

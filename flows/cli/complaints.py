@@ -18,7 +18,7 @@ def complaint(error: cyclopts.CycloptsError, arguments: Sequence[str]) -> str:
         return f"no command {unused[0]!r}; there are {', '.join(commands)}. See --help."
     if isinstance(error, cyclopts.UnusedCliTokensError):
         return (
-            f"{arguments[0]}: nothing takes {' '.join(unused)!r}; values follow their options. "
-            "See --help."
+            f"{arguments[0]}: nothing takes {' '.join(unused)!r}; values follow their options, "
+            "those of a list with commas between them. See --help."
         )
     return f"{error} See --help."

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from flows.running.yaml_text import parse_yaml
 from storage.errors import UserError
 
 
@@ -18,7 +19,7 @@ def load_config(path: str) -> dict[str, Any]:
         UserError: the file is missing or holds no mapping.
     """
     try:
-        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        loaded = parse_yaml(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: no configuration file to read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -53,14 +54,24 @@ def stage_section(config: dict[str, Any], stage: str, known: dict[str, set[str]]
                     f"configuration: {name} has no field {unknown[0]!r}; it has "
                     f"{', '.join(sorted(known[section]))}"
                 )
+            for field, told in (value or {}).items():
+                _require_plain(f"{name}.{field}", told)
         elif name not in known[""]:
             raise UserError(
                 f"configuration: unknown field {name!r}; at the top there may be "
                 f"{', '.join(sorted(known['']))}, and the sections {', '.join(sections)}"
             )
+        else:
+            _require_plain(str(name), value)
     top = {name: value for name, value in config.items() if name in known[stage]}
     fields = config.get(stage.replace("-", "_"), config.get(stage)) or {}
     return {**top, **fields}
+
+
+def _require_plain(field: str, value: object) -> None:
+    """Refuse fields below a field, of which none has any."""
+    if isinstance(value, dict):
+        raise UserError(f"configuration: {field} has a value or a list of them, not {value!r}")
 
 
 def option(arguments: Sequence[str], name: str) -> tuple[str, list[str]]:

@@ -21,6 +21,7 @@ console = Console()
 
 
 def init(
+    *,
     parameters: Annotated[InitParameters, Parameter(name="*")] = InitParameters(),  # noqa: B008
 ) -> None:
     """Begin a workspace, and say what music it is to hold.

@@ -37,6 +37,7 @@ from flows.running.chain import Chain
 from flows.running.execution import dask_client, pending_batches, results_of
 from flows.running.held_out import require_unheard, sounds_of
 from flows.running.parameters import (
+    PLACES,
     RUNTIME,
     CorpusName,
     Device,
@@ -82,7 +83,7 @@ class EvaluateParameters(EvaluateOptions, StageParameters):
         "empty takes the model trained on labelled songs alone, if there is one such, else the "
         "first.",
     )
-    published: Annotated[list[str], RUNTIME] = Field(
+    published: Annotated[list[str], PLACES, RUNTIME] = Field(
         [],
         description="Folders or URLs of other people's results on the same songs, as museval "
         "writes them (test/SONG.json), to stand in the same comparison.",

@@ -101,7 +101,7 @@ def tell_of_songs(run: StageRun) -> None:
         worst = max(apart, key=lambda song: song.residual_db)
         _tell(run, "not_the_sum", len(apart), f"{len(apart)} mixtures are not the sum of their "
               f"stems: most of all {worst.name}, where the rest is at {worst.residual_db:.1f} dB "
-              "of the mixture (see truth)")  # fmt: skip
+              "of the mixture (see --truth)")  # fmt: skip
 
 
 def _tell(run: StageRun, count: str, number: int, note: str) -> None:

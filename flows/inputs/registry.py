@@ -105,7 +105,9 @@ def resolve(workspace: Workspace, kind: str, name: str) -> str:
     what, stage = (kind[:-1], "fit-detector" if kind == "detectors" else "train")
     if not known:
         raise UserError(f"{workspace.location}: no {what} yet; run `silentmix {stage}` first")
-    raise UserError(f"{workspace.location}: several {kind}, name one of {', '.join(known)}")
+    raise UserError(
+        f"{workspace.location}: several {kind}; name one with --{what}: {', '.join(known)}"
+    )
 
 
 def trained_on(weak_share: float) -> str:

@@ -20,8 +20,8 @@ class MusicOptions(Options):
 
     sources: Annotated[list[str], RUNTIME] = Field(
         [],
-        description="Sources of a new workspace, in order, as a list or with commas; drums, bass, "
-        "other, vocals unless told. An existing workspace has its own.",
+        description="Sources of a new workspace, in order; drums, bass, other, vocals unless told. "
+        " An existing workspace has its own.",
     )
     sample_rate: Annotated[int, RUNTIME] = Field(
         0, ge=0, description="Samples a second of a new workspace; 0 takes 44100."
@@ -29,16 +29,6 @@ class MusicOptions(Options):
     channels: Annotated[int, RUNTIME] = Field(
         0, ge=0, le=2, description="Channels of a new workspace: 1, or 2, which 0 takes."
     )
-
-    @field_validator("sources", mode="before")
-    @classmethod
-    def _split(cls, given: object) -> object:
-        """Take names with commas between them, too."""
-        names = [given] if isinstance(given, str) else given
-        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-            return given
-        split = [part.strip() for name in names for part in name.split(",")]
-        return [name for name in split if name]
 
     @field_validator("sources")
     @classmethod

@@ -5,9 +5,16 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import fields
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import ComputedFieldInfo, FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -26,6 +33,13 @@ class InFingerprintUnlessDefault:
 
 
 ADDED = InFingerprintUnlessDefault()
+
+
+class OfPlaces:
+    """Marks a list of paths or URLs: a comma may be part of one, so that each is told by itself."""
+
+
+PLACES = OfPlaces()
 
 
 NO_PASSWORD = r"^(?!.*://[^/@]*:[^/]*@)"
@@ -81,6 +95,29 @@ class Options(BaseModel):
         field_title_generator=_title,
         json_schema_extra=_lead_with_own_fields,
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _take_commas(cls, given: object, info: ValidationInfo) -> object:
+        """Values of a list may have commas between them, wherever they are told."""
+        field = cls.model_fields[info.field_name or ""]
+        if get_origin(field.annotation) not in (list, tuple) or _has(field, OfPlaces):
+            return given
+        values = [given] if isinstance(given, str) else given
+        if not isinstance(values, list | tuple):
+            return given
+        split = [
+            part.strip() if isinstance(part, str) else part
+            for value in values
+            for part in (value.split(",") if isinstance(value, str) else (value,))
+        ]
+        if "" in split:
+            told = ",".join(map(str, values))
+            raise PydanticCustomError(
+                "empty_value", "there is nothing between two commas, or at an end, of {told}",
+                {"told": repr(told)},
+            )  # fmt: skip
+        return split
 
     def content(self) -> dict[str, Any]:
         """The fields that change the content of what the stage writes, JSON-able."""
@@ -161,23 +198,3 @@ Device = Annotated[
     ],
     RUNTIME,
 ]  # fmt: skip
-
-
-OWN_WORDS = ("password", "architecture", "model_config")
-"""Types of problems whose messages are ours, and say all."""
-
-
-def describe(error: ValidationError) -> str:
-    """What a validation error says, in one line a user can act on."""
-    messages = []
-    for problem in error.errors():
-        field = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            messages.append(f"unknown field {field!r}")
-        elif problem["type"] == "missing":
-            messages.append(f"{field} is required")
-        elif problem["type"] in OWN_WORDS:
-            messages.append(f"{field}: {problem['msg']}")
-        else:
-            messages.append(f"{field}: {problem['msg'].lower()}, got {problem['input']!r}")
-    return "; ".join(messages)

@@ -45,7 +45,14 @@ def open_model(
     """
     if registry.is_folder(name):
         return load_folder(Path(name).expanduser(), allow_import).to(device)
-    found = Workspace(workspace)
+    try:
+        found = Workspace(workspace)
+    except UserError as error:
+        said = f"there is no folder {name!r}" if name else "no model is named"
+        raise UserError(
+            f"model: {said}; name one with config.json and weights.safetensors, such as "
+            f"RESULTS/models/ID, or a workspace that has models ({error})"
+        ) from error
     model = registry.resolve(found, "models", name)
     if found.is_local:
         return load_folder(Path(found.root) / "models" / model, allow_import).to(device)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,8 +21,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, MutableMapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,9 @@ class WorkspaceServer:
     """
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
-        home = make_home(environ)
+        home = Path(environ.get("PREFECT_HOME", Path.home() / ".prefect"))
+        self._made = [path for path in (home, *home.parents) if not path.exists()]
+        make_home(environ)
         put_login(home, environ)
         self._log = home / "server.log"
         port = _free_port()
@@ -139,6 +142,20 @@ class WorkspaceServer:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
+        leave_nothing(self._made)
+
+
+def leave_nothing(made: Sequence[Path]) -> None:
+    """Remove the folder of a server whose command was refused before it began the workspace.
+
+    Args:
+        made: folders that were made for it, the server's own first.
+    """
+    if made and [path.name for path in made[0].parent.iterdir()] == [made[0].name]:
+        shutil.rmtree(made[0], ignore_errors=True)
+        with suppress(OSError):  # one that somebody uses by now stays
+            for folder in made[1:]:
+                folder.rmdir()
 
 
 def make_home(environ: Mapping[str, str]) -> Path:

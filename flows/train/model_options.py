@@ -23,6 +23,7 @@ from demucs_core.separators.demucs import DemucsConfig
 from demucs_core.separators.imported import version_of
 from demucs_core.separators.wave_unet import WaveUNetConfig
 from flows.running.parameters import ADDED, RUNTIME, Options
+from flows.running.yaml_text import parse_yaml
 from storage.errors import UserError
 from storage.music_format import MusicFormat
 
@@ -47,7 +48,7 @@ def _read_fields(told: str) -> str:
     """The content of a YAML file, or YAML itself, as one line of JSON: it stays with the run."""
     try:
         text = told if not told or "{" in told else Path(told).read_text(encoding="utf-8")
-        loaded = yaml.safe_load(text) if text else None
+        loaded = parse_yaml(text) if text else None
     except OSError as error:
         raise _wrong_config(f"{told}: no file to read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -128,9 +129,8 @@ class ModelOptions(Options):
             known = separators.SEPARATORS[architecture].options
             if info.field_name not in known:
                 has = [name for name in OF_THE_MODEL if name in known]
-                raise ValueError(
-                    f"{architecture} has no such option; it has {', '.join(has) or 'none of these'}"
-                )
+                which = f"; it has {' and '.join(has)}" if has else ""
+                raise ValueError(f"{architecture} has no such option{which}")
         return value
 
     @field_validator("architecture_config")

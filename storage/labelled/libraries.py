@@ -134,7 +134,7 @@ def _one_source(target: str, rules: StemRules) -> str | None:
     )
     raise UnclearNameError(
         f"holds {told}, and a stem of a library one source, out of {', '.join(rules.sources)}; "
-        f"leave it out with stems ({SKIP}=...)"
+        f"leave it out with --stems ({SKIP}=...)"
     )
 
 

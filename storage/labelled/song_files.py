@@ -69,7 +69,7 @@ def song_of_stem_file(fs: Any, entry: Entry, split: Split, rules: StemRules) -> 
             raise LabelledSetError(
                 f"{where}: a .stem.mp4 holds no source {source!r}, only "
                 f"{', '.join(name for name in streams if name != MIXTURE)}; use a folder of stems, "
-                f"or say with stems which of them are it, such as {source}=drums|bass"
+                f"or say with --stems which of them are it, such as {source}=drums|bass"
             )
     found = [
         _Found(
@@ -197,7 +197,7 @@ def _check_unambiguous(where: str, target: str, files: Sequence[_Found]) -> None
     pattern = shown(inexact.rpartition(".")[0] or inexact)
     raise LabelledSetError(
         f"{where}: {target} is there as {_labels(files)}, and one may hold the other; remove one, "
-        f"or leave one out with stems, such as {SKIP}={pattern}"
+        f"or leave one out with --stems, such as {SKIP}={pattern}"
     )
 
 
@@ -209,7 +209,7 @@ def _missing(where: str, groups: Iterable[str], sources: Sequence[str]) -> list[
             if source in holder:
                 raise LabelledSetError(
                     f"{where}: {source} is in {holder[source]} and in {group}; a song's stems may "
-                    f"hold each source once, so leave one out with stems ({SKIP}=...)"
+                    f"hold each source once, so leave one out with --stems ({SKIP}=...)"
                 )
             holder[source] = group
     return [source for source in sources if source not in holder]
@@ -229,13 +229,13 @@ def _rest_group(
         raise LabelledSetError(
             f"{where}: {_labels(rest)} holds what the other stems don't, but "
             + ("they hold all sources" if not missing else "there is no other stem")
-            + f"; remove it, or say with stems what it holds ({SKIP}=... leaves it out)"
+            + f"; remove it, or say with --stems what it holds ({SKIP}=... leaves it out)"
         )
     told = len(rules.names.rules) > 0 and not all_but
     if not told and (len(given) > 1 or not all_but <= set(given)):
         raise LabelledSetError(
             f"{where}: {_labels(rest)} beside {', '.join(given)}: which sources it holds can't be "
-            f"told; say it with stems, such as {REST}={shown(rest[0].label.rpartition('.')[0])}"
+            f"told; say it with --stems, such as {REST}={shown(rest[0].label.rpartition('.')[0])}"
         )
     return group_name(missing, rules.sources)
 

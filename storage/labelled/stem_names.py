@@ -23,6 +23,7 @@ ACCOMPANIMENT = "accompaniment"
 ALL_OTHERS = "*"
 EXAMPLE = 'such as "vocals=lead*|backing*, other=*"'
 _WITHOUT = frozenset(("no", "not", "non", "without", "minus", "less", "removed"))
+_CLASS = re.compile(r"\[!?\]?[^\]|]*\]")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 
 
@@ -75,6 +76,11 @@ class StemNames:
                     f"stems: {rule.strip()!r} is no rule; write SOURCE=PATTERN|PATTERN, ..., "
                     f"{EXAMPLE}"
                 )
+            if "[" in _CLASS.sub("", patterns):
+                raise LabelledSetError(
+                    f"stems: {rule.strip()!r} has a [ that is not closed; [ab] matches a or b, and "
+                    "[[] the character itself"
+                )
             target = _target(name.strip().lower(), sources)
             rules += [(target, normal(pattern)) for pattern in patterns.split("|")]
         return cls(tuple(sources), tuple(rules))
@@ -94,10 +100,11 @@ class StemNames:
         Raises:
             UnclearNameError: it tells of no source, or of several, and what to do.
         """
+        told = (folder or name).strip()
         name, folder = normal(name), normal(folder)
         for target, pattern in self.rules:
             names = (name, folder, f"{folder}/{name}") if folder else (name,)
-            if pattern != ALL_OTHERS and any(fnmatchcase(told, pattern) for told in names):
+            if pattern != ALL_OTHERS and any(fnmatchcase(each, pattern) for each in names):
                 return Match(target)
         own = folder or name
         if own in (*self.sources, MIXTURE):
@@ -107,12 +114,12 @@ class StemNames:
                 return Match(target)
         if self.rules:
             raise UnclearNameError(
-                f"{own!r} matches no rule of stems and no source ({', '.join(self.sources)}); add "
-                f"a rule for it, such as {self.sources[-1]}={own} or {SKIP}={own}"
+                f"{told!r} matches no rule of --stems and no source ({', '.join(self.sources)}); "
+                f"add a rule for it, such as {self.sources[-1]}={told} or {SKIP}={told}"
             )
-        return self._by_words(own)
+        return self._by_words(own, told)
 
-    def _by_words(self, own: str) -> Match:
+    def _by_words(self, own: str, told: str) -> Match:
         if own == ACCOMPANIMENT:
             return Match(REST)
         words = _WORD.findall(own)
@@ -125,14 +132,14 @@ class StemNames:
         ]
         if len(found) > 1:
             raise UnclearNameError(
-                f"{own!r} names {' and '.join(found)}; rename it, or say with stems what it holds, "
-                f"such as {found[0]}={own} or {'+'.join(self.sources[:2])}={own}"
+                f"{told!r} names {' and '.join(found)}; rename it, or say with --stems what it "
+                f"holds, such as {found[0]}={told} or {'+'.join(self.sources[:2])}={told}"
             )
         if not found or _WITHOUT.intersection(words):
             raise UnclearNameError(
-                f"unknown source {own!r}; the sources are {', '.join(self.sources)} (and "
-                f"{MIXTURE}); remove it, or say with stems what it holds, such as "
-                f"{self.sources[-1]}={own} or {SKIP}={own}"
+                f"unknown source {told!r}; the sources are {', '.join(self.sources)} (and "
+                f"{MIXTURE}); remove it, or say with --stems what it holds, such as "
+                f"{self.sources[-1]}={told} or {SKIP}={told}"
             )
         return Match(found[0])
 

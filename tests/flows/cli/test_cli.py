@@ -142,8 +142,8 @@ def test_a_marker_that_is_not_ours(tmp_path: Path, capsys: pytest.CaptureFixture
     [
         ({"colour": 1}, "colour"),
         ({"score": {"colour": 1}}, "score has no field 'colour'"),
-        ({"train": {"steps": 0}}, "steps: input should be greater than or equal to 1"),
-        ({"until_stage": "mix"}, "until_stage: input should be 'ingest'"),
+        ({"train": {"steps": 0}}, "steps must be at least 1"),
+        ({"until_stage": "mix"}, "until_stage must be 'ingest'"),
         ({"train": 3}, "train is a section with fields, not 3"),
         ({"1": 2}, "unknown field '1'"),
         ({"labelled": ""}, "labelled is required for the stage ingest"),
@@ -163,7 +163,7 @@ def test_a_configuration_that_is_wrong(
 def test_a_flag_that_is_wrong(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
     location = finished.workspace.location
     said = complaint(capsys, "extract", "--workspace", location, "--guard-s", "-1")
-    assert "guard_s: input should be greater than or equal to 0, got '-1'" in said
+    assert "guard_s must be at least 0, not -1" in said
     assert "--gaurd-s" in complaint(capsys, "extract", "--workspace", location, "--gaurd-s", "1")
     said = complaint(capsys, "score", "--workspace", location, "--corpus", "live")
     assert "no tracks of corpus 'live'" in said
@@ -185,6 +185,14 @@ def test_a_flag_that_is_wrong(finished: Finished, capsys: pytest.CaptureFixture[
         (["xyz"], "no command 'xyz'; there are "),
         (["up", "now"], "up: nothing takes 'now'; values follow their options"),
         (["run", "--labelled", "a", "b"], "run: nothing takes 'b'"),
+        (
+            ["run", "--libraries", "a", "b"],
+            "takes 'b'; values follow their options, those of a list",
+        ),
+        (
+            ["init", "--sources", "a", "b"],
+            "sources are a: a workspace has 2 to 16 of them, with comm",
+        ),
         (["demo", "here"], "demo: nothing takes 'here'"),
     ],
     ids=str,

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from flows.cli.main import EXIT_USER_ERROR
+from flows.server.process import leave_nothing
 from tests.flows.conftest import Finished
 
 POLL_S = 0.1
@@ -44,6 +45,20 @@ def test_an_audit_with_files_is_told_to_the_workspaces_own_server(
     assert done.returncode == 0, done.stderr
     assert (Path(finished.workspace.location) / ".prefect" / "prefect.db").exists()
     assert not (tmp_path / ".prefect").exists()
+
+
+def test_a_server_of_a_workspace_that_was_not_begun_leaves_nothing(tmp_path: Path) -> None:
+    workspace = tmp_path / "far" / "workspace"
+    made = [workspace / ".prefect", workspace, workspace.parent]
+    made[0].mkdir(parents=True)
+    (made[0] / "prefect.db").touch()
+    leave_nothing([])
+    leave_nothing(made)
+    assert not list(tmp_path.iterdir())
+    made[0].mkdir(parents=True)
+    (workspace / "workspace.json").touch()
+    leave_nothing(made)
+    assert made[0].exists()
 
 
 def test_what_is_refused_at_once_leaves_nothing(tmp_path: Path) -> None:

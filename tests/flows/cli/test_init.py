@@ -43,21 +43,28 @@ def test_a_configuration_says_it_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--sources", "bass,bass"], "sources: value error, source 'bass' is named twice"),
+        (["--sources", "bass,bass"], "sources: source 'bass' is named twice"),
         (["--sources", "bass,../vocals"], "source '../vocals': a name is a small letter"),
         (["--sources", "bass,mixture"], "source 'mixture': that names the sum"),
+        (["--sources", "rest,bass"], "source 'rest': that names what a song's other files do not"),
+        (["--sources", "bass,skip"], "source 'skip': that names what is left out"),
+        (["--sources", ""], "sources: there is nothing between two commas, or at an end, of ''"),
+        (["--sources", "Bass,,vocals"], "or at an end, of 'Bass,,vocals'"),
         (["--sources", "bass"], "a workspace has 2 to 16"),
-        (["--sample-rate", "4000"], "sample_rate must be from 8000 to 96000 hz, not 4000"),
-        (["--channels", "6"], "channels: input should be less than or equal to 2"),
+        (
+            ["--sample-rate", "4000"],
+            "silentmix: sample_rate must be from 8000 to 96000 Hz, not 4000",
+        ),
+        (["--channels", "6"], "channels must be at most 2, not 6"),
     ],
 )
 def test_what_no_workspace_can_hold(
     options: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = ["--workspace", str(tmp_path / "w")]
-    assert expected in complaint(capsys, "init", *place, *options).replace("Hz", "hz")
+    assert expected in complaint(capsys, "init", *place, *options)
     ingest = ["ingest", *place, "--source", str(tmp_path), *options]
-    assert expected in complaint(capsys, *ingest).replace("Hz", "hz")
+    assert expected in complaint(capsys, *ingest)
     assert not (tmp_path / "w").exists()
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from flows.catalogue import CATALOGUE
 from flows.cli.configuration import load_config, stage_section
@@ -13,13 +13,14 @@ from flows.ingest.flow import IngestParameters
 from flows.pipeline.flow import PipelineParameters
 from flows.running.parameters import (
     ADDED,
+    PLACES,
     RUNTIME,
     CorpusName,
     Device,
     Options,
     StageParameters,
-    describe,
 )
+from flows.running.wrong_values import describe
 from storage.errors import UserError
 
 
@@ -28,6 +29,17 @@ class Parameters(StageParameters):
     device: Device = Field("auto")
     threads: Annotated[int, RUNTIME] = Field(1)
     threshold: float = Field(0.5, ge=0, le=1)
+    names: Annotated[list[str], RUNTIME] = Field([])
+    shares: Annotated[tuple[float, ...], RUNTIME] = Field(())
+    places: Annotated[list[str], PLACES, RUNTIME] = Field([])
+    odd: Annotated[int, RUNTIME] = Field(1)
+
+    @field_validator("odd")
+    @classmethod
+    def _check(cls, odd: int) -> int:
+        if odd % 2 == 0:
+            raise UserError("odd must be Odd, in Hz")
+        return odd
 
 
 def test_content_holds_what_changes_the_output_and_nothing_else() -> None:
@@ -54,17 +66,33 @@ def test_every_field_of_every_stage_is_described() -> None:
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"threshold": 2}, "threshold: input should be less than or equal to 1, got 2"),
+        ({"threshold": 2}, "threshold must be at most 1, not 2"),
+        ({"threshold": "High"}, "threshold must be a number, not High"),
+        ({"workers": 1.5}, "workers must be a whole number, not 1.5"),
+        ({"dry_run": "Perhaps"}, "dry_run must be true or false, not 'Perhaps'"),
+        ({"names": {"a": 1}}, "names must be a list, not {'a': 1}"),
+        ({"names": "a,,b"}, "names: there is nothing between two commas, or at an end, of 'a,,b'"),
+        ({"names": ""}, "names: there is nothing between two commas, or at an end, of ''"),
+        ({"odd": 2}, "odd must be Odd, in Hz"),
         ({"colour": 1}, "unknown field 'colour'"),
-        ({"corpus": "../x"}, "corpus: string should match pattern"),
-        ({"device": "tpu"}, "device: input should be 'auto', 'cpu', 'cuda'"),
+        (
+            {"corpus": "../x"},
+            "corpus must be a letter, then letters, digits, ., _ and -, not '../x'",
+        ),
+        ({"device": "TPU"}, "device must be 'auto', 'cpu', 'cuda'"),
     ],
 )
 def test_a_bad_value_is_described_in_one_line(values: dict[str, object], expected: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Parameters.model_validate(values)
-    assert expected in describe(caught.value)
+    assert describe(caught.value).startswith(expected)
     assert "\n" not in describe(caught.value)
+
+
+@pytest.mark.parametrize("given", ["a,b", ["a,b"], ["a", " b "], ("a", "b")])
+def test_lists_may_have_commas(given: object) -> None:
+    found = Parameters.model_validate({"names": given, "places": ["a, b"], "shares": "0.5,1"})
+    assert (found.names, found.shares, found.places) == (["a", "b"], (0.5, 1.0), ["a, b"])
 
 
 @pytest.mark.parametrize(
@@ -107,6 +135,8 @@ def test_a_stage_takes_the_fields_at_the_top_and_its_own() -> None:
         ({1: 2}, "unknown field 1"),
         ({"score": {"x": 1}}, "score has no field 'x'"),
         ({"score": [1]}, r"score is a section with fields, not \[1\]"),
+        ({"workers": {"a": 1}}, "workers has a value or a list of them, not {'a': 1}"),
+        ({"score": {"device": {"a": 1}}}, "score.device has a value"),
     ],
 )
 def test_unknown_fields_are_named(config: dict[str, object], expected: str) -> None:
@@ -116,7 +146,13 @@ def test_unknown_fields_are_named(config: dict[str, object], expected: str) -> N
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("a: [", "not valid YAML"), ("- a", "maps fields to values"), (None, "no configuration file")],
+    [
+        ("a: [", "not valid YAML"),
+        ("- a", "maps fields to values"),
+        (None, "no configuration file"),
+        ("a: 1\nb: 2\na: 3", "'a' stands in lines 1 and 3; keep one"),
+        ("train:\n  steps: 1\n  steps: 2", "'steps' stands in lines 2 and 3"),
+    ],
 )
 def test_a_file_that_is_no_configuration(text: str | None, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"

@@ -10,7 +10,7 @@ import torch
 
 from demucs_core.separators.registry import SEPARATORS, build_model, config_of
 from flows.inputs import networks
-from flows.separate.model_folder import load_folder
+from flows.separate.model_folder import load_folder, open_model
 from storage.errors import UserError
 from storage.workspace import Workspace
 from tests.demucs_core.music import MUSIC
@@ -39,6 +39,17 @@ def test_every_separator_comes_back_from_a_folder(architecture: str, workspace: 
             networks.load_model(workspace, architecture, "cpu"),
         ):
             torch.testing.assert_close(again(mixture), expected, atol=0, rtol=0)
+
+
+def test_a_model_that_is_nowhere_to_be_found(tmp_path: Path, workspace: Workspace) -> None:
+    for name, told in (
+        ("", "model is empty, and there is no"),
+        ("x", "model 'x' is no folder, and"),
+    ):
+        with pytest.raises(UserError, match=told):
+            open_model(name, str(tmp_path / "none"), "cpu")
+    with pytest.raises(UserError, match="no model yet"):
+        open_model("", workspace.location, "cpu")
 
 
 def test_a_folder_whose_package_is_missing_says_which(

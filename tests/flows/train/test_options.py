@@ -13,7 +13,7 @@ from demucs_core.separators import registry
 from demucs_core.separators.demucs import DemucsConfig
 from demucs_core.separators.registry import SEPARATORS
 from demucs_core.separators.separator import SeparationModel, SeparatorConfig
-from flows.running.parameters import describe
+from flows.running.wrong_values import describe
 from flows.train.options import TrainOptions, TrainParameters
 from flows.train.preset import load_preset, preset_names
 from storage.errors import UserError

@@ -102,7 +102,7 @@ def test_yields_are_shown_where_nothing_can_be_promised(
     assert "more are needed" in said
     assert "≥ 3 s" in said
     assert cli.main(["yields", "--workspace", location, "--thresholds", "1.5"]) == 2
-    assert "thresholds.0: input should be less than 1" in capsys.readouterr().err
+    assert "thresholds.0 must be below 1" in capsys.readouterr().err
 
 
 def test_a_policy_that_extracts_nothing_names_one_that_would(

@@ -48,7 +48,7 @@ def test_a_library_holds_no_mixtures(root: str) -> None:
     write(root, "vocals/a.wav", "mixture/a.wav")
     assert message(root) == (
         f"{url(root)}/mixture/a.wav: holds the mixture, and a stem of a library one source, out of "
-        "drums, bass, other, vocals; leave it out with stems (skip=...)"
+        "drums, bass, other, vocals; leave it out with --stems (skip=...)"
     )
 
 

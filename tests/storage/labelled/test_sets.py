@@ -232,7 +232,7 @@ def test_an_unknown_source(root: str) -> None:
     write(root, "train/Song/guitar.wav")
     assert message(root) == (
         f"{url(root)}/train/Song/guitar.wav: unknown source 'guitar'; the sources are drums, bass, "
-        "other, vocals (and mixture); remove it, or say with stems what it holds, such as "
+        "other, vocals (and mixture); remove it, or say with --stems what it holds, such as "
         "vocals=guitar or skip=guitar"
     )
 
@@ -271,7 +271,7 @@ def test_a_source_that_no_stem_file_holds(root: str) -> None:
     write(root, "train/A.stem.mp4")
     assert message(root, ("drums", "guitar")) == (
         f"{url(root)}/train/A.stem.mp4: a .stem.mp4 holds no source 'guitar', only drums, bass, "
-        "other, vocals; use a folder of stems, or say with stems which of them are it, such as "
+        "other, vocals; use a folder of stems, or say with --stems which of them are it, such as "
         "guitar=drums|bass"
     )
 

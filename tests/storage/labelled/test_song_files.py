@@ -152,7 +152,7 @@ def test_a_test_song_may_have_its_rest_computed(root: str) -> None:
 def test_a_source_that_is_there_twice(root: str) -> None:
     assert refused(root, *BAND, "vocals.wav", "lead_vocals.wav") == (
         "vocals is there as lead_vocals.wav and vocals.wav, and one may hold the other; remove "
-        "one, or leave one out with stems, such as skip=lead_vocals"
+        "one, or leave one out with --stems, such as skip=lead_vocals"
     )
 
 
@@ -165,14 +165,14 @@ def test_sums_that_overlap(root: str) -> None:
     told = refused(root, *BAND, "rhythm.wav", stems="drums+bass=rhythm")
     assert told == (
         "bass is in bass and in drums+bass; a song's stems may hold each source once, so leave one "
-        "out with stems (skip=...)"
+        "out with --stems (skip=...)"
     ) or told.startswith("drums is in ")
 
 
 def test_a_rest_that_can_not_be_told(root: str) -> None:
     assert refused(root, "vocals.wav", "drums.wav", "accompaniment.wav") == (
         "accompaniment.wav beside drums, vocals: which sources it holds can't be told; say it with "
-        "stems, such as rest=accompaniment"
+        "--stems, such as rest=accompaniment"
     )
 
 
@@ -183,7 +183,7 @@ def test_a_rest_of_another_source(root: str) -> None:
 def test_a_rest_of_nothing(root: str) -> None:
     assert refused(root, *BAND, "vocals.wav", "accompaniment.wav") == (
         "accompaniment.wav holds what the other stems don't, but they hold all sources; remove it, "
-        "or say with stems what it holds (skip=... leaves it out)"
+        "or say with --stems what it holds (skip=... leaves it out)"
     )
 
 

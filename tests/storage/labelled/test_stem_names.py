@@ -72,7 +72,7 @@ def test_whatever_the_name_it_is_a_target_or_refused(name: str) -> None:
     try:
         found = PLAIN.match(name)
     except UnclearNameError as error:
-        assert name.strip().lower() in str(error)  # noqa: PT017 - both ways are right
+        assert name.strip() in str(error)  # noqa: PT017 - both ways are right
     else:
         assert found.target in (*SOURCES, "mixture", REST)
 
@@ -100,8 +100,8 @@ def test_names_that_tell_nothing(name: str) -> None:
 
 def test_a_name_of_two_sources() -> None:
     assert unclear(PLAIN, "Drums & Bass") == (
-        "'drums & bass' names drums and bass; rename it, or say with stems what it holds, such as "
-        "drums=drums & bass or drums+bass=drums & bass"
+        "'Drums & Bass' names drums and bass; rename it, or say with --stems what it holds, such "
+        "as drums=Drums & Bass or drums+bass=Drums & Bass"
     )
 
 
@@ -113,8 +113,8 @@ def test_rules_tell_of_folders_and_files() -> None:
     assert stems.match("click") == Match(SKIP)
     assert stems.match("1", "backing") == Match(REST)
     assert unclear(stems, "lead_vocals") == (
-        "'lead_vocals' matches no rule of stems and no source (drums, bass, other, vocals); add a "
-        "rule for it, such as vocals=lead_vocals or skip=lead_vocals"
+        "'lead_vocals' matches no rule of --stems and no source (drums, bass, other, vocals); add "
+        "a rule for it, such as vocals=lead_vocals or skip=lead_vocals"
     )
 
 
@@ -123,6 +123,8 @@ def test_mappings_that_are_none() -> None:
         "stems: 'vocals' is no rule; write SOURCE=PATTERN|PATTERN, ..., such as "
         '"vocals=lead*|backing*, other=*"'
     )
+    assert refused("vocals=[a").startswith("stems: 'vocals=[a' has a [ that is not closed")
+    assert StemNames.parse("vocals=[ab]x|[[]*", SOURCES).match("[1").target == "vocals"
     assert refused("vocals=a||b").startswith("stems: 'vocals=a||b' is no rule")
     assert refused("vocals=a,,bass=b").startswith("stems: '' is no rule")
     assert refused("guitar=a") == (
