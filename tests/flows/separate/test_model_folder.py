@@ -43,8 +43,8 @@ def test_every_separator_comes_back_from_a_folder(architecture: str, workspace: 
 
 def test_a_model_that_is_nowhere_to_be_found(tmp_path: Path, workspace: Workspace) -> None:
     for name, told in (
-        ("", "model is empty, and there is no"),
-        ("x", "model 'x' is no folder, and"),
+        ("", "model: no model is named; name one"),
+        ("x", "model: there is no folder 'x'; name one"),
     ):
         with pytest.raises(UserError, match=told):
             open_model(name, str(tmp_path / "none"), "cpu")
