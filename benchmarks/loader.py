@@ -31,7 +31,8 @@ import torch
 from benchmarks.loading.peers import Dataset, folders, give_torchaudio_its_backend, wavset
 from demucs_core.stem_tracks import StemTrack
 from demucs_core.training.recipes import AddedStem, Recipe, RecipeList
-from demucs_core.training.stream import ExampleStream, StreamConfig
+from demucs_core.training.stream import ExampleStream
+from demucs_core.training.stream_config import StreamConfig
 from storage.canonical import wav_header
 from storage.manifests import Partition
 from storage.music_format import MusicFormat

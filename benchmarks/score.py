@@ -107,9 +107,11 @@ def _forward_factor(detector: SilenceDetector, audio: Audio, device: str, rounds
 
 def _stage_seconds(root: Path, architecture: str, workers: int, device: str) -> float:
     """Ingest the tracks, then time the stage."""
-    from flows.ingest.flow import IngestParameters, ingest
+    from flows.ingest.flow import ingest
+    from flows.ingest.options import IngestParameters
     from flows.inputs import networks
-    from flows.score.flow import ScoreParameters, score
+    from flows.score.flow import score
+    from flows.score.options import ScoreParameters
     from storage.workspace import Workspace
 
     location = str(root / "workspace")

@@ -2,22 +2,24 @@
 
 There are two registries, :data:`demucs_core.separators.registry.SEPARATORS` and
 :data:`demucs_core.detector.registry.DETECTORS`. A new network is a module with a configuration and
-a class, and its row there.
+a class, and its row there. A row names both as text, and they are imported when they are asked for:
+whoever wants to know which architectures there are does not wait for torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Generic, TypeVar
-
-import torch
-from torch import nn
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from demucs_core.configuration import config_to_json, parse_config
 
+if TYPE_CHECKING:
+    from torch import nn
+
 Config = TypeVar("Config")
-Network = TypeVar("Network", bound=nn.Module)
+Network = TypeVar("Network", bound="nn.Module")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,17 +28,32 @@ class Architecture(Generic[Config, Network]):
 
     Attributes:
         name: what options and descriptions call it.
-        config: its configuration, a frozen dataclass; no two rows share one.
-        build: makes a network of a configuration. What needs an optional package imports it here.
+        module: where both of the next are.
+        config_name: its configuration, a frozen dataclass; no two rows share one.
+        network_name: makes a network of a configuration. What needs an optional package imports it
+            there.
         extra: of silentmix, that brings the package it needs; empty if it needs none.
         version: raised when the same configuration means another network than before.
     """
 
     name: str
-    config: type[Config]
-    build: Callable[[Any], Network]
+    module: str
+    config_name: str
+    network_name: str
     extra: str = ""
     version: int = 1
+
+    @property
+    def config(self) -> type[Config]:
+        """Its configuration."""
+        found: type[Config] = getattr(import_module(self.module), self.config_name)
+        return found
+
+    @property
+    def build(self) -> Callable[[Any], Network]:
+        """What makes a network of a configuration."""
+        found: Callable[[Any], Network] = getattr(import_module(self.module), self.network_name)
+        return found
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -55,7 +72,8 @@ class Registry(Generic[Config, Network]):
     def __init__(self, kind: str, *rows: Architecture[Config, Network]) -> None:
         self.kind = kind
         self.rows = rows
-        assert len(set(self)) == len(rows) == len({row.config for row in rows})
+        assert len(set(self)) == len(rows)
+        assert len({(row.module, row.config_name) for row in rows}) == len(rows)
 
     def __iter__(self) -> Iterator[str]:
         return (row.name for row in self.rows)
@@ -81,8 +99,9 @@ class Registry(Generic[Config, Network]):
 
     def of(self, config: Config) -> Architecture[Config, Network]:
         """The architecture that a configuration is for."""
-        [found] = [row for row in self.rows if row.config is type(config)]
-        return found
+        kind = type(config)
+        configs = {(row.module, row.config_name): row for row in self.rows}
+        return configs[kind.__module__, kind.__qualname__]
 
     def parse(self, values: Mapping[str, object]) -> Config:
         """Read a configuration from a JSON object: ``architecture``, and the fields of its class.
@@ -110,6 +129,8 @@ class Registry(Generic[Config, Network]):
         build = self.of(config).build
         if seed is None:
             return build(config)
+        import torch
+
         # The layers of torch.nn draw their first weights from the global generator and take no
         # other.
         with torch.random.fork_rng(devices=[]):

@@ -51,14 +51,15 @@ class Entry:
 
     Attributes:
         name: of the flow, of its deployment, and of its section in a configuration.
-        flow: where it is: ``module.function``. The ``module`` holds all that is named next.
-        parameters: the model of its parameters, which is its run form.
-        deployed: what its deployment says of it.
+        flow: where it is: ``module.function``.
+        parameters: the model of its parameters, which is its run form: ``module.Class``, in a
+            module that imports neither torch nor Prefect.
+        deployed: what its deployment says of it, and its command's help.
         pool: of workers, that runs it.
         schedule: of its deployment.
         options: model of what the chain passes on to it, ``module.Class``; where there is one, the
-            flow is a stage of the chain, and the module's ``in_chain`` says what it runs there;
-            its ``ahead``, where there is one, refuses before any stage has run.
+            flow is a stage of the chain, and ``in_chain`` beside it says what it runs there;
+            ``ahead`` beside it, where there is one, refuses before any stage has run.
         writes: the manifests it writes, less ``rejects``, ``heard`` and ``runs``; what a workspace
             holds is counted in those of them that ``unlisted`` does not name.
         unlisted: those that only other stages read.
@@ -67,7 +68,7 @@ class Entry:
         own_command: its command does more than to run the flow, and is written in ``flows/cli``.
         group: under which the command line lists it.
         creates: whether it may begin a workspace.
-        prints: function of the module that prints what came of it, to a console; after the line
+        prints: function beside the flow that prints what came of it, to a console; after the line
             that any :class:`~flows.running.stage_result.StageResult` gets.
     """
 
@@ -109,7 +110,7 @@ class Entry:
 
     def load_parameters(self) -> type[BaseModel]:
         """The model of its parameters."""
-        found: type[BaseModel] = self.beside_flow(self.parameters)
+        found: type[BaseModel] = load(self.parameters)
         return found
 
     def beside_flow(self, name: str) -> Any:
@@ -131,11 +132,11 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry(
         name="ingest",
         flow="flows.ingest.flow.ingest",
-        parameters="IngestParameters",
-        options="flows.ingest.flow.IngestOptions",
+        parameters="flows.ingest.options.IngestParameters",
+        options="flows.ingest.options.IngestOptions",
         deployed="Read a folder or bucket of music (or a labelled set) into the workspace, as a "
         "corpus. Files that are there already are not read again. To ingest what is new every "
-        "night, set `source` on this deployment and switch its schedule on.",
+        "night, set `source` on the deployment `ingest` and switch its schedule on.",
         schedule=Schedule(slug="nightly", cron="0 3 * * *"),
         writes=("tracks", "stems", "activity", "labelled_files", "source_files", "retired"),
         unlisted=("activity", "labelled_files", "source_files", "retired"),
@@ -146,7 +147,7 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry(
         name="fit-detector",
         flow="flows.fit_detector.flow.fit_detector",
-        parameters="FitDetectorParameters",
+        parameters="flows.fit_detector.options.FitDetectorParameters",
         options="flows.fit_detector.options.FitDetectorOptions",
         deployed="Fit and calibrate the detector of silent sources on a labelled corpus.",
         pool="gpu",
@@ -155,8 +156,8 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry(
         name="score",
         flow="flows.score.flow.score",
-        parameters="ScoreParameters",
-        options="flows.score.flow.ScoreOptions",
+        parameters="flows.score.options.ScoreParameters",
+        options="flows.score.options.ScoreOptions",
         deployed="Say, frame by frame, how likely each source is silent in every track of a "
         "corpus. Runs by itself once a corpus is ingested, as long as its automation is on.",
         pool="gpu",
@@ -167,8 +168,8 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry(
         name="extract",
         flow="flows.extract.flow.extract",
-        parameters="ExtractParameters",
-        options="flows.policy.calibration.PolicyOptions",
+        parameters="flows.extract.options.ExtractParameters",
+        options="flows.policy.options.PolicyOptions",
         deployed="Extract the stretches of a scored corpus in which a source is silent. Runs by "
         "itself once a corpus is scored, as long as its automation is on.",
         writes=("segments",),
@@ -177,7 +178,7 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry(
         name="yields",
         flow="flows.yields.flow.yields",
-        parameters="YieldsParameters",
+        parameters="flows.yields.options.YieldsParameters",
         deployed="Look at what other thresholds and shortest segments would extract from a scored "
         "corpus: a table, and nothing is written.",
         group="results",
@@ -186,7 +187,7 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry(
         name="forecast",
         flow="flows.forecast.flow.forecast",
-        parameters="ForecastParameters",
+        parameters="flows.forecast.options.ForecastParameters",
         deployed="Score a sample of a corpus's tracks, and forecast the hours that the whole of it "
         "would give and how long scoring the rest would take.",
         pool="gpu",
@@ -197,7 +198,7 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry(
         name="audit",
         flow="flows.audit.flow.audit",
-        parameters="AuditParameters",
+        parameters="flows.audit.options.AuditParameters",
         deployed="Listen to a sample of what was extracted, and learn how precise it is.",
         writes=("audits",),
         own_command=True,
@@ -206,8 +207,8 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry(
         name="remix",
         flow="flows.remix.flow.remix",
-        parameters="RemixParameters",
-        options="flows.remix.flow.RemixOptions",
+        parameters="flows.remix.options.RemixParameters",
+        options="flows.remix.options.RemixOptions",
         deployed="Draw recipes that add labelled stems to extracted segments.",
         writes=("tempos", "remixes"),
         unlisted=("tempos",),
@@ -216,7 +217,7 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry(
         name="train",
         flow="flows.train.flow.train",
-        parameters="TrainParameters",
+        parameters="flows.train.options.TrainParameters",
         options="flows.train.options.TrainOptions",
         deployed="Train a separation model on labelled songs and remixes.",
         pool="gpu",
@@ -224,8 +225,8 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry(
         name="evaluate",
         flow="flows.evaluate.flow.evaluate",
-        parameters="EvaluateParameters",
-        options="flows.evaluate.flow.EvaluateOptions",
+        parameters="flows.evaluate.options.EvaluateParameters",
+        options="flows.evaluate.options.EvaluateOptions",
         deployed="Evaluate models on the test songs with BSSEval v4, and compare them.",
         pool="gpu",
         writes=("evaluations",),
@@ -234,7 +235,7 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry(
         name="pipeline",
         flow="flows.pipeline.flow.pipeline",
-        parameters="PipelineParameters",
+        parameters="flows.pipeline.options.PipelineParameters",
         deployed="Every stage in turn, on a labelled set and a folder of unlabelled music. Stages "
         "that are done already are not done again.",
         pool="gpu",

@@ -73,7 +73,8 @@ def _with_server(
 def _fit_detector(root: Path, music: Music) -> None:
     from flows.fit_detector.flow import fit_detector
     from flows.fit_detector.options import FitDetectorParameters
-    from flows.ingest.flow import IngestParameters, ingest
+    from flows.ingest.flow import ingest
+    from flows.ingest.options import IngestParameters
 
     place = {"workspace": str(root), "workers": 1}
     source = {"source": str(music.labelled), "corpus": "labelled", "labelled": True}
@@ -83,11 +84,14 @@ def _fit_detector(root: Path, music: Music) -> None:
 
 
 def _run_stages(root: Path, music: Music) -> None:
-    from flows.extract.flow import ExtractParameters, extract
-    from flows.ingest.flow import IngestParameters, ingest
+    from flows.extract.flow import extract
+    from flows.extract.options import ExtractParameters
+    from flows.ingest.flow import ingest
+    from flows.ingest.options import IngestParameters
     from flows.running.execution import dask_client
     from flows.running.parameters import WorkParameters
-    from flows.score.flow import ScoreParameters, score
+    from flows.score.flow import score
+    from flows.score.options import ScoreParameters
 
     with dask_client(WorkParameters(workspace=str(root), workers=1)):
         for corpus in music.corpora:

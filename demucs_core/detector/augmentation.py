@@ -9,7 +9,6 @@ what can be done to a copy of them here teaches the detector not to depend on it
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,65 +16,11 @@ from numpy.typing import NDArray
 from scipy.signal import oaconvolve
 from torch import Tensor
 
-from demucs_core.configuration import check_at_least, check_share
+from demucs_core.detector.fit_config import AugmentationConfig
 
 EQUALISER_TAPS = 512
 """Length of the filter that changes an instrument's sound: 12 ms at 44.1 kHz, of which one tap is
 dropped so that it is symmetric."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AugmentationConfig:
-    """How examples differ from the songs they come from; probabilities are of each example.
-
-    Attributes:
-        remix_probability: each source from another song and place, instead of one song as it is.
-        drop_probability: of each source: left out altogether.
-        mute_probability: of each source: left out for a part of the crop, so that it enters or
-            leaves.
-        gain_db: largest gain of a source in a remix, up or down; half as much in a real mixture.
-        equalise_probability: of each source: other gains in every octave, so that it sounds like
-            another instrument that plays the same.
-        equalise_db: largest of those gains, up or down.
-        speed_probability: played faster or slower, so lower or higher (in a remix each source by
-            itself).
-        max_speed: largest factor of that, and its inverse: five semitones.
-        quieter_db: how far below full scale the loudest sample may be put.
-        lowpass_probability: nothing above 10 to 16 kHz, as lossy encoders and lower sample rates
-            leave it.
-        holes_probability: bins far below their neighbours emptied, as a lossy encoder at a low bit
-            rate does.
-        noise_probability: a floor of noise, 50 to 80 dB below the mixture.
-        tone_probability: the mixture's spectrum tilted and bent, as another master of the song
-            would be.
-        width_probability: the side made weaker, stronger or (for a third of them) nothing: mono.
-        band_mask_probability: a band of frequencies hidden, so that no decision hangs on one
-            (SpecAugment).
-
-    Raises:
-        ValueError: a field out of range, by name.
-    """
-
-    remix_probability: float = 0.6
-    drop_probability: float = 0.2
-    mute_probability: float = 0.25
-    gain_db: float = 8.0
-    equalise_probability: float = 0.4
-    equalise_db: float = 10.0
-    speed_probability: float = 0.4
-    max_speed: float = 1.35
-    quieter_db: float = 15.0
-    lowpass_probability: float = 0.3
-    holes_probability: float = 0.3
-    noise_probability: float = 0.2
-    tone_probability: float = 0.4
-    width_probability: float = 0.3
-    band_mask_probability: float = 0.3
-
-    def __post_init__(self) -> None:
-        check_share(self, *(name for name in vars(self) if name.endswith("_probability")))
-        check_at_least(self, 1, "max_speed")
-        check_at_least(self, 0, "gain_db", "quieter_db", "equalise_db")
 
 
 def resample(audio: NDArray[np.float32], speed: float) -> NDArray[np.float32]:

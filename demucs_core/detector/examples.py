@@ -12,7 +12,7 @@ the batch alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -20,15 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from demucs_core.activity import ActivityConfig, active_frames, frame_level_db
-from demucs_core.configuration import check_above, check_at_least
-from demucs_core.detector.augmentation import (
-    AugmentationConfig,
-    disturb_spectrum,
-    equalise,
-    resample,
-)
+from demucs_core.activity import active_frames, frame_level_db
+from demucs_core.detector.augmentation import disturb_spectrum, equalise, resample
 from demucs_core.detector.config import DetectorConfig, MakeInputs
+from demucs_core.detector.fit_config import ExampleConfig
 from demucs_core.stem_tracks import Group, StemTrack, TrackPool
 
 ReadAudio = Callable[[str, int, int], NDArray[np.float32]]
@@ -46,34 +41,6 @@ class TrainingSong(StemTrack):
     """
 
     active: NDArray[np.bool_]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExampleConfig:
-    """Everything that decides the examples, beside the songs and the detector.
-
-    Attributes:
-        batch_size: examples a step.
-        crop_s: length of an example (seconds), rounded to frames: about what a detector hears of a
-            song before and after a frame.
-        seed: decides everything that is random.
-        activity: what counts as sounding.
-        augmentation: how examples differ from the songs.
-
-    Raises:
-        ValueError: a field out of range, by name.
-    """
-
-    batch_size: int = 6
-    crop_s: float = 12.0
-    seed: int = 0
-    activity: ActivityConfig = field(default_factory=ActivityConfig)
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-
-    def __post_init__(self) -> None:
-        check_at_least(self, 1, "batch_size")
-        check_above(self, 0, "crop_s")
-        check_at_least(self, 0, "seed")
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,28 @@ why: ``docs/design.md``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from demucs_core.architectures import Architecture, Registry
-from demucs_core.detector.config import DetectorConfig, SilenceDetector
-from demucs_core.detector.log_mel_detector import CrnnConfig, LogMelDetector, TcnConfig
-from demucs_core.detector.waveform_detector import WaveformDetector, WaveformDetectorConfig
 
+if TYPE_CHECKING:
+    from demucs_core.detector.config import DetectorConfig, SilenceDetector
+
+_LOG_MEL = "demucs_core.detector.log_mel_detector"
 DETECTORS: Final[Registry[DetectorConfig, SilenceDetector]] = Registry(
     "detector",
-    Architecture(name="logmel-tcn", config=TcnConfig, build=LogMelDetector),
-    Architecture(name="logmel-crnn", config=CrnnConfig, build=LogMelDetector),
-    Architecture(name="demucs-blstm", config=WaveformDetectorConfig, build=WaveformDetector),
+    Architecture(
+        name="logmel-tcn", module=_LOG_MEL, config_name="TcnConfig", network_name="LogMelDetector"
+    ),
+    Architecture(
+        name="logmel-crnn", module=_LOG_MEL, config_name="CrnnConfig", network_name="LogMelDetector"
+    ),
+    Architecture(
+        name="demucs-blstm",
+        module="demucs_core.detector.waveform_detector",
+        config_name="WaveformDetectorConfig",
+        network_name="WaveformDetector",
+    ),
 )
 
 DEFAULT_DETECTOR: Final = "logmel-crnn"

@@ -19,41 +19,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from demucs_core.configuration import check_above, check_at_least, config_to_json
+from demucs_core.configuration import config_to_json
 from demucs_core.detector.config import SilenceDetector
 from demucs_core.detector.examples import ExampleSource
+from demucs_core.detector.fit_config import DetectorTrainingConfig
 from demucs_core.detector.registry import detector_to_json, parse_detector_config
 from demucs_core.trainer_state import TrainerState, Weights
 
 STATE_VERSION = 1
 """Version of what ``DetectorTrainer.state`` gives."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectorTrainingConfig:
-    """Everything about a fit that decides its result, beside the detector and the examples.
-
-    Attributes:
-        steps: optimiser steps.
-        learning_rate: peak learning rate of AdamW: reached after a twentieth of the steps, then
-            down to zero along a cosine.
-        weight_decay: weight decay of AdamW.
-        false_silent_weight: weight of an active frame against a silent one in the loss: above 1,
-            calling silent what sounds costs more than the opposite.
-
-    Raises:
-        ValueError: a field out of range, by name.
-    """
-
-    steps: int = 6000
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.01
-    false_silent_weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_at_least(self, 1, "steps")
-        check_above(self, 0, "learning_rate", "false_silent_weight")
-        check_at_least(self, 0, "weight_decay")
 
 
 @dataclass(frozen=True, kw_only=True)

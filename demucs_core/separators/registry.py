@@ -7,24 +7,17 @@ import (:mod:`demucs_core.separators.imported`).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from demucs_core.architectures import Architecture, Registry
-from demucs_core.separators.bs_roformer import BSRoFormerConfig, BSRoFormerSeparator
 from demucs_core.separators.class_path import CLASS_PATH, EXAMPLE
-from demucs_core.separators.demucs import Demucs, DemucsConfig
-from demucs_core.separators.htdemucs import HTDemucsConfig, HTDemucsSeparator
-from demucs_core.separators.imported import (
-    ImportedConfig,
-    ImportedSeparator,
-    require_allowed,
-)
-from demucs_core.separators.open_unmix import OpenUnmixConfig, OpenUnmixSeparator
-from demucs_core.separators.separator import SeparationModel, SeparatorConfig
-from demucs_core.separators.wave_unet import WaveUNet, WaveUNetConfig
+
+if TYPE_CHECKING:
+    from demucs_core.separators.imported import ImportedConfig
+    from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 
 
-class Separators(Registry[SeparatorConfig, SeparationModel]):
+class Separators(Registry["SeparatorConfig", "SeparationModel"]):
     """The separators that are registered, and any class by its path."""
 
     def __contains__(self, name: object) -> bool:
@@ -38,7 +31,11 @@ class Separators(Registry[SeparatorConfig, SeparationModel]):
         """
         if _is_path(name):
             return Architecture(
-                name=str(name), config=ImportedConfig, build=ImportedSeparator, extra=str(name)
+                name=str(name),
+                module="demucs_core.separators.imported",
+                config_name="ImportedConfig",
+                network_name="ImportedSeparator",
+                extra=str(name),
             )
         try:
             return super().__getitem__(name)
@@ -47,7 +44,7 @@ class Separators(Registry[SeparatorConfig, SeparationModel]):
 
     def of(self, config: SeparatorConfig) -> Architecture[SeparatorConfig, SeparationModel]:
         """The architecture that a configuration is for."""
-        return self[config.path] if isinstance(config, ImportedConfig) else super().of(config)
+        return self[config.path] if _is_imported(config) else super().of(config)
 
     def parse(self, values: Mapping[str, object]) -> SeparatorConfig:
         """As :meth:`Registry.parse`; of a class, ``architecture`` is its path."""
@@ -57,7 +54,7 @@ class Separators(Registry[SeparatorConfig, SeparationModel]):
     def to_json(self, config: SeparatorConfig) -> dict[str, Any]:
         """Write what :meth:`parse` reads."""
         described = super().to_json(config)
-        if isinstance(config, ImportedConfig):
+        if _is_imported(config):
             del described["path"]
         return described
 
@@ -66,20 +63,33 @@ def _is_path(name: object) -> bool:
     return isinstance(name, str) and CLASS_PATH.fullmatch(name) is not None
 
 
+def _is_imported(config: SeparatorConfig) -> TypeGuard[ImportedConfig]:
+    from demucs_core.separators.imported import ImportedConfig
+
+    return isinstance(config, ImportedConfig)
+
+
+def _row(
+    name: str, config_name: str, network_name: str, *, extra: str = "", version: int = 1
+) -> Architecture[SeparatorConfig, SeparationModel]:
+    """The row of an architecture, whose module has its name."""
+    return Architecture(
+        name=name,
+        module=f"demucs_core.separators.{name}",
+        config_name=config_name,
+        network_name=network_name,
+        extra=extra,
+        version=version,
+    )
+
+
 SEPARATORS: Final = Separators(
     "separator",
-    Architecture(name="demucs", config=DemucsConfig, build=Demucs),
-    Architecture(name="wave_unet", config=WaveUNetConfig, build=WaveUNet, version=2),
-    Architecture(
-        name="open_unmix", config=OpenUnmixConfig, build=OpenUnmixSeparator, extra="openunmix"
-    ),
-    Architecture(name="htdemucs", config=HTDemucsConfig, build=HTDemucsSeparator, extra="htdemucs"),
-    Architecture(
-        name="bs_roformer",
-        config=BSRoFormerConfig,
-        build=BSRoFormerSeparator,
-        extra="bs-roformer",
-    ),
+    _row("demucs", "DemucsConfig", "Demucs"),
+    _row("wave_unet", "WaveUNetConfig", "WaveUNet", version=2),
+    _row("open_unmix", "OpenUnmixConfig", "OpenUnmixSeparator", extra="openunmix"),
+    _row("htdemucs", "HTDemucsConfig", "HTDemucsSeparator", extra="htdemucs"),
+    _row("bs_roformer", "BSRoFormerConfig", "BSRoFormerSeparator", extra="bs-roformer"),
 )
 
 
@@ -105,7 +115,9 @@ def build_model(
     4
     """
     parsed = SEPARATORS.parse(config)
-    if isinstance(parsed, ImportedConfig):
+    if _is_imported(parsed):
+        from demucs_core.separators.imported import require_allowed
+
         require_allowed(parsed, allow_import)
     return SEPARATORS.build(parsed, seed=seed)
 

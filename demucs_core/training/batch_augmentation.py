@@ -2,14 +2,13 @@
 
 Shape legend: B batch, G groups (always S places, some empty), C audio channels, T samples.
 
-They come on top of what :class:`demucs_core.training.examples.Augmentation` does to each crop that
+They come on top of what :class:`demucs_core.training.crops.Augmentation` does to each crop that
 is read. A labelled example changes group by group. A weak one changes as a whole, its mask with it,
 so that its sums stay true.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,79 +16,49 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from demucs_core.configuration import check_at_least, check_share
 from demucs_core.training.examples import Example
+from demucs_core.training.stream_config import BatchAugmentation
 
 _STREAM = 1
 """Tells these draws from those of the examples, which have the same seed."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class BatchAugmentation:
-    """How batches are changed.
+def change_batch(
+    batch: Example, config: BatchAugmentation, num_weak: int, *, seed: int, step: int
+) -> Example:
+    """Change a batch.
 
-    What is drawn for a batch depends on the seed and the step alone, and is drawn on the CPU: it
-    is the same on every device, and in a run that was resumed.
+    Args:
+        batch: left as it is.
+        config: how it is changed.
+        num_weak: how many of the first examples are weak.
+        seed: of the training.
+        step: of the batch.
 
-    Attributes:
-        gain_db: largest change of a level, up or down, evenly in dB.
-        flip: how often a waveform is turned upside down.
-        swap: how often left and right are exchanged.
-        shift_samples: largest shift in time; what leaves at one end comes in at the other.
-        remix: how often the sources of a batch's labelled examples are dealt among them anew.
-
-    Raises:
-        ValueError: a field out of range, by name.
+    Returns:
+        A batch of the same shapes on the same device, whose mixtures are the sums of its
+        targets.
     """
-
-    gain_db: float = 0.0
-    flip: float = 0.0
-    swap: float = 0.0
-    shift_samples: int = 0
-    remix: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_at_least(self, 0, "gain_db", "shift_samples")
-        check_share(self, "flip", "swap", "remix")
-
-    @property
-    def is_off(self) -> bool:
-        """Whether nothing is changed."""
-        return self == BatchAugmentation()
-
-    def apply(self, batch: Example, num_weak: int, *, seed: int, step: int) -> Example:
-        """Change a batch.
-
-        Args:
-            batch: left as it is.
-            num_weak: how many of the first examples are weak.
-            seed: of the training.
-            step: of the batch.
-
-        Returns:
-            A batch of the same shapes on the same device, whose mixtures are the sums of its
-            targets.
-        """
-        if self.is_off:
-            return batch
-        rng = np.random.default_rng((seed, step, _STREAM))
-        targets, mask = batch.targets, batch.mask
-        if rng.random() < self.remix:
-            targets = _dealt(rng, targets, batch.membership, num_weak)
-        size, groups = targets.shape[:2]
-        if self.shift_samples:
-            limits = (-self.shift_samples, self.shift_samples + 1)
-            shift = _alike(rng.integers(*limits, (size, groups)), num_weak)
-            targets, mask = _rolled(targets, shift), _rolled(mask, shift)
-        if self.swap and targets.shape[2] == 2:
-            swap = torch.from_numpy(_alike(rng.random((size, groups)) < self.swap, num_weak))
-            swap = swap.to(targets.device)
-            targets = torch.where(swap[:, :, None, None], targets.flip(2), targets)
-        gain = 10 ** (rng.uniform(-self.gain_db, self.gain_db, (size, groups)) / 20)
-        sign = np.where(rng.random((size, groups)) < self.flip, -1, 1)
-        factor = torch.from_numpy(_alike(gain * sign, num_weak)).to(targets)
-        targets = targets * factor[:, :, None, None]
-        return batch._replace(mixture=targets.sum(dim=1), targets=targets, mask=mask)
+    if config.is_off:
+        return batch
+    rng = np.random.default_rng((seed, step, _STREAM))
+    targets, mask = batch.targets, batch.mask
+    if rng.random() < config.remix:
+        targets = _dealt(rng, targets, batch.membership, num_weak)
+    size, groups = targets.shape[:2]
+    if config.shift_samples:
+        limits = (-config.shift_samples, config.shift_samples + 1)
+        shift = _alike(rng.integers(*limits, (size, groups)), num_weak)
+        targets, mask = _rolled(targets, shift), _rolled(mask, shift)
+    if config.swap and targets.shape[2] == 2:
+        swap = torch.from_numpy(_alike(rng.random((size, groups)) < config.swap, num_weak))
+        swap = swap.to(targets.device)
+        targets = torch.where(swap[:, :, None, None], targets.flip(2), targets)
+    gain = 10 ** (rng.uniform(-config.gain_db, config.gain_db, (size, groups)) / 20)
+    sign = np.where(rng.random((size, groups)) < config.flip, -1, 1)
+    factor = torch.from_numpy(_alike(gain * sign, num_weak)).to(targets)
+    targets = targets * factor[:, :, None, None]
+    return batch._replace(mixture=targets.sum(dim=1), targets=targets, mask=mask)
 
 
 def _alike(values: NDArray[Any], num_weak: int) -> NDArray[Any]:

@@ -4,66 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from demucs_core.configuration import check_at_least, check_share
 from demucs_core.stem_tracks import StemTrack, TrackPool
-from demucs_core.training.batch_augmentation import BatchAugmentation
-from demucs_core.training.examples import (
-    Augmentation,
-    Example,
-    Reader,
-    collate,
-    supervised_example,
-    weak_example,
-)
+from demucs_core.training.batch_augmentation import change_batch
+from demucs_core.training.crops import Reader
+from demucs_core.training.examples import Example, collate, supervised_example, weak_example
 from demucs_core.training.prefetch import prefetched
 from demucs_core.training.recipes import Recipe, RecipePools
+from demucs_core.training.stream_config import StreamConfig
 
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamConfig:
-    """Everything that decides the examples, beside the songs and the recipes.
-
-    Attributes:
-        crop_samples: length of an example.
-        batch_size: examples a step.
-        weak_share: share of weak examples in a batch, once the ramp is over.
-        weak_weight: factor on the loss weights of weak examples, once the ramp is over; supervised
-            ones have weight 1.
-        ramp_steps: steps over which the share of weak examples grows from zero, linearly.
-        weight_ramp_steps: steps over which the factor on their loss weights grows from zero,
-            linearly.
-        masked: whether the loss of weak examples keeps to their segment (see :func:`weak_example`).
-        seed: decides everything that is random.
-        augmentation: random changes to the audio that is read.
-        batch_augmentation: random changes to whole batches, where they are trained on.
-
-    Raises:
-        ValueError: a field out of range, by name.
-    """
-
-    crop_samples: int
-    batch_size: int = 16
-    weak_share: float = 0.25
-    weak_weight: float = 1.0
-    ramp_steps: int = 0
-    weight_ramp_steps: int = 0
-    masked: bool = True
-    seed: int = 0
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    batch_augmentation: BatchAugmentation = field(default_factory=BatchAugmentation)
-
-    def __post_init__(self) -> None:
-        check_at_least(self, 1, "crop_samples", "batch_size")
-        check_at_least(self, 0, "weak_weight", "ramp_steps", "weight_ramp_steps", "seed")
-        check_share(self, "weak_share")
 
 
 class ExampleStream(Dataset[Example]):
@@ -156,8 +110,9 @@ class ExampleStream(Dataset[Example]):
 
     def augmented(self, batch: Example, step: int) -> Example:
         """Return a step's batch as training hears it, on whatever device it is."""
-        return self.config.batch_augmentation.apply(
-            batch, self.num_weak_at(step), seed=self.config.seed, step=step
+        config = self.config
+        return change_batch(
+            batch, config.batch_augmentation, self.num_weak_at(step), seed=config.seed, step=step
         )
 
     def _draw_recipe(self, rng: np.random.Generator) -> Recipe:

@@ -26,7 +26,8 @@ from demucs_core.training.divergence import DivergedError, LossWatch
 from demucs_core.training.examples import Example
 from demucs_core.training.optimization import Optimization, StepFigures
 from demucs_core.training.rates import rate_at
-from demucs_core.training.stream import ExampleStream, StreamConfig
+from demucs_core.training.stream import ExampleStream
+from demucs_core.training.stream_config import StreamConfig
 from demucs_core.training.training_config import Execution, TrainingConfig
 from demucs_core.training.validation import Validation, ValidationCrop
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from demucs_core.separators.separator import SeparationModel
 from demucs_core.stem_tracks import StemTrack
-from demucs_core.training.examples import Reader, read_crop
+from demucs_core.training.crops import Reader, read_crop
 
 MAX_SDR_DB = 100.0
 """Where the SDR of a perfect estimate ends."""

@@ -10,14 +10,8 @@ from typing import Any
 import soundfile
 from rich.console import Console
 
-from flows.audit.flow import (
-    Answer,
-    AuditParameters,
-    audit_run,
-    draw_clips,
-    segments_of,
-    write_answers,
-)
+from flows.audit.flow import Answer, audit_run, draw_clips, segments_of, write_answers
+from flows.audit.options import AuditParameters
 from flows.audit.result import summarise
 from flows.reports.terminal_table import print_table
 from storage.errors import UserError

@@ -10,7 +10,7 @@ import html
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from prefect import flow
@@ -19,10 +19,10 @@ from prefect.input import RunInput
 from pydantic import Field, create_model
 
 from demucs_core.extraction.audit import draw, strata_of
+from flows.audit.options import AuditParameters
 from flows.audit.result import summarise
 from flows.reports.artifacts import Report
 from flows.running.execution import pending_batches
-from flows.running.parameters import RUNTIME, CorpusName, StageParameters
 from flows.running.stage import StageResult, StageRun, stage_run
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
@@ -35,35 +35,6 @@ from storage.workspace import Workspace
 STAGE, VERSION = "audit", 1
 POLL_S = 2
 Answer = Literal["silent", "heard", "can't tell"]
-
-
-class AuditParameters(StageParameters):
-    """Which segments to listen to, and what to find out."""
-
-    corpus: CorpusName = Field("music", description="Corpus whose segments are heard.")
-    segments: str = Field(
-        "", description="Fingerprint of the segments; empty takes the last that were extracted."
-    )
-    draws: int = Field(
-        88,
-        ge=1,
-        le=10_000,
-        description="Segments drawn a source; 88 without an error show a precision of 0.95.",
-    )
-    strata: int = Field(4, ge=1, le=20, description="Classes of score that are drawn from alike.")
-    seed: int = Field(0, ge=0, description="Decides what is drawn.")
-    target_precision: Annotated[float, RUNTIME] = Field(
-        0.95, gt=0, lt=1, description="Share of the seconds that should be silent in truth."
-    )
-    confidence: Annotated[float, RUNTIME] = Field(
-        0.95, gt=0.5, lt=1, description="Confidence of intervals and of the proposed threshold."
-    )
-    clips_a_page: Annotated[int, RUNTIME] = Field(
-        8, ge=1, le=50, description="Players and questions shown at once in the UI."
-    )
-    timeout_s: Annotated[int, RUNTIME] = Field(
-        7 * 24 * 3600, ge=1, description="Seconds to wait for the answers to a page."
-    )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import cyclopts
 from pydantic import BaseModel, ValidationError
 
 from flows.catalogue import CATALOGUE, CHAIN, load
-from flows.cli.commands import NAMES, SERVED, app_with
+from flows.cli.commands import NAMES, SERVED, app_with, wants_help
 from flows.cli.complaints import complaint
 from flows.cli.configuration import load_config, option, stage_section
 from flows.running.wrong_values import describe
@@ -25,9 +25,9 @@ GROUPED = ("convert", "export", "manifests", "study")
 """Commands that have commands of their own."""
 
 OWN_PARAMETERS = {
-    "demo": "flows.cli.demo.DemoParameters",
+    "demo": "flows.studies.demo_options.DemoParameters",
     "init": "flows.running.music_options.InitParameters",
-    "separate": "flows.separate.command.SeparateParameters",
+    "separate": "flows.separate.options.SeparateParameters",
 }
 """Models of the parameters of commands that are no flow's."""
 
@@ -60,7 +60,8 @@ def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = No
         raise UserError(complaint(error, tokens)) from error
     if before_flow is not None:
         before_flow()
-    with _tagged() if tokens[:1] and tokens[0] in SERVED else nullcontext():
+    served = tokens[:1] and tokens[0] in SERVED and not wants_help(tokens)
+    with _tagged() if served else nullcontext():
         status: int | None = command(*bound.args, **bound.kwargs)
     return status or 0
 
@@ -95,7 +96,7 @@ def _from_config(path: str, command: str) -> dict[str, Any]:
     }
     models |= {name: load(where) for name, where in OWN_PARAMETERS.items()}
     known = {name: set(model.model_fields) for name, model in models.items()}
-    chain = load("flows.pipeline.flow.PipelineParameters")
+    chain = load("flows.pipeline.options.PipelineParameters")
     known[""] = set(chain.model_fields) - {entry.field for entry in CHAIN}
     if command == "run":
         stage_section(loaded, "", known)
@@ -103,7 +104,7 @@ def _from_config(path: str, command: str) -> dict[str, Any]:
     if command not in known:
         return {key: loaded[key] for key in stage_section(loaded, "", known) if key == "workspace"}
     fields = stage_section(loaded, command, known)
-    policy_options = load("flows.policy.calibration.PolicyOptions")
+    policy_options = load("flows.policy.options.PolicyOptions")
     if issubclass(models[command], policy_options):
         # the policy that thresholds are for, as in a `run`
         policy = stage_section(loaded, "extract", known)

@@ -105,6 +105,11 @@ SERVED: tuple[str, ...] = (
 NAMES: tuple[str, ...] = tuple(command.name for command in COMMANDS)
 
 
+def wants_help(arguments: Collection[str]) -> bool:
+    """Whether a command line asks for help, for which nothing has to be there."""
+    return not {"--help", "-h"}.isdisjoint(arguments)
+
+
 def app_with(loaded: Collection[str]) -> cyclopts.App:
     """The command line, with some commands imported; the others are there by name alone.
 

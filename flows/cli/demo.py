@@ -9,36 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
 from demo_corpus.corpus import write_labelled, write_unlabelled
-from flows.evaluate.flow import EvaluateParameters, evaluate
+from flows.evaluate.flow import evaluate
+from flows.evaluate.options import EvaluateParameters
 from flows.evaluate.summary import ComparisonSummary, print_comparison
-from flows.pipeline.flow import PipelineParameters, pipeline
-from flows.running.parameters import Options
+from flows.pipeline.flow import pipeline
+from flows.pipeline.options import PipelineParameters
+from flows.studies.demo_options import DemoParameters
 from flows.studies.truth import SourceQuality, extraction_quality
 from storage.errors import UserError
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 
 LABELLED, MUSIC = "demo-labelled", "demo-music"
-
-
-class DemoParameters(Options):
-    """Where the demo goes, and how large it is."""
-
-    workspace: str = Field(
-        "demo-workspace", description="Folder for the demo's corpus and results."
-    )
-    seed: int = Field(7, ge=0, description="Decides the songs.")
-    train_songs: int = Field(12, ge=1, description="Labelled songs to train on.")
-    valid_songs: int = Field(14, ge=1, description="Labelled songs held out to calibrate on.")
-    test_songs: int = Field(6, ge=1, description="Labelled songs to evaluate on.")
-    unlabelled_songs: int = Field(24, ge=1, description="Songs of the unlabelled corpus.")
-    song_s: float = Field(40.0, ge=10, description="Length of a song in seconds.")
-    workers: int = Field(0, ge=0, description="Worker processes; 0 takes one a CPU core.")
 
 
 DEMO_STAGES: dict[str, dict[str, Any]] = {

@@ -8,8 +8,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from flows.cli.lines import say
-from flows.export.data import ExportDataParameters, export_data
-from flows.export.model import ExportModelParameters, export_model
+from flows.export.options import ExportDataParameters, ExportModelParameters
 
 export_app = cyclopts.App(name="export", help="Take a model, or training data, elsewhere.")
 
@@ -24,6 +23,8 @@ def export_model_command(
     ``separate --model`` and ``train --init-from`` take the folder. ONNX networks and files for
     ``demucs --repo`` are compared with the model on a song of the workspace.
     """
+    from flows.export.model import export_model
+
     say(str(export_model(parameters, say)))
 
 
@@ -39,4 +40,6 @@ def export_data_command(
     what it was made of. From Python, ``flows.export.dataset.training_examples`` gives the examples
     that ``silentmix train`` hears, half-known ones among them.
     """
+    from flows.export.data import export_data
+
     say(str(export_data(parameters, say)))

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from flows.catalogue import CATALOGUE
-from flows.cli.commands import OF_MANY_FLOWS, SERVED
+from flows.cli.commands import OF_MANY_FLOWS, SERVED, wants_help
 from flows.cli.configuration import load_config, option
 from flows.cli.lines import complain
 from flows.server.login import put_login
@@ -102,7 +102,7 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
         What to call before a flow runs.
     """
     command = arguments[0] if arguments else ""
-    if command not in (*SERVED, *READING) or {"--help", "-h"} & set(arguments):
+    if command not in (*SERVED, *READING) or wants_help(arguments):
         return None
     asked = _asked(arguments)
     usual = OWN_WORKSPACES.get(command, DEFAULT_WORKSPACE)

@@ -7,11 +7,10 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from flows.cli.demo import DemoParameters, run_demo
 from flows.cli.stage_table import print_plans, print_results
-from flows.pipeline.flow import PipelineParameters, pipeline
-from flows.running.chain import Stage
-from flows.running.stage import run_stage
+from flows.pipeline.options import PipelineParameters
+from flows.running.chain_parameters import Stage
+from flows.studies.demo_options import DemoParameters
 
 console = Console()
 
@@ -22,6 +21,9 @@ def run_command(
     only: Annotated[Stage | None, Parameter(help="Run this stage alone.")] = None,
 ) -> None:
     """Run the pipeline on your labelled set and your unlabelled music."""
+    from flows.pipeline.flow import pipeline
+    from flows.running.stage import run_stage
+
     if only is not None:
         parameters = parameters.model_copy(update={"from_stage": only, "until_stage": only})
     results = run_stage(pipeline, parameters)
@@ -36,4 +38,6 @@ def demo_command(
     parameters: Annotated[DemoParameters, Parameter(name="*")] = DemoParameters(),
 ) -> None:
     """Make a corpus and run the whole pipeline on it: about ten minutes on two cores."""
+    from flows.cli.demo import run_demo
+
     run_demo(parameters, console)

@@ -8,10 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from flows.audit.files import export_audit, import_answers, print_audit
-from flows.audit.flow import AuditParameters
+from flows.audit.options import AuditParameters
 from flows.cli.lines import complain, say
-from flows.separate.command import SeparateParameters, separate_files
+from flows.separate.options import SeparateParameters
 from storage.errors import UserError
 
 console = Console()
@@ -27,6 +26,8 @@ def separate(
     own sample rate, length and level, and are mono where it is; of more than two channels, stereo
     is left. Files of any length need the same memory.
     """
+    from flows.separate.command import separate_files
+
     for path in separate_files(files, parameters, complain):
         say(str(path))
 
@@ -46,6 +47,8 @@ def audit(
     """
     if bool(export) == bool(answers):
         raise UserError("give --export FOLDER or --answers FILE; in the UI, run the flow `audit`")
+    from flows.audit.files import export_audit, import_answers, print_audit
+
     if export:
         count = export_audit(parameters, Path(export))
         console.print(f"{count} clips to answer in {export}/answers.csv", highlight=False)

@@ -1,8 +1,10 @@
-"""The command that runs one flow: its parameters are the flow's."""
+"""The command that runs one flow: its parameters are the flow's.
+
+The flow itself is imported when it runs: whoever reads the help does not wait for torch.
+"""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Annotated
 
@@ -12,7 +14,6 @@ from rich.console import Console
 from flows.catalogue import Entry
 from flows.cli.stage_table import print_plans, print_results
 from flows.running.parameters import StageParameters, WorkParameters
-from flows.running.stage import run_stage
 from flows.running.stage_result import results_in
 
 console = Console()
@@ -20,10 +21,12 @@ console = Console()
 
 def command_of(entry: Entry) -> Callable[..., None]:
     """The command of a flow of the catalogue."""
-    stage_flow, model = entry.load_flow(), entry.load_parameters()
+    model = entry.load_parameters()
 
     def command(*, parameters: WorkParameters) -> None:
-        made = run_stage(stage_flow, parameters)
+        from flows.running.stage import run_stage
+
+        made = run_stage(entry.load_flow(), parameters)
         results = results_in(made)
         if isinstance(parameters, StageParameters) and parameters.dry_run:
             print_plans(results, console)
@@ -36,5 +39,5 @@ def command_of(entry: Entry) -> Callable[..., None]:
     command.__annotations__["parameters"] = Annotated[model, Parameter(name="*")]
     if not any(field.is_required() for field in model.model_fields.values()):
         command.__kwdefaults__ = {"parameters": model()}
-    command.__doc__ = inspect.getdoc(stage_flow)
+    command.__doc__ = entry.deployed
     return command

@@ -9,18 +9,18 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from prefect import flow
-from pydantic import Field
 from rich.console import Console
 
 from demucs_core.metrics.bsseval import bss_eval, song_sdr
 from demucs_core.metrics.scorable import why_not_scorable
 from demucs_core.separators.separation import separate
+from flows.evaluate.options import EvaluateOptions, EvaluateParameters
 from flows.evaluate.report import compare
 from flows.evaluate.summary import ComparisonSummary, print_comparison
 from flows.inputs import networks
@@ -32,18 +32,9 @@ from flows.inputs.methods import (
 )
 from flows.inputs.paper_table import paper_table
 from flows.inputs.songs import Song, load_songs, require_songs
-from flows.running.allowed import AllowImport
 from flows.running.chain import Chain
 from flows.running.execution import dask_client, pending_batches, results_of
 from flows.running.held_out import require_unheard, sounds_of
-from flows.running.parameters import (
-    PLACES,
-    RUNTIME,
-    CorpusName,
-    Device,
-    Options,
-    StageParameters,
-)
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun, stage_run
 from flows.running.stage_result import StageResults
@@ -58,36 +49,6 @@ from storage.workspace import Workspace
 
 STAGE, VERSION = "evaluate", 1
 WINDOW_S = 1.0
-
-
-class EvaluateOptions(Options):
-    """How to separate the test songs."""
-
-    segment_s: float = Field(10.0, gt=0, description="Length of the pieces a song is separated in.")
-    overlap: float = Field(0.25, ge=0, lt=1, description="Share of a piece that two pieces share.")
-    shifts: int = Field(0, ge=0, le=100, description="Random shifts to average over.")
-    device: Device = Field("auto", description="auto takes a GPU if there is one.")
-    allow_import: AllowImport = Field([])
-
-
-class EvaluateParameters(EvaluateOptions, StageParameters):
-    """Which models to evaluate, on the test songs of which corpus, and what to compare them to."""
-
-    labelled: CorpusName = Field("labelled", description="Corpus of labelled songs.")
-    models: Annotated[list[str], RUNTIME] = Field(
-        [], description="Models to evaluate and compare; empty takes all that are finished."
-    )
-    compare_to: Annotated[str, RUNTIME] = Field(
-        "",
-        description="Model, or name of published results, that each of the others is compared to; "
-        "empty takes the model trained on labelled songs alone, if there is one such, else the "
-        "first.",
-    )
-    published: Annotated[list[str], PLACES, RUNTIME] = Field(
-        [],
-        description="Folders or URLs of other people's results on the same songs, as museval "
-        "writes them (test/SONG.json), to stand in the same comparison.",
-    )
 
 
 class Evaluation(StageResults):

@@ -8,15 +8,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
+from flows.export.options import ExportDataParameters, Layout
 from flows.export.pieces import Piece, Wanted
 from flows.inputs.recipes import load_recipes
 from flows.inputs.songs import Song, learning_corpora, load_songs
-from flows.running.parameters import CorpusName, Libraries, Options
 from flows.running.whole_folder import require_new, whole_folder
 from storage.encode import writing
 from storage.errors import UserError
@@ -25,35 +23,11 @@ from storage.music_format import MIXTURE
 from storage.reading import CropReader
 from storage.workspace import Workspace
 
-Layout = Literal["songs", "stems", "csv"]
 BLOCK_S = 20
 BITS = 32
 """Floating point, so that no remix is clipped."""
 LINEAGE, ORIGIN = "lineage.csv", "silentmix.json"
 COLUMNS = ("file", "kind", "id", "audio", "start_sample", "num_samples", "gain_db")
-
-
-class ExportDataParameters(Options):
-    """Which data to export, how laid out, and where to."""
-
-    workspace: str = Field("workspace", description="Workspace that holds the data.")
-    labelled: CorpusName = Field("labelled", description="Corpus of labelled songs.")
-    libraries: Libraries = Field([])
-    corpora: list[str] = Field(["music"], description="Corpora whose remixes are exported.")
-    output: str = Field("exported-data", description="Folder to write; it must not exist.")
-    layout: Layout = Field(
-        "songs",
-        description="songs: a folder a song or remix, with a file a stem (types 1 and 4 of "
-        "Music-Source-Separation-Training); stems: a folder a stem (type 2); csv: the same with a "
-        "list of files (type 3).",
-    )
-    target: str = Field(
-        "",
-        description="Source to separate from the rest: remixes know it, and the rest as a sum. "
-        "Empty exports all sources, and of remixes those in which at most one source sounds.",
-    )
-    rest: str = Field("other", description="What the sum of the others is called with a target.")
-    max_remixes: int = Field(1000, ge=0, description="Remixes to export at most.")
 
 
 def export_data(parameters: ExportDataParameters, tell: Callable[[str], None]) -> Path:

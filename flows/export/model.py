@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from safetensors.torch import save_file
 
 from demucs_core.separators.demucs import Demucs
@@ -18,42 +17,18 @@ from demucs_core.separators.separator import SeparationModel
 from flows.export.demucs_package import write_package
 from flows.export.model_card import ModelCard
 from flows.export.onnx_file import write_onnx
+from flows.export.options import ExportModelParameters
 from flows.inputs import registry
 from flows.inputs.songs import load_songs
-from flows.running.allowed import AllowImport
-from flows.running.parameters import Options
 from flows.running.whole_folder import require_new, whole_folder
 from flows.separate.model_folder import open_model
 from storage.manifests import Manifests
 from storage.reading import CanonicalAudioError, CropReader
 from storage.workspace import Workspace
 
-Format = Literal["safetensors", "onnx", "demucs"]
 CARD, ONNX, PACKAGES = "README.md", "model.onnx", "demucs"
 NUM_TRIED = 5
 """Songs in which real audio is looked for."""
-
-
-class ExportModelParameters(Options):
-    """Which model to export, as what, and where to."""
-
-    workspace: str = Field("workspace", description="Workspace that holds the model.")
-    model: str = Field(
-        "", description="Model of the workspace, or a model's folder; empty takes the only one."
-    )
-    output: str = Field("exported", description="Folder to write; it must not exist.")
-    formats: list[Format] = Field(
-        ["safetensors"],
-        description="safetensors: weights, configuration and model card, always written; onnx: a "
-        "network of one length, compared with the original; demucs: what `demucs --repo` loads.",
-    )
-    segment_s: float = Field(
-        10.0,
-        gt=0,
-        description="Length of the pieces that the ONNX network takes, and official demucs makes, "
-        "where the model does not say.",
-    )
-    allow_import: AllowImport = Field([])
 
 
 def export_model(parameters: ExportModelParameters, tell: Callable[[str], None]) -> Path:

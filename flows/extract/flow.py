@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 from prefect import flow
 from prefect.logging import get_run_logger
-from pydantic import Field
 
 from demucs_core.extraction.segments import ExtractionPolicy, Segment, extract_segments, keep_sure
 from flows.audit.result import least_scores
 from flows.extract.nearest_policy import why_nothing
+from flows.extract.options import ExtractParameters
 from flows.inputs import registry
-from flows.policy.calibration import PolicyOptions, calibrated
+from flows.policy.calibration import calibrated
 from flows.reports.file_names import file_names
 from flows.reports.markdown import plain
 from flows.reports.plots import bars
 from flows.reports.silent_minutes import silent_minutes
 from flows.running.chain import Chain
 from flows.running.execution import results_of
-from flows.running.parameters import CorpusName, StageParameters
 from flows.running.rejects import reject_row
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.flow import scores_fingerprint
@@ -36,18 +35,6 @@ from storage.workspace import Workspace
 STAGE, VERSION = "extract", 1
 PLAYERS = 8
 """In all; but one a source, where there are more of them."""
-
-
-class ExtractParameters(PolicyOptions, StageParameters):
-    """Which corpus to extract from, by which detector's scores."""
-
-    corpus: CorpusName = Field("music", description="Corpus whose scores are read.")
-    detector: str = Field(
-        "", description="Detector that scored; empty takes the only one there is."
-    )
-    audit: str = Field(
-        "", description="Audit of these segments: keep those that its answers are sure enough of."
-    )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from flows.policy.calibration import PolicyOptions, calibrated
+from flows.policy.calibration import calibrated
+from flows.policy.options import PolicyOptions
 from flows.yields.flow import YieldBatch, Yields, thresholds_of, yields_of_batch
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition, RowGroup

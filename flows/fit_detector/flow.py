@@ -9,9 +9,10 @@ from typing import Any
 from prefect import flow
 
 from demucs_core.activity import ActivityConfig
-from demucs_core.detector.examples import ExampleConfig, ExampleSource, TrainingSong
+from demucs_core.detector.examples import ExampleSource, TrainingSong
+from demucs_core.detector.fit_config import DetectorTrainingConfig, ExampleConfig
 from demucs_core.detector.registry import build_detector, detector_config, new_detector_config
-from demucs_core.detector.training import DetectorStep, DetectorTrainer, DetectorTrainingConfig
+from demucs_core.detector.training import DetectorStep, DetectorTrainer
 from demucs_core.extraction.calibration_result import Calibration
 from flows.fit_detector.options import FitDetectorOptions, FitDetectorParameters
 from flows.fit_detector.plots import precision_recall, reliability

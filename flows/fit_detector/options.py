@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from demucs_core.detector import registry as detectors
-from demucs_core.detector.examples import ExampleConfig
-from demucs_core.detector.training import DetectorTrainingConfig
-from flows.policy.calibration import PolicyOptions
+from demucs_core.detector.fit_config import DetectorTrainingConfig, ExampleConfig
+from flows.policy.options import PolicyOptions
 from flows.running.parameters import CorpusName, Device, Libraries, Options, StageParameters
 
 if TYPE_CHECKING:

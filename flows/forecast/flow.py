@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
-from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
 from demucs_core.extraction.calibration_result import Calibration
 from demucs_core.extraction.segments import ExtractionPolicy
 from demucs_core.extraction.yields import YieldForecast, forecast_yield
+from flows.forecast.options import MIN_TRACKS, ForecastParameters
 from flows.inputs import networks, registry
-from flows.policy.calibration import PolicyOptions, calibrated
+from flows.policy.calibration import calibrated
 from flows.running.stage import StageResult, StageRun, stage_run
-from flows.score.flow import ScoreParameters, scorable_tracks, score_tracks, scores_fingerprint
+from flows.score.flow import scorable_tracks, score_tracks, scores_fingerprint
 from flows.yields.flow import Yields, track_yield
 from storage.errors import UserError
 from storage.fingerprint import short_hash
@@ -31,14 +31,6 @@ from storage.workspace import Workspace
 
 STAGE = "forecast"
 CONFIDENCE = 0.9
-MIN_TRACKS = 2
-
-
-class ForecastParameters(PolicyOptions, ScoreParameters):
-    """Which corpus to sample, and the policy to forecast."""
-
-    sample: int = Field(50, ge=MIN_TRACKS, description="Tracks to draw from the corpus.")
-    seed: int = Field(0, ge=0, description="Decides which tracks are drawn.")
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Literal
 from uuid import uuid4
 
 from prefect import flow
-from pydantic import Field
 
 from demucs_core.activity import ActivityConfig
 from flows.ingest.current_songs import settle_corpora
 from flows.ingest.notes import tell_of_rejects, tell_of_songs
+from flows.ingest.options import IngestOptions, IngestParameters
 from flows.ingest.report import report_songs, report_tracks
 from flows.ingest.retiring import retire_labelled_tracks
-from flows.ingest.song_audio import Truth
 from flows.ingest.source_files import settle_files, to_look_at
 from flows.ingest.stems import SongCommitter, StemBatch, ingest_songs, song_item, songs_done
 from flows.ingest.tracks import TrackBatch, TrackCommitter, ingest_files
@@ -22,92 +20,18 @@ from flows.ingest.twins import settle_twins
 from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
 from flows.running.music_options import MusicOptions
-from flows.running.parameters import (
-    RUNTIME,
-    BatchSize,
-    CorpusName,
-    Location,
-    Options,
-    StageParameters,
-)
 from flows.running.stage import StageResult, StageRun, stage_run
 from storage.discovery import find_audio
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.labelled.identity import identified
 from storage.labelled.sets import find_songs
-from storage.labelled.song_files import Absent
 from storage.labelled.stem_names import StemNames
 from storage.listing import open_location, url_of
 from storage.music_format import REST, MusicFormat
 from storage.sieve import told
 
 STAGE, VERSION = "ingest", 1
-_activity = ActivityConfig()
-
-
-class IngestOptions(Options):
-    """What counts as usable music, and when a stem counts as heard."""
-
-    min_file_s: float = Field(3.0, gt=0, description="Shorter files are rejected.")
-    silence_db: float = Field(
-        -70.0, lt=0, description="Files whose level in dBFS is below this are rejected as silent."
-    )
-    valid_share: float = Field(
-        0.14,
-        ge=0,
-        lt=1,
-        description="Share of the training songs held out for validation, where the labelled set "
-        "has no valid/ folder: chosen by their names, but for MUSDB18's, where musdb says which.",
-    )
-    relative_db: float = Field(
-        _activity.relative_db,
-        lt=0,
-        description="A stem this far below the mixture, in dB, counts as silent.",
-    )
-    absolute_db: float = Field(
-        _activity.absolute_db, lt=0, description="A stem below this level in dBFS is silent."
-    )
-    close_gap_s: float = Field(
-        _activity.close_gap_s, ge=0, description="Silences shorter than this count as active."
-    )
-    stems: str = Field(
-        "",
-        description="Which files of a labelled set hold which sources, where their names don't "
-        'tell: SOURCE=PATTERN, ..., such as "vocals=lead*, vocals=choir*, skip=click*, other=*".',
-    )
-    absent: Absent = Field(
-        "refuse",
-        description="What a source is that a labelled song has no stem of, nor a mixture that "
-        "holds it: a mistake, or silent.",
-    )
-    truth: Truth = Field(
-        "given",
-        description="Where a mixture is not the sum of its stems: leave both as given, take the "
-        "sum of the stems for the mixture, or what the mixture holds besides for part of `other`.",
-    )
-    batch_files: BatchSize = Field(16, description="Files a Dask task decodes at once.")
-
-
-class IngestParameters(IngestOptions, MusicOptions, StageParameters):
-    """What to ingest, as which corpus."""
-
-    source: Location = Field(
-        description="Folder, glob, list of files (.txt, .m3u) or URL of unlabelled music; or, with "
-        "labelled, the folder of a labelled set, or a folder or CSV file of single stems."
-    )
-    corpus: CorpusName = Field("music", description="Name to give the corpus.")
-    labelled: Annotated[bool, RUNTIME] = Field(
-        False,
-        description="The source is a labelled set: MUSDB18, MUSDB18-HQ, folders of stems, or a "
-        "library of single stems.",
-    )
-    require_test: Annotated[bool, RUNTIME] = Field(
-        False, description="Refuse a labelled set without test songs."
-    )
-    retry: Annotated[Literal["", "rejected"], RUNTIME] = Field(
-        "", description="Look again at what was rejected, though it has not changed."
-    )
 
 
 @flow(name="ingest", flow_run_name="ingest {parameters.corpus}")

@@ -11,13 +11,13 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
 
 import numpy as np
 from fsspec import AbstractFileSystem
 from numpy.typing import NDArray
 
 from demucs_core.alignment import AUDIBLE_DB, lag_samples, relative_level_db
+from flows.ingest.options import Truth
 from storage.canonical import BLOCK_SAMPLES, FLOOR_DB, PreparedAudio, prepare, summed
 from storage.chunk import Unusable
 from storage.labelled.song import LabelledSong, StemSource, sources_of
@@ -26,10 +26,6 @@ from storage.music_format import MIXTURE, REST, MusicFormat
 
 WINDOW_SAMPLES = 2**16
 """How finely it is told where a mixture is least the sum of its stems."""
-
-Truth = Literal["given", "stems", "mixture"]
-"""Where a mixture is not the sum of its stems: both stay as they are, the mixture is made anew as
-that sum, or what it holds beside the stems is part of the source ``other``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ from fsspec import AbstractFileSystem
 
 from demucs_core.activity import ActivityConfig
 from flows.ingest.current_songs import last_files, note_files
-from flows.ingest.song_audio import Truth, song_audio
+from flows.ingest.options import Truth
+from flows.ingest.song_audio import song_audio
 from flows.ingest.song_rows import activity_rows, write_stems
 from flows.ingest.tracks import STAGE
 from flows.inputs.forgotten import FORGOTTEN, forgotten

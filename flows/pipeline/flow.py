@@ -2,45 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
 
 from prefect import flow, tags
-from pydantic import ConfigDict, Field, create_model
 
-from flows.catalogue import CHAIN, Entry, load
-from flows.running.chain import Chain, ChainParameters
+from flows.catalogue import CHAIN, Entry
+from flows.pipeline.options import PipelineParameters
+from flows.running.chain import Chain
 from flows.running.execution import dask_client
-from flows.running.parameters import Options
 from flows.running.stage import StageResult, run_stage
 from flows.running.stage_result import results_in
 from flows.server.announcements import TAG
 from storage.errors import UserError
-
-
-def _stage_field(entry: Entry) -> tuple[type[Options], Any]:
-    options = load(entry.options)
-    return options, Field(options(), description=inspect.getdoc(options))
-
-
-if TYPE_CHECKING:
-
-    class StageOptions(Options):
-        """The options of each stage of the catalogue, as the field of its name."""
-
-        model_config = ConfigDict(extra="allow")
-
-        def __getattr__(self, name: str) -> Any: ...
-
-else:
-    StageOptions = create_model(
-        "StageOptions", __base__=Options, **{entry.field: _stage_field(entry) for entry in CHAIN}
-    )
-
-
-class PipelineParameters(StageOptions, ChainParameters):
-    """The labelled set, the unlabelled music, and how each stage works on them."""
 
 
 @flow(name="pipeline", flow_run_name="pipeline {parameters.corpus}")

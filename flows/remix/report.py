@@ -6,7 +6,8 @@ import itertools
 
 import numpy as np
 
-from demucs_core.training.examples import Augmentation, weak_example
+from demucs_core.training.crops import Augmentation
+from demucs_core.training.examples import weak_example
 from flows.inputs.recipes import load_recipes
 from flows.reports.artifacts import PLAYER_S
 from flows.reports.file_names import file_names

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from prefect import flow
 from prefect.logging import get_run_logger
-from pydantic import Field
 
 from demucs_core.activity import stream_level_db
 from demucs_core.detector.scoring import DEFAULT_CHUNK_FRAMES, score_chunks
@@ -19,9 +18,9 @@ from flows.inputs.songs import HeldOut, held_out_audio
 from flows.policy.calibration import fitted_calibration
 from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
-from flows.running.parameters import BatchSize, CorpusName, Device, Options, StageParameters
 from flows.running.rejects import reject_row
 from flows.running.stage import StageResult, StageRun, stage_run
+from flows.score.options import ScoreParameters
 from flows.score.report import report_scores
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
@@ -29,21 +28,6 @@ from storage.reading import CropReader
 from storage.workspace import Workspace
 
 STAGE, VERSION = "score", 1
-
-
-class ScoreOptions(Options):
-    """On what to score, and how much at once."""
-
-    device: Device = Field("auto", description="auto takes a GPU if there is one.")
-    batch_tracks: BatchSize = Field(16, description="Tracks a Dask task scores and writes at once.")
-    batch_chunks: BatchSize = Field(8, description="Chunks scored at once on a GPU.")
-
-
-class ScoreParameters(ScoreOptions, StageParameters):
-    """Which corpus to score, with which detector."""
-
-    corpus: CorpusName = Field("music", description="Corpus whose tracks are scored.")
-    detector: str = Field("", description="Detector to use; empty takes the only one there is.")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -15,52 +14,14 @@ from demucs_core.separators.adding_up import ResidualSpreader
 from demucs_core.separators.separation import ReadMixture, separate_stream
 from demucs_core.separators.separator import SeparationModel
 from flows.inputs import networks
-from flows.running.allowed import AllowImport
-from flows.running.parameters import Device, Options
 from flows.separate.model_folder import open_model
+from flows.separate.options import SeparateParameters
 from flows.separate.song_files import Song, find_songs
 from storage.canonical import PreparedAudio
 from storage.chunk import Unusable, one_line
-from storage.encode import BITS, Format, encodable_rate, writing
+from storage.encode import BITS, encodable_rate, writing
 from storage.errors import UserError
 from storage.original import Resampled, Resampler, prepare_original, resampled
-
-
-class SeparateParameters(Options):
-    """With which model to separate, how, and what to write."""
-
-    workspace: str = Field("workspace", description="Workspace that holds the model.")
-    model: str = Field(
-        "",
-        description="Model of the workspace, or any folder with config.json and "
-        "weights.safetensors, which needs no workspace; empty takes the only one there is.",
-    )
-    output: str = Field(
-        "separated",
-        description="Folder for the stems; a folder a file in it. Files there are replaced.",
-    )
-    format: Format = Field("wav", description="Of the stems. MP3 has 320 kbit/s.")
-    bits: int = Field(
-        16,
-        description="Bits a sample: 16 or 24, and of WAV also 32, which are floating point and "
-        "never limited to full scale.",
-    )
-    two_stems: str = Field(
-        "", description="Write this source, and the sum of the others as no_SOURCE."
-    )
-    add_up: bool = Field(
-        False,
-        description="Make the stems add up to the file: what they lack of it goes to those that "
-        "are loud at the time.",
-    )
-    segment_s: float = Field(10.0, gt=0, description="Length of the pieces a file is separated in.")
-    overlap: float = Field(0.25, ge=0, lt=1, description="Share of a piece that two pieces share.")
-    shifts: int = Field(
-        0, ge=0, le=100, description="Random shifts to average over: slower by as much, and better."
-    )
-    seed: int = Field(0, ge=0, description="Decides the shifts.")
-    device: Device = Field("auto", description="auto takes a GPU if there is one.")
-    allow_import: AllowImport = Field([])
 
 
 def separate_files(

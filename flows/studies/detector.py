@@ -10,28 +10,30 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from prefect import flow
-from pydantic import Field
 
 from demucs_core.detector.config import SilenceDetector
-from demucs_core.detector.registry import DETECTORS
 from demucs_core.detector.scoring import score_chunks
 from demucs_core.extraction.calibration import ScoredSong, calibrate
 from demucs_core.extraction.calibration_result import Calibration
-from flows.extract.flow import ExtractParameters, extract
+from flows.extract.flow import extract
+from flows.extract.options import ExtractParameters
 from flows.fit_detector.flow import fit_detector
-from flows.fit_detector.options import Architecture, FitDetectorOptions, FitDetectorParameters
-from flows.ingest.flow import IngestParameters, ingest
+from flows.fit_detector.options import Architecture, FitDetectorParameters
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
 from flows.inputs import networks
 from flows.policy.calibration import calibrated
 from flows.running.execution import dask_client
-from flows.running.parameters import RUNTIME, Options, StageParameters
-from flows.score.flow import ScoreParameters, score, scores_fingerprint
+from flows.running.parameters import StageParameters
+from flows.score.flow import score, scores_fingerprint
+from flows.score.options import ScoreParameters
+from flows.studies.detector_options import StudyDetectorParameters
 from flows.studies.real_music import quality_on_real_music
 from flows.studies.songs import MUSIC, StudySongs, write_study_songs
 from flows.studies.truth import SourceQuality, extraction_quality, true_activity
@@ -40,50 +42,11 @@ from storage.manifests import Manifests, Partition
 from storage.reading import CropReader
 from storage.workspace import Workspace
 
-STUDY_WORKSPACE = "study-workspace"
 LABELLED, TEST, REAL = "study-labelled", "study-unseen", "study-real"
 SONGS_NOTE = "study-detector.json"
 SONG_FIELDS = ("songs", "calibration_songs", "test_songs", "song_s", "seed")
 SPEED_S, SPEED_ROUNDS = 60.0, 3
 STITCH_FRAMES, STITCHED_SONGS = 80, 5
-_fit = FitDetectorOptions()
-
-
-class StudyDetectorParameters(Options):
-    """What is compared, on how many songs, and where the result goes."""
-
-    workspace: Annotated[str, RUNTIME] = Field(
-        STUDY_WORKSPACE, description="Folder for songs and results; a second run continues there."
-    )
-    output: Annotated[str, RUNTIME] = Field(
-        "docs/studies", description="Folder for detector.md, detector.json and the plots."
-    )
-    architectures: tuple[Architecture, ...] = Field(
-        tuple(DETECTORS), min_length=1, description="Detectors to compare."
-    )
-    songs: int = Field(400, ge=1, description="Songs to fit on.")
-    calibration_songs: int = Field(100, ge=2, description="Songs to calibrate on.")
-    test_songs: int = Field(60, ge=1, description="Songs to test on.")
-    song_s: float = Field(30.0, ge=10, description="Length of a song in seconds.")
-    steps: int = Field(3500, ge=1, description="Optimiser steps of the log-mel detectors.")
-    waveform_steps: int = Field(
-        400, ge=1, description="Steps of demucs-blstm, each of which takes five times as long."
-    )
-    learning_rate: float = Field(_fit.learning_rate, gt=0, description="Peak, of AdamW.")
-    target_precision: float = Field(0.98, gt=0, lt=1, description="Asked of the extraction.")
-    confidence: float = Field(
-        0.86,  # the most that 100 songs can give a precision of 0.98
-        gt=0.5,
-        lt=1,
-        description="Confidence of the promise.",
-    )
-    seed: int = Field(0, ge=0, description="Decides the songs, the weights and the examples.")
-    labelled_real: Annotated[str, RUNTIME] = Field(
-        "", description="Folder of a labelled set of real music to measure precision on, too."
-    )
-    workers: Annotated[int, RUNTIME] = Field(
-        0, ge=0, description="Worker processes; 0 takes one a CPU core."
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

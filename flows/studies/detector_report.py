@@ -10,7 +10,8 @@ from typing import Any
 
 from demucs_core.extraction.calibration_result import SourceCalibration
 from flows.fit_detector.plots import precision_recall_figure, reliability_figure
-from flows.studies.detector import STITCH_FRAMES, DetectorFindings, StudyDetectorParameters
+from flows.studies.detector import STITCH_FRAMES, DetectorFindings
+from flows.studies.detector_options import StudyDetectorParameters
 from flows.studies.report import NONE_SHOWN, Row, StudyReport, markdown_table
 from flows.studies.songs import MUSIC
 from flows.studies.truth import SourceQuality

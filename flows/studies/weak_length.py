@@ -12,27 +12,31 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pyarrow.parquet as pq
 from prefect import flow
-from pydantic import Field
 
 from demo_corpus.corpus import write_labelled, write_unlabelled
 from demucs_core.extraction.segments import ExtractionPolicy, Segment
 from demucs_core.training.validation import Validation
-from flows.extract.flow import ExtractParameters, extract
+from flows.extract.flow import extract
+from flows.extract.options import ExtractParameters
 from flows.fit_detector.flow import fit_detector
 from flows.fit_detector.options import FitDetectorParameters
-from flows.ingest.flow import IngestParameters, ingest
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
 from flows.inputs import registry
-from flows.remix.flow import RemixParameters, remix
+from flows.remix.flow import remix
+from flows.remix.options import RemixParameters
 from flows.running.execution import dask_client
-from flows.running.parameters import RUNTIME, Options, StageParameters
+from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult
-from flows.score.flow import ScoreParameters, score
+from flows.score.flow import score
+from flows.score.options import ScoreParameters
 from flows.studies.truth import SourceQuality, extraction_quality
 from flows.studies.usable_minutes import FRAME_S, extracted_segments, true_segments
+from flows.studies.weak_length_options import WeakLengthParameters
 from flows.train.flow import train
 from flows.train.options import TrainParameters
 from storage.errors import UserError
@@ -43,47 +47,6 @@ LABELLED, MUSIC = "weak-length-labelled", "weak-length-music"
 VALIDATIONS, VALIDATION_CROPS = 4, 3
 LABELLED_ONLY, GROUPS = "labelled only", "masked, with groups"
 CONFIDENCE_WEIGHTING = 4.0
-
-
-class WeakLengthParameters(Options):
-    """How many songs, how large a model, how long a training, and where the result goes."""
-
-    workspace: Annotated[str, RUNTIME] = Field(
-        "study-workspace",
-        description="Folder for songs and results; a second run continues there.",
-    )
-    output: Annotated[str, RUNTIME] = Field(
-        "docs/studies", description="Folder for weak-length.md, weak-length.json and the plots."
-    )
-    train_songs: int = Field(8, ge=1, description="Labelled songs to train on.")
-    valid_songs: int = Field(
-        6, ge=1, description="Labelled songs to calibrate the detector and to validate on."
-    )
-    unlabelled_songs: int = Field(40, ge=1, description="Songs without stems.")
-    song_s: float = Field(60.0, ge=10, description="Length of a song in seconds.")
-    detector_steps: int = Field(600, ge=1, description="Optimiser steps of the detector.")
-    target_precision: float = Field(
-        0.9, gt=0, lt=1, description="Asked of the extraction, as far as the songs can promise it."
-    )
-    min_duration_s: float = Field(
-        2.0, gt=0, description="Shortest segment in seconds that is extracted."
-    )
-    crop_s: float = Field(10.0, gt=0, description="Length of a training crop in seconds.")
-    batch_size: int = Field(2, ge=1, description="Crops a step.")
-    steps: int = Field(400, ge=1, description="Optimiser steps of each training.")
-    weak_share: float = Field(0.5, gt=0, le=1, description="Share of remixes in a batch.")
-    channels: int = Field(8, ge=1, description="Channels of the model's first encoder block.")
-    depth: int = Field(5, ge=1, le=12, description="Encoder blocks of the model.")
-    learning_rate: float = Field(2e-3, gt=0, description="Of Adam, constant.")
-    seeds: int = Field(
-        2,
-        ge=0,
-        description="Trainings of each kind, from other random numbers; 0 counts minutes alone.",
-    )
-    seed: int = Field(7, ge=0, description="Decides the songs.")
-    workers: Annotated[int, RUNTIME] = Field(
-        0, ge=0, description="Worker processes; 0 takes one a CPU core."
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

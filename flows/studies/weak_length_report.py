@@ -16,13 +16,8 @@ from flows.reports.plots import SIZE_IN
 from flows.studies.report import Row, StudyReport
 from flows.studies.songs import MUSIC
 from flows.studies.usable_minutes import FRAME_RATE, at_least, usable_minutes
-from flows.studies.weak_length import (
-    CONFIDENCE_WEIGHTING,
-    Training,
-    WeakLengthFindings,
-    WeakLengthParameters,
-    arms,
-)
+from flows.studies.weak_length import CONFIDENCE_WEIGHTING, Training, WeakLengthFindings, arms
+from flows.studies.weak_length_options import WeakLengthParameters
 
 CROPS_S = (2, 5, 10)
 CURVE_CROPS_S = np.arange(1.0, 20.5, 0.5)

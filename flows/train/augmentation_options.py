@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from demucs_core.training.batch_augmentation import BatchAugmentation
+from demucs_core.training.stream_config import BatchAugmentation
 from flows.running.parameters import ADDED, Options
 
 _Share = Annotated[float, Field(ge=0, le=1), ADDED]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from demucs_core.training.examples import Augmentation
-from demucs_core.training.stream import ExampleStream, StreamConfig
+from demucs_core.training.crops import Augmentation
+from demucs_core.training.stream import ExampleStream
+from demucs_core.training.stream_config import StreamConfig
 from demucs_core.training.validation import ValidationCrop, validation_crops
 from flows.inputs.recipes import RecipeTable
 from flows.inputs.songs import Song, load_learning_songs, load_songs

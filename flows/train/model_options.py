@@ -19,9 +19,6 @@ from pydantic_core import PydanticCustomError
 
 from demucs_core.separators import registry as separators
 from demucs_core.separators.class_path import CLASS_PATH, EXAMPLE
-from demucs_core.separators.demucs import DemucsConfig
-from demucs_core.separators.imported import version_of
-from demucs_core.separators.wave_unet import WaveUNetConfig
 from flows.running.parameters import ADDED, RUNTIME, Options
 from flows.running.yaml_text import parse_yaml
 from storage.errors import UserError
@@ -88,15 +85,14 @@ class ModelOptions(Options):
         0,
         ge=0,
         description="Channels of the first block of demucs and htdemucs, or that each level of "
-        "wave_unet adds; 0 takes the architecture's own, which is "
-        f"{DemucsConfig.channels} for demucs and {WaveUNetConfig.channels} for wave_unet.",
+        "wave_unet adds; 0 takes the architecture's own (docs/separators.md).",
     )
     depth: int = Field(
         0,
         ge=0,
         le=12,
         description="Encoder blocks, levels, or pairs of transformers; 0 takes the architecture's "
-        f"own, which is {DemucsConfig.depth} for demucs and {WaveUNetConfig.depth} for wave_unet.",
+        "own (docs/separators.md).",
     )
     # what it says is in the fingerprint, under the model
     architecture_config: Annotated[
@@ -166,6 +162,8 @@ class ModelOptions(Options):
             UserError: a class can't be imported.
         """
         if self.is_imported:
+            from demucs_core.separators.imported import version_of
+
             try:
                 version = version_of(self.architecture)
             except ValueError as error:
@@ -200,7 +198,8 @@ class ModelOptions(Options):
         own = {}
         if self.architecture == "demucs":
             own = {name: given.pop(name) for name in OF_THE_MODEL if name in given}
-        content |= {name: own.get(name, getattr(DemucsConfig, name)) for name in OF_THE_MODEL}
+        demucs = separators.SEPARATORS["demucs"].config
+        content |= {name: own.get(name, getattr(demucs, name)) for name in OF_THE_MODEL}
         if given:
             content["model"] = given
         version = separators.SEPARATORS[self.architecture].version

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from demucs_core.training.stream import StreamConfig
+from demucs_core.training.stream_config import StreamConfig
 from demucs_core.training.training_config import Execution, TrainingConfig
 from flows.running.parameters import (
     ADDED,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from prefect import flow
 from prefect.artifacts import create_table_artifact
-from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
@@ -18,35 +17,16 @@ from demucs_core.extraction.calibration_result import Calibration, SourceCalibra
 from demucs_core.extraction.segments import ExtractionPolicy, threshold_log_odds
 from demucs_core.extraction.yields import yield_table
 from flows.inputs import networks, registry
-from flows.policy.calibration import PolicyOptions, calibrated
+from flows.policy.calibration import calibrated
 from flows.running.execution import results_of
-from flows.running.parameters import CorpusName, WorkParameters
 from flows.score.flow import scores_fingerprint
+from flows.yields.options import YieldsParameters
 from storage.errors import UserError
 from storage.manifests import Manifests, RowGroup
 from storage.music_format import MusicFormat
 from storage.workspace import Workspace
 
 CHOSEN = " *"
-
-
-class YieldsParameters(PolicyOptions, WorkParameters):
-    """Which scored corpus to look at, and what to try on it."""
-
-    corpus: CorpusName = Field("music", description="Corpus whose scores are read.")
-    detector: str = Field(
-        "", description="Detector that scored; empty takes the only one there is."
-    )
-    thresholds: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
-        [0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999],
-        min_length=1,
-        description="Probabilities of silence to try; the calibrated ones are added.",
-    )
-    min_durations_s: list[Annotated[float, Field(gt=0)]] = Field(
-        [1.0, 2.0, 3.0, 5.0, 10.0],
-        min_length=1,
-        description="Shortest segments in seconds to try; min_duration_s is added.",
-    )
 
 
 @dataclass(frozen=True)

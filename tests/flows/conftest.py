@@ -13,7 +13,8 @@ import soundfile
 import yaml
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.pipeline.flow import PipelineParameters, pipeline
+from flows.pipeline.flow import pipeline
+from flows.pipeline.options import PipelineParameters
 from flows.running.stage import StageResult
 from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat

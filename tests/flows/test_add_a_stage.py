@@ -33,13 +33,15 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("flows", "storage", "demucs_core", "demo_corpus", "docs"):
         shutil.copytree(ROOT / name, code / name, ignore=ignored)
     page = (ROOT / "docs" / "contributing" / "add-a-stage.md").read_text(encoding="utf-8")
-    schema, flow, row = re.findall(r"^```python\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
+    schema, options, flow, row = blocks
     insert(code / "storage" / "schemas.py", "AUDITS = Table(", schema + "\n")
     insert(code / "storage" / "schemas.py", "AUDITS, EVALUATIONS, RUNS,", "LOUDNESS, ")
     row = f"{textwrap.indent(row.rstrip(), '    ')},\n"
     insert(code / "flows" / "catalogue.py", '    Entry(\n        name="extract",', row)
     (code / "flows" / "loudness").mkdir()
     (code / "flows" / "loudness" / "__init__.py").write_text('"""How loud each track is."""\n')
+    (code / "flows" / "loudness" / "options.py").write_text(options, encoding="utf-8")
     (code / "flows" / "loudness" / "flow.py").write_text(flow, encoding="utf-8")
     return code
 

@@ -9,7 +9,7 @@ from typing import get_type_hints
 import pytest
 
 from flows.catalogue import BY_NAME, CATALOGUE, CHAIN, FOLLOWING, POOLS, Entry, load
-from flows.pipeline.flow import PipelineParameters
+from flows.pipeline.options import PipelineParameters
 from flows.running.parameters import Options
 from storage.schemas import HEARD, REJECTS, RUNS, TABLES
 

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.extract.flow import ExtractParameters, extract
+from flows.extract.flow import extract
+from flows.extract.options import ExtractParameters
 from flows.fit_detector.flow import fit_detector
 from flows.fit_detector.options import FitDetectorParameters
-from flows.ingest.flow import IngestParameters, ingest
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
 from flows.running.execution import dask_client
 from flows.running.parameters import WorkParameters
-from flows.score.flow import ScoreParameters, score
+from flows.score.flow import score
+from flows.score.options import ScoreParameters
 from flows.studies.paper.parameters import PaperParameters
 from flows.studies.paper.songs import Songs, StudySets, write_sets
 from flows.studies.paper.true_segments import (

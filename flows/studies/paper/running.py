@@ -22,7 +22,8 @@ from types import FrameType
 
 import torch
 
-from flows.evaluate.flow import EvaluateParameters, evaluate
+from flows.evaluate.flow import evaluate
+from flows.evaluate.options import EvaluateParameters
 from flows.running.execution import dask_client
 from flows.server.process import PRIVATE
 from flows.studies.paper.trainings import State, Training

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from demucs_core.training.validation import Validation
-from flows.evaluate.flow import EvaluateParameters, evaluate
+from flows.evaluate.flow import evaluate
+from flows.evaluate.options import EvaluateParameters
 from flows.inputs import registry
 from flows.inputs.methods import Method, evaluated_model
-from flows.remix.flow import RemixParameters, remix
+from flows.remix.flow import remix
+from flows.remix.options import RemixParameters
 from flows.studies.paper.arms import ARMS, FIRST, ORDER, Arm
 from flows.studies.paper.data import PaperData
 from flows.studies.paper.parameters import PaperParameters

@@ -18,7 +18,7 @@ from pydantic import Field
 from demucs_core.extraction.segments import Segment, extract_segments
 from flows.extract.flow import segment_row
 from flows.inputs.songs import Activity, load_activity
-from flows.policy.calibration import PolicyOptions
+from flows.policy.options import PolicyOptions
 from flows.running.held_out import ID_DIGITS
 from flows.running.parameters import CorpusName, StageParameters
 from flows.running.stage import StageResult, stage_run

@@ -6,12 +6,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from demucs_core.detector.augmentation import (
-    AugmentationConfig,
-    disturb_spectrum,
-    equalise,
-    resample,
-)
+from demucs_core.detector.augmentation import disturb_spectrum, equalise, resample
+from demucs_core.detector.fit_config import AugmentationConfig
 
 PLAIN = AugmentationConfig(
     **{

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from demucs_core.detector.augmentation import AugmentationConfig
 from demucs_core.detector.config import DetectorConfig
-from demucs_core.detector.examples import ExampleConfig, ExampleSource, TrainingSong
+from demucs_core.detector.examples import ExampleSource, TrainingSong
+from demucs_core.detector.fit_config import AugmentationConfig, ExampleConfig
 from demucs_core.detector.log_mel import LogMel
 from demucs_core.detector.log_mel_detector import LogMelDetectorConfig
 from demucs_core.detector.registry import DEFAULT_DETECTOR, new_detector_config

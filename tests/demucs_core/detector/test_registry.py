@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from demucs_core.architectures import Architecture, Registry
 from demucs_core.detector import registry
 from demucs_core.detector.config import DetectorConfig, SilenceDetector
-from demucs_core.detector.examples import ExampleConfig, ExampleSource
+from demucs_core.detector.examples import ExampleSource
+from demucs_core.detector.fit_config import DetectorTrainingConfig, ExampleConfig
 from demucs_core.detector.log_mel_detector import pad_to_frames
 from demucs_core.detector.registry import (
     DETECTORS,
@@ -22,7 +23,7 @@ from demucs_core.detector.registry import (
     parse_detector_config,
 )
 from demucs_core.detector.scoring import score_chunks
-from demucs_core.detector.training import DetectorTrainer, DetectorTrainingConfig
+from demucs_core.detector.training import DetectorTrainer
 from tests.demucs_core.detector.test_examples import SONGS, read
 from tests.demucs_core.music import FRAMES
 
@@ -56,7 +57,7 @@ class LevelDetector(SilenceDetector):
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     row = Architecture[DetectorConfig, SilenceDetector](
-        name="level", config=LevelConfig, build=LevelDetector
+        name="level", module=__name__, config_name="LevelConfig", network_name="LevelDetector"
     )
     known = Registry("detector", *DETECTORS.rows, row)
     monkeypatch.setattr(registry, "DETECTORS", known)

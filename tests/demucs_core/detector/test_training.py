@@ -11,16 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from demucs_core.detector.examples import ExampleConfig, ExampleSource
+from demucs_core.detector.examples import ExampleSource
+from demucs_core.detector.fit_config import DetectorTrainingConfig, ExampleConfig
 from demucs_core.detector.registry import build_detector
 from demucs_core.detector.scoring import score_chunks
-from demucs_core.detector.training import (
-    DetectorStep,
-    DetectorTrainer,
-    DetectorTrainingConfig,
-    rate_factor,
-    silence_loss,
-)
+from demucs_core.detector.training import DetectorStep, DetectorTrainer, rate_factor, silence_loss
 from tests.demucs_core.detector.test_detector import OF_0_1_0, SMALL
 from tests.demucs_core.detector.test_examples import SONGS, read
 

@@ -16,7 +16,8 @@ from demucs_core.separators import registry
 from demucs_core.separators.registry import SEPARATORS, build_model, config_of
 from demucs_core.separators.separation import separate
 from demucs_core.separators.separator import SeparationModel, SeparatorConfig
-from demucs_core.training.stream import ExampleStream, StreamConfig
+from demucs_core.training.stream import ExampleStream
+from demucs_core.training.stream_config import StreamConfig
 from demucs_core.training.trainer import Trainer
 from demucs_core.training.training_config import TrainingConfig
 from tests.demucs_core.synthetic_audio import SyntheticReader, stem_track
@@ -54,7 +55,7 @@ class Mixing(SeparationModel):
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     row: Architecture[SeparatorConfig, SeparationModel] = Architecture(
-        name="mixing", config=MixingConfig, build=Mixing
+        name="mixing", module=__name__, config_name="MixingConfig", network_name="Mixing"
     )
     monkeypatch.setattr(registry, "SEPARATORS", Registry("separator", *SEPARATORS.rows, row))
 

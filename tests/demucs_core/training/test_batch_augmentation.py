@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from demucs_core.training.batch_augmentation import BatchAugmentation
-from demucs_core.training.examples import Augmentation, Example, collate
+from demucs_core.training.batch_augmentation import change_batch
+from demucs_core.training.crops import Augmentation
+from demucs_core.training.examples import Example, collate
 from demucs_core.training.recipes import AddedStem, Recipe, RecipeList
-from demucs_core.training.stream import ExampleStream, StreamConfig
+from demucs_core.training.stream import ExampleStream
+from demucs_core.training.stream_config import BatchAugmentation, StreamConfig
 from demucs_core.training.weak_loss import grouped_l1
 from tests.demucs_core.synthetic_audio import SyntheticReader, stem_track
 from tests.demucs_core.training import tiny
@@ -52,7 +54,7 @@ def batch() -> Example:
 
 
 def changed(step: int = 0, **fields: Any) -> Example:
-    return BatchAugmentation(**fields).apply(batch(), WEAK, seed=0, step=step)
+    return change_batch(batch(), BatchAugmentation(**fields), WEAK, seed=0, step=step)
 
 
 def test_what_is_off_changes_nothing() -> None:
@@ -124,7 +126,7 @@ def test_sources_are_dealt_among_labelled_examples_alone() -> None:
     assert not torch.equal(made.targets[WEAK:], given.targets[WEAK:])
     partly = given._replace(membership=given.membership.clone())
     partly.membership[WEAK] = partly.membership[0]  # known in two sums
-    kept = BatchAugmentation(remix=1.0).apply(partly, WEAK, seed=0, step=0)
+    kept = change_batch(partly, BatchAugmentation(remix=1.0), WEAK, seed=0, step=0)
     assert torch.equal(kept.targets[WEAK], given.targets[WEAK])
 
 

@@ -9,13 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demucs_core.stem_tracks import StemTrack, TrackPool
+from demucs_core.training.crops import Augmentation, read_crop
 from demucs_core.training.examples import (
-    Augmentation,
     Example,
     collate,
     place_crop,
     place_excerpts,
-    read_crop,
     supervised_example,
     weak_example,
 )

@@ -9,7 +9,8 @@ import torch
 
 from demucs_core.training.examples import Example
 from demucs_core.training.recipes import AddedStem, Recipe, RecipeList, taught_sources
-from demucs_core.training.stream import ExampleStream, StreamConfig
+from demucs_core.training.stream import ExampleStream
+from demucs_core.training.stream_config import StreamConfig
 from tests.demucs_core.synthetic_audio import SyntheticReader, stem_track
 
 TRACKS = [stem_track("a", 300), stem_track("b", 100)]

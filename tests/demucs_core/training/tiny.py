@@ -6,7 +6,8 @@ import torch
 
 from demucs_core.separators.registry import build_model
 from demucs_core.training.recipes import AddedStem, Recipe, RecipeList
-from demucs_core.training.stream import ExampleStream, StreamConfig
+from demucs_core.training.stream import ExampleStream
+from demucs_core.training.stream_config import StreamConfig
 from demucs_core.training.trainer import Trainer
 from demucs_core.training.training_config import Execution, TrainingConfig
 from demucs_core.training.validation import validation_crops

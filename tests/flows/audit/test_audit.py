@@ -20,8 +20,10 @@ from prefect.flow_runs import resume_flow_run
 
 from flows.audit import flow as audit_module
 from flows.audit.files import ANSWERS, export_audit, import_answers
-from flows.audit.flow import Answer, AuditParameters, Clip, audit, write_answers
-from flows.extract.flow import ExtractParameters, extract
+from flows.audit.flow import Answer, Clip, audit, write_answers
+from flows.audit.options import AuditParameters
+from flows.extract.flow import extract
+from flows.extract.options import ExtractParameters
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters
 from flows.running.stage import StageRun

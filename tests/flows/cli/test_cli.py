@@ -17,12 +17,13 @@ import yaml
 
 from flows.catalogue import BY_NAME, CATALOGUE
 from flows.cli import app as commands
+from flows.cli import demo
 from flows.cli import main as cli
-from flows.cli import pipeline_commands
 from flows.cli.commands import COMMANDS
-from flows.cli.demo import DemoParameters
-from flows.pipeline.flow import PipelineParameters
+from flows.pipeline import flow as chain
+from flows.pipeline.options import PipelineParameters
 from flows.running.stage import StageResult
+from flows.studies.demo_options import DemoParameters
 from storage.errors import UserError
 from storage.workspace import FORMAT, MARKER, Workspace
 from tests.flows.conftest import Corpus, Finished, play, write
@@ -252,7 +253,7 @@ def test_sections_reach_their_stages(
         asked.append(parameters)
         return []
 
-    monkeypatch.setattr(pipeline_commands, "pipeline", noting)
+    monkeypatch.setattr(chain, "pipeline", noting)
     fields = {
         "workspace": finished.workspace.location,
         "fit_detector": {"steps": 5},
@@ -290,9 +291,7 @@ def test_a_stage_alone_is_configured_as_in_the_chain(
     for command in ("yields", "forecast"):
         assert commands._from_config(config, command) == policy
     asked: list[DemoParameters] = []
-    monkeypatch.setattr(
-        pipeline_commands, "run_demo", lambda parameters, _: asked.append(parameters)
-    )
+    monkeypatch.setattr(demo, "run_demo", lambda parameters, _: asked.append(parameters))
     assert cli.main(["demo", "--config", config]) == 0
     assert (asked[0].seed, asked[0].workspace) == (8, finished.workspace.location)
 
@@ -379,20 +378,23 @@ def test_a_command_is_listed_by_the_first_line_of_its_help() -> None:
 
 LIGHT = """
 import sys
+from flows.cli.commands import COMMANDS
 from flows.cli.main import main
 at = ["--workspace", sys.argv[1]]
+helps = [[command.name, "--help"] for command in COMMANDS]
+helps += [["export", "data", "--help"], ["study", "paper", "--help"]]
 for arguments in (
     ["--help"], ["status", *at], ["manifests", "list", *at], ["lineage", "x", *at],
-    ["manifests", "query", "SELECT 1", *at], ["forget", "x", *at], ["doctor", "--help"],
+    ["manifests", "query", "SELECT 1", *at], ["forget", "x", *at], *helps,
 ):
     main(arguments)
-    heavy = {"torch", "prefect", "dask", "scipy", "matplotlib"} & set(sys.modules)
+    heavy = {"torch", "prefect", "dask", "distributed", "scipy", "matplotlib"} & set(sys.modules)
     assert not heavy, (arguments, heavy)
 print("none")
 """
 
 
-def test_who_looks_into_a_workspace_does_not_wait_for_torch(finished: Finished) -> None:
+def test_who_looks_or_reads_the_help_does_not_wait_for_torch(finished: Finished) -> None:
     command = [sys.executable, "-c", LIGHT, finished.workspace.location]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.endswith("none\n"), done.stderr
@@ -404,7 +406,7 @@ def test_a_full_disk_is_said_in_one_line(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "song.wav")
 
-    monkeypatch.setattr(pipeline_commands, "run_demo", full)
+    monkeypatch.setattr(demo, "run_demo", full)
     said = complaint(capsys, "demo", "--workspace", str(tmp_path / "w"))
     assert "No space left on device: 'song.wav'" in said
     assert "make room" in said

@@ -19,9 +19,11 @@ from prefect.settings import PREFECT_API_URL
 from rich.console import Console
 
 from demucs_core.separators.registry import build_model, config_of
-from flows.evaluate.flow import EvaluateParameters, Evaluation, evaluate
+from flows.evaluate.flow import Evaluation, evaluate
+from flows.evaluate.options import EvaluateParameters
 from flows.evaluate.summary import ComparisonSummary, print_comparison
-from flows.ingest.flow import IngestParameters, ingest
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
 from flows.inputs import networks, registry
 from flows.reports.artifacts import MAX_ARTIFACT_BYTES
 from flows.running.execution import dask_client

@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader
 
 from demucs_core.training.recipes import AddedStem, Recipe
 from flows.cli import main as cli
-from flows.export.data import ExportDataParameters, export_data
+from flows.export.data import export_data
+from flows.export.options import ExportDataParameters
 from flows.export.pieces import Clip, Wanted
 from flows.inputs.songs import Song
 from storage.errors import UserError

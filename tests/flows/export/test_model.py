@@ -20,8 +20,9 @@ from demucs_core.separators.registry import build_model, config_of
 from demucs_core.separators.separation import separate
 from demucs_core.separators.separator import SeparationModel
 from flows.cli import main as cli
-from flows.export.model import ExportModelParameters, export_model
+from flows.export.model import export_model
 from flows.export.onnx_file import require_same
+from flows.export.options import ExportModelParameters
 from flows.inputs import networks
 from flows.separate.model_folder import load_folder
 from flows.train.start import find_start

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.extract.flow import ExtractBatch, ExtractParameters, extract, extract_batch
+from flows.extract.flow import ExtractBatch, extract, extract_batch
+from flows.extract.options import ExtractParameters
 from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
 from storage.workspace import Workspace

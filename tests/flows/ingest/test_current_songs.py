@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.ingest.current_songs import Version, settle
-from flows.ingest.flow import IngestParameters, ingest
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
 from flows.inputs.songs import load_activity, load_songs
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters

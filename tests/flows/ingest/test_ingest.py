@@ -14,7 +14,8 @@ import soundfile
 from prefect import flow
 
 from flows.ingest import flow as ingest_module
-from flows.ingest.flow import IngestParameters, ingest
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
 from flows.ingest.tracks import Outcome, TrackBatch, ingest_files
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters

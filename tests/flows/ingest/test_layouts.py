@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.ingest.flow import IngestParameters, ingest
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
 from flows.inputs.songs import load_activity, load_songs
 from flows.provenance.forget import forget
 from flows.provenance.lineage import lineage

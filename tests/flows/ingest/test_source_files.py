@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from flows.ingest import tracks as tracks_module
-from flows.ingest.flow import IngestParameters, ingest
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult

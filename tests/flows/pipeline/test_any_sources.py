@@ -15,10 +15,12 @@ import pytest
 import soundfile
 
 from flows.cli.overview import print_status
-from flows.ingest.flow import IngestParameters, ingest
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
 from flows.inputs import networks, registry
 from flows.inputs.methods import choose_models
-from flows.pipeline.flow import PipelineParameters, pipeline
+from flows.pipeline.flow import pipeline
+from flows.pipeline.options import PipelineParameters
 from flows.policy.calibration import calibrated
 from storage.errors import UserError
 from storage.music_format import MusicFormat

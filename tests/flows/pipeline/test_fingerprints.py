@@ -14,9 +14,10 @@ from demucs_core.detector.training import DetectorTrainer
 from flows.fit_detector import flow as fit_detector
 from flows.fit_detector.options import FitDetectorParameters
 from flows.ingest import flow as ingest_flow
-from flows.ingest.flow import IngestParameters, ingest
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
 from flows.remix import flow as remix
-from flows.remix.flow import RemixParameters
+from flows.remix.options import RemixParameters
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters
 from flows.train import flow as train

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from flows.pipeline.flow import PipelineParameters, look_ahead, pipeline
+from flows.pipeline.flow import look_ahead, pipeline
+from flows.pipeline.options import PipelineParameters
 from flows.running.chain import Chain
 from flows.running.stage import StageResult
 from storage.errors import UserError

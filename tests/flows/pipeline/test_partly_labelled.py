@@ -11,7 +11,8 @@ import pytest
 
 from flows.fit_detector.flow import fit_detector
 from flows.fit_detector.options import FitDetectorParameters
-from flows.ingest.flow import IngestParameters, ingest
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
 from flows.inputs import registry
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters

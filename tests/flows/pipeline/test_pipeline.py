@@ -4,7 +4,8 @@ from pathlib import Path
 
 from flows.catalogue import STAGES
 from flows.inputs import registry
-from flows.pipeline.flow import PipelineParameters, pipeline
+from flows.pipeline.flow import pipeline
+from flows.pipeline.options import PipelineParameters
 from storage.manifests import Partition
 from storage.music_format import MusicFormat
 from storage.workspace import Workspace

@@ -11,14 +11,19 @@ from prefect import Flow
 
 from flows.catalogue import STAGES
 from flows.cli import main as cli
-from flows.extract.flow import ExtractParameters, extract
-from flows.ingest.flow import IngestParameters, ingest
-from flows.pipeline.flow import PipelineParameters, pipeline
-from flows.remix.flow import RemixParameters, remix
+from flows.extract.flow import extract
+from flows.extract.options import ExtractParameters
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
+from flows.pipeline.flow import pipeline
+from flows.pipeline.options import PipelineParameters
+from flows.remix.flow import remix
+from flows.remix.options import RemixParameters
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult, run_stage
-from flows.score.flow import ScoreParameters, score
+from flows.score.flow import score
+from flows.score.options import ScoreParameters
 from storage.errors import UserError
 from storage.manifests import Manifests
 from storage.workspace import Workspace

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from flows.ingest.flow import IngestParameters, ingest
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
 from flows.inputs import registry
 from flows.provenance.forget import forget
 from flows.provenance.lineage import lineage

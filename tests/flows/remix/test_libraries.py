@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.ingest.flow import IngestParameters, ingest
-from flows.remix.flow import RemixParameters, remix
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
+from flows.remix.flow import remix
+from flows.remix.options import RemixParameters
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters
 from storage.manifests import Partition

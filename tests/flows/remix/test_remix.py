@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flows.remix.flow import RemixParameters, remix
+from flows.remix.flow import remix
+from flows.remix.options import RemixParameters
 from storage.manifests import Partition
 from tests.flows.conftest import Finished
 

@@ -11,7 +11,8 @@ import pytest
 from demucs_core.remixing.matching import Fit, TempoKey, key_steps, misfit, tempo_ratio
 from flows.inputs.recipes import load_recipes
 from flows.remix import tempos as tempos_module
-from flows.remix.flow import RemixParameters, remix
+from flows.remix.flow import remix
+from flows.remix.options import RemixParameters
 from flows.remix.tempos import Listening, TempoBatch, listen, load_tempos, tempo_batch, tempos_of
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters

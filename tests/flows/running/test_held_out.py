@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.evaluate.flow import EvaluateParameters, evaluate
+from flows.evaluate.flow import evaluate
+from flows.evaluate.options import EvaluateParameters
 from flows.fit_detector.flow import fit_detector
 from flows.fit_detector.options import FitDetectorParameters
 from flows.inputs import registry

@@ -9,8 +9,8 @@ from pydantic import Field, ValidationError, field_validator
 
 from flows.catalogue import CATALOGUE
 from flows.cli.configuration import load_config, stage_section
-from flows.ingest.flow import IngestParameters
-from flows.pipeline.flow import PipelineParameters
+from flows.ingest.options import IngestParameters
+from flows.pipeline.options import PipelineParameters
 from flows.running.parameters import (
     ADDED,
     PLACES,

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from flows.cli.main import EXIT_USER_ERROR
-from flows.score.flow import ScoreParameters, score
+from flows.score.flow import score
+from flows.score.options import ScoreParameters
 from flows.server.process import healthy, server_command, server_environment
 from storage.manifests import Manifests
 from storage.workspace import Workspace

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from flows.catalogue import STAGES
-from flows.score.flow import ScoreParameters, score
+from flows.score.flow import score
+from flows.score.options import ScoreParameters
 from flows.server.pages import CAME_OF_IT, artifact_path, run_path
 from storage.manifests import Partition
 from storage.runs import PastRun, maker, runs_of

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.ingest.flow import IngestParameters, ingest
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
 from flows.inputs import registry
-from flows.score.flow import ScoreBatch, ScoreParameters, score, score_batch
+from flows.score.flow import ScoreBatch, score, score_batch
+from flows.score.options import ScoreParameters
 from storage.manifests import Manifests, Partition
 from storage.weights import load_tensors, save_tensors
 from storage.workspace import Workspace

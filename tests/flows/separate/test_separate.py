@@ -17,8 +17,9 @@ from demucs_core.separators.registry import build_model, config_of
 from flows.cli import main as cli
 from flows.inputs import networks
 from flows.separate import command as separate
-from flows.separate.command import SeparateParameters, separate_files
+from flows.separate.command import separate_files
 from flows.separate.model_folder import open_model
+from flows.separate.options import SeparateParameters
 from storage.errors import UserError
 from storage.music_format import MusicFormat
 from storage.workspace import Workspace

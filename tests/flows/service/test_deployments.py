@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 
 from flows.catalogue import BY_NAME, CATALOGUE, POOLS
-from flows.running.chain import ChainParameters
+from flows.running.chain_parameters import ChainParameters
 from flows.running.parameters import UNITS, StageParameters
 from flows.server.announcements import TAG
 from flows.service.deployments import FORM, definitions, load_flow

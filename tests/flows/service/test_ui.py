@@ -13,7 +13,8 @@ import numpy as np
 import psutil
 import pytest
 
-from flows.ingest.flow import IngestParameters, ingest
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
 from flows.service import registration
 from storage.manifests import Manifests
 from storage.workspace import Workspace

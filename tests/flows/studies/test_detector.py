@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.studies.detector import StudyDetectorParameters, study_detector
+from flows.studies.detector import study_detector
+from flows.studies.detector_options import StudyDetectorParameters
 from flows.studies.detector_report import write_detector_study
 from storage.errors import UserError
 from storage.manifests import Manifests

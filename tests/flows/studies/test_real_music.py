@@ -9,7 +9,8 @@ import pytest
 
 from demucs_core.detector.registry import build_detector, new_detector_config
 from demucs_core.extraction.segments import ExtractionPolicy
-from flows.ingest.flow import IngestParameters, ingest
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
 from flows.studies.real_music import quality_on_real_music
 from storage.manifests import Manifests
 from storage.music_format import MusicFormat

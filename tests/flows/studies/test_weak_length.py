@@ -9,11 +9,8 @@ import pytest
 
 from demucs_core.training.validation import Validation
 from flows.cli.commands import app_with
-from flows.studies.weak_length import (
-    WeakLengthParameters,
-    arms,
-    study_weak_length,
-)
+from flows.studies.weak_length import arms, study_weak_length
+from flows.studies.weak_length_options import WeakLengthParameters
 from flows.studies.weak_length_report import compare, write_weak_length_study
 from storage.errors import UserError
 from storage.manifests import Manifests

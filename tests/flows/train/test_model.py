@@ -12,7 +12,7 @@ from demucs_core.separators.htdemucs import HTDemucsConfig
 from demucs_core.separators.registry import SEPARATORS, config_of
 from flows.inputs import networks
 from flows.inputs.methods import choose_models
-from flows.pipeline.flow import PipelineParameters
+from flows.pipeline.options import PipelineParameters
 from flows.running.chain import Chain
 from flows.running.wrong_values import describe
 from flows.separate.model_folder import open_model

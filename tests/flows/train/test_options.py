@@ -32,7 +32,7 @@ class Flat(SeparatorConfig):
 @pytest.fixture
 def _wave_unet_is_flat(monkeypatch: pytest.MonkeyPatch) -> None:
     flat: Architecture[SeparatorConfig, SeparationModel] = Architecture(
-        name="wave_unet", config=Flat, build=SeparationModel
+        name="wave_unet", module=__name__, config_name="Flat", network_name="SeparationModel"
     )
     known = Registry("separator", SEPARATORS["demucs"], flat)
     monkeypatch.setattr(registry, "SEPARATORS", known)

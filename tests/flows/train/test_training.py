@@ -17,7 +17,8 @@ from rich.console import Console
 from demucs_core.training.divergence import NonFiniteLossError
 from demucs_core.training.optimization import Optimization, StepFigures
 from flows.cli.overview import print_status
-from flows.ingest.flow import IngestParameters, ingest
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
 from flows.inputs import registry
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters

@@ -13,21 +13,19 @@ from rich.console import Console
 
 from flows.cli import main as cli
 from flows.cli.stage_table import print_results
-from flows.extract.flow import ExtractParameters, extract
-from flows.forecast.flow import (
-    CorpusForecast,
-    ForecastParameters,
-    draw_sample,
-    forecast,
-    print_forecast,
-)
+from flows.extract.flow import extract
+from flows.extract.options import ExtractParameters
+from flows.forecast.flow import CorpusForecast, draw_sample, forecast, print_forecast
+from flows.forecast.options import ForecastParameters
 from flows.inputs import registry
 from flows.policy.calibration import calibrated
 from flows.reports.silent_minutes import silent_minutes
 from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters
-from flows.score.flow import ScoreParameters, score, scores_fingerprint
-from flows.yields.flow import YieldsParameters, yields
+from flows.score.flow import score, scores_fingerprint
+from flows.score.options import ScoreParameters
+from flows.yields.flow import yields
+from flows.yields.options import YieldsParameters
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat

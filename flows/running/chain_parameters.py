@@ -1,0 +1,59 @@
+"""What the chain of all stages is told, beside how each stage works."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+from pydantic import Field
+
+from flows.catalogue import STAGES
+from flows.running.music_options import MusicOptions
+from flows.running.parameters import CorpusName, Libraries, Location, StageParameters
+from storage.errors import UserError
+
+if TYPE_CHECKING:
+    Stage = str
+else:
+    Stage = Literal[STAGES]
+
+
+class ChainParameters(MusicOptions, StageParameters):
+    """The labelled set, the unlabelled music, and which stages work on them."""
+
+    labelled: Location = Field(
+        "", description="Labelled set: folder of MUSDB18, MUSDB18-HQ or stem folders."
+    )
+    unlabelled: Location = Field(
+        "", description="Unlabelled music: a folder, a glob, a list of files (.txt, .m3u) or a URL."
+    )
+    labelled_corpus: CorpusName = Field("labelled", description="Name of the labelled corpus.")
+    libraries: Libraries = Field([])
+    corpus: CorpusName = Field("music", description="Name of the unlabelled corpus.")
+    from_stage: Annotated[Stage, Parameter(name=["--from-stage", "--from"])] = Field(
+        STAGES[0], description="First stage to run."
+    )
+    until_stage: Annotated[Stage, Parameter(name=["--until-stage", "--until"])] = Field(
+        STAGES[-1], description="Last stage to run."
+    )
+    detector: str = Field(
+        "", description="Detector for the stages after fit-detector, if that stage does not run."
+    )
+    baseline: bool = Field(
+        True, description="Train and evaluate a model on labelled songs alone too, to compare."
+    )
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that run.
+
+        Raises:
+            UserError: the last comes before the first.
+        """
+        first, last = STAGES.index(self.from_stage), STAGES.index(self.until_stage)
+        if last < first:
+            raise UserError(
+                f"until_stage {self.until_stage!r} comes before from_stage {self.from_stage!r}; "
+                f"the order is {', '.join(STAGES)}"
+            )
+        return STAGES[first : last + 1]

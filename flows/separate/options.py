@@ -1,0 +1,46 @@
+"""What ``separate`` is told."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from flows.running.allowed import AllowImport
+from flows.running.parameters import Device, Options
+from storage.encode import Format
+
+
+class SeparateParameters(Options):
+    """With which model to separate, how, and what to write."""
+
+    workspace: str = Field("workspace", description="Workspace that holds the model.")
+    model: str = Field(
+        "",
+        description="Model of the workspace, or any folder with config.json and "
+        "weights.safetensors, which needs no workspace; empty takes the only one there is.",
+    )
+    output: str = Field(
+        "separated",
+        description="Folder for the stems; a folder a file in it. Files there are replaced.",
+    )
+    format: Format = Field("wav", description="Of the stems. MP3 has 320 kbit/s.")
+    bits: int = Field(
+        16,
+        description="Bits a sample: 16 or 24, and of WAV also 32, which are floating point and "
+        "never limited to full scale.",
+    )
+    two_stems: str = Field(
+        "", description="Write this source, and the sum of the others as no_SOURCE."
+    )
+    add_up: bool = Field(
+        False,
+        description="Make the stems add up to the file: what they lack of it goes to those that "
+        "are loud at the time.",
+    )
+    segment_s: float = Field(10.0, gt=0, description="Length of the pieces a file is separated in.")
+    overlap: float = Field(0.25, ge=0, lt=1, description="Share of a piece that two pieces share.")
+    shifts: int = Field(
+        0, ge=0, le=100, description="Random shifts to average over: slower by as much, and better."
+    )
+    seed: int = Field(0, ge=0, description="Decides the shifts.")
+    device: Device = Field("auto", description="auto takes a GPU if there is one.")
+    allow_import: AllowImport = Field([])
