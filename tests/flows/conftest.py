@@ -2,19 +2,33 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import distributed
 import numpy as np
 import pytest
 import soundfile
 import yaml
+from matplotlib.figure import Figure
+from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
 from prefect.testing.utilities import prefect_test_harness
+from sqlalchemy import make_url
 
+from flows.ingest import report as ingest_report
 from flows.pipeline.flow import pipeline
 from flows.pipeline.options import PipelineParameters
+from flows.remix import report as remix_report
+from flows.reports import artifacts, live_plot
+from flows.running import execution
+from flows.running.execution import dask_client
+from flows.running.parameters import WorkParameters
 from flows.running.stage import StageResult
 from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
@@ -25,7 +39,11 @@ MUSIC = MusicFormat()
 SAMPLE_RATE = MUSIC.sample_rate
 SOURCES = MUSIC.sources
 
+PNG_OF, PLAYER_S, TIGHT_LAYOUT = artifacts.png_of, artifacts.PLAYER_S, Figure.tight_layout
+BLANK = PNG_OF(Figure(figsize=(0.1, 0.1)))
+
 SONG_S = 7.0
+HISS = 0.001
 SETTINGS: dict[str, Any] = {
     "workers": 1,
     "fit_detector": {"steps": 12, "batch_size": 4, "crop_s": 3.0},
@@ -66,9 +84,64 @@ def interrupts_are_heard() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def prefect_server() -> Iterator[None]:
-    """A real Prefect server on a temporary database."""
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A real Prefect server on a temporary database; gives a copy of that, as it is without runs.
+
+    A server that finds such a one starts in a third of the time that it takes to make it.
+    """
     with prefect_test_harness(server_startup_timeout=180):
+        database = make_url(PREFECT_SERVER_DATABASE_CONNECTION_URL.value()).database
+        empty = tmp_path_factory.mktemp("database") / "prefect.db"
+        with (
+            closing(sqlite3.connect(str(database))) as found,
+            closing(sqlite3.connect(empty)) as to,
+        ):
+            found.backup(to)
+        yield empty
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_worker() -> Iterator[distributed.Client]:
+    """Stages work in this process: a process of Dask's would first import all that this one has.
+
+    Commands that tests start have processes of their own, as has what :func:`worker_processes`
+    encloses.
+    """
+    with dask_client(WorkParameters(), in_process=True) as client:
+        yield client
+
+
+@contextmanager
+def reports(*, drawn: bool) -> Iterator[None]:
+    """Let stages report with or without what most of a short run goes into: pixels and MP3."""
+    with ExitStack() as stack:
+        for module in (artifacts, live_plot):
+            draw = PNG_OF if drawn else blank
+            stack.enter_context(mock.patch.object(module, "png_of", draw))
+        for module in (artifacts, ingest_report, remix_report):
+            player_s = PLAYER_S if drawn else 0.5
+            stack.enter_context(mock.patch.object(module, "PLAYER_S", player_s))
+        layout = TIGHT_LAYOUT if drawn else blank
+        stack.enter_context(mock.patch.object(Figure, "tight_layout", layout))
+        yield
+
+
+def blank(_: Figure) -> bytes:
+    return BLANK
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_reports() -> Iterator[None]:
+    """Of `pristine`, in ``reports/`` and by commands they are drawn."""
+    with reports(drawn=False):
+        yield
+
+
+@contextmanager
+def worker_processes() -> Iterator[None]:
+    """Let who asks for a Dask client start a cluster of its own, as users have it."""
+    nobodys: ContextVar[distributed.Client | None] = ContextVar("nobodys", default=None)
+    with mock.patch.object(execution, "_shared", nobodys):
         yield
 
 
@@ -94,8 +167,10 @@ def play(seed: int, music: MusicFormat = MUSIC, song_s: float = SONG_S) -> dict[
         sounds = (time_s < start) | (time_s > start + 3.0)
         wave = waves[source] if source in waves else np.sin(2 * np.pi * 200 * 1.4**place * time_s)
         mono = 0.15 * rng.uniform(0.6, 1) * wave * sounds
-        sides = [mono, mono * 0.8][: music.num_channels]
-        stems[source] = np.stack(sides, axis=1).astype(np.float32)
+        sides = np.stack([mono, mono * 0.8][: music.num_channels], axis=1)
+        # where one channel tells all of the other, BSSEval takes museval's slow way
+        noise = np.random.default_rng([seed, place]).standard_normal(sides.shape)
+        stems[source] = (sides + HISS * noise * sounds[:, None]).astype(np.float32)
     return stems
 
 
@@ -178,11 +253,16 @@ class Finished:
 
 
 @pytest.fixture(scope="session")
-def pristine(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def pristine(
+    corpus: Corpus, prefect_server: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
     """The pipeline, run once on the corpus; tests take `finished`."""
     workspace = tmp_path_factory.mktemp("run") / "workspace"
     parameters = PipelineParameters.model_validate(corpus.settings(workspace))
-    results = pipeline(parameters)
+    with reports(drawn=True):
+        results = pipeline(parameters)
+    (workspace / ".prefect").mkdir()
+    shutil.copy(prefect_server, workspace / ".prefect")
     return Finished(Workspace(str(workspace)), parameters, results)
 
 

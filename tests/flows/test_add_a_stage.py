@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -46,6 +47,22 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return code
 
 
+COMMANDS = """
+import json, sys
+from flows.cli.main import main
+for arguments in json.loads(sys.argv[1]):
+    assert main(arguments) == 0, arguments
+    print("\\f", end="", flush=True)
+"""
+"""Runs commands one after another: each by itself would import torch and start a server first."""
+
+DEPLOYED = """
+from flows.service.deployments import definitions, load_flow
+for each in definitions():
+    print(load_flow(each).name, each["entrypoint"])
+"""
+
+
 def run(code: Path, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, *arguments],
@@ -56,17 +73,21 @@ def run(code: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def silentmix(code: Path, *arguments: str) -> str:
-    return run(code, "-m", "flows.cli", *arguments)
+def silentmix(code: Path, *commands: list[str]) -> list[str]:
+    """What commands say, each as a user would see it."""
+    *said, last = run(code, "-c", COMMANDS, json.dumps(commands)).split("\f")
+    assert not last
+    return said
 
 
 def test_it_is_a_command_and_a_stage_of_the_chain(code: Path) -> None:
-    said = silentmix(code, "--help")
-    assert re.search(r"loudness +Measure how loud each track of a corpus is\.", said)
-    assert "--batch-tracks" in silentmix(code, "loudness", "--help")
-    said = silentmix(code, "run", "--help")
-    assert "--loudness.batch-tracks" in said
-    assert re.search(r"score[^a-z]+loudness[^a-z]+extract", said), "its place in the chain"
+    commands, its_own, chain = silentmix(
+        code, ["--help"], ["loudness", "--help"], ["run", "--help"]
+    )
+    assert re.search(r"loudness +Measure how loud each track of a corpus is\.", commands)
+    assert "--batch-tracks" in its_own
+    assert "--loudness.batch-tracks" in chain
+    assert re.search(r"score[^a-z]+loudness[^a-z]+extract", chain), "its place in the chain"
 
 
 def test_it_is_in_the_docs_and_deployed(code: Path) -> None:
@@ -76,24 +97,24 @@ def test_it_is_in_the_docs_and_deployed(code: Path) -> None:
     assert "## loudness\n" in (code / "docs" / "manifests.md").read_text(encoding="utf-8")
     deployments = yaml.safe_load((code / "prefect.yaml").read_text())["deployments"]
     [mine] = [each for each in deployments if each["name"] == "loudness"]
-    script = (
-        "from flows.service.deployments import definitions, load_flow\n"
-        "for each in definitions():\n    print(load_flow(each).name, each['entrypoint'])"
-    )
-    assert f"loudness {mine['entrypoint']}\n" in run(code, "-c", script)
+    assert f"loudness {mine['entrypoint']}\n" in run(code, "-c", DEPLOYED)
 
 
 def test_it_runs_alone_and_in_the_chain(code: Path, finished: Finished) -> None:
     at = ["--workspace", finished.workspace.location]
     num_tracks = finished.manifests.count(finished.only("tracks", "music"))
-    said = silentmix(code, "run", *at, "--only", "loudness", "--dry-run")
-    assert f"{num_tracks} of {num_tracks} tracks" in said
-    assert f"tracks {num_tracks}" in silentmix(
-        code, "run", *at, "--only", "loudness", "--workers=1"
+    # which has no server, and commands after it in the same process would have none
+    [planned] = silentmix(code, ["run", *at, "--only", "loudness", "--dry-run"])
+    made, again, status = silentmix(
+        code,
+        ["run", *at, "--only", "loudness", "--workers=1"],
+        ["loudness", *at],
+        ["status", *at],
     )
-    assert "(was done)" in silentmix(code, "loudness", *at)
+    assert f"{num_tracks} of {num_tracks} tracks" in planned
+    assert f"tracks {num_tracks}" in made
+    assert "(was done)" in again
     heading, music = (
-        line.split() for line in silentmix(code, "status", *at).splitlines()
-        if line.startswith(("corpus ", "music "))
-    )  # fmt: skip
+        line.split() for line in status.splitlines() if line.startswith(("corpus ", "music "))
+    )
     assert music[heading.index("loudness")] == str(num_tracks)

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flows.cli import main as cli
-from flows.running.execution import dask_client
-from flows.running.parameters import StageParameters
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 from tests.workspaces.make_0_1_0 import mix, play, write
@@ -36,12 +33,6 @@ REJECTED = {
 }
 AFTER_INGEST = ("fit-detector", "score", "extract", "remix", "train", "evaluate")
 """The stages of the chain that need no source files, a name a result that is what it was."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    with dask_client(StageParameters(), in_process=True):
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -24,8 +24,6 @@ from flows.audit.flow import Answer, Clip, audit, write_answers
 from flows.audit.options import AuditParameters
 from flows.extract.flow import extract
 from flows.extract.options import ExtractParameters
-from flows.running.execution import dask_client
-from flows.running.parameters import StageParameters
 from flows.running.stage import StageRun
 from storage.errors import UserError
 from storage.manifests import Manifests
@@ -130,9 +128,8 @@ def test_extract_keeps_what_the_audit_is_sure_of(copy: Workspace, tmp_path: Path
     name, said = import_answers(tmp_path / "clips" / ANSWERS, copy.location)
     [line] = [found for found in said if found["source"] == source]
     values = {**SETTINGS["extract"], "workspace": copy.location, "target_precision": 0.5}
-    with dask_client(StageParameters(), in_process=True):
-        plain = extract(ExtractParameters.model_validate(values))
-        audited = extract(ExtractParameters.model_validate({**values, "audit": name}))
+    plain = extract(ExtractParameters.model_validate(values))
+    audited = extract(ExtractParameters.model_validate({**values, "audit": name}))
     assert plain.already_done
     assert audited.fingerprint != plain.fingerprint
     manifests = Manifests(copy)

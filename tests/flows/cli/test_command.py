@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from flows.cli.main import EXIT_USER_ERROR
@@ -32,18 +34,22 @@ def test_a_flow_that_fails_prints_one_line(finished: Finished, tmp_path: Path) -
     [line] = done.stderr.splitlines()
     assert line.startswith(f"silentmix: {location}: no tracks of corpus 'nobodys'; there are some")
     assert not done.stdout
+    with closing(sqlite3.connect(f"{location}/.prefect/prefect.db")) as database:
+        assert database.execute("SELECT name FROM flow_run").fetchall() == [("score nobodys",)]
 
 
 def test_an_audit_with_files_is_told_to_the_workspaces_own_server(
     finished: Finished, tmp_path: Path
 ) -> None:
+    home = Path(finished.workspace.location) / ".prefect"
+    (home / "server.log").unlink(missing_ok=True)  # of the one before
     command = ["audit", "--export", str(tmp_path / "clips")]
     done = subprocess.run(
         [sys.executable, "-m", "flows.cli", *command, "--workspace", finished.workspace.location],
         env=environment(tmp_path), capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert (Path(finished.workspace.location) / ".prefect" / "prefect.db").exists()
+    assert (home / "server.log").exists()
     assert not (tmp_path / ".prefect").exists()
 
 

@@ -6,7 +6,6 @@ import csv
 import html
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,6 @@ from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.inputs import networks, registry
 from flows.reports.artifacts import MAX_ARTIFACT_BYTES
-from flows.running.execution import dask_client
-from flows.running.parameters import StageParameters
 from storage.errors import UserError
 from storage.ffmpeg import put_ffmpeg_on_path
 from storage.fingerprint import fingerprint
@@ -44,13 +41,6 @@ SOURCES = MUSIC.sources
 
 SECONDS = 4
 CORPUS = "labelled"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    """One Dask worker in this process: starting others would take longer than the tests."""
-    with dask_client(StageParameters(), in_process=True):
-        yield
 
 
 def store_model(workspace: Workspace, name: str, *, seed: int, weak_share: float) -> None:

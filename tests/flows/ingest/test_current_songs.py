@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -17,19 +16,10 @@ from flows.ingest.current_songs import Version, settle
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.inputs.songs import load_activity, load_songs
-from flows.running.execution import dask_client
-from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult
 from storage.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import SAMPLE_RATE, SOURCES, write
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Dask in this process: these tests are about what is written, not where."""
-    with dask_client(StageParameters(), in_process=True):
-        yield
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from flows.ingest import flow as ingest_module
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.ingest.tracks import Outcome, TrackBatch, ingest_files
-from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult, stage_run
 from flows.score.flow import (
@@ -28,13 +26,6 @@ from storage.manifests import Manifests, Partition
 from storage.reading import CropReader
 from storage.workspace import Workspace
 from tests.flows.conftest import BROKEN, Corpus, Finished, play, write
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Dask in this process: these tests are about what is written, not where."""
-    with dask_client(StageParameters(), in_process=True):
-        yield
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,6 @@ from flows.ingest.options import IngestParameters
 from flows.inputs.songs import load_activity, load_songs
 from flows.provenance.forget import forget
 from flows.provenance.lineage import lineage
-from flows.running.execution import dask_client
-from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult
 from storage.errors import UserError
 from storage.labelled.song import LabelledSetError
@@ -29,13 +27,6 @@ SOURCES = MusicFormat().sources
 SAMPLE_RATE = MusicFormat().sample_rate
 ROUNDING = 2**-15
 REST = "drums+bass+other"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Dask in this process: these tests are about what is written, not where."""
-    with dask_client(StageParameters(), in_process=True):
-        yield
 
 
 @pytest.fixture

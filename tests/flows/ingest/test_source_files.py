@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,19 +14,10 @@ import pytest
 from flows.ingest import tracks as tracks_module
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
-from flows.running.execution import dask_client
-from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult
 from storage.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import SAMPLE_RATE, write
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Dask in this process: these tests are about what is written, not where."""
-    with dask_client(StageParameters(), in_process=True):
-        yield
 
 
 @pytest.fixture

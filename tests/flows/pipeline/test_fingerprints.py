@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -18,7 +18,6 @@ from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.remix import flow as remix
 from flows.remix.options import RemixParameters
-from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters
 from flows.train import flow as train
 from flows.train.options import TrainParameters
@@ -29,12 +28,6 @@ from tests.flows.conftest import play, write
 
 LABELLED_0_1_0, TRACKS_0_1_0 = "f6dc088bad266", "f3a5c1965c3a4"
 """What 0.1.0 calls what it makes of a labelled set and of tracks, with all parameters' defaults."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    with dask_client(StageParameters(), in_process=True):
-        yield
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ from flows.fit_detector.options import FitDetectorParameters
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.inputs import registry
-from flows.running.execution import dask_client
-from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult
 from flows.train.flow import train
 from flows.train.options import TrainParameters
@@ -28,12 +25,6 @@ FIT = {"steps": 3, "batch_size": 2, "crop_s": 2.0, "target_precision": 0.5, "min
        "min_duration_s": 1.0, "allow_insufficient_evidence": True}  # fmt: skip
 TRAIN = {"channels": 4, "depth": 3, "steps": 4, "batch_size": 2, "crop_s": 1.0, "weak_share": 0.0,
          "validate_every": 2, "validation_crops": 1}  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    with dask_client(StageParameters(), in_process=True):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from flows.pipeline.options import PipelineParameters
 from storage.manifests import Partition
 from storage.music_format import MusicFormat
 from storage.workspace import Workspace
-from tests.flows.conftest import Finished, assert_same, content
+from tests.flows.conftest import Finished, assert_same, content, worker_processes
 
 MUSIC = MusicFormat()
 SOURCES = MUSIC.sources
@@ -56,7 +56,8 @@ def test_workers_batches_and_places_change_no_row(finished: Finished, tmp_path: 
     }  # fmt: skip
     settings["ingest"]["batch_files"] = 3
     settings["score"]["batch_tracks"] = 2
-    results = pipeline(PipelineParameters.model_validate(settings))
+    with worker_processes():
+        results = pipeline(PipelineParameters.model_validate(settings))
     assert [result.stage for result in results] == ["ingest", "ingest", *STAGES[1:5]]
     mine = content(Workspace(str(other)))
     assert {partition.table for partition in mine} == {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from flows.pipeline.flow import pipeline
 from flows.pipeline.options import PipelineParameters
 from flows.remix.flow import remix
 from flows.remix.options import RemixParameters
-from flows.running.execution import dask_client
 from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult, run_stage
 from flows.score.flow import score
@@ -87,11 +85,10 @@ def test_a_dry_run_on_the_command_line(
 
 
 @pytest.fixture
-def copy(finished: Finished, tmp_path: Path) -> Iterator[Workspace]:
-    """A copy of the finished workspace, and a Dask worker as its rows were made by."""
+def copy(finished: Finished, tmp_path: Path) -> Workspace:
+    """A copy of the finished workspace."""
     shutil.copytree(finished.workspace.root, tmp_path / "workspace")
-    with dask_client(StageParameters(workers=1)):
-        yield Workspace(str(tmp_path / "workspace"))
+    return Workspace(str(tmp_path / "workspace"))
 
 
 def test_a_forced_stage_makes_the_same_again(

@@ -13,8 +13,6 @@ from flows.ingest.options import IngestParameters
 from flows.inputs import registry
 from flows.provenance.forget import forget
 from flows.provenance.lineage import lineage
-from flows.running.execution import dask_client
-from flows.running.parameters import StageParameters
 from storage.errors import UserError
 from storage.manifests import Manifests
 from storage.schemas import TABLES
@@ -165,11 +163,10 @@ def test_what_is_forgotten_does_not_come_back(corpus: Corpus, copy: Workspace) -
     forget(copy, [track["track_id"]])
     before = content(copy)
     values = {"workspace": copy.location, "source": str(corpus.unlabelled)}
-    with dask_client(StageParameters(), in_process=True):
-        for options in ({}, {"silence_db": -66.0}, {"corpus": "again"}):
-            ingest(IngestParameters.model_validate(values | options))
-            assert track["track_id"] not in {row["track_id"] for row in rows(copy, "tracks")}
-            assert not [path for path in copy.find("audio") if track["track_id"] in path]
+    for options in ({}, {"silence_db": -66.0}, {"corpus": "again"}):
+        ingest(IngestParameters.model_validate(values | options))
+        assert track["track_id"] not in {row["track_id"] for row in rows(copy, "tracks")}
+        assert not [path for path in copy.find("audio") if track["track_id"] in path]
     refused = [row["item"] for row in rows(copy, "rejects") if row["reason"] == "forgotten"]
     assert refused.count(track["source_url"]) == 3
     mine = content(copy)

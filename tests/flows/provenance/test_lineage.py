@@ -66,7 +66,8 @@ def test_from_a_file_to_every_model_that_heard_it(finished: Finished) -> None:
 
 
 def test_from_a_song(finished: Finished) -> None:
-    for row in finished.rows("stems"):
+    stems = {row["track_id"]: row for row in finished.rows("stems")}  # one of each song
+    for row in stems.values():
         found = walk(finished, row["song"])
         assert found == walk(finished, row["track_id"]).model_copy(update={"id": row["song"]})
         adding = [

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.remix.flow import remix
 from flows.remix.options import RemixParameters
-from flows.running.execution import dask_client
-from flows.running.parameters import StageParameters
 from storage.manifests import Partition
 from tests.flows.conftest import Finished, play, write
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    with dask_client(StageParameters(), in_process=True):
-        yield
 
 
 def test_remixes_take_stems_of_libraries(finished: Finished, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,6 @@ from flows.remix import tempos as tempos_module
 from flows.remix.flow import remix
 from flows.remix.options import RemixParameters
 from flows.remix.tempos import Listening, TempoBatch, listen, load_tempos, tempo_batch, tempos_of
-from flows.running.execution import dask_client
-from flows.running.parameters import StageParameters
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
@@ -25,12 +22,6 @@ from tests.flows.conftest import Finished
 MUSIC = MusicFormat()
 SAMPLE_RATE = MUSIC.sample_rate
 SOURCES = MUSIC.sources
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    with dask_client(StageParameters(), in_process=True):
-        yield
 
 
 def play_chords(tempo_bpm: float, tonic: int, duration_s: float = 16.0) -> np.ndarray:

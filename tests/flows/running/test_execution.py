@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import contextvars
-from collections.abc import Iterator
 from pathlib import Path
 
 import distributed
@@ -12,12 +10,14 @@ from prefect import flow
 from prefect.runtime import task_run
 
 from flows.running import execution
-from flows.running.execution import MAX_TASK_RUNS, dask_client, pending_batches, run_batches
+from flows.running.execution import dask_client, pending_batches, run_batches
 from flows.running.parameters import StageParameters
 from flows.running.progress import progress
 from storage.errors import UserError
+from tests.flows.conftest import worker_processes
 
 MAX_RETRIES = 2
+MAX_TASK_RUNS = 5
 names = st.lists(st.text(alphabet="abcdef", min_size=1, max_size=3), unique=True, max_size=20)
 
 
@@ -39,10 +39,15 @@ def test_a_continued_run_makes_the_batches_the_killed_one_would_have(
     assert pending_batches(items, done, size, str) == whole[num_done:]
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[distributed.Client]:
-    with dask_client(StageParameters(), in_process=True) as made:
-        yield made
+@pytest.fixture(autouse=True)
+def few_task_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer than in use, where a hundred would take a second each time and prove no more."""
+    monkeypatch.setattr(execution, "MAX_TASK_RUNS", MAX_TASK_RUNS)
+
+
+@pytest.fixture
+def client(one_worker: distributed.Client) -> distributed.Client:
+    return one_worker
 
 
 def fail_sometimes(
@@ -73,7 +78,7 @@ def fail_sometimes(
 
 
 def test_results_come_in_order_from_few_task_runs(client: distributed.Client) -> None:
-    numbers, task_runs = list(range(1000)), set()
+    numbers, task_runs = list(range(100)), set()
 
     def size(_: int) -> float:
         task_runs.add(task_run.id)
@@ -113,25 +118,22 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("flows.running.execution.CONNECT_TIMEOUT_S", 0.2)
     parameters = StageParameters(dask_address="tcp://127.0.0.1:1")
 
-    def connect() -> None:
-        with dask_client(parameters):
-            pass
-
-    with pytest.raises(UserError, match="no Dask scheduler answers"):
-        contextvars.Context().run(connect)  # where no client is shared
+    with (
+        worker_processes(),
+        pytest.raises(UserError, match="no Dask scheduler answers"),
+        dask_client(parameters),
+    ):
+        pass
 
 
 def test_batches_fail_where_no_worker_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dask gives a worker up that is killed while it starts; without an end the run would wait."""
     monkeypatch.setattr(execution, "NO_WORKERS_S", 0.5)
-    nobodys: contextvars.ContextVar[distributed.Client | None] = contextvars.ContextVar(
-        "nobodys", default=None
-    )
-    monkeypatch.setattr(execution, "_shared", nobodys)  # a cluster of its own
 
     @flow
     def work() -> None:
         with (
+            worker_processes(),
             dask_client(StageParameters(workers=1)) as local,
             progress("lost", 1, "batches") as bar,
         ):

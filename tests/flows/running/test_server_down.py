@@ -56,7 +56,7 @@ def test_the_server_goes_down_in_the_middle_of_a_run(finished: Finished, tmp_pat
 
     tracks = list((root / "audio/music").rglob("*.wav"))
     with held(tracks[0]) as [track]:
-        with serving(tmp_path / "server") as address:
+        with serving(root / ".prefect") as address:
             run = begin(root, address)
             wait_for(lambda: parts() or run.poll() is not None)
         done = parts()

@@ -29,6 +29,7 @@ from flows.server.login import authorization, login_of
 from flows.service import registration
 from storage.errors import UserError
 from storage.workspace import Workspace
+from tests.flows.conftest import worker_processes
 from tests.flows.service.standing_service import TIMEOUT_S, Service, standing
 
 ORIGIN = "http://example.com"
@@ -226,36 +227,43 @@ def greeting(address: str, context: ssl.SSLContext) -> bytes:
         return secured.recv(1)
 
 
-def test_who_has_not_its_key_can_not_reach_the_dask_scheduler() -> None:
-    with dask_client(WorkParameters(workers=1)) as client:
-        own, foreign = (
-            security.get_connection_args("client")["ssl_context"]
-            for security in (client.security, Security.temporary())
-        )
-        nobodys = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        for context in (foreign, nobodys):  # whose scheduler it is they do not ask
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        known = client.scheduler_info()
-        for address in (known["address"], *known["workers"]):
-            assert address.startswith("tls://127.0.0.1:")
-            assert greeting(address, own)
-            for context in (foreign, nobodys):
-                with pytest.raises(ssl.SSLError):
-                    greeting(address, context)
-        assert client.submit(sum, [1, 2]).result() == 3
+@pytest.fixture(scope="module")
+def dask() -> Iterator[distributed.Client]:
+    """A cluster as a stage starts it."""
+    with worker_processes(), dask_client(WorkParameters(workers=1)) as client:
+        yield client
 
 
-def test_dask_listens_on_this_machine_alone() -> None:
-    with dask_client(WorkParameters(workers=1)):
-        here = psutil.Process()
-        listening = {
-            connection.laddr.ip
-            for process in (here, *here.children(recursive=True))
-            for connection in process.net_connections("tcp")
-            if connection.status == psutil.CONN_LISTEN
-        }
+def test_who_has_not_its_key_can_not_reach_the_dask_scheduler(dask: distributed.Client) -> None:
+    own, foreign = (
+        security.get_connection_args("client")["ssl_context"]
+        for security in (dask.security, Security.temporary())
+    )
+    nobodys = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for context in (foreign, nobodys):  # whose scheduler it is they do not ask
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    known = dask.scheduler_info()
+    for address in (known["address"], *known["workers"]):
+        assert address.startswith("tls://127.0.0.1:")
+        assert greeting(address, own)
+        for context in (foreign, nobodys):
+            with pytest.raises(ssl.SSLError):
+                greeting(address, context)
+    assert dask.submit(sum, [1, 2]).result() == 3
+
+
+def test_dask_listens_on_this_machine_alone(dask: distributed.Client) -> None:
+    here, known = psutil.Process(), dask.scheduler_info()
+    listening = {
+        connection.laddr
+        for process in (here, *here.children(recursive=True))
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    ports = {int(address.rpartition(":")[2]) for address in (known["address"], *known["workers"])}
+    assert ports <= {address.port for address in listening}
     # the tests' own Prefect server is among the children
-    assert listening <= {"127.0.0.1"}
+    assert {address.ip for address in listening} == {"127.0.0.1"}
 
 
 def test_work_in_this_process_opens_no_port() -> None:

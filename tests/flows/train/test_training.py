@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,6 @@ from flows.cli.overview import print_status
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.inputs import registry
-from flows.running.execution import dask_client
-from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult
 from flows.train import loop
 from flows.train.flow import train
@@ -35,12 +33,6 @@ from tests.flows.conftest import play, write
 
 TRAIN = {"channels": 4, "depth": 2, "steps": 4, "batch_size": 2, "crop_s": 0.5, "weak_share": 0.0,
          "validate_every": 2, "validation_crops": 1, "checkpoint_every": 1}  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    with dask_client(StageParameters(), in_process=True):
-        yield
 
 
 @pytest.fixture(autouse=True)

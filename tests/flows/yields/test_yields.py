@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,6 @@ from flows.forecast.options import ForecastParameters
 from flows.inputs import registry
 from flows.policy.calibration import calibrated
 from flows.reports.silent_minutes import silent_minutes
-from flows.running.execution import dask_client
-from flows.running.parameters import StageParameters
 from flows.score.flow import score, scores_fingerprint
 from flows.score.options import ScoreParameters
 from flows.yields.flow import yields
@@ -34,13 +31,6 @@ from tests.flows.conftest import Finished
 
 MUSIC = MusicFormat()
 SOURCES = MUSIC.sources
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Dask in this process."""
-    with dask_client(StageParameters(), in_process=True):
-        yield
 
 
 def policy(finished: Finished, **changes: Any) -> dict[str, Any]:
