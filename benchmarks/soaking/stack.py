@@ -21,9 +21,9 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.states import Scheduled
 
 from flows.catalogue import FOLLOWING
+from flows.server.deployed import FORM
 from flows.server.login import login_of
 from flows.service import automations, lifecycle, registration
-from flows.service.deployments import FORM
 from flows.service.state import service_home
 
 PAGE = 200  # what the server lists at once

@@ -28,7 +28,7 @@ OWN_WORKSPACES = {
     "demo": DEMO_WORKSPACE, "study": STUDY_WORKSPACE, "study paper": PAPER_WORKSPACE
 }  # fmt: skip
 CREATING = (*OF_MANY_FLOWS, *(entry.name for entry in CATALOGUE if entry.creates))
-READING = ("status", "manifests", "lineage", "forget")
+READING = ("status", "models", "detectors", "manifests", "lineage", "forget")
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130

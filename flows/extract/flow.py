@@ -26,6 +26,7 @@ from flows.running.execution import results_of
 from flows.running.rejects import reject_row
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.flow import scores_fingerprint
+from flows.server.deployed import as_deployed
 from storage.fingerprint import fingerprint, short_hash
 from storage.manifests import Manifests, Partition, RowGroup
 from storage.music_format import MusicFormat
@@ -54,6 +55,7 @@ class ExtractBatch:
 @flow(name="extract", flow_run_name="extract {parameters.corpus}")
 def extract(parameters: ExtractParameters) -> StageResult:
     """Extract every stretch of a corpus in which a source is silent, as sure as was asked for."""
+    parameters = as_deployed(parameters)
     workspace = Workspace(parameters.workspace)
     manifests = Manifests(workspace)
     detector = registry.resolve(workspace, "detectors", parameters.detector)

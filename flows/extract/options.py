@@ -13,7 +13,9 @@ class ExtractParameters(PolicyOptions, StageParameters):
 
     corpus: CorpusName = Field("music", description="Corpus whose scores are read.")
     detector: str = Field(
-        "", description="Detector that scored; empty takes the only one there is."
+        "",
+        description="Detector that scored, by id or name; empty takes the one named `default`, or "
+        "else the newest.",
     )
     audit: str = Field(
         "", description="Audit of these segments: keep those that its answers are sure enough of."

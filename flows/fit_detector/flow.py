@@ -141,7 +141,8 @@ def ahead(chain: Chain) -> None:
     if not chain.is_ingested:  # its files tell what will be
         told = chain.options("ingest")
         how = {name: told[name] for name in ("stems", "absent", "valid_share")}
-        _, songs = find_songs(chain.parameters.labelled, sources, **how, require_test=False)
+        needs_test = "evaluate" in chain.parameters.stages
+        _, songs = find_songs(chain.parameters.labelled, sources, **how, require_test=needs_test)
         held_out |= {song.name: song.groups for song in songs if song.split == "valid"}
     require_evidence_of_each(list(held_out.values()), sources, asked.labelled, asked)
 

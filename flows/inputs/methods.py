@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.inputs import networks, registry
+from flows.inputs.given_names import given_names
 from flows.inputs.songs import Song
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
@@ -63,7 +64,8 @@ def choose_models(
         UserError: one of them is unknown, made for other music or of a class that may not be
             imported, or there is none at all.
     """
-    models = list(dict.fromkeys(wanted)) or registry.names(workspace, "models")
+    asked = (registry.resolve(workspace, "models", model) for model in wanted)
+    models = list(dict.fromkeys(asked)) or registry.names(workspace, "models")
     if not models:
         raise UserError(f"{workspace.location}: no model yet; run `silentmix train` first")
     for model in models:
@@ -162,6 +164,7 @@ def choose_reference(
         UserError: the one wanted is neither among the models nor the published results.
     """
     if wanted:
+        wanted = given_names(workspace, "models").get(wanted, wanted)
         if wanted not in (*models, *published):
             raise UserError(
                 f"compare_to {wanted!r}: is not among the methods compared, which are "

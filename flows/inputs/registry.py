@@ -7,11 +7,14 @@ a folder without one is unfinished and is not used.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from flows.inputs.given_names import DEFAULT, given_names
 from storage.errors import UserError
+from storage.manifests import Manifests
+from storage.runs import maker
 from storage.workspace import Workspace
 
 WEIGHTS = "weights.safetensors"
@@ -91,23 +94,40 @@ def is_folder(name: str) -> bool:
 
 
 def resolve(workspace: Workspace, kind: str, name: str) -> str:
-    """The detector or model meant by ``name``; empty means the only one there is.
+    """The detector or model meant by ``name``: an id, or a name that somebody gave it.
+
+    Empty means the only one there is, or the one that was named ``default``; of several detectors
+    without such a one, the newest.
 
     Raises:
-        UserError: none of that name, or several to choose from.
+        UserError: none of that name, or several models to choose from.
     """
+    given = given_names(workspace, kind)
     if name:
-        describe(workspace, kind, name)
-        return name
+        found = given.get(name, name)
+        describe(workspace, kind, found)
+        return found
     known = names(workspace, kind)
     if len(known) == 1:
         return known[0]
     what, stage = (kind[:-1], "fit-detector" if kind == "detectors" else "train")
     if not known:
         raise UserError(f"{workspace.location}: no {what} yet; run `silentmix {stage}` first")
+    if given.get(DEFAULT) in known:
+        return given[DEFAULT]
+    if kind == "detectors":
+        return _newest(workspace, known)
     raise UserError(
-        f"{workspace.location}: several {kind}; name one with --{what}: {', '.join(known)}"
+        f"{workspace.location}: several {kind}; name one with --{what}: "
+        f"{', '.join([*given, *known])} (or once for all: `silentmix {kind} name ID {DEFAULT}`)"
     )
+
+
+def _newest(workspace: Workspace, known: Sequence[str]) -> str:
+    """The one that was made last, as far as the runs tell; else the last of the list."""
+    manifests = Manifests(workspace)
+    made = {name: found.started_at for name in known if (found := maker(manifests, name))}
+    return max(made, key=lambda name: made[name], default=known[-1])
 
 
 def trained_on(weak_share: float) -> str:

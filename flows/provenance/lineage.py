@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from flows.inputs import registry
 from flows.inputs.forgotten import RECORDS
+from flows.inputs.given_names import given_names
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.sql import FILES_OF_STEM, any_of, connect, quoted
@@ -102,6 +103,8 @@ def lineage(workspace: Workspace, name: str, *, most: int = 20) -> Lineage:
     Raises:
         UserError: nothing has that name.
     """
+    for kind in ("models", "detectors"):
+        name = given_names(workspace, kind).get(name, name)
     with connect(workspace, retired=True) as database:
         way = _find(workspace, database, name)
         if way is None:

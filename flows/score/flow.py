@@ -22,6 +22,7 @@ from flows.running.rejects import reject_row
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.options import ScoreParameters
 from flows.score.report import report_scores
+from flows.server.deployed import as_deployed
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
 from storage.reading import CropReader
@@ -50,8 +51,10 @@ def scores_fingerprint(detector: str) -> str:
 @flow(name="score", flow_run_name="score {parameters.corpus}", log_prints=True)
 def score(parameters: ScoreParameters) -> StageResult:
     """Score every track of a corpus: probabilities of silence a source, frame by frame."""
+    parameters = as_deployed(parameters)
     workspace = Workspace(parameters.workspace)
     detector = registry.resolve(workspace, "detectors", parameters.detector)
+    parameters = parameters.model_copy(update={"detector": detector})  # which extract goes on with
     device = networks.pick_device(parameters.device)
     networks.load_detector(workspace, detector, device)  # refuse a foreign one before any work
     name = scores_fingerprint(detector)

@@ -19,4 +19,8 @@ class ScoreParameters(ScoreOptions, StageParameters):
     """Which corpus to score, with which detector."""
 
     corpus: CorpusName = Field("music", description="Corpus whose tracks are scored.")
-    detector: str = Field("", description="Detector to use; empty takes the only one there is.")
+    detector: str = Field(
+        "",
+        description="Detector to use, by id or name; empty takes the one named `default`, or else "
+        "the newest.",
+    )

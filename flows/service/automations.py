@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from flows.catalogue import BY_NAME, FOLLOWING
 from flows.server.announcements import PASSED_ON, TAG, completed
-from flows.service.deployments import FORM
+from flows.server.deployed import FORM
 from storage.fingerprint import short_hash
 
 ENDED = ("Completed", "Failed", "Cancelled", "Crashed")

@@ -26,14 +26,13 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from flows.catalogue import CATALOGUE, POOLS, load
+from flows.server.deployed import FORM
 from storage.errors import UserError
 from storage.fingerprint import short_hash
 
 DEFINITIONS = Path(__file__).parents[2] / "prefect.yaml"
 PROCESS = "process"
 MOST_LISTED = 200  # deployments, at once
-FORM = "parameters"
-"""The flows' one parameter, which holds the fields of the run form."""
 
 
 def make_pools(client: SyncPrefectClient) -> list[str]:

@@ -15,7 +15,9 @@ class YieldsParameters(PolicyOptions, WorkParameters):
 
     corpus: CorpusName = Field("music", description="Corpus whose scores are read.")
     detector: str = Field(
-        "", description="Detector that scored; empty takes the only one there is."
+        "",
+        description="Detector that scored, by id or name; empty takes the one named `default`, or "
+        "else the newest.",
     )
     thresholds: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         [0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999],

@@ -12,7 +12,8 @@ from flows.catalogue import BY_NAME, CATALOGUE, POOLS
 from flows.running.chain_parameters import ChainParameters
 from flows.running.parameters import UNITS, StageParameters
 from flows.server.announcements import TAG
-from flows.service.deployments import FORM, definitions, load_flow
+from flows.server.deployed import FORM
+from flows.service.deployments import definitions, load_flow
 
 DEFINITIONS = definitions()
 MODELS = {entry.name: entry.load_parameters() for entry in CATALOGUE}

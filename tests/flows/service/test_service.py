@@ -22,6 +22,7 @@ import psutil
 import pytest
 from packaging.version import Version
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.sorting import AutomationSort, FlowRunSort
@@ -35,10 +36,11 @@ from flows.cli.main import EXIT_USER_ERROR
 from flows.cli.service_commands import EXIT_WRONG
 from flows.extract.flow import extract
 from flows.server.announcements import TAG
+from flows.server.deployed import FORM
 from flows.service import automations, deployments, registration
-from flows.service.deployments import FORM
 from flows.service.state import ServiceState
 from storage.manifests import Manifests
+from storage.runs import last_runs
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished, play, write
 from tests.flows.service.standing_service import TIMEOUT_S, Service, standing, wait_for
@@ -261,6 +263,9 @@ def test_a_corpus_that_is_ingested_is_scored_by_itself(
     service: Service, client: SyncPrefectClient, tmp_path: Path
 ) -> None:
     write(tmp_path / "music" / "a.wav", np.sum(list(play(300).values()), axis=0))
+    deployment = client.read_deployment_by_name("score/score")
+    chosen = {FORM: {**deployment.parameters[FORM], "batch_tracks": 3}}
+    client.update_deployment(deployment.id, DeploymentUpdate(parameters=chosen))
     # from the command line, on the same server
     done = service.command(
         "ingest", "--source", str(tmp_path / "music"), "--corpus", "late", "--workers", "1"
@@ -274,6 +279,9 @@ def test_a_corpus_that_is_ingested_is_scored_by_itself(
     assert run.deployment_id == client.read_deployment_by_name("score/score").id
     manifests = Manifests(Workspace(str(service.root)))
     assert manifests.partitions("scores", "late")
+    [scored] = last_runs(manifests, ["score"])[-1:]
+    told = json.loads(scored.parameters)
+    assert (scored.corpus, told["batch_tracks"]) == ("late", 3), "as the deployment was set"
     # one at a time, and the turn is over
     limits = client.read_global_concurrency_limits(limit=200)
     assert {f"silentmix:{stage}:late" for stage in ("ingest", "score")} <= {

@@ -1,0 +1,104 @@
+"""What a workspace knows of its models and detectors: names, what they heard, what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flows.inputs import registry
+from flows.inputs.given_names import given_names
+from flows.inputs.paper_table import paper_table
+from storage.manifests import Manifests
+from storage.runs import maker
+from storage.schemas import RUNS
+
+MADE_BY = {"models": "train", "detectors": "fit-detector"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A model or a detector.
+
+    Attributes:
+        id: its name in the workspace's folders.
+        names: those that people gave it.
+        description: as :func:`flows.inputs.registry.describe` gives it.
+        hours: of all runs that worked on it; None where no run is known, such as of a copy.
+        scores: a model's median SDR a source and their mean, where it was evaluated; of a detector,
+            the precision on the songs held out.
+        num_forgotten: tracks and songs it heard that were forgotten since.
+    """
+
+    id: str
+    names: list[str]
+    description: Mapping[str, Any]
+    hours: float | None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    num_forgotten: int = 0
+
+    @property
+    def counts(self) -> Mapping[str, Any]:
+        """What its training counted: songs, remixes, steps."""
+        found: Mapping[str, Any] = self.description.get("counts", {})
+        return found
+
+    @property
+    def architecture(self) -> str:
+        """The kind of network."""
+        config = self.description.get("model", self.description.get("detector", {}))
+        return str(config.get("architecture", ""))
+
+
+def networks_of(manifests: Manifests, kind: str) -> list[Network]:
+    """All finished models or detectors of a workspace."""
+    workspace = manifests.workspace
+    given = given_names(workspace, kind)
+    hours = _hours(manifests, MADE_BY[kind])
+    scores = _sdr(manifests) if kind == "models" else {}
+    found = []
+    for name in registry.names(workspace, kind):
+        description = registry.describe(workspace, kind, name)
+        own = scores.get(name, {}) if kind == "models" else _precision(manifests, name)
+        found.append(
+            Network(
+                id=name,
+                names=sorted(each for each, known in given.items() if known == name),
+                description=description,
+                hours=hours.get(description.get("of", name)),
+                scores=own,
+                num_forgotten=len(registry.forgotten(workspace, kind, name)),
+            )
+        )
+    return found
+
+
+def _hours(manifests: Manifests, stage: str) -> dict[str, float]:
+    """Hours of all runs of a stage, by what they worked on: also of those that were cut short."""
+    found: dict[str, float] = {}
+    for partition in manifests.partitions(RUNS.name):
+        for row in manifests.rows(partition, ["stage", "duration_s"]):
+            if row["stage"] == stage:
+                name = partition.fingerprint
+                found[name] = found.get(name, 0.0) + row["duration_s"] / 3600
+    return found
+
+
+def _sdr(manifests: Manifests) -> dict[str, dict[str, float]]:
+    found = {}
+    for partition in manifests.partitions("evaluations"):
+        evaluated = next(manifests.rows(partition, ["model_id"]), None)
+        if evaluated is not None:
+            found[evaluated["model_id"]] = paper_table(manifests, partition)
+    return found
+
+
+def _precision(manifests: Manifests, detector: str) -> dict[str, float]:
+    made = maker(manifests, detector)
+    counts = made.counts if made is not None else {}
+    sources = manifests.workspace.music.sources
+    return {
+        source: counts[f"{source}_precision"]
+        for source in sources
+        if f"{source}_precision" in counts
+    }

@@ -1,0 +1,44 @@
+"""Takes a model or a detector out of a workspace, once it was said what depends on it."""
+
+from __future__ import annotations
+
+from flows.inputs import registry
+from flows.inputs.given_names import Kind, names_of, take_names
+from flows.provenance.lineage import lineage
+from storage.manifests import Manifests
+from storage.workspace import Workspace
+
+
+def dependents(workspace: Workspace, kind: Kind, known_id: str) -> list[str]:
+    """What was made with a model or a detector, a line each; that stays, and can't be made anew."""
+    said = [f"its name {name}" for name in names_of(workspace, kind, known_id)]
+    if kind == "models":
+        manifests = Manifests(workspace)
+        for partition in manifests.partitions("evaluations"):
+            row = next(manifests.rows(partition, ["model_id"]), None)
+            if row is not None and row["model_id"] == known_id:
+                said.append(f"its scores: evaluations {partition.corpus}/{partition.fingerprint}")
+        return said + [
+            f"model {model}, which began with its weights"
+            for model in registry.names(workspace, "models")
+            if known_id in registry.began_with(workspace, model)
+        ]
+    found = lineage(workspace, known_id)
+    for table, listing in (("segments", found.segments), ("remixes", found.remixes)):
+        said += [f"{count} {table} of {name}" for name, count in listing.partitions.items()]
+    said += [f"model {model.id}, which was trained on those remixes" for model in found.models]
+    return said
+
+
+def delete(workspace: Workspace, kind: Kind, known_id: str) -> int:
+    """Delete a model or a detector, and its names; returns how many files those were.
+
+    Its description goes first, so that a deletion that is cut short leaves nothing half usable.
+    """
+    take_names(workspace, kind, known_id)
+    folder = f"{kind}/{known_id}"
+    description = f"{folder}/{registry.DESCRIPTION}"
+    files = workspace.find(folder)
+    for path in sorted(files, key=lambda path: path != description):
+        workspace.remove(path)
+    return len(files)
