@@ -439,5 +439,5 @@ def test_an_error_that_somebody_keeps_holds_nothing(
         return 0
 
     monkeypatch.setattr(commands, "run", run)
-    assert cli.main(["status"]) == cli.EXIT_USER_ERROR
+    assert cli.main(["init"]) == cli.EXIT_USER_ERROR
     assert [found() for found in held] == [None, None]
