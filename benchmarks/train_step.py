@@ -1,0 +1,255 @@
+"""Compare a training step with PyPI's demucs: ``python -m benchmarks.train_step [--channels 16]``.
+
+The same architecture, weights and batch, the same L1 loss, forward, backward and a step of Adam, in
+turns in one process; of each side's rounds, the fastest counts. Their side is what their trainer
+runs, ``torch.optim.Adam`` as they make it; ours is what ``Trainer`` runs without clipping.
+
+A third side is our model's forward, L1, backward and fused Adam alone: ``overhead_share`` is what
+our step takes beside them (gradient norm, checks, figures). Then the trainer itself runs on files:
+``trainer_share`` is what it takes around its steps, ``loading_share`` how long it waits for audio.
+
+The last line is JSON: ``ratio`` is their time over ours, ``max_abs`` the largest difference of a
+weight after one step of both, in the rounding of which the first step of Adam magnifies what is
+left of a gradient near zero; on a GPU, ``busy_share`` is the share of our time that it computes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from torch.nn import functional as F
+
+from demucs_core.separators.demucs import Demucs, DemucsConfig, from_official_state
+from demucs_core.stem_tracks import StemTrack
+from demucs_core.training.examples import Example
+from demucs_core.training.optimization import Optimization
+from demucs_core.training.stream import ExampleStream, StreamConfig
+from demucs_core.training.trainer import StepReport, Trainer
+from demucs_core.training.training_config import Execution, TrainingConfig
+from storage.music_format import MusicFormat
+from storage.reading import CropReader
+from storage.workspace import Workspace
+
+MUSIC = MusicFormat()
+SAMPLE_RATE, NUM_CHANNELS, SOURCES = MUSIC.sample_rate, MUSIC.num_channels, MUSIC.sources
+LEARNING_RATE = 3e-4
+SONG_S = 30
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--channels", type=int, default=16)
+    parser.add_argument("--depth", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--crop-s", type=float, default=4.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=0, help="0: torch's own number")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--compile", action="store_true")
+    asked = parser.parse_args()
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    result: dict[str, Any] = {"name": "train_step", "device": _device_name(asked.device)}
+    result |= _compare(asked)
+    result |= _trainer(asked)
+    print(json.dumps(result))
+
+
+def _compare(asked: argparse.Namespace) -> dict[str, Any]:
+    """Both sides' steps, in turns."""
+    theirs = _official(asked).to(asked.device)
+    ours = _own(asked)
+    ours.load_state_dict(from_official_state(theirs.state_dict()))
+    ours.to(asked.device)
+    batch = _batch(asked)
+    config = TrainingConfig(learning_rate=LEARNING_RATE, precision=asked.precision)
+    execution = Execution(device=asked.device, compile=asked.compile)
+    optimization = Optimization(ours, config, execution)
+    adam = torch.optim.Adam(theirs.parameters(), lr=LEARNING_RATE)
+    autocast = torch.autocast(
+        torch.device(asked.device).type, torch.bfloat16, enabled=asked.precision == "bfloat16"
+    )
+
+    def their_step() -> None:
+        adam.zero_grad()
+        with autocast:
+            estimates = theirs(batch.mixture)
+        loss = F.l1_loss(estimates, batch.targets)
+        torch.autograd.backward(loss)
+        adam.step()
+
+    def our_step() -> None:
+        optimization.step(batch, LEARNING_RATE, 0)
+
+    bare = _own(asked).to(asked.device)
+    fused = torch.optim.Adam(bare.parameters(), lr=LEARNING_RATE, fused=True)
+
+    def bare_step() -> None:
+        fused.zero_grad()
+        with autocast:
+            estimates = bare(batch.mixture)
+        torch.autograd.backward(F.l1_loss(estimates, batch.targets))
+        fused.step()
+
+    sides = (("demucs", their_step), ("silentmix", our_step), ("bare", bare_step))
+    their_step()
+    our_step()
+    weights = ours.state_dict()
+    after = from_official_state(theirs.state_dict())
+    max_abs = max(float((value - weights[name]).abs().max()) for name, value in after.items())
+    bare_step()
+    seconds: dict[str, list[float]] = {name: [] for name, _ in sides}
+    for number in range(asked.rounds):
+        for name, step in sides:
+            seconds[name].append(_timed(step, asked.device))
+        print(f"round {number + 1}: " + ", ".join(f"{k} {v[-1]:.3f} s" for k, v in seconds.items()))
+    found: dict[str, Any] = {
+        "ratio": round(min(seconds["demucs"]) / min(seconds["silentmix"]), 3),
+        "median_ratio": round(
+            statistics.median(seconds["demucs"]) / statistics.median(seconds["silentmix"]), 3
+        ),
+        "overhead_share": round(1 - min(seconds["bare"]) / min(seconds["silentmix"]), 4),
+        "step_s": round(min(seconds["silentmix"]), 4),
+        "max_abs": max_abs,
+    }
+    if asked.device != "cpu":
+        found["busy_share"] = _busy_share(our_step)
+    return found
+
+
+def _trainer(asked: argparse.Namespace) -> dict[str, Any]:
+    """The trainer on files: shares of its time that are not the step's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        examples = ExampleStream(
+            StreamConfig(
+                crop_samples=round(asked.crop_s * SAMPLE_RATE),
+                batch_size=asked.batch_size,
+                weak_share=0,
+            ),
+            tracks=_songs(Path(Workspace(folder, create=True).root)),
+            read=CropReader(folder),
+            num_sources=len(SOURCES),
+        )
+        steps = asked.rounds + 1
+        config = TrainingConfig(
+            steps=steps, validate_every=steps + 1, checkpoint_every=steps, precision=asked.precision
+        )
+        execution = Execution(device=asked.device, compile=asked.compile, num_workers=1)
+        trainer = Trainer(_own(asked), config, examples, [], execution=execution)
+        own: list[float] = []
+        step = trainer.optimization.step
+
+        def timed(*given: Any) -> Any:
+            began = time.perf_counter()
+            figures = step(*given)  # reads the loss, so all before it is done
+            own.append(time.perf_counter() - began)
+            return figures
+
+        trainer.optimization.step = timed  # type: ignore[method-assign, assignment]
+        reports: list[StepReport] = []
+        trainer.run(on_step=reports.append)
+    kept = reports[1:]  # the first one waits for the process that reads
+    total = sum(report.step_s for report in kept)
+    waited = sum(report.wait_s for report in kept)
+    return {
+        "trainer_share": round((total - waited - sum(own[1:])) / total, 4),
+        "loading_share": round(waited / total, 4),
+    }
+
+
+def _songs(folder: Path) -> list[StemTrack]:
+    rng = np.random.default_rng(0)
+    num_samples = SONG_S * SAMPLE_RATE
+    paths = []
+    for source in SOURCES:
+        audio = rng.uniform(-0.1, 0.1, (num_samples, NUM_CHANNELS)).astype(np.float32)
+        soundfile.write(folder / f"{source}.wav", audio, SAMPLE_RATE, subtype="PCM_16")
+        paths.append(f"{source}.wav")
+    return [StemTrack(track_id="noise", num_samples=num_samples, paths=tuple(paths))]
+
+
+def _timed(step: Callable[[], None], device: str) -> float:
+    began = time.perf_counter()
+    step()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def _busy_share(step: Callable[[], None]) -> float:
+    """Of a step's time, the share in which the GPU computes."""
+    activities = [torch.profiler.ProfilerActivity.CUDA]
+    began = time.perf_counter()
+    with torch.profiler.profile(activities=activities) as profiler:
+        step()
+        torch.cuda.synchronize()
+    took = time.perf_counter() - began
+    busy_s: float = sum(each.self_device_time_total for each in profiler.key_averages()) / 1e6
+    return round(busy_s / took, 3)
+
+
+def _batch(asked: argparse.Namespace) -> Example:
+    size, num_samples = asked.batch_size, round(asked.crop_s * SAMPLE_RATE)
+    generator = torch.Generator().manual_seed(0)
+    targets = 0.1 * torch.randn(size, len(SOURCES), NUM_CHANNELS, num_samples, generator=generator)
+    batch = Example(
+        targets.sum(dim=1),
+        targets,
+        torch.eye(len(SOURCES)).expand(size, -1, -1),
+        torch.ones(size, len(SOURCES), num_samples, dtype=torch.bool),
+        torch.ones(size),
+    )
+    return Example(*(value.to(asked.device) for value in batch))
+
+
+def _own(asked: argparse.Namespace) -> Demucs:
+    return Demucs(
+        DemucsConfig(
+            sources=SOURCES,
+            sample_rate=SAMPLE_RATE,
+            num_channels=NUM_CHANNELS,
+            channels=asked.channels,
+            depth=asked.depth,
+        )
+    )
+
+
+def _official(asked: argparse.Namespace) -> Any:
+    """Their class, as the paper's architecture."""
+    from demucs.demucs import Demucs as Official
+
+    return Official(
+        sources=list(SOURCES),
+        audio_channels=NUM_CHANNELS,
+        channels=asked.channels,
+        depth=asked.depth,
+        context=1,
+        lstm_layers=2,
+        rescale=0.1,
+        dconv_mode=0,
+        norm_starts=99,
+        normalize=False,
+        resample=False,
+        gelu=False,
+    )
+
+
+def _device_name(device: str) -> str:
+    if device == "cpu":
+        return f"cpu, {torch.get_num_threads()} threads"
+    return torch.cuda.get_device_name(device)
+
+
+if __name__ == "__main__":
+    main()
