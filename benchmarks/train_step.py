@@ -172,9 +172,7 @@ def _trainer(asked: argparse.Namespace) -> dict[str, Any]:
             num_sources=len(SOURCES),
         )
         steps = asked.rounds + 1
-        config = TrainingConfig(
-            steps=steps, validate_every=steps + 1, checkpoint_every=steps
-        )
+        config = TrainingConfig(steps=steps, validate_every=steps + 1, checkpoint_every=steps)
         execution = Execution(device=asked.device, compile=asked.compile, num_workers=1)
         trainer = Trainer(_own(asked), config, examples, [], execution=execution)
         own: list[float] = []
