@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -13,6 +14,7 @@ from demucs_core.separators import registry
 from demucs_core.separators.demucs import DemucsConfig
 from demucs_core.separators.registry import SEPARATORS
 from demucs_core.separators.separator import SeparationModel, SeparatorConfig
+from demucs_core.training.crops import Augmentation
 from flows.running.wrong_values import describe
 from flows.train.options import TrainOptions, TrainParameters
 from flows.train.preset import load_preset, preset_names
@@ -121,6 +123,20 @@ def test_every_preset_is_valid(name: str) -> None:
     options = TrainOptions(preset=name)
     assert options.content() != TrainOptions().content()
     assert options.model_dump(include=set(load_preset(name))).keys() == load_preset(name).keys()
+
+
+@pytest.mark.parametrize("name", [name for name in preset_names() if name != "demo"])
+def test_presets_after_publications_leave_levels_alone(name: str) -> None:
+    audio = TrainOptions(preset=name).configure(Augmentation)
+    assert audio.draw(np.random.default_rng(0)).factor in {-1.0, 1.0}
+    assert audio.swap_channels
+    assert audio.flip_sign
+
+
+def test_gains_that_are_no_range_are_refused() -> None:
+    with pytest.raises(ValidationError) as refused:
+        TrainOptions(gain_min=1.5)
+    assert "gain_min must be at most gain_max (1.25), not 1.5" in describe(refused.value)
 
 
 def test_an_unknown_preset_lists_those_there_are() -> None:
