@@ -55,7 +55,8 @@ from demucs_core.separators.demucs import Demucs, DemucsConfig, from_official_st
 from demucs_core.stem_tracks import StemTrack
 from demucs_core.training.examples import Example
 from demucs_core.training.optimization import Optimization
-from demucs_core.training.stream import ExampleStream, StreamConfig
+from demucs_core.training.stream import ExampleStream
+from demucs_core.training.stream_config import StreamConfig
 from demucs_core.training.trainer import StepReport, Trainer
 from demucs_core.training.training_config import Execution, Precision, TrainingConfig
 from storage.music_format import MusicFormat
