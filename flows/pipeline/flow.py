@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import uuid
 from contextlib import nullcontext
 
 from prefect import flow, tags
 
 from flows.catalogue import CHAIN, Entry
 from flows.pipeline.options import PipelineParameters
+from flows.reports.artifacts import Report
+from flows.reports.markdown import number, plain, table
 from flows.running.chain import Chain
 from flows.running.execution import dask_client
 from flows.running.stage import StageResult, run_stage
 from flows.running.stage_result import results_in
 from flows.server.announcements import TAG
+from flows.server.pages import OVERVIEW, key_path
 from storage.errors import UserError
+from storage.workspace import Workspace
 
 
 @flow(name="pipeline", flow_run_name="pipeline {parameters.corpus}")
@@ -22,7 +27,32 @@ def pipeline(parameters: PipelineParameters) -> list[StageResult]:
     chain = Chain(parameters)
     with tags(TAG), nullcontext() if parameters.dry_run else dask_client(parameters):
         _run(chain)
+        if not (parameters.dry_run or all(result.already_done for result in chain.results)):
+            _report(chain)
     return chain.results
+
+
+def _report(chain: Chain) -> None:
+    """Leave a report of the chain's run: what each stage made, in turn."""
+    run_id = f"pipeline-{uuid.uuid4().hex[:12]}"
+    report = Report(Workspace(chain.parameters.workspace), "pipeline", run_id)
+    rows = [
+        {
+            "stage": result.stage,
+            "corpus": plain(result.corpus),
+            "made": f"`{result.fingerprint}`{' (was done)' if result.already_done else ''}",
+            "counts": ", ".join(
+                f"{plain(name)} {number(value)}" for name, value in result.counts.items()
+            ),
+        }
+        for result in chain.results
+    ]
+    report.text(table(rows))
+    for result in chain.results:
+        for note in result.notes:
+            report.text(plain(f"{result.stage} {result.corpus}: {note}"))
+    report.text(f"[The workspace as a whole]({key_path(OVERVIEW)})")
+    report.publish(f"pipeline {chain.parameters.corpus}: {', '.join(chain.parameters.stages)}")
 
 
 def _run(chain: Chain) -> None:

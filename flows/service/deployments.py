@@ -91,6 +91,23 @@ def register(client: SyncPrefectClient, workspace: str) -> list[str]:
     return changed + _mend_entrypoints(client)
 
 
+def require_same_workspace(client: SyncPrefectClient, workspace: str) -> None:
+    """Refuse to point deployments of somebody else's workspace at this one.
+
+    Raises:
+        UserError: the server's deployments are of another workspace; says of which.
+    """
+    for definition in definitions():
+        existing = find(client, f"{load_flow(definition).name}/{definition['name']}")
+        theirs = existing.parameters.get(FORM, {}).get("workspace") if existing else None
+        if theirs not in (None, workspace):
+            raise UserError(
+                f"the deployments of this Prefect server are of the workspace {theirs}, and would "
+                f"be of {workspace} from now on. Unset PREFECT_API_URL to have a server of its own "
+                "(with --port, if 4200 is taken), or delete those deployments in the UI first"
+            )
+
+
 def _mend_entrypoints(client: SyncPrefectClient) -> list[str]:
     """Let deployments that people made themselves find flows which have moved since 0.1.0."""
     now = {before: entry.flow for entry in CATALOGUE for before in entry.formerly}

@@ -85,10 +85,12 @@ def up(workspace: str, port: int | None, notify_url: str, say: Say) -> str:
             put_login(home, os.environ)
             _start_own_server(state, home, port)
         _wait_for_server(state, home)
-        from flows.service import registration
+        from flows.service import deployments, registration
 
         with registration.server(state.address, own_login(state, home)) as client:
             registration.require_version(client, state.address)
+            if SERVER not in state.processes:  # whoever's it is, others may use it
+                deployments.require_same_workspace(client, location)
             for made in registration.register_all(client, location, notify_url):
                 say(f"registered: {made}")
             pools = registration.own_pools(client)

@@ -32,7 +32,7 @@ from storage.workspace import Workspace
 STAGE, VERSION = "train", 2
 
 
-@flow(name="train", flow_run_name="train {parameters.labelled}")
+@flow(name="train", flow_run_name="train {parameters.label}")
 def train(parameters: TrainParameters) -> StageResult:
     """Train a model; a run that was killed continues at its last checkpoint."""
     workspace = Workspace(parameters.workspace)

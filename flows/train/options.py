@@ -203,6 +203,17 @@ class TrainParameters(TrainOptions, StageParameters):
     )
 
     @property
+    def label(self) -> str:
+        """What tells this training from others on the same songs, for the name of its run.
+
+        >>> TrainParameters(steps=600).label
+        'labelled: demucs, 25% remixes, 600 steps, seed 0'
+        """
+        what = f"{self.weak_share:.0%} remixes" if self.weak_share else "labelled alone"
+        kind = self.architecture.rpartition(":")[2]
+        return f"{self.labelled}: {kind}, {what}, {self.steps} steps, seed {self.seed}"
+
+    @property
     def chosen_remixes(self) -> list[tuple[str, str | None]]:
         """The corpora whose remixes are used, and the fingerprints of those that were chosen.
 

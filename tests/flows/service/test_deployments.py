@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from flows.running.chain_parameters import ChainParameters
 from flows.running.parameters import UNITS, StageParameters
 from flows.server.announcements import TAG
 from flows.server.deployed import FORM
-from flows.service.deployments import definitions, load_flow
+from flows.service.deployments import definitions, load_flow, require_same_workspace
+from storage.errors import UserError
 
 DEFINITIONS = definitions()
 MODELS = {entry.name: entry.load_parameters() for entry in CATALOGUE}
@@ -69,3 +71,11 @@ def test_choices_are_lists(model: type[BaseModel]) -> None:
     """A pattern of alternatives would be a free text field in the form."""
     for schema in model.model_json_schema()["properties"].values():
         assert not re.search(r"\(.*\|.*\)", schema.get("pattern", "")), schema
+
+
+def test_deployments_of_another_workspace_are_left_to_it() -> None:
+    theirs = SimpleNamespace(parameters={FORM: {"workspace": "/a"}})
+    client: Any = SimpleNamespace(read_deployment_by_name=lambda _: theirs)
+    require_same_workspace(client, "/a")
+    with pytest.raises(UserError, match="are of the workspace /a, and would be of /b"):
+        require_same_workspace(client, "/b")
