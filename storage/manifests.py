@@ -11,6 +11,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -27,6 +28,8 @@ from storage.parts import (
     check_schema,
     completed,
     known_table,
+    names_in,
+    open_part,
     present_columns,
     schema_of_part,
     table_of,
@@ -81,7 +84,9 @@ class Manifests:
     def write(
         self, partition: Partition, items: Iterable[str], rows: Sequence[Mapping[str, Any]]
     ) -> str:
-        """Write the part that covers ``items``; a part that exists already is left as it is.
+        """Write the part that covers ``items``; one that is there already is left as it is.
+
+        A part of which items were forgotten covers them no more: they get another part beside it.
 
         Args:
             partition: where it goes.
@@ -92,7 +97,7 @@ class Manifests:
             The part's path, relative to the workspace.
         """
         names = sorted(items)
-        path = f"{partition.folder}/part-{short_hash(json.dumps(names), 24)}.parquet"
+        path = self._place(partition, names)
         if not self.workspace.exists(path):
             schema = schema_of_part(partition.table, {ITEMS: json.dumps(names).encode()})
             table = pa.Table.from_pylist(list(rows), schema=schema)
@@ -100,6 +105,19 @@ class Manifests:
         if partition.table == RETIRED.name:
             self._retired = None
         return path
+
+    def _place(self, partition: Partition, names: Sequence[str]) -> str:
+        """Where the part of some items goes, or is."""
+        path = f"{partition.folder}/part-{short_hash(json.dumps(names), 24)}.parquet"
+        again = 0
+        while self.workspace.exists(path) and not self._covers(path, names):
+            again += 1
+            key = json.dumps([*names, again])
+            path = f"{partition.folder}/part-{short_hash(key, 24)}.parquet"
+        return path
+
+    def _covers(self, path: str, names: Sequence[str]) -> bool:
+        return {*names} <= {*self._metadata(path, ITEMS)}
 
     def tidy(self, partition: Partition) -> None:
         """Remove parts that another one replaces, which a killed silentmix 0.1.0 may have left."""
@@ -139,7 +157,7 @@ class Manifests:
                 present = present_columns(columns, schema, table)
                 batches = file.iter_batches(table.rows_a_group, columns=present)
                 gone = sum(_count(matches(completed(batch, columns, table))) for batch in batches)
-            covered: list[str] = json.loads((schema.metadata or {}).get(ITEMS, b"[]"))
+                covered = names_in(schema, ITEMS, self.workspace.url(path))
             total += gone
             if dry_run or not (gone or any(item in items for item in covered)):
                 continue
@@ -229,12 +247,16 @@ class Manifests:
 
     def items(self, partition: Partition) -> set[str]:
         """Names of everything a partition covers, whether it left rows there or not."""
-        return {item for path in self.parts(partition) for item in self._metadata(path, ITEMS)}
+        return {item for _, covered in self.covered(partition) for item in covered}
+
+    def covered(self, partition: Partition) -> Iterator[tuple[str, list[str]]]:
+        """Each part of a partition, and the names of what it covers."""
+        for path in self.parts(partition):
+            yield path, self._metadata(path, ITEMS)
 
     def within(self, partition: Partition, items: Set[str]) -> dict[str, set[str]]:
         """The parts that cover none but ``items``, and what each covers."""
-        covered = {path: set(self._metadata(path, ITEMS)) for path in self.parts(partition)}
-        return {path: found for path, found in covered.items() if found <= items}
+        return {path: set(found) for path, found in self.covered(partition) if items >= set(found)}
 
     def row_groups(self, partition: Partition) -> list[RowGroup]:
         """The pieces in which a partition can be read and worked on in parallel."""
@@ -340,7 +362,11 @@ class Manifests:
             return sum(
                 len(batch) for batch in self.scan(partition, known_table(partition.table).key)
             )
-        return sum(self._open(path).metadata.num_rows for path in self.parts(partition))
+        total = 0
+        for path in self.parts(partition):
+            with self._open(path) as file:
+                total += file.metadata.num_rows
+        return total
 
     def read_row_group(
         self, group: RowGroup, columns: Sequence[str] | None = None
@@ -381,13 +407,12 @@ class Manifests:
             read = file.read_row_group(group.index, present).combine_chunks().to_batches()
             return [current_rows(batch, wanted, hidden) for batch in read]
 
-    def _open(self, path: str) -> pq.ParquetFile:
-        return pq.ParquetFile(self.workspace.fs.open(self.workspace.resolve(path), "rb"))
+    def _open(self, path: str) -> AbstractContextManager[pq.ParquetFile]:
+        return open_part(self.workspace, path)
 
     def _metadata(self, path: str, key: bytes) -> list[str]:
         with self._open(path) as file:
-            names: list[str] = json.loads((file.schema_arrow.metadata or {}).get(key, b"[]"))
-        return names
+            return names_in(file.schema_arrow, key, self.workspace.url(path))
 
 
 def _corpus_of(path: str) -> str:

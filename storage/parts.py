@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from storage.damage import damaged, told
 from storage.errors import UserError
 from storage.schemas import TABLES, Table
+from storage.workspace import Workspace
 
 ITEMS = b"silentmix.items"
 REPLACES = b"silentmix.replaces"
@@ -41,10 +45,50 @@ def write_parquet(name: str, tables: Iterable[pa.Table], file: Any) -> None:
     writer: pq.ParquetWriter | None = None
     for table in tables:
         if writer is None:
-            writer = pq.ParquetWriter(file, table.schema, compression="zstd", version="2.6")
+            writer = pq.ParquetWriter(
+                file, table.schema, compression="zstd", version="2.6", write_page_checksum=True
+            )
         writer.write_table(table, row_group_size=known_table(name).rows_a_group)
     if writer is not None:
         writer.close()
+
+
+@contextmanager
+def open_part(workspace: Workspace, path: str) -> Iterator[pq.ParquetFile]:
+    """A part, to be read while the context lasts; its pages are compared with their checksums.
+
+    Parts of 0.1.0 have no checksums.
+
+    Raises:
+        DamagedError: it is damaged; here, or while it is read.
+    """
+    url = workspace.url(path)
+    try:
+        with (
+            told(url),
+            workspace.fs.open(workspace.resolve(path), "rb") as content,
+            pq.ParquetFile(content, page_checksum_verification=True) as file,
+        ):
+            yield file
+    except pa.ArrowException as error:
+        raise damaged(url, error) from error
+    except OSError as error:
+        # what a disk or a network says has a number or a class of its own; Arrow's has neither
+        if type(error) is not OSError or error.errno is not None:
+            raise
+        raise damaged(url, error) from error
+
+
+def names_in(schema: pa.Schema, key: bytes, url: str) -> list[str]:
+    """A list of names that a part keeps in its metadata.
+
+    Raises:
+        DamagedError: it is no list of names.
+    """
+    found: object = json.loads((schema.metadata or {}).get(key, b"[]"))
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise damaged(url, f"no list of names in {key.decode()}")
+    return found
 
 
 def table_of(schema: pa.Schema) -> Table:

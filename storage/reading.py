@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,6 +22,7 @@ HEADER_BYTES = 4096
 """Read at first; a canonical file's header is far shorter."""
 
 BLOCK_SAMPLES = 2**20
+PCM_SCALE = 2**15
 PCM_FORMATS = (1, 0xFFFE)
 UNKNOWN_SIZE = 0xFFFFFFFF
 
@@ -119,6 +121,36 @@ class CropReader:
         layout = _layout(self.location, path, self.cache)
         for start in range(0, layout.num_samples, block_samples):
             yield self(path, start, min(block_samples, layout.num_samples - start))
+
+
+class AsWritten:
+    """Whether the samples that somebody reads are those that were ingested.
+
+    Args:
+        content_hash: of the samples, as in ``tracks`` and ``stems``; empty where it is not known.
+        path: of the file, for the message.
+    """
+
+    def __init__(self, content_hash: str, path: str) -> None:
+        self._wanted, self._path = content_hash, path
+        self._digest = hashlib.sha256()
+
+    def through(self, blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        """The blocks of the whole file, noted as they pass."""
+        for block in blocks:
+            if self._wanted:
+                pcm = (block.T * np.float32(PCM_SCALE)).astype("<i2", order="C")
+                self._digest.update(pcm.data.cast("B"))
+            yield block
+
+    def require(self) -> None:
+        """Refuse what has passed if it is something else.
+
+        Raises:
+            CanonicalAudioError: it is.
+        """
+        if self._wanted and self._digest.hexdigest() != self._wanted:
+            raise CanonicalAudioError(f"{self._path}: holds other samples than were ingested")
 
 
 @lru_cache(maxsize=16)

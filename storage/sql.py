@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import tempfile
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow.fs import FileSystem, FileSystemHandler, FSSpecHandler, LocalFileSystem, PyFileSystem
 
 from storage.manifests import Manifests, Partition
 from storage.retired import Hidden, Retired
 from storage.schemas import PARTITION_FIELDS, RETIRED, TABLES
 from storage.workspace import Workspace
+
+MOST_SCRATCH = "100GB"
+"""Of what a query writes to a disk because it does not fit in memory."""
 
 FILES_OF_STEM = (
     "[file FOR file IN string_split(source_url || chr(10) || take_urls, chr(10)) IF file <> '']"
@@ -20,51 +28,88 @@ FILES_OF_STEM = (
 
 
 def connect(
-    workspace: Workspace, tables: Iterable[str] = tuple(TABLES), *, retired: bool = False
+    workspace: Workspace,
+    tables: Iterable[str] = tuple(TABLES),
+    *,
+    retired: bool = False,
+    leave_out: Collection[str] = (),
 ) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection in which each manifest is a view; rows are streamed from the parts.
 
-    A manifest that nobody has written yet is an empty view.
+    A manifest that nobody has written yet is an empty view. The connection reaches nothing else:
+    parts are read by Arrow, which is handed their names, so that DuckDB itself opens no file, and
+    no SQL can change that.
 
     Args:
         workspace: whose manifests.
         tables: their names.
         retired: see rows that are not current too.
+        leave_out: parts that are not read.
     """
     manifests = Manifests(workspace)
-    connection = duckdb.connect(config={"enable_external_access": "true"})
-    if not workspace.is_local:
-        connection.register_filesystem(workspace.fs)
+    connection = duckdb.connect(config=_settings())
+    connection.execute("SET python_enable_replacements = false")  # no variables of ours as tables
     for name in tables:
-        paths = [
-            workspace.url(part)
-            for partition in manifests.partitions(name)
-            for part in manifests.parts(partition)
-        ]
+        rows = f"SELECT * FROM {_registered(connection, manifests, name, leave_out)}"
         table = TABLES[name]
-        columns = [*table.schema, *((field, pa.string()) for field in PARTITION_FIELDS)]
-        empty = pa.schema(columns).empty_table()
-        if not paths:
-            connection.register(name, empty)
-            continue
-        files = ", ".join(quoted(path) for path in paths)
-        # of a table without later columns every part has all, and their footers need not be read
-        rows = f"SELECT * FROM read_parquet([{files}], hive_partitioning = true)"
         if table.added:
-            connection.register(f"{name}_columns", empty)
-            read = f"read_parquet([{files}], hive_partitioning = true, union_by_name = true)"
             filled = ", ".join(
                 f"coalesce({column}, {_literal(value)}) AS {column}"
                 for column, value in table.added.items()
             )
-            rows = (
-                f"SELECT * REPLACE ({filled}) FROM "
-                f"(SELECT * FROM {read} UNION ALL BY NAME SELECT * FROM {name}_columns)"
-            )
+            rows = f"SELECT * REPLACE ({filled}) FROM ({rows})"
         if not retired and table is not RETIRED:
             rows = _current(connection, manifests.retired(), name, rows)
         connection.execute(f"CREATE VIEW {name} AS {rows}")
+    connection.execute("SET lock_configuration = true")
     return connection
+
+
+def _settings() -> dict[str, str | bool | int | float | list[str]]:
+    """Nothing from outside, and what does not fit in memory goes where temporary files do."""
+    scratch = Path(tempfile.gettempdir()) / f"silentmix-sql-{uuid.uuid4().hex}"
+    return {
+        "enable_external_access": "false",
+        "temp_directory": str(scratch),
+        "max_temp_directory_size": MOST_SCRATCH,
+    }
+
+
+def _registered(
+    connection: duckdb.DuckDBPyConnection,
+    manifests: Manifests,
+    name: str,
+    leave_out: Collection[str],
+) -> str:
+    """Register all parts of a manifest as one table; returns its name."""
+    workspace = manifests.workspace
+    fields = [pa.field(field, kind) for field, kind, _ in TABLES[name].fields]
+    schema = pa.schema([*fields, *(pa.field(each, pa.string()) for each in PARTITION_FIELDS)])
+    paths, partitions = [], []
+    for partition in manifests.partitions(name):
+        within = (ds.field("corpus") == partition.corpus) & (
+            ds.field("fingerprint") == partition.fingerprint
+        )
+        parts = [part for part in manifests.parts(partition) if part not in leave_out]
+        paths += [workspace.resolve(part) for part in parts]
+        partitions += [within] * len(parts)
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    dataset = ds.FileSystemDataset.from_paths(
+        paths,
+        schema=schema,
+        format=ds.ParquetFileFormat(default_fragment_scan_options=options),
+        filesystem=_filesystem(workspace),
+        partitions=partitions,
+    )
+    connection.register(f"{name}_parts", dataset)
+    return f"{name}_parts"
+
+
+def _filesystem(workspace: Workspace) -> FileSystem:
+    if workspace.is_local:
+        return LocalFileSystem()
+    handler: FileSystemHandler = FSSpecHandler(workspace.fs)  # type: ignore[abstract]  # stubs
+    return PyFileSystem(handler)
 
 
 def _current(connection: duckdb.DuckDBPyConnection, retired: Retired, table: str, rows: str) -> str:

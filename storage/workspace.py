@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from fsspec.core import url_to_fs
 
+from storage.damage import DamagedError, told
 from storage.errors import UserError
 from storage.music_format import MusicFormat
 
@@ -127,7 +128,7 @@ class Workspace:
     def _declared(self) -> MusicFormat:
         """What an existing workspace says that it holds; one from before 0.2 does not say it."""
         marker: object = None
-        with suppress(ValueError):
+        with suppress(DamagedError):
             marker = self.read_json(MARKER)
         version = marker.get("format") if isinstance(marker, dict) else None
         if not isinstance(marker, dict) or not isinstance(version, int):
@@ -182,8 +183,13 @@ class Workspace:
         return bytes(self.fs.cat_file(self.resolve(relative)))
 
     def read_json(self, relative: str) -> Any:
-        """A JSON file's content."""
-        return json.loads(self.read(relative))
+        """A JSON file's content.
+
+        Raises:
+            DamagedError: it is no JSON.
+        """
+        with told(self.url(relative)):
+            return json.loads(self.read(relative))
 
     def find(self, relative: str) -> list[str]:
         """Sorted relative paths of every file below a folder, but for hidden ones."""

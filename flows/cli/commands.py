@@ -89,6 +89,8 @@ COMMANDS: tuple[Command, ...] = (
          "Listen to a sample of what was extracted, to learn how precise it is on your own music."),
     _own("forget", "results", "workspace_commands.forget",
          "Remove tracks or labelled songs and all that was made of them; can't be undone."),
+    _own("fsck", "results", "workspace_commands.fsck",
+         "Look for damage in a workspace: what it touches, and how to mend it."),
     _own("manifests", "results", "workspace_commands.manifests_app",
          "Look into the Parquet manifests."),
     _own("up", "service", "service_commands.up",

@@ -29,7 +29,7 @@ OWN_WORKSPACES = {
     "demo": DEMO_WORKSPACE, "study": STUDY_WORKSPACE, "study paper": PAPER_WORKSPACE
 }  # fmt: skip
 CREATING = (*OF_MANY_FLOWS, *(entry.name for entry in CATALOGUE if entry.creates))
-READING = ("status", "models", "detectors", "manifests", "lineage", "forget")
+READING = ("status", "models", "detectors", "manifests", "lineage", "forget", "fsck")
 MUSIC = ("labelled", "unlabelled")
 """What the chain is to ingest."""
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)

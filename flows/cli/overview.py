@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import duckdb
@@ -12,6 +13,7 @@ from flows.inputs import registry
 from flows.inputs.paper_table import paper_table
 from flows.reports.silent_minutes import silent_minutes
 from flows.reports.terminal_table import print_table
+from storage.damage import DamagedError
 from storage.errors import UserError
 from storage.manifests import Manifests
 from storage.schemas import REJECTS, TABLES
@@ -50,7 +52,11 @@ def print_status(location: str, console: Console) -> None:
         if evaluated is not None:
             scores[evaluated["model_id"]] = paper_table(manifests, partition)
     for name in registry.names(workspace, "models"):
-        share = registry.describe(workspace, "models", name)["training"]["weak_share"]
+        try:
+            share = registry.describe(workspace, "models", name)["training"]["weak_share"]
+        except DamagedError as error:
+            console.print(f"model {name}: {error}", markup=False, highlight=False, soft_wrap=True)
+            continue
         sdr = ", ".join(f"{source} {value:.2f}" for source, value in scores.get(name, {}).items())
         note = _forgotten(workspace, "models", name)
         heard = registry.trained_on(share)
@@ -104,17 +110,25 @@ def print_rows(location: str, table: str, corpus: str, num_rows: int, console: C
     print_table(console, names, rows)
 
 
-def print_query(location: str, sql: str, console: Console) -> None:
+def print_query(location: str, sql: str, console: Console, *, limit_s: float) -> None:
     """The result of SQL over the manifests.
 
     Raises:
-        UserError: the SQL is wrong; says how.
+        UserError: the SQL is wrong, or takes too long; says how.
     """
     connection = connect(Workspace(location))
+    stop = threading.Timer(limit_s, connection.interrupt)
+    stop.daemon = True
+    stop.start()
     try:
         result = connection.sql(sql)
         if result is not None:
             print_table(console, result.columns, result.fetchall())
+    except duckdb.InterruptException as error:
+        raise UserError(f"SQL: not done in {limit_s:g} s; give it more with --limit-s") from error
     except duckdb.Error as error:
         known = ", ".join(TABLES)
         raise UserError(f"SQL: {' '.join(str(error).split())} (tables: {known})") from error
+    finally:
+        stop.cancel()
+        connection.close()

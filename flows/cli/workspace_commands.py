@@ -74,6 +74,31 @@ def forget(
     )
 
 
+def fsck(
+    *,
+    workspace: str = "workspace",
+    audio: Annotated[
+        bool, Parameter(help="Read all audio, and compare it with its hashes; takes a while.")
+    ] = False,
+    repair: Annotated[
+        bool, Parameter(help="Move what is damaged into the workspace's folder quarantine/.")
+    ] = False,
+) -> int:
+    """Look for damage: a line for each thing found, with what it touches, and how to mend it.
+
+    Every part is read, every reference looked up, every file of audio measured, and all weights are
+    loaded. Let no stage run meanwhile. With ``--repair``, what stages make again and what nobody
+    reads is moved away, never deleted; the commands that make it again are printed. The exit status
+    is 1 where anything was found.
+    """
+    from flows.cli.fsck_summary import print_examination
+    from flows.fsck.command import examine
+
+    found = examine(Workspace(workspace), samples=audio, repair=repair)
+    print_examination(found)
+    return 1 if found.findings else 0
+
+
 manifests_app = cyclopts.App(name="manifests", help="Look into the Parquet manifests.")
 
 
@@ -92,10 +117,15 @@ def show_manifest(
 
 
 @manifests_app.command(name="query")
-def query_manifests(sql: str, *, workspace: str = "workspace") -> None:
-    """Run SQL over the manifests; each is a table of its name.
+def query_manifests(
+    sql: str,
+    *,
+    workspace: str = "workspace",
+    limit_s: Annotated[float, Parameter(help="Seconds after which it is given up.")] = 3600,
+) -> None:
+    """Run SQL over the manifests; each is a table of its name. It reads nothing else.
 
     For example
     ``silentmix manifests query "SELECT reason, count(*) FROM rejects GROUP BY reason"``.
     """
-    overview.print_query(workspace, sql, console)
+    overview.print_query(workspace, sql, console, limit_s=limit_s)

@@ -17,7 +17,7 @@ from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 from flows.inputs import registry
 from storage.errors import UserError
 from storage.music_format import MusicFormat, in_words
-from storage.weights import load_tensors, save_tensors
+from storage.weights import load_tensors
 from storage.workspace import Workspace
 
 
@@ -29,8 +29,7 @@ def store(
     description: dict[str, Any],
 ) -> None:
     """Write the weights, then the description that makes them count."""
-    save_tensors(workspace, f"{kind}/{name}/{registry.WEIGHTS}", to_numpy(module.state_dict()))
-    workspace.put_json(f"{kind}/{name}/{registry.DESCRIPTION}", description)
+    registry.store_weights(workspace, kind, name, to_numpy(module.state_dict()), description)
 
 
 def to_numpy(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
@@ -125,14 +124,7 @@ def load_detector(workspace: Workspace, name: str, device: str) -> SilenceDetect
         UserError: as :func:`require_own_detector`, or its weights are those of something else.
     """
     detector = build_detector(require_own_detector(workspace, name))
-    tensors, _ = load_tensors(workspace, f"detectors/{name}/{registry.WEIGHTS}")
-    try:
-        detector.load_state_dict(to_torch(tensors))
-    except RuntimeError as error:
-        raise UserError(
-            f"detector {name!r}: {registry.WEIGHTS} does not hold the weights that "
-            f"{registry.DESCRIPTION} speaks of; restore the two together, or fit a detector here"
-        ) from error
+    _load_weights(workspace, "detectors", name, detector)
     return detector.eval().to(device)
 
 
@@ -153,9 +145,22 @@ def load_model(
         )
     except (MissingExtraError, NotAllowedError) as error:
         raise UserError(f"model {name!r}: {error}") from error
-    tensors, _ = load_tensors(workspace, f"models/{name}/{registry.WEIGHTS}")
-    model.load_state_dict(to_torch(tensors))
+    _load_weights(workspace, "models", name, model)
     return model.eval().to(device)
+
+
+def _load_weights(workspace: Workspace, kind: str, name: str, module: torch.nn.Module) -> None:
+    description = registry.describe(workspace, kind, name)
+    path = f"{kind}/{name}/{registry.WEIGHTS}"
+    tensors, _ = load_tensors(workspace, path, sha256=description.get(registry.WEIGHTS_SHA256))
+    try:
+        module.load_state_dict(to_torch(tensors))
+    except RuntimeError as error:
+        anew = "fit a detector" if kind == "detectors" else "train a model"
+        raise UserError(
+            f"{kind[:-1]} {name!r}: {registry.WEIGHTS} does not hold the weights that "
+            f"{registry.DESCRIPTION} speaks of; restore the two together, or {anew} here"
+        ) from error
 
 
 def pick_device(device: str) -> str:

@@ -7,18 +7,25 @@ a folder without one is unfinished and is not used.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from flows.inputs.given_names import DEFAULT, given_names
+from storage.damage import damaged
 from storage.errors import UserError
 from storage.manifests import Manifests
 from storage.runs import maker
+from storage.weights import save_tensors
 from storage.workspace import Workspace
 
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "config.json"
+WEIGHTS_SHA256 = "weights_sha256"
+"""What a description calls the hash of the weights' file; 0.1.0 noted none."""
+
 CHECKPOINT = "checkpoint.safetensors"
 FORGOTTEN = "forgotten.json"
 UNFINISHED = "unfinished.json"
@@ -40,6 +47,7 @@ def describe(workspace: Workspace, kind: str, name: str) -> dict[str, Any]:
 
     Raises:
         UserError: there is none of that name; the message lists those there are.
+        DamagedError: it can't be read.
     """
     if not finished(workspace, kind, name):
         known = ", ".join(names(workspace, kind)) or "none yet"
@@ -49,8 +57,27 @@ def describe(workspace: Workspace, kind: str, name: str) -> dict[str, Any]:
         raise UserError(
             f"{workspace.location}: no finished {kind[:-1]} {name!r}; there are {known}{publish}"
         )
-    description: dict[str, Any] = workspace.read_json(f"{kind}/{name}/{DESCRIPTION}")
-    return description
+    return _mapping(workspace, f"{kind}/{name}/{DESCRIPTION}")
+
+
+def _mapping(workspace: Workspace, path: str) -> dict[str, Any]:
+    content: object = workspace.read_json(path)
+    if not isinstance(content, dict):
+        raise damaged(workspace.url(path), "no object of JSON")
+    return content
+
+
+def store_weights(
+    workspace: Workspace,
+    kind: str,
+    name: str,
+    weights: Mapping[str, np.ndarray],
+    description: Mapping[str, Any],
+) -> None:
+    """Write the weights, then the description that makes them count, with their hash."""
+    sha256 = save_tensors(workspace, f"{kind}/{name}/{WEIGHTS}", weights)
+    told = {**description, WEIGHTS_SHA256: sha256}
+    workspace.put_json(f"{kind}/{name}/{DESCRIPTION}", told)
 
 
 def began_with(workspace: Workspace, model: str) -> list[str]:
@@ -70,7 +97,7 @@ def unfinished(workspace: Workspace) -> Iterator[tuple[str, dict[str, Any]]]:
     for name in workspace.folders("models"):
         path = f"models/{name}/{UNFINISHED}"
         if workspace.exists(path):
-            yield name, workspace.read_json(path)
+            yield name, _mapping(workspace, path)
 
 
 def forgotten(workspace: Workspace, kind: str, name: str) -> list[str]:

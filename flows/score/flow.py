@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,16 @@ from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.options import ScoreParameters
 from flows.score.report import report_scores
 from flows.server.deployed import as_deployed
+from storage.damage import ADVICE
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
-from storage.reading import CropReader
+from storage.reading import AsWritten, CanonicalAudioError, CropReader
+from storage.schemas import REJECTS
 from storage.workspace import Workspace
 
 STAGE, VERSION = "score", 1
+DAMAGED = "damaged_audio"
+"""The reason of a reject whose canonical audio is missing, or is not what was ingested."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ def scorable_tracks(
     kept: list[dict[str, Any]] = []
     leaked: dict[str, HeldOut] = {}
     for track in sorted(manifests.rows(source, columns), key=lambda row: str(row["track_id"])):
-        song = held_out.get(track.pop("content_hash"))
+        song = held_out.get(track["content_hash"])
         if song is None:
             kept.append(track)
         else:
@@ -160,11 +164,12 @@ def score_batch(batch: ScoreBatch) -> dict[str, float]:
     """
     detector = networks.load_detector(batch.workspace, batch.detector, batch.device)
     reader = CropReader(batch.workspace.location)
-    rows, rejects, duration_s = [], [], 0.0
+    rows, rejects, damaged, duration_s = [], [], [], 0.0
     for track in batch.tracks:
         path, num_samples = track["path"], track["num_samples"]
         problem = ""
         try:
+            heard = AsWritten(track.get("content_hash", ""), path)
             probability = score_chunks(
                 detector,
                 lambda start, num, path=path: reader(path, start, num),  # type: ignore[misc]
@@ -173,10 +178,16 @@ def score_batch(batch: ScoreBatch) -> dict[str, float]:
                 batch_size=1 if batch.device == "cpu" else batch.batch_chunks,
                 device=batch.device,
             )
-            level_db = stream_level_db(reader.blocks(path), detector.config.hop_samples)
+            blocks = heard.through(reader.blocks(path))
+            level_db = stream_level_db(blocks, detector.config.hop_samples)
+            heard.require()
             if not np.isfinite(probability).all():
                 problem = "the detector gave NaN"
-        except (FileNotFoundError, ValueError) as error:  # other I/O errors pass; a retry may help
+        except (FileNotFoundError, CanonicalAudioError) as error:
+            why = f"{path} is missing" if isinstance(error, FileNotFoundError) else str(error)
+            damaged.append(reject_row(STAGE, track["track_id"], DAMAGED, f"{why}; {ADVICE}"))
+            continue
+        except ValueError as error:  # other I/O errors pass; a retry may help
             problem = f"{type(error).__name__}: {error}"
         if problem:
             rejects.append(reject_row(STAGE, track["track_id"], "not_scored", problem))
@@ -195,10 +206,15 @@ def score_batch(batch: ScoreBatch) -> dict[str, float]:
                 "level_db": level_db,
             }
         )
-    items = [track["track_id"] for track in batch.tracks]
+    away = {str(reject["item"]) for reject in damaged}
+    items = [track["track_id"] for track in batch.tracks if track["track_id"] not in away]
     manifests = Manifests(batch.workspace)
+    refused = replace(batch.partition, table=REJECTS.name)
     if rejects:
-        corpus, name = batch.partition.corpus, batch.partition.fingerprint
-        manifests.write(Partition("rejects", corpus, name), items, rejects)
-    manifests.write(batch.partition, items, rows)
-    return {"tracks": len(rows), "rejected": len(rejects), "seconds": duration_s}
+        manifests.write(refused, items, rejects)
+    for reject in damaged:  # none of these counts as done: they may be mended
+        manifests.write(refused, [str(reject["item"])], [reject])
+    if items:
+        manifests.write(batch.partition, items, rows)
+    num_rejected = len(rejects) + len(damaged)
+    return {"tracks": len(rows), "rejected": num_rejected, "seconds": duration_s}

@@ -7,6 +7,7 @@ where reading them takes several times that.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
@@ -22,6 +23,7 @@ from demucs_core.separators.registry import SEPARATORS, build_model, stored_conf
 from demucs_core.separators.separator import SeparationModel
 from flows.inputs import networks, registry
 from storage.errors import UserError
+from storage.weights import require_hash
 from storage.workspace import Workspace
 
 CHANNELS = (1, 2)
@@ -74,13 +76,15 @@ def load_folder(folder: Path, allow_import: Collection[str] = ()) -> SeparationM
                 f"workspace's model, or a folder with {registry.DESCRIPTION} and {registry.WEIGHTS}"
             )
     try:
-        model = _built(
-            stored_config(json.loads(description.read_text("utf-8"))["model"]), allow_import
-        )
+        told = json.loads(description.read_text("utf-8"))
+        model = _built(stored_config(told["model"]), allow_import)
     except (MissingExtraError, NotAllowedError) as error:
         raise UserError(f"{description}: {error}") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(f"{description}: describes no model of ours ({error})") from error
+    with weights.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    require_hash(sha256, told.get(registry.WEIGHTS_SHA256), str(weights))
     try:
         model.load_state_dict(networks.to_float(load_file(weights)), assign=True)
     except (SafetensorError, OSError) as error:

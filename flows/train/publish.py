@@ -8,7 +8,7 @@ from flows.inputs import registry
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.schemas import HEARD
-from storage.weights import load_tensors, save_tensors
+from storage.weights import load_tensors
 from storage.workspace import Workspace
 
 
@@ -53,7 +53,6 @@ def publish(workspace: Workspace, name: str) -> str:
         for key, value in tensors.items()
         if key.startswith("best.")
     }
-    save_tensors(workspace, f"models/{model}/{registry.WEIGHTS}", weights)
     described = {**description, "history": state["history"], "counts": counts, "of": name}
-    workspace.put_json(f"models/{model}/{registry.DESCRIPTION}", described)
+    registry.store_weights(workspace, "models", model, weights, described)
     return model

@@ -16,7 +16,7 @@ from torch import Tensor
 from demucs_core.separators.registry import stored_config
 from flows.inputs import registry
 from storage.errors import UserError
-from storage.weights import file_metadata
+from storage.weights import file_metadata, require_hash
 from storage.workspace import Workspace
 
 SAFE = ".safetensors"
@@ -77,12 +77,16 @@ def find_start(name: str, workspace: Workspace) -> Start | None:
     if registry.is_folder(name):
         description = _description(path)
         content = _read(path / registry.WEIGHTS)
+        _require_hash(content, description, str(path / registry.WEIGHTS))
         return Start(place=name, content=content, sources=_sources(description, name))
     model = registry.resolve(workspace, "models", name)
     description = registry.describe(workspace, "models", model)
+    weights = f"models/{model}/{registry.WEIGHTS}"
+    content = workspace.read(weights)
+    _require_hash(content, description, workspace.url(weights))
     return Start(
         place=f"model {model}",
-        content=workspace.read(f"models/{model}/{registry.WEIGHTS}"),
+        content=content,
         sources=_sources(description, name),
         model=model,
     )
@@ -93,6 +97,11 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"init_from: {path}: no weights to read ({error.strerror})") from error
+
+
+def _require_hash(content: bytes, description: Mapping[str, Any], url: str) -> None:
+    found = hashlib.sha256(content).hexdigest()
+    require_hash(found, description.get(registry.WEIGHTS_SHA256), url)
 
 
 def _description(folder: Path) -> Mapping[str, Any]:

@@ -47,6 +47,23 @@ def test_a_part_of_which_nothing_is_left_can_still_be_read(workspace: Workspace)
     assert manifests.count(REJECTS) == 0
 
 
+def test_what_was_forgotten_can_be_covered_again(workspace: Workspace) -> None:
+    """By the very call that wrote it first, and once."""
+    manifests = Manifests(workspace)
+    manifests.write(REJECTS, ["a", "b"], [reject("a"), reject("b")])
+    forget_b(manifests)
+    for _ in range(2):
+        manifests.write(REJECTS, ["b"], [])
+        manifests.write(REJECTS, ["b"], [reject("b")])
+    assert manifests.items(REJECTS) == {"a", "b"}
+    manifests.forget(REJECTS, lambda batch: pc.is_valid(batch["item"]), {*"ab"}, columns=["item"])
+    assert manifests.items(REJECTS) == set()
+    for _ in range(2):
+        manifests.write(REJECTS, ["a", "b"], [reject("a"), reject("b")])
+    assert manifests.items(REJECTS) == {"a", "b"}
+    assert [row["item"] for row in manifests.rows(REJECTS)] == ["a", "b"]
+
+
 def test_joined_parts_and_what_a_killed_compaction_left(workspace: Workspace) -> None:
     manifests = Manifests(workspace)
     for item in "abc":

@@ -29,3 +29,14 @@ def test_missing_and_damaged_weights_are_named(workspace: Workspace) -> None:
     workspace.put_bytes("w.safetensors", workspace.read("w.safetensors")[:50])
     with pytest.raises(WeightsError, match=r"w.safetensors: damaged weights"):
         load_tensors(workspace, "w.safetensors")
+
+
+def test_one_bit_of_the_weights_is_noticed(workspace: Workspace) -> None:
+    sha256 = save_tensors(workspace, "w.safetensors", {"a": np.ones(100, np.float32)})
+    load_tensors(workspace, "w.safetensors", sha256=sha256)
+    content = bytearray(workspace.read("w.safetensors"))
+    content[-1] ^= 1
+    workspace.put_bytes("w.safetensors", bytes(content))
+    load_tensors(workspace, "w.safetensors")  # 0.1.0 noted no hash
+    with pytest.raises(WeightsError, match=r"w.safetensors: damaged weights .*silentmix fsck"):
+        load_tensors(workspace, "w.safetensors", sha256=sha256)

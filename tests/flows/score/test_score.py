@@ -12,7 +12,7 @@ from flows.inputs import registry
 from flows.score.flow import ScoreBatch, score, score_batch
 from flows.score.options import ScoreParameters
 from storage.manifests import Manifests, Partition
-from storage.weights import load_tensors, save_tensors
+from storage.weights import load_tensors
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished, play, write
 
@@ -45,15 +45,39 @@ def test_a_track_that_cannot_be_scored_stops_no_other(finished: Finished, tmp_pa
     assert Path(broken).stem == reject["item"]
 
 
+def test_damaged_audio_is_scored_once_it_is_mended(finished: Finished, tmp_path: Path) -> None:
+    """One byte of it; or where the file is away for a while."""
+    workspace = Workspace(str(tmp_path / "w"), create=True)
+    detector = registry.names(finished.workspace, "detectors")[0]
+    for file in (registry.WEIGHTS, registry.DESCRIPTION):
+        path = f"detectors/{detector}/{file}"
+        workspace.put_bytes(path, finished.workspace.read(path))
+    track = finished.rows("tracks")[0]
+    whole = finished.workspace.read(track["path"])
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    target, manifests = Partition("scores", "music", "f1"), Manifests(workspace)
+    batch = ScoreBatch(target, workspace, detector, "cpu", 1, [track])
+    for content in (None, bytes(flipped), whole):
+        if content is not None:
+            workspace.put_bytes(track["path"], content)
+        counts = score_batch(batch)
+        done = content == whole
+        assert (counts["tracks"], counts["rejected"]) == (done, not done)
+        assert manifests.items(target) == ({track["track_id"]} if done else set())
+    [reject] = manifests.rows(Partition("rejects", "music", "f1"))
+    assert reject["reason"] == "damaged_audio"
+    assert f"{track['path']} is missing; `silentmix fsck`" in reject["detail"]
+
+
 def test_a_detector_that_gives_nan_scores_nothing(finished: Finished, tmp_path: Path) -> None:
     workspace = Workspace(str(tmp_path / "w"), create=True)
     detector = registry.names(finished.workspace, "detectors")[0]
     folder = f"detectors/{detector}"
     tensors, _ = load_tensors(finished.workspace, f"{folder}/{registry.WEIGHTS}")
     broken = {name: np.full_like(value, np.nan) for name, value in tensors.items()}
-    save_tensors(workspace, f"{folder}/{registry.WEIGHTS}", broken)
-    description = finished.workspace.read(f"{folder}/{registry.DESCRIPTION}")
-    workspace.put_bytes(f"{folder}/{registry.DESCRIPTION}", description)
+    description = registry.describe(finished.workspace, "detectors", detector)
+    registry.store_weights(workspace, "detectors", detector, broken, description)
     track = finished.rows("tracks")[0]
     workspace.put_bytes(track["path"], finished.workspace.read(track["path"]))
     target = Partition("scores", "music", "f1")

@@ -20,6 +20,7 @@ from flows.separate import command as separate
 from flows.separate.command import separate_files
 from flows.separate.model_folder import open_model
 from flows.separate.options import SeparateParameters
+from flows.train.start import find_start
 from storage.errors import UserError
 from storage.music_format import MusicFormat
 from storage.workspace import Workspace
@@ -325,6 +326,21 @@ def test_a_models_weights_are_those_that_were_stored(workspace: Path) -> None:
     assert config_of(loaded) == config_of(stored)
     for name, value in stored.state_dict().items():
         assert np.array_equal(loaded.state_dict()[name], value)
+
+
+def test_one_bit_of_a_models_weights_is_noticed(tmp_path: Path, workspace: Path) -> None:
+    shutil.copytree(workspace / "models" / "small", tmp_path / "models" / "small")
+    shutil.copy(workspace / "workspace.json", tmp_path)
+    weights = tmp_path / "models" / "small" / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    with pytest.raises(UserError, match=r"weights\.safetensors: damaged weights"):
+        open_model("small", str(tmp_path), "cpu")
+    with pytest.raises(UserError, match=r"weights\.safetensors: damaged weights"):
+        networks.load_model(Workspace(str(tmp_path)), "small", "cpu")
+    with pytest.raises(UserError, match=r"weights\.safetensors: damaged weights"):
+        find_start("small", Workspace(str(tmp_path)))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,138 @@
+"""What findings touch, and the commands that make what was put away again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import duckdb
+
+from flows.catalogue import BY_NAME
+from flows.fsck.finding import Finding
+from storage.errors import UserError
+from storage.manifests import Manifests
+from storage.runs import last_runs
+
+MADE_OF = {
+    "tracks": ("scores", "segments", "remixes"),
+    "stems": ("activity", "scores", "segments", "remixes", "evaluations"),
+    "activity": ("segments", "remixes"),
+    "scores": ("segments", "remixes"),
+    "segments": ("remixes", "audits"),
+}
+"""Manifests whose rows may have been made of another's."""
+
+MOST_NAMES = 5
+
+
+class Touched:
+    """What was made of what is damaged.
+
+    Args:
+        database: all that can be read.
+        findings: whose touch is asked for.
+    """
+
+    def __init__(self, database: duckdb.DuckDBPyConnection, findings: Sequence[Finding]) -> None:
+        self._database = database
+        ids = sorted({finding.track_id for finding in findings if finding.track_id})
+        database.execute(
+            "CREATE TABLE damaged AS SELECT unnest($ids::VARCHAR[]) AS track_id", {"ids": ids}
+        )
+        self._of_track: dict[str, list[str]] = {}
+        for name, rows in {
+            "segments": "SELECT track_id FROM segments",
+            "remixes": "SELECT unnest(list_distinct([track_id] || [stem.track_id FOR stem IN "
+            "added])) AS track_id FROM remixes",
+        }.items():
+            counted = database.sql(
+                f"SELECT track_id, count(*) FROM ({rows}) SEMI JOIN damaged USING (track_id) "
+                "GROUP BY ALL"
+            )
+            for track_id, count in counted.fetchall():
+                self._of_track.setdefault(track_id, []).append(f"{count} {name}")
+        heard = database.sql(
+            "SELECT track_id, heard_by, list_sort(list(DISTINCT fingerprint)) FROM heard "
+            "SEMI JOIN damaged USING (track_id) GROUP BY ALL ORDER BY ALL"
+        )
+        for track_id, kind, names in heard.fetchall():
+            self._of_track.setdefault(track_id, []).append(_named(kind, names))
+        self._of_corpus: dict[tuple[str, str], list[str]] = {}
+
+    def by(self, finding: Finding) -> list[str]:
+        """What it touches, in words."""
+        if finding.track_id:
+            return self._of_track.get(finding.track_id, [])
+        found: list[str] = []
+        for table in finding.tables:
+            key = finding.corpus, table
+            if key not in self._of_corpus:
+                self._of_corpus[key] = self._made_of(*key)
+            found += self._of_corpus[key]
+        return found
+
+    def _made_of(self, corpus: str, table: str) -> list[str]:
+        found = []
+        for made in MADE_OF.get(table, ()):
+            query = f"SELECT count(*) FROM {made} WHERE corpus = $corpus"
+            [(count,)] = self._database.execute(query, {"corpus": corpus}).fetchall()
+            if count:
+                found.append(f"some of {count} {made}")
+        heard = self._database.execute(
+            "SELECT heard_by, list_sort(list(DISTINCT fingerprint)) FROM heard "
+            "WHERE corpus = $corpus GROUP BY ALL ORDER BY ALL",
+            {"corpus": corpus},
+        ).fetchall()
+        return [*found, *(_named(kind, names) for kind, names in heard if table in MADE_OF)]
+
+
+def _named(kind: str, names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > MOST_NAMES else ""
+    return f"{kind} {', '.join(names[:MOST_NAMES])}{more}"
+
+
+def commands(manifests: Manifests, findings: Iterable[Finding]) -> list[str]:
+    """The commands that make again what findings are about, in the order of the chain."""
+    wanted = {
+        (stage, finding.corpus, finding.made) for finding in findings for stage in finding.stages
+    }
+    stages = [name for name in BY_NAME if any(stage == name for stage, _, _ in wanted)]
+    try:
+        runs = last_runs(manifests, stages)
+    except UserError:
+        runs = []  # damaged themselves
+    found: dict[str, None] = {}
+    for stage in stages:
+        of_stage = [run for run in runs if run.stage == stage]
+        for _, corpus, made in sorted(each for each in wanted if each[0] == stage):
+            of_it = [run for run in of_stage if run.fingerprint == made]
+            of_corpus = [run for run in of_stage if run.corpus == corpus]
+            for run in of_it or of_corpus or of_stage:
+                found[_command(manifests, stage, json.loads(run.parameters))] = None
+        if not of_stage:
+            words = ["silentmix", stage, "--workspace", manifests.workspace.location]
+            found[shlex.join(words)] = None
+    return list(found)
+
+
+def _command(manifests: Manifests, stage: str, given: dict[str, Any]) -> str:
+    """A stage's command line with the parameters of a run."""
+    words = ["silentmix", stage, "--workspace", manifests.workspace.location]
+    fields = BY_NAME[stage].load_parameters().model_fields
+    for name, field in fields.items():
+        value = given.get(name, field.get_default(call_default_factory=True))
+        if name in ("workspace", "force", "dry_run") or value in (
+            field.get_default(call_default_factory=True), None, [],
+        ):  # fmt: skip
+            continue
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif value is False:
+            words.append(f"--no-{option[2:]}")
+        else:
+            for each in value if isinstance(value, list) else [value]:
+                words += [option, str(each)]
+    return shlex.join(words)

@@ -1,0 +1,92 @@
+"""Puts away what is damaged, so that the stages make it again; nothing is deleted.
+
+What is put away lies in ``quarantine/<time>/``, each file at its own path, beside a list of what
+was found. Rows whose audio is missing or damaged are taken out of the manifests that say that their
+file was ingested; the parts are copied there as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Set
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import PurePosixPath
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flows.fsck.finding import Finding
+from storage.manifests import Manifests
+from storage.schemas import ACTIVITY, STEMS, TRACKS
+from storage.workspace import Workspace
+
+FOLDER = "quarantine"
+FINDINGS = "findings.json"
+
+
+def put_away(
+    manifests: Manifests, database: duckdb.DuckDBPyConnection, findings: Sequence[Finding]
+) -> str:
+    """Move what findings are about out of the way; returns where to, relative to the workspace."""
+    workspace = manifests.workspace
+    place = f"{FOLDER}/{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
+    workspace.put_json(f"{place}/{FINDINGS}", [found.model_dump() for found in findings])
+    damaged = {found.track_id for found in findings if found.track_id}
+    if damaged:
+        _take_out(manifests, database, damaged, place)
+    for path in dict.fromkeys(path for found in findings for path in found.put_away):
+        if workspace.exists(path):
+            _move(workspace, path, f"{place}/{path}")
+    return place
+
+
+def _move(workspace: Workspace, path: str, to: str) -> None:
+    target = workspace.resolve(to)
+    workspace.fs.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
+    workspace.fs.mv(workspace.resolve(path), target, recursive=True)
+
+
+def _take_out(
+    manifests: Manifests, database: duckdb.DuckDBPyConnection, ids: Set[str], place: str
+) -> None:
+    """Take the rows of tracks and songs out, and the items that say that they are done."""
+    wanted = {"ids": sorted(ids)}
+    files = database.execute(
+        "SELECT DISTINCT source_url FROM tracks WHERE list_contains($ids, track_id)", wanted
+    ).fetchall()
+    songs = database.execute(
+        "SELECT DISTINCT split || '/' || song FROM stems WHERE list_contains($ids, track_id)",
+        wanted,
+    ).fetchall()
+    of_tracks, of_songs = ({name for [name] in found} for found in (files, songs))
+    for table, names in ((TRACKS, of_tracks), (STEMS, of_songs), (ACTIVITY, of_songs)):
+        for partition in manifests.partitions(table.name):
+            items: set[str] = set()
+            for path, covered in manifests.covered(partition):
+                hits = {item for item in covered if _names(item) & names}
+                if hits:
+                    content = manifests.workspace.read(path)
+                    manifests.workspace.put_bytes(f"{place}/{path}", content)
+                    items |= hits
+            if items:
+                manifests.forget(
+                    partition, partial(_is_one_of, ids=ids), items, columns=["track_id"]
+                )
+
+
+def _names(item: str) -> set[str]:
+    """What an item may be the item of: its name ends before its size, its time and the like."""
+    return set(_shorter(item))
+
+
+def _shorter(item: str) -> Iterator[str]:
+    while True:
+        yield item
+        item, separator, _ = item.rpartition("|")
+        if not separator:
+            return
+
+
+def _is_one_of(batch: pa.RecordBatch, ids: Set[str]) -> pa.BooleanArray:
+    return pc.is_in(batch["track_id"], pa.array(sorted(ids), pa.string()))

@@ -1,0 +1,135 @@
+"""Whatever is broken in a workspace is found, named with what it touches, and made again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main as cli
+from flows.fsck.command import examine
+from flows.ingest.flow import ingest
+from flows.ingest.options import IngestParameters
+from flows.running.execution import dask_client
+from flows.running.parameters import StageParameters
+from flows.score.flow import score
+from flows.score.options import ScoreParameters
+from storage.manifests import Manifests, Partition
+from storage.workspace import Workspace
+from tests.flows.conftest import content, mix, play, write
+from tests.flows.test_older_workspaces import unpack
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """One of 0.1.0, in which every stage ran."""
+    unpack(tmp_path, "workspace")
+    return Workspace(str(tmp_path / "workspace"))
+
+
+def flip(path: Path, place: float = 0.5) -> None:
+    whole = bytearray(path.read_bytes())
+    whole[round(place * (len(whole) - 1))] ^= 1
+    path.write_bytes(bytes(whole))
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def only(workspace: Workspace, pattern: str) -> Path:
+    return sorted(Path(workspace.root).glob(pattern))[0]
+
+
+def test_a_whole_workspace_of_before(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["fsck", "--workspace", workspace.location, "--audio"]) == 0
+    assert capsys.readouterr().out == "no damage found\n"
+
+
+BROKEN: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "audio/music/a0/*.wav": ("damaged_audio", flip),
+    "audio/music/c8/*.wav": ("missing_audio", Path.unlink),
+    "audio/labelled/*/bass.wav": ("damaged_audio", cut),
+    "manifests/tempos/corpus=music/*/*.parquet": ("damaged_part", cut),
+    "manifests/audits/*/*/*.parquet": ("damaged_part", lambda path: path.write_bytes(b"")),
+    "detectors/*/weights.safetensors": ("damaged_weights", cut),
+    "models/fc2e46fee535c/config.json": ("damaged_weights", cut),
+    "reports/museval/labelled/*/f2628807e2ad2/test/*.json": ("missing_file", Path.unlink),
+}  # fmt: skip
+"""What is done to which file, and the kind of what is found."""
+
+
+def test_whatever_is_broken_is_found(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = set()
+    for pattern, (kind, harm) in BROKEN.items():
+        path = only(workspace, pattern)
+        harm(path)
+        what = workspace.relative(str(path))
+        is_folder = kind == "damaged_weights"
+        named = "/".join(what.split("/")[:2]) if is_folder else what
+        expected.add((kind, named))
+    workspace.put_bytes("audio/music/a0/stray.wav", b"stray")
+    expected.add(("orphan", "audio/music/a0/stray.wav"))
+    found = examine(workspace, samples=True)
+    assert {(each.kind, each.what) for each in found.findings} == expected
+    assert cli.main(["fsck", "--workspace", workspace.location]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if line.startswith("mend: silentmix ingest")]) == 2
+
+
+def test_references_that_lead_nowhere(workspace: Workspace) -> None:
+    """A part that is gone leaves rows of others behind, and a row can be there twice."""
+    for pattern in ("manifests/tracks/*/*/*.parquet", "manifests/segments/*/*/*.parquet"):
+        only(workspace, pattern).unlink()
+    scores = only(workspace, "manifests/scores/corpus=music/*/*.parquet")
+    shutil.copy(scores, scores.with_name("part-again.parquet"))
+    found = examine(workspace)
+    kinds = {(each.kind, each.tables) for each in found.findings if each.kind != "orphan"}
+    assert kinds == {
+        ("doubled", ("scores",)),
+        *(("lost_reference", (table,)) for table in ("scores", "tempos", "remixes", "audits")),
+    }
+    orphans = [each.what for each in found.findings if each.kind == "orphan"]
+    assert orphans == workspace.find("audio/music")
+
+
+def test_what_is_put_away_is_made_again(tmp_path: Path, workspace: Workspace) -> None:
+    made = Workspace(str(tmp_path / "made"), create=True)
+    shutil.copytree(only(workspace, "detectors"), Path(made.root) / "detectors")
+    music = tmp_path / "songs"
+    for number in range(3):
+        write(music / f"{number}.wav", mix(play(300 + number)))
+    values = {"workspace": made.location, "workers": 1}
+
+    def run() -> None:
+        with dask_client(StageParameters(), in_process=True):
+            ingest(IngestParameters(source=str(music), **values))
+            score(ScoreParameters(**values))
+
+    run()
+    whole = content(made), {path: made.read(path) for path in made.find("audio")}
+    flipped, lost, _ = (Path(made.root) / path for path in made.find("audio"))
+    before = flipped.read_bytes()
+    flip(flipped)
+    broken = flipped.read_bytes()
+    lost.unlink()
+    cut(only(made, "manifests/scores/*/*/*.parquet"))
+    found = examine(made, samples=True, repair=True)
+    assert [each.kind for each in found.findings] == [
+        "damaged_part", "damaged_audio", "missing_audio"
+    ]  # fmt: skip
+    assert made.read(f"{found.quarantine}/{made.relative(str(flipped))}") == broken != before
+    assert [command.split()[1] for command in found.commands] == ["ingest", "score"]
+    assert f"--source {music}" in found.commands[0]
+    run()
+    assert (content(made), {path: made.read(path) for path in made.find("audio")}) == whole
+    assert not examine(made, samples=True).findings
+    manifests = Manifests(made)
+    [tracks] = manifests.partitions("tracks")
+    assert len(manifests.items(Partition("tracks", "music", tracks.fingerprint))) == 3

@@ -1,0 +1,99 @@
+"""What is damaged is named, with the way out, and never read as something else."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pyarrow.parquet as pq
+import pytest
+
+from storage.damage import DamagedError
+from storage.errors import UserError
+from storage.manifests import Manifests, RowGroup
+from storage.parts import ITEMS as ITEMS_KEY
+from storage.workspace import Workspace, WorkspaceError
+from tests.storage.test_manifests import REJECTS, reject
+
+ITEMS = [f"item {number}" for number in range(2000)]
+NESTED = b"[" * 100_000
+
+
+def written(workspace: Workspace) -> tuple[str, bytes]:
+    rows = [reject(item) for item in ITEMS]
+    path = Manifests(workspace).write(REJECTS, ITEMS, rows)
+    return path, workspace.read(path)
+
+
+READERS: dict[str, Callable[[Manifests], object]] = {
+    "rows": lambda manifests: list(manifests.rows(REJECTS)),
+    "items": lambda manifests: manifests.items(REJECTS),
+    "count": lambda manifests: manifests.count(REJECTS),
+    "row groups": lambda manifests: manifests.row_groups(REJECTS),
+    "within": lambda manifests: manifests.within(REJECTS, set(ITEMS)),
+    "forget": lambda manifests: manifests.forget(
+        REJECTS, lambda batch: batch["item"].is_null(), {"a"}, columns=["item"]
+    ),
+}
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR", b"no Parquet at all", None])
+def test_a_part_that_broke_off_is_named(workspace: Workspace, content: bytes | None) -> None:
+    path, whole = written(workspace)
+    workspace.put_bytes(path, whole[: len(whole) // 2] if content is None else content)
+    for name, read in READERS.items():
+        with pytest.raises(DamagedError, match=r"part-.*: damaged .*silentmix fsck") as caught:
+            read(Manifests(workspace))
+        assert workspace.url(path) in str(caught.value), name
+
+
+def test_one_bit_of_the_rows_is_noticed(workspace: Workspace) -> None:
+    """At random places: what is read is what was written, or else the part is refused by name."""
+    path, whole = written(workspace)
+    rows, items = [reject(item) for item in ITEMS], set(ITEMS)
+    start = whole.index(b"PAR1") + 4
+    stop = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    draws, refused = random.Random(0), []
+    for _ in range(60):
+        flipped = bytearray(whole)
+        flipped[draws.randrange(start, stop)] ^= 1 << draws.randrange(8)
+        workspace.put_bytes(path, bytes(flipped))
+        manifests = Manifests(workspace)
+        try:
+            assert list(manifests.rows(REJECTS)) == rows
+            assert manifests.read_row_group(RowGroup(path, 0)) == rows
+            assert manifests.items(REJECTS) == items
+        except UserError as error:
+            refused.append(str(error))
+    assert len(refused) > 40
+    assert all(workspace.url(path) in message for message in refused)
+
+
+def test_a_part_of_before_checksums_is_read(workspace: Workspace) -> None:
+    path, _ = written(workspace)
+    rows = list(Manifests(workspace).rows(REJECTS))
+    with workspace.fs.open(workspace.resolve(path), "rb") as file:
+        table = pq.read_table(file)
+    workspace.put(path, lambda file: pq.write_table(table, file))
+    assert list(Manifests(workspace).rows(REJECTS)) == rows
+
+
+@pytest.mark.parametrize("names", [b"{}", b"[1]", b'["a"', b"\xff"])
+def test_names_of_items_that_are_no_names(workspace: Workspace, names: bytes) -> None:
+    path, _ = written(workspace)
+    with workspace.fs.open(workspace.resolve(path), "rb") as file:
+        table = pq.read_table(file)
+    told = table.replace_schema_metadata({**table.schema.metadata, ITEMS_KEY: names})
+    workspace.put(path, lambda file: pq.write_table(told, file))
+    with pytest.raises(DamagedError, match=r"part-.*: damaged"):
+        Manifests(workspace).items(REJECTS)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"format": 1', b"\xff\xfe", NESTED])
+def test_json_that_is_none_is_named(workspace: Workspace, content: bytes) -> None:
+    workspace.put_bytes("models/a/config.json", content)
+    with pytest.raises(DamagedError, match=r"config.json: damaged"):
+        workspace.read_json("models/a/config.json")
+    workspace.put_bytes("workspace.json", content)
+    with pytest.raises(WorkspaceError, match=r"workspace\.json is not what silentmix writes"):
+        Workspace(workspace.location)
