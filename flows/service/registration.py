@@ -143,7 +143,10 @@ def planned_runs(client: SyncPrefectClient) -> dict[str, int]:
     seen = datetime.now(UTC) - SEEN_AFTER
     planned: dict[str, int] = {}
     for deployment in client.read_deployments():
-        on = any(schedule.active for schedule in deployment.schedules)
+        on = any(
+            schedule.active and schedule.updated and schedule.updated < seen
+            for schedule in deployment.schedules
+        )
         if on and not deployment.paused and deployment.updated and deployment.updated < seen:
             waiting = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
             runs = client.read_flow_runs(

@@ -89,7 +89,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     A server that finds such a one starts in a third of the time that it takes to make it.
     """
-    with prefect_test_harness(server_startup_timeout=180):
+    with prefect_test_harness(server_startup_timeout=600):
         database = make_url(PREFECT_SERVER_DATABASE_CONNECTION_URL.value()).database
         empty = tmp_path_factory.mktemp("database") / "prefect.db"
         with (
