@@ -13,7 +13,9 @@ not BCa, whose acceleration rests on the jackknife, which fails for a median: se
 outwards as Hesterberg has it, "What Teachers Should Know About the Bootstrap" (The American
 Statistician 69, 2015), since plain ones of 95 % hold the median of 8 songs 91 % of the time. Holm's
 "A Simple Sequentially Rejective Multiple Test Procedure" (1979) corrects the sources' p-values for
-being several; the mean over sources is the one question asked first, and stands as it is.
+being several; the mean over sources is the one question asked first, and stands as it is. The
+smallest p-value of a few songs is 2 / 2**N, and the correction multiplies it: where even that is
+too large there is no test, and the verdict says how many songs one takes.
 
 >>> rng = np.random.default_rng(0)
 >>> reference = rng.normal(4, 2, size=(20, 2))
@@ -51,7 +53,8 @@ class Difference:
         high_db: upper end.
         confidence: of the interval, and one less the level of the test.
         p_value: two-sided, that the differences are symmetric about zero; corrected where it is
-            one of several; NaN below :data:`MIN_SONGS` songs.
+            one of several; NaN where songs so few can't show a difference.
+        needed_songs: fewest that can, if all agree.
     """
 
     differences_db: FloatArray
@@ -60,6 +63,7 @@ class Difference:
     high_db: float
     confidence: float
     p_value: float
+    needed_songs: int = MIN_SONGS
 
     @property
     def num_songs(self) -> int:
@@ -79,8 +83,8 @@ class Difference:
             return "no song with scores of both"
         songs = f"{self.num_songs} song{'s' if self.num_songs > 1 else ''}"
         median = f"median {self.median_db:+.2f} dB"
-        if self.num_songs < MIN_SONGS:
-            return f"too few songs to tell: {median} on {songs}, a test needs {MIN_SONGS}"
+        if not np.isfinite(self.p_value):
+            return f"too few songs to tell: {median} on {songs}, a test needs {self.needed_songs}"
         low, high = self.low_db, self.high_db
         if self.shown and self.median_db < 0:
             low, high = -high, -low
@@ -144,17 +148,44 @@ def compare_songs(
             high_db=high,
             confidence=confidence,
             p_value=_signed_rank(finite),
+            needed_songs=needed_songs(1, confidence),
         )
 
-    sources = [difference(column) for column in differences.T]
-    corrected = holm([each.p_value for each in sources])
+    def tested(several: list[Difference]) -> list[Difference]:
+        """Correct for being several, and leave out tests that have no chance even so."""
+        corrected = holm([each.p_value for each in several])
+        smallest = holm(
+            [
+                2.0 ** (1 - each.num_songs) if np.isfinite(each.p_value) else np.nan
+                for each in several
+            ]
+        )
+        num_tests = int(np.isfinite(corrected).sum())
+        return [
+            replace(
+                each,
+                p_value=float(p_value) if least < 1 - confidence else float("nan"),
+                needed_songs=needed_songs(max(num_tests, 1), confidence),
+            )
+            for each, p_value, least in zip(several, corrected, smallest, strict=True)
+        ]
+
+    [mean] = tested([difference(differences.mean(axis=1))])
     return Comparison(
-        sources=tuple(
-            replace(each, p_value=float(p_value))
-            for each, p_value in zip(sources, corrected, strict=True)
-        ),
-        mean=difference(differences.mean(axis=1)),
+        sources=tuple(tested([difference(each) for each in differences.T])), mean=mean
     )
+
+
+def needed_songs(num_tests: int, confidence: float = CONFIDENCE) -> int:
+    """Fewest songs that can show a difference in each of several tests, if all songs agree.
+
+    >>> needed_songs(1), needed_songs(4)
+    (6, 8)
+    """
+    num_songs = MIN_SONGS
+    while num_tests * 2 / 2**num_songs >= 1 - confidence:
+        num_songs += 1
+    return num_songs
 
 
 def holm(p_values: Sequence[float]) -> FloatArray:

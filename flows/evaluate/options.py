@@ -43,5 +43,6 @@ class EvaluateParameters(EvaluateOptions, StageParameters):
     published: Annotated[list[str], PLACES, RUNTIME] = Field(
         [],
         description="Folders or URLs of other people's results on the same songs, as museval "
-        "writes them (test/SONG.json), to stand in the same comparison.",
+        "writes them (test/SONG.json or .json.gz), to stand in the same comparison. A pattern "
+        "(results/demucs-seed*) names the runs of one method, which are averaged.",
     )

@@ -10,8 +10,9 @@ import html
 from collections.abc import Sequence
 from math import isfinite
 
+import numpy as np
+
 from demucs_core.metrics.comparison import Difference, compare_songs
-from demucs_core.metrics.medians import median_sdr
 from flows.evaluate.excerpts import play_songs
 from flows.evaluate.files import write_csv
 from flows.evaluate.plots import sdr_boxes, sdr_differences
@@ -20,6 +21,7 @@ from flows.evaluate.summary import (
     Figures,
     Verdict,
     labels,
+    over_songs,
     table_rows,
     verdict_lines,
 )
@@ -83,6 +85,7 @@ def compare(
         corpus, reference, notes, [song.track_id for song in common],
         *([method.name, *(method.matrix(common, name).tolist() for name in COLUMNS)]
           for method in scored),
+        *(method.medians(common).tolist() for method in scored if method.runs),
     ]  # fmt: skip
     run_id = f"comparison-{short_hash(repr(content))}"
     summary = ComparisonSummary(
@@ -159,7 +162,7 @@ def _notes(methods: Sequence[Method], songs: Sequence[Song], common: Sequence[So
 
 def _figures(method: Method, songs: Sequence[Song]) -> Figures:
     figures = (*method.sources, "mean")
-    sdr = median_sdr(method.matrix(songs))
+    matrix, sdr = method.matrix(songs), method.medians(songs)
     by_source = method.matrix(songs, SONG_SDR).mean(axis=0)
     whole = [*by_source.tolist(), float(by_source.mean())]
     return Figures(
@@ -167,6 +170,7 @@ def _figures(method: Method, songs: Sequence[Song]) -> Figures:
         label=method.label,
         sdr_db=dict(zip(figures, map(_number, sdr.tolist()), strict=True)),
         song_sdr_db=dict(zip(figures, map(_number, whole), strict=True)),
+        num_songs=dict(zip(method.sources, np.isfinite(matrix).sum(axis=0).tolist(), strict=True)),
     )
 
 
@@ -197,12 +201,11 @@ def _best_model(methods: Sequence[Method], summary: ComparisonSummary) -> Method
 
 
 def _write_tables(report: Report, summary: ComparisonSummary) -> None:
-    songs = f"{summary.num_songs} test song{'s' if summary.num_songs != 1 else ''}"
     report.table(
         "sdr",
         table_rows(summary),
-        f"SDR in dB: median over {songs} of the median over frames. Whole song: the Music Demixing "
-        "Challenge's, mean over songs and sources.",
+        f"SDR in dB: median over {over_songs(summary)} of the median over frames. Whole song: the "
+        "Music Demixing Challenge's, mean over songs and sources.",
     )
     label = labels(summary)
     if summary.verdicts:

@@ -16,12 +16,14 @@ class Figures(BaseModel):
         label: what a person calls it.
         sdr_db: by source, and their mean: median over songs of the median over frames.
         song_sdr_db: the same, mean over songs of the whole-song ratio.
+        num_songs: that have a score of a source, by source.
     """
 
     name: str
     label: str
     sdr_db: dict[str, float | None]
     song_sdr_db: dict[str, float | None]
+    num_songs: dict[str, int]
 
 
 class Verdict(BaseModel):
@@ -51,15 +53,30 @@ class ComparisonSummary(BaseModel):
 
 
 def table_rows(summary: ComparisonSummary) -> list[dict[str, str]]:
-    """The table a paper prints, a row a method, in dB."""
+    """The table a paper prints, a row a method, in dB; where a source has fewer songs, how many."""
+
+    def cell(each: Figures, source: str) -> str:
+        num_songs = each.num_songs.get(source, summary.num_songs)
+        fewer = f" ({num_songs})" if num_songs < summary.num_songs else ""
+        return _decibels(each.sdr_db[source]) + fewer
+
     return [
         {
             "method": each.label,
-            **{name: _decibels(value) for name, value in each.sdr_db.items()},
+            **{name: cell(each, name) for name in each.sdr_db},
             "whole song": _decibels(each.song_sdr_db["mean"]),
         }
         for each in summary.methods
     ]
+
+
+def over_songs(summary: ComparisonSummary) -> str:
+    """What the medians are over, for a title."""
+    songs = f"{summary.num_songs} song{'s' if summary.num_songs != 1 else ''}"
+    counts = [count for each in summary.methods for count in each.num_songs.values()]
+    if min(counts, default=summary.num_songs) == summary.num_songs:
+        return songs
+    return f"{songs} (in brackets: of a source that is silent in some, how many have it)"
 
 
 def verdict_lines(summary: ComparisonSummary) -> list[str]:
@@ -76,7 +93,7 @@ def verdict_lines(summary: ComparisonSummary) -> list[str]:
 def print_comparison(summary: ComparisonSummary, location: str, console: Console) -> None:
     """Print the table, then what the songs show, source by source."""
     table = Table(box=None, pad_edge=False, title_justify="left")
-    table.title = f"SDR in dB, median over {summary.num_songs} songs of {summary.corpus}"
+    table.title = f"SDR in dB of {summary.corpus}, median over {over_songs(summary)}"
     rows = table_rows(summary)
     for heading in rows[0]:
         table.add_column(heading, justify="left" if heading == "method" else "right")

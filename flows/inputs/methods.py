@@ -10,18 +10,21 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from demucs_core.metrics.medians import median_sdr
 from flows.inputs import networks, registry
 from flows.inputs.given_names import given_names
 from flows.inputs.songs import Song
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
-from storage.museval_folder import SUBSET, MusevalFolderError, read_results
+from storage.museval_folder import SUBSET, MusevalFolderError, read_results, run_folders
 from storage.museval_json import METRICS
 from storage.workspace import Workspace
 
 BSS_COLUMNS = {name: f"{name.lower()}_db" for name in METRICS}
 SONG_SDR = "song_sdr_db"
 COLUMNS = (*BSS_COLUMNS.values(), SONG_SDR)
+
+Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,22 +35,34 @@ class Method:
         name: unique among the methods compared.
         label: what a person calls it.
         sources: of the workspace, in order.
-        scores: a song's ``track_id``, a source and a column of ``evaluations`` to dB.
+        scores: a song's ``track_id``, a source and a column of ``evaluations`` to dB; of several
+            runs, their mean.
         evaluations: where the scores lie, or None for published results.
+        runs: the scores of each run, where there are several (seeds); else empty.
     """
 
     name: str
     label: str
     sources: tuple[str, ...]
-    scores: Mapping[str, Mapping[str, Mapping[str, float]]]
+    scores: Scores
     evaluations: Partition | None = None
+    runs: tuple[Scores, ...] = ()
 
     def matrix(self, songs: Sequence[Song], column: str = "sdr_db") -> NDArray[np.float64]:
         """A column of the scores, ``(N, S)`` in dB; NaN where there is none."""
+        return self._matrix(self.scores, songs, column)
+
+    def medians(self, songs: Sequence[Song]) -> NDArray[np.float64]:
+        """The row a paper prints, ``(S + 1,)`` in dB; of several runs, the mean of theirs."""
+        runs = self.runs or (self.scores,)
+        rows = [median_sdr(self._matrix(run, songs, "sdr_db")) for run in runs]
+        return np.asarray(np.mean(rows, axis=0), dtype=np.float64)
+
+    def _matrix(self, scores: Scores, songs: Sequence[Song], column: str) -> NDArray[np.float64]:
         nothing: Mapping[str, float] = {}
         rows = [
             [
-                self.scores.get(song.track_id, {}).get(source, nothing).get(column, np.nan)
+                scores.get(song.track_id, {}).get(source, nothing).get(column, np.nan)
                 for source in self.sources
             ]
             for song in songs
@@ -108,48 +123,77 @@ def published_methods(
     """Published results, each with those of the songs that it has.
 
     Args:
-        folders: of museval JSON, or their URLs.
+        folders: of museval JSON, or their URLs. A pattern (``results/demucs-seed*``) names the runs
+            of one method, which has those of the songs that all of its runs have.
         songs: the test songs; matched by their names.
         taken: names of the models they will stand beside.
 
     Raises:
-        UserError: a folder is missing or no museval results, or has none of the songs.
+        UserError: a folder is missing or no museval results, or a method has none of the songs.
     """
     names = {song.name: song.track_id for song in songs}
     used = set(taken)
     methods = []
     for folder in dict.fromkeys(folders):
         try:
-            found = read_results(folder, names)
+            runs = [_read_run(run, names) for run in run_folders(folder)]
         except MusevalFolderError as error:
             raise UserError(f"published: {error}") from error
         except (ValueError, OSError) as error:
             raise UserError(f"published {folder!r}: {error}") from error
-        if not found:
+        if not set.intersection(*map(set, runs)):
             raise UserError(
                 f"published {folder!r}: has none of the {len(songs)} test songs (such as "
-                f"{songs[0].name!r}); results are matched by file name, <song>.json"
+                f"{songs[0].name!r}){' in every run' if len(runs) > 1 else ''}; results are "
+                "matched by file name, <song>.json"
             )
         name = _base_name(folder)
         if name in used:
             name = folder
         used.add(name)
-        scores = {
-            names[song]: {
-                source: {BSS_COLUMNS[metric]: value for metric, value in metrics.items()}
-                for source, metrics in by_source.items()
-            }
-            for song, by_source in found.items()
-        }
+        several = len(runs) > 1
         methods.append(
             Method(
                 name=name,
-                label=f"{name} (published)",
+                label=f"{name} (published, mean of {len(runs)} runs)"
+                if several
+                else f"{name} (published)",
                 sources=songs[0].sources,
-                scores=scores,
+                scores=_mean(runs),
+                runs=tuple(runs) if several else (),
             )
         )
     return methods
+
+
+def _read_run(folder: str, names: Mapping[str, str]) -> Scores:
+    """One run's scores, by ``track_id``, of songs that are given by name."""
+    return {
+        names[song]: {
+            source: {BSS_COLUMNS[metric]: value for metric, value in metrics.items()}
+            for source, metrics in by_source.items()
+        }
+        for song, by_source in read_results(folder, names).items()
+    }
+
+
+def _mean(runs: Sequence[Scores]) -> Scores:
+    """The mean of several runs, for each song and source that all of them have."""
+    if len(runs) == 1:
+        return runs[0]
+    first, others = runs[0], runs[1:]
+    return {
+        song: {
+            source: {
+                column: float(np.mean([run[song][source][column] for run in runs]))
+                for column in first[song][source]
+            }
+            for source in first[song]
+            if all(source in run[song] for run in others)
+        }
+        for song in first
+        if all(song in run for run in others)
+    }
 
 
 def choose_reference(
@@ -181,9 +225,9 @@ def songs_in_common(methods: Sequence[Method], songs: Sequence[Song]) -> list[So
 
 
 def _base_name(folder: str) -> str:
-    """What to call a folder of results, where ``test`` says nothing."""
+    """What to call a folder of results, where ``test`` and ``*`` say nothing."""
     path = unquote(urlsplit(folder).path) if "://" in folder else folder
     parts = [part for part in PurePosixPath(path).parts if part not in ("/", ".", "..")]
-    if len(parts) > 1 and parts[-1] == SUBSET:
+    while len(parts) > 1 and (parts[-1] == SUBSET or not parts[-1].strip("*?")):
         parts.pop()
     return parts[-1] if parts else folder

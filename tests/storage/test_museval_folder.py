@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from storage.museval_folder import (
     frame_median,
     read_results,
     result_path,
+    run_folders,
 )
 from storage.museval_json import METRICS, to_museval
 from storage.workspace import Workspace
@@ -87,6 +89,50 @@ def test_results_may_be_anywhere() -> None:
     fs = fsspec.filesystem("memory")
     fs.pipe_file("/published/mine/test/A.json", to_museval(frames(0), 1.0, 1.0))
     assert list(read_results("memory://published/mine", ["A"])) == ["A"]
+
+
+def test_packed_results_are_read(tmp_path: Path) -> None:
+    content = to_museval(frames(0), 1.0, 1.0)
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "A.json.gz").write_bytes(gzip.compress(content))
+    (tmp_path / "test" / "B.json.gz").write_bytes(gzip.compress(to_museval(frames(1), 1.0, 1.0)))
+    (tmp_path / "test" / "B.json").write_bytes(content)
+    found = read_results(str(tmp_path), ["A", "B"])
+    assert found["A"] == found["B"]
+
+
+def test_damaged_packed_and_too_large_results_are_refused_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = gzip.compress(to_museval(frames(0), 1.0, 1.0))
+    damaged = {
+        b"not packed": "Not a gzipped file",
+        packed[:-20]: "ended before the end-of-stream",
+        packed[:40] + bytes(20) + packed[60:]: "",
+        gzip.compress(b"\xff\xfe{"): "not scores in museval's JSON",
+        gzip.compress(b"[" * 200_000): "not scores in museval's JSON",
+        gzip.compress(bytes(3000)): "larger than",
+        bytes(3000): "larger than",
+    }
+    for content, problem in damaged.items():
+        small = 2000 if problem == "larger than" else 2**26
+        monkeypatch.setattr("storage.museval_folder.MAX_BYTES", small)
+        (tmp_path / "A.json.gz").write_bytes(content)
+        with pytest.raises(MusevalFolderError, match=rf"A\.json\.gz: .*{problem}") as caught:
+            read_results(str(tmp_path), ["A"])
+        assert "\n" not in str(caught.value)
+
+
+def test_a_pattern_names_the_folders_of_runs(tmp_path: Path) -> None:
+    for name in ("demucs-seed1", "demucs-seed0", "umx", "odd [1]"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "demucs-seed9.txt").write_text("no folder")
+    found = run_folders(f"{tmp_path}/demucs-seed*")
+    assert [Path(each).name for each in found] == ["demucs-seed0", "demucs-seed1"]
+    for folder in ("umx", "none", "odd [1]"):
+        assert run_folders(f"{tmp_path}/{folder}") == [f"{tmp_path}/{folder}"]
+    with pytest.raises(MusevalFolderError, match="no folder has such a name"):
+        run_folders(f"{tmp_path}/none*")
 
 
 @given(st.text(max_size=300), st.text(max_size=300))

@@ -157,6 +157,31 @@ def test_sources_are_corrected_for_being_several() -> None:
     assert both.mean.p_value == pytest.approx(2 / 2**8)
 
 
+def test_songs_too_few_for_a_source_are_said_to_be() -> None:
+    reference = songs(12, 8)
+    candidate = reference + np.linspace(0.1, 0.8, 8)[:, None]
+    six = compare(candidate[:6], reference[:6])
+    assert six.mean.shown
+    for each in six.sources:
+        assert np.isnan(each.p_value)
+        assert not each.shown
+        assert (
+            each.verdict
+            == f"too few songs to tell: median {each.median_db:+.2f} dB on 6 songs, a test needs 8"
+        )
+    assert all(each.shown for each in compare(candidate, reference).sources)
+
+
+def test_a_source_with_few_songs_is_tested_where_the_others_leave_it_room() -> None:
+    reference = songs(13, 14)
+    candidate = reference + np.linspace(0.1, 1.4, 14)[:, None]
+    candidate[6:, 0] = np.nan
+    few = compare(candidate, reference).sources[0]
+    assert few.num_songs == 6
+    assert few.p_value == pytest.approx(2 / 2**6)
+    assert few.shown
+
+
 def difference(**changes: Any) -> Difference:
     fields: dict[str, Any] = {
         "differences_db": np.zeros(14),

@@ -369,6 +369,24 @@ def test_published_results_stand_beside_on_the_songs_in_common(
     assert reversed_.verdicts[0].sentence.startswith("worse by")
 
 
+def test_runs_of_one_published_method_are_averaged(made_up: MadeUp, tmp_path: Path) -> None:
+    made_up.score("plain", made_up.sdr(1, 0.0), 0.0)
+    runs = [made_up.sdr(seed, 1.0) for seed in (2, 3, 4)]
+    for seed, sdr in enumerate(runs):
+        songs = made_up.songs if seed else made_up.songs[:10]
+        made_up.publish(tmp_path / "demucs" / f"seed{seed}", sdr[: len(songs)], songs)
+    summary = compared(run(made_up.workspace, published=[f"{tmp_path}/demucs/*"]))
+    assert summary.num_songs == 10
+    theirs = summary.methods[1]
+    assert theirs.label == "demucs (published, mean of 3 runs)"
+    medians = np.mean([np.median(sdr[:10], axis=0) for sdr in runs], axis=0)
+    assert [theirs.sdr_db[source] for source in SOURCES] == pytest.approx(medians.tolist())
+    differences = (np.mean(runs, axis=0) - made_up.sdr(1, 0.0))[:10].mean(axis=1)
+    assert summary.verdicts[0].median_db == pytest.approx(np.median(differences))
+    with pytest.raises(UserError, match=r"published: .*umx\*: no folder has such a name"):
+        run(made_up.workspace, published=[f"{tmp_path}/umx*"])
+
+
 def test_published_results_that_do_not_fit_are_refused_before_any_work(
     made_up: MadeUp, tmp_path: Path
 ) -> None:
