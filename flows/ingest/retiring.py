@@ -118,7 +118,9 @@ def retire(
         first = next((key, why) for key, why in told if why.reason == reason)
         unit = "songs" if first[0].manifest == STEMS.name else "tracks"
         run.count(**{f"{reason}_{unit}": count})
-        get_run_logger().warning("%d %s", count, _told(*first, corpus))
+        note = f"{count} {_told(*first, corpus)}"
+        run.notes.append(note)
+        get_run_logger().warning("%s", note)
     return len([key for key, _ in events if key.manifest != REJECTS.name])
 
 

@@ -277,7 +277,12 @@ def test_stems_of_held_out_songs_are_in_no_library_in_any_order(
         (library / source).mkdir(parents=True)
         shutil.copy(root / song / f"{source}.wav", library / source / f"of {song[-1]}.wav")
     for name in order:
-        take(workspace, root if name == "labelled" else library, corpus=name, labelled=True)
+        place = root if name == "labelled" else library
+        last = take(workspace, place, corpus=name, labelled=True)
+    told = (
+        "left out from now on (labelled_test), such as train song bass/of T.wav of library: it is "
+    )
+    assert any(told in note for note in last.notes)
     manifests = Manifests(workspace)
 
     def left() -> list[str]:
