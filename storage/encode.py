@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import uuid
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -14,6 +15,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from storage.chunk import Unusable, one_line
+from storage.workspace import remove_if_left
 
 Format = Literal["wav", "flac", "mp3"]
 
@@ -85,7 +87,8 @@ def writing(
     """Write ``folder/name.format`` for each name, in the place of files of these names.
 
     The files take their names when the context ends, synced, and not at all if it ends with an
-    exception. A process that is killed leaves files that begin with a dot and end in ``.part``.
+    exception. A process that is killed leaves files that begin with a dot and end in ``.part``; the
+    next one that writes to the folder removes them.
 
     Args:
         folder: made if it isn't there.
@@ -102,6 +105,8 @@ def writing(
     """
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(".*.part"):
+        remove_if_left(left)
     targets = [folder / f"{name}.{file_format}" for name in names]
     parts = [target.with_name(f".{target.name}.{uuid.uuid4().hex}.part") for target in targets]
     container = file_format.upper()
@@ -115,6 +120,9 @@ def writing(
     try:
         with ExitStack() as stack:
             files = [stack.enter_context(part.open("xb")) for part in parts]
+            for file in files:
+                with suppress(OSError):  # a file system without locks; nothing is swept there
+                    fcntl.flock(file, fcntl.LOCK_EX)
             with ExitStack() as encoders:
                 sounds = [
                     encoders.enter_context(

@@ -252,7 +252,7 @@ class Workspace:
         if not self.is_local:
             return 0
         found = Path(self.resolve(relative)).rglob(f".*{TEMPORARY}")
-        return sum(_remove_if_left(path) for path in found)
+        return sum(remove_if_left(path) for path in found)
 
     def folders(self, relative: str) -> Iterator[str]:
         """Names of the folders right below ``relative``, sorted."""
@@ -303,7 +303,7 @@ def _new_file(folder: Path) -> tuple[Path, BinaryIO]:
         file.close()  # it was swept away before it was locked
 
 
-def _remove_if_left(temporary: Path) -> bool:
+def remove_if_left(temporary: Path) -> bool:
     """Remove a temporary file whose writer is gone, and its lock with it."""
     try:
         with temporary.open("rb") as file:

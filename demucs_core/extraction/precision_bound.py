@@ -95,3 +95,17 @@ def songs_needed(target_precision: float, config: BoundConfig) -> int:
     if allowed >= 1:
         return 1
     return math.ceil(math.log(1.0 - config.confidence) / math.log(1.0 - allowed) - 1e-9)
+
+
+def largest_promise(num_songs: int, config: BoundConfig) -> float:
+    """The precision that songs without a single error can promise; see :func:`songs_needed`.
+
+    >>> round(largest_promise(36, BoundConfig()), 4)
+    0.98
+    >>> songs_needed(largest_promise(14, BoundConfig()), BoundConfig())
+    14
+    """
+    if num_songs == 0:
+        return 0.0
+    weight = 1.0 - (1.0 - config.confidence) ** (1.0 / num_songs)
+    return 1.0 - config.worst_song_error * weight

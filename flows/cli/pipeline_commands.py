@@ -7,6 +7,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
+from flows.catalogue import BY_NAME
+from flows.cli.lines import say
 from flows.cli.stage_table import print_plans, print_results
 from flows.pipeline.options import PipelineParameters
 from flows.running.chain_parameters import Stage
@@ -22,10 +24,15 @@ def run_command(
 ) -> None:
     """Run the pipeline on your labelled set and your unlabelled music."""
     from flows.pipeline.flow import pipeline
+    from flows.running.chain import Chain
     from flows.running.stage import run_stage
 
     if only is not None:
         parameters = parameters.model_copy(update={"from_stage": only, "until_stage": only})
+    if not parameters.dry_run:
+        say(f"stages: {', '.join(parameters.stages)}")
+        if "fit-detector" in parameters.stages:
+            say(BY_NAME["fit-detector"].beside_flow("ahead")(Chain(parameters)))
     results = run_stage(pipeline, parameters)
     if parameters.dry_run:
         print_plans(results, console)

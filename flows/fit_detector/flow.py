@@ -30,6 +30,7 @@ from flows.policy.calibration import (
     calibrated,
     calibration_path,
     require_evidence_of_each,
+    what_songs_promise,
 )
 from flows.reports.live_plot import live_plot
 from flows.reports.loss_plots import detector_figure
@@ -87,6 +88,8 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
             sounds_of(manifests, [stems], "valid"), sounds_of(manifests, corpora, "train"), STAGE
         )
         finished = registry.finished(workspace, "detectors", name) and not parameters.force
+        if not finished:
+            run.notes.append(what_songs_promise(len(held_out), parameters))
         run.plan("steps", 0 if finished else parameters.steps, parameters.steps, *corpora)
         if not finished:
             trainer = _trainer(parameters, run, corpora, definition, device)
@@ -127,8 +130,12 @@ def in_chain(chain: Chain) -> list[FitDetectorParameters]:
     ]
 
 
-def ahead(chain: Chain) -> None:
-    """Refuse a device or libraries that are not there, and too few songs to calibrate on."""
+def ahead(chain: Chain) -> str:
+    """Refuse a device or libraries that are not there, and too few songs to calibrate on.
+
+    Returns:
+        What those held out can promise.
+    """
     [asked] = in_chain(chain)
     networks.pick_device(asked.device)
     chain.require_libraries()
@@ -145,6 +152,7 @@ def ahead(chain: Chain) -> None:
         _, songs = find_songs(chain.parameters.labelled, sources, **how, require_test=needs_test)
         held_out |= {song.name: song.groups for song in songs if song.split == "valid"}
     require_evidence_of_each(list(held_out.values()), sources, asked.labelled, asked)
+    return what_songs_promise(len(held_out), asked)
 
 
 def _trainer(

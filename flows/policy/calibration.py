@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from demucs_core.extraction.calibration import InsufficientEvidenceError, ScoredSong, calibrate
 from demucs_core.extraction.calibration_result import Calibration
-from demucs_core.extraction.precision_bound import BoundConfig, songs_needed
+from demucs_core.extraction.precision_bound import BoundConfig, largest_promise, songs_needed
 from flows.inputs import networks, registry
 from flows.inputs.songs import load_activity
 from flows.policy.options import PolicyOptions
@@ -48,6 +49,21 @@ def require_evidence_of_each(
         require_evidence(counts[fewest], corpus, options, known)
 
 
+def what_songs_promise(num_songs: int, options: PolicyOptions) -> str:
+    """What songs held out can promise, in words, before anything was trained.
+
+    >>> print(what_songs_promise(14, PolicyOptions()))  # doctest: +NORMALIZE_WHITESPACE
+    14 songs are held out to calibrate on; without an error in them they promise a precision of
+    0.951 (0.95 is asked for, at a confidence of 0.95)
+    """
+    best = largest_promise(num_songs, BoundConfig(confidence=options.confidence))
+    return (
+        f"{num_songs} songs are held out to calibrate on; without an error in them they promise a "
+        f"precision of {math.floor(best * 1000) / 1000:g} ({options.target_precision:g} is asked "
+        f"for, at a confidence of {options.confidence:g})"
+    )
+
+
 def require_evidence(num_songs: int, corpus: str, options: PolicyOptions, which: str = "") -> None:
     """Refuse, before a detector is trained, what no detector could promise with so few songs.
 
@@ -61,7 +77,8 @@ def require_evidence(num_songs: int, corpus: str, options: PolicyOptions, which:
     if num_songs < needed:
         raise UserError(
             f"corpus {corpus!r}: {num_songs} songs{which} are held out to calibrate on, and "
-            f"target_precision {options.target_precision:g} takes at least {needed}: add "
+            f"target_precision {options.target_precision:g} takes at least {needed} (they promise "
+            f"{math.floor(largest_promise(num_songs, bound) * 1000) / 1000:g} at best): add "
             f"{needed - num_songs} to valid/ and ingest again (a set without valid/ holds out more "
             "with a larger valid_share), lower target_precision, or set "
             "allow_insufficient_evidence (which needs one)"

@@ -62,6 +62,15 @@ def open_model(
     return _checked(loaded, found.url(f"models/{model}"))
 
 
+def model_named(name: str, workspace: str) -> str:
+    """What tells a model from others: its folder and when its weights were written, or its id."""
+    if not registry.is_folder(name):
+        found = Workspace(workspace)
+        return f"{found.location}/models/{registry.resolve(found, 'models', name)}"
+    folder = Path(name).expanduser().resolve()
+    return f"{folder} {(folder / registry.WEIGHTS).stat().st_mtime_ns}"
+
+
 def load_folder(folder: Path, allow_import: Collection[str] = ()) -> SeparationModel:
     """The model in a local folder, in evaluation mode, on the CPU.
 

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from flows.running.allowed import AllowImport
 from flows.running.parameters import Device, Options
+from flows.separate.full_scale import Clip
 from storage.encode import Format
 
 
@@ -20,14 +21,22 @@ class SeparateParameters(Options):
     )
     output: str = Field(
         "separated",
-        description="Folder for the stems; a folder a file in it. Files there are replaced.",
+        description="Folder for the stems; a folder a file in it. What was separated alike is "
+        "skipped, and other stems that are there are left alone.",
     )
+    overwrite: bool = Field(False, description="Replace stems that are there.")
     format: Format = Field("wav", description="Of the stems. MP3 has 320 kbit/s.")
     bits: int = Field(
         16,
         description="Bits a sample: 16 or 24, and of WAV also 32, which are floating point and "
         "never limited to full scale.",
     )
+    clip: Clip = Field(
+        "clamp",
+        description="Where a stem goes beyond full scale: cut it off there, or make all stems of "
+        "the file quieter alike. Of 32 bits, nothing has to be.",
+    )
+    only: list[str] = Field([], description="Write these sources alone; empty writes all.")
     two_stems: str = Field(
         "", description="Write this source, and the sum of the others as no_SOURCE."
     )

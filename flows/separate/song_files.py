@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from storage.discovery import LIST_EXTENSIONS, DiscoveryError, find_audio
 from storage.listing import is_local, look_up, open_location, shown, url_of
+
+PIPED = "-"
+"""Names the standard input."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +28,29 @@ class Song:
         fs: filesystem it is on.
         path: its path there.
         place: relative path of the folder for its stems.
+        is_piped: whether it came on the standard input.
     """
 
     label: str
     fs: Any
     path: str
     place: PurePosixPath
+    is_piped: bool = False
+
+
+@contextmanager
+def standard_input(names: Sequence[str]) -> Iterator[tuple[list[str], list[Song]]]:
+    """What was named less ``-``, and the file that ``-`` means, which is there in the context."""
+    named = [name for name in names if name != PIPED]
+    if len(named) == len(names):
+        yield named, []
+        return
+    with tempfile.NamedTemporaryFile(prefix="silentmix-") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        fs, path = open_location(file.name)
+        place = PurePosixPath("stdin")
+        yield named, [Song(label="standard input", fs=fs, path=path, place=place, is_piped=True)]
 
 
 def find_songs(names: Sequence[str], output: Path) -> tuple[list[Song], list[str]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import tracemalloc
@@ -82,10 +83,15 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(files: list[Path], output: Path, **fields: Any) -> list[Path]:
     complaints: list[str] = []
-    parameters = SeparateParameters(output=str(output), **{**FAST, **fields})
+    parameters = SeparateParameters(output=str(output), overwrite=True, **{**FAST, **fields})
     paths = list(separate_files([str(file) for file in files], parameters, complaints.append))
     assert not complaints
     return paths
+
+
+def shown(folder: Path) -> list[Path]:
+    """What a person sees in a folder."""
+    return sorted(folder.glob("[!.]*"))
 
 
 def read(path: Path) -> NDArray[np.float64]:
@@ -140,7 +146,7 @@ def test_stems_have_the_files_rate_length_and_channels(
     paths = run([tmp_path / name], tmp_path / "out", workspace=str(workspace))
     folder = tmp_path / "out" / Path(name).stem
     assert paths == [folder / f"{source}.wav" for source in SOURCES]
-    assert sorted(folder.iterdir()) == sorted(paths)
+    assert shown(folder) == sorted(paths)
     for path in paths:
         info = soundfile.info(path)
         assert (info.samplerate, info.channels, info.subtype) == (rate, num_channels, "PCM_16")
@@ -236,7 +242,7 @@ def test_files_that_cannot_be_separated_are_named_and_the_others_go_on(
     ]
     assert lines[1].startswith(f"silentmix: {tmp_path}/broken.mp3: corrupt: ")
     assert sorted(path.name for path in output.iterdir()) == ["better", "good"]
-    assert all(len(list(folder.iterdir())) == 4 for folder in output.iterdir())
+    assert all(len(shown(folder)) == 4 for folder in output.iterdir())
 
 
 def test_one_file_that_cannot_be_separated_is_one_line(
@@ -263,7 +269,7 @@ def test_a_crash_leaves_nothing_half_written(
     for output in ("out", "new"):
         with pytest.raises(RuntimeError, match="crash"):
             run([tmp_path / "a.wav"], tmp_path / output, workspace=str(workspace))
-    assert sorted((tmp_path / "out" / "a").iterdir()) == sorted(kept)
+    assert shown(tmp_path / "out" / "a") == sorted(kept)
     assert [path.read_bytes() for path in kept] == before
     assert not (tmp_path / "new" / "a").exists()
 
@@ -383,7 +389,7 @@ def test_a_folder_that_holds_no_model_is_refused(
         (["--format", "aiff"], "aiff"),
         (["--two-stems", "voice"], "the model knows drums, bass, other, vocals, not 'voice'"),
         (["--format", "flac", "--bits", "32"], "bits: flac takes 16 or 24, not 32"),
-        (["--overlap", "1"], "overlap: "),
+        (["--overlap", "1"], "overlap must be below 1"),
         (["--output", "s3://bucket/stems"], "is no folder of this machine"),
         (["--workspace", "nowhere"], "nowhere: no silentmix workspace here"),
     ],
@@ -410,3 +416,91 @@ def test_what_cannot_be_done_is_said_in_one_line(
 def test_no_file_is_said(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["separate", "--workspace", str(workspace)]) == cli.EXIT_USER_ERROR
     assert capsys.readouterr().err == "silentmix: name a file to separate, or a folder of them\n"
+
+
+def said_of(files: list[str], output: Path, **fields: Any) -> tuple[list[Path], list[str]]:
+    """The stems, and what was complained of."""
+    said: list[str] = []
+    parameters = SeparateParameters(output=str(output), **{**FAST, **fields})
+    return list(separate_files(files, parameters, said.append)), said
+
+
+def test_stems_that_clip_are_told_and_may_be_made_quieter(tmp_path: Path, exact: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", 3 * music(22_050, 44_100), 44_100, "FLOAT")
+    file = [str(tmp_path / "a.wav")]
+    floating, said = said_of(file, tmp_path / "float", model=str(exact), bits=32)
+    assert said == []
+    clamped, said = said_of(file, tmp_path / "clamp", model=str(exact))
+    peaks = {path.stem: np.abs(read(path)).max() for path in floating}
+    assert said[0].startswith(f"{file[0]}: stems beyond full scale are cut off there (")
+    assert all((f"{name} " in said[0]) == (peak > 1) for name, peak in peaks.items())
+    assert max(np.abs(read(path)).max() for path in clamped) == 1.0
+    rescaled, said = said_of(file, tmp_path / "rescale", model=str(exact), clip="rescale")
+    assert "all stems are " in said[0]
+    factor = max(peaks.values()) * (1 + 2**-15)
+    for soft, loud in zip(rescaled, floating, strict=True):
+        np.testing.assert_allclose(read(soft) * factor, read(loud), atol=1e-3)
+
+
+def test_some_sources_alone(tmp_path: Path, workspace: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", music(22_050, 44_100), 44_100)
+    all_of_them = run([tmp_path / "a.wav"], tmp_path / "all", workspace=str(workspace), add_up=True)
+    for add_up, wanted in ((True, ["vocals", "bass"]), (False, ["drums"])):
+        out = tmp_path / f"some-{add_up}"
+        some = run([tmp_path / "a.wav"], out, workspace=str(workspace), only=wanted, add_up=add_up)
+        assert [path.stem for path in some] == [name for name in SOURCES if name in wanted]
+        if add_up:
+            for path in some:
+                [whole] = [other for other in all_of_them if other.name == path.name]
+                assert path.read_bytes() == whole.read_bytes()
+    with pytest.raises(UserError, match="only: the model knows drums, bass, other, vocals, not"):
+        run([tmp_path / "a.wav"], tmp_path / "out", workspace=str(workspace), only=["voice"])
+
+
+def test_what_is_done_is_skipped_and_nothing_is_written_over(
+    tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("x/album", "y"):
+        (tmp_path / folder).mkdir(parents=True)
+        soundfile.write(tmp_path / folder / "song.wav", music(8_820, 44_100), 44_100)
+    out, at = tmp_path / "out", {"workspace": str(workspace)}
+    first, said = said_of([str(tmp_path / "x")], out, **at)
+    assert not said
+    assert {path.parent for path in first} == {out / "album" / "song"}, "the folder's own shape"
+    killed = out / "album" / "song" / ".vocals.wav.0123.part"
+    killed.touch()
+    written = {path: path.stat().st_mtime_ns for path in first}
+    with monkeypatch.context() as patched:
+        patched.setattr(separate, "_write_stems", lambda *_: pytest.fail("it was done"))
+        again, said = said_of([str(tmp_path / "x")], out, **at)
+    assert (again, said) == (first, [])
+    other, another = str(tmp_path / "x" / "album"), str(tmp_path / "y" / "song.wav")
+    said_of([other], out, **at)  # out/song
+    with pytest.raises(UserError, match=r"holds stems of .*x/album/song.wav; --overwrite replaces"):
+        said_of([another], out, **at)
+    with pytest.raises(UserError, match="which changed since, or was separated otherwise"):
+        said_of([other], out, **at, shifts=1)
+    said_of([another], out, **at, overwrite=True)
+    with pytest.raises(UserError, match=r"holds stems of .*y/song.wav"):
+        said_of([other], out, **at)
+    said_of([str(tmp_path / "x")], out, **at, overwrite=True)
+    assert not killed.exists(), "swept by the next that writes there"
+    assert all(path.stat().st_mtime_ns > before for path, before in written.items())
+
+
+def test_the_standard_input_and_a_file_that_breaks_off(
+    tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "a.wav", music(88_200, 44_100), 44_100)
+    whole = (tmp_path / "a.wav").read_bytes()
+    piped = io.TextIOWrapper(io.BytesIO(whole[: len(whole) // 2]))
+    monkeypatch.setattr("sys.stdin", piped)
+    paths, said = said_of(["-"], tmp_path / "out", workspace=str(workspace), only=["bass"])
+    assert paths == [tmp_path / "out" / "stdin" / "bass.wav"]
+    assert said == ["standard input: breaks off; the 1.0 s that are there are separated"]
+
+
+def test_an_output_that_can_be_no_folder_is_named(tmp_path: Path, workspace: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match=f"output: {tmp_path}/file is a file, and a folder"):
+        said_of(["a.wav"], tmp_path / "file" / "stems", workspace=str(workspace))
