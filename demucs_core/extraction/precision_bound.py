@@ -107,5 +107,5 @@ def largest_promise(num_songs: int, config: BoundConfig) -> float:
     """
     if num_songs == 0:
         return 0.0
-    weight = 1.0 - (1.0 - config.confidence) ** (1.0 / num_songs)
+    weight = 1.0 - math.pow(1.0 - config.confidence, 1.0 / num_songs)
     return 1.0 - config.worst_song_error * weight
