@@ -12,8 +12,6 @@ from flows.cli import main as cli
 from flows.fsck.command import examine
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
-from flows.running.execution import dask_client
-from flows.running.parameters import StageParameters
 from flows.score.flow import score
 from flows.score.options import ScoreParameters
 from storage.manifests import Manifests, Partition
@@ -108,9 +106,8 @@ def test_what_is_put_away_is_made_again(tmp_path: Path, workspace: Workspace) ->
     values = {"workspace": made.location, "workers": 1}
 
     def run() -> None:
-        with dask_client(StageParameters(), in_process=True):
-            ingest(IngestParameters(source=str(music), **values))
-            score(ScoreParameters(**values))
+        ingest(IngestParameters(source=str(music), **values))
+        score(ScoreParameters(**values))
 
     run()
     whole = content(made), {path: made.read(path) for path in made.find("audio")}

@@ -337,9 +337,11 @@ def test_a_run_that_is_killed_is_marked_crashed(
     run = client.create_flow_run_from_deployment(deployment.id, parameters={"parameters": fields})
 
     def of_prefect(script: str) -> psutil.Process | None:
+        """The process of this run that runs a script: of another's run the same may be there."""
         for process in service.processes():
             with suppress(psutil.NoSuchProcess):
-                if script in " ".join(process.cmdline()):
+                of_the_run = process.environ().get("PREFECT__FLOW_RUN_ID") == str(run.id)
+                if of_the_run and script in " ".join(process.cmdline()):
                     return process
         return None
 
