@@ -136,6 +136,10 @@ def check_below(config: object, bound: float, *names: str) -> None:
             raise ValueError(f"{name} must be below {bound}, not {getattr(config, name)}")
 
 
+MAX_SAMPLE_RATE = 384_000
+"""Beyond any recorder's; what resamples to rates like 1e9 breaks down."""
+
+
 def check_range(config: object, lowest: float, highest: float, *names: str) -> None:
     """Check that fields are from one bound to another.
 

@@ -58,7 +58,7 @@ def from_museval(content: str | bytes) -> dict[str, dict[str, NDArray[np.float64
             }
             for target in json.loads(content)["targets"]
         }
-    except (KeyError, TypeError, UnicodeDecodeError, RecursionError, json.JSONDecodeError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not scores in museval's JSON: {error!r}") from error
 
 

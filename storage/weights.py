@@ -58,6 +58,11 @@ def load_tensors(
         tensors = load(content)
     except FileNotFoundError as error:
         raise WeightsError(f"{workspace.url(relative)}: no such weights") from error
+    except KeyError as error:
+        raise WeightsError(
+            f"{workspace.url(relative)}: weights of a kind that is not known here ({error}); store "
+            "them as float32"
+        ) from error
     except SafetensorError as error:
         raise WeightsError(
             f"{workspace.url(relative)}: damaged weights ({error}); {ADVICE}"

@@ -119,6 +119,8 @@ class Workspace:
         if self.is_local and Path(self.root).is_file():
             raise WorkspaceError(f"{self.location}: is a file; --workspace wants a folder")
         if any(not PurePosixPath(path).name.startswith(".") for path in self._listing()):
+            if self.exists(MARKER):  # another command began it meanwhile
+                return self._is_new(create, music)
             raise WorkspaceError(
                 f"{self.location}: holds files but is no silentmix workspace (no {MARKER}); "
                 "choose an empty or a new folder"

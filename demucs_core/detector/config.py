@@ -11,7 +11,12 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from demucs_core.configuration import check_at_least, check_sources
+from demucs_core.configuration import (
+    MAX_SAMPLE_RATE,
+    check_at_least,
+    check_range,
+    check_sources,
+)
 from demucs_core.detector.augmentation import filter_audio
 
 Disturb = Callable[[Tensor], Tensor]
@@ -42,7 +47,8 @@ class DetectorConfig:
 
     def __post_init__(self) -> None:
         check_sources(self.sources)
-        check_at_least(self, 1, "sample_rate", "hop_samples")
+        check_at_least(self, 1, "hop_samples")
+        check_range(self, 1, MAX_SAMPLE_RATE, "sample_rate")
         if self.num_channels not in (1, 2):
             raise ValueError(f"num_channels must be 1 or 2, not {self.num_channels}")
 

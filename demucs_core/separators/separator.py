@@ -9,7 +9,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from demucs_core.configuration import check_at_least, check_sources
+from demucs_core.configuration import (
+    MAX_SAMPLE_RATE,
+    check_at_least,
+    check_range,
+    check_sources,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +36,8 @@ class SeparatorConfig:
 
     def __post_init__(self) -> None:
         check_sources(self.sources)
-        check_at_least(self, 1, "sample_rate", "num_channels")
+        check_at_least(self, 1, "num_channels")
+        check_range(self, 1, MAX_SAMPLE_RATE, "sample_rate")
 
 
 class SeparationModel(nn.Module):

@@ -10,7 +10,7 @@ from typing import Any
 import soundfile
 from rich.console import Console
 
-from flows.audit.flow import Answer, audit_run, draw_clips, segments_of, write_answers
+from flows.audit.flow import Answer, audit_run, draw_clips, segments_of, take_back, write_answers
 from flows.audit.options import AuditParameters
 from flows.audit.result import summarise
 from flows.reports.terminal_table import print_table
@@ -87,6 +87,7 @@ def import_answers(table: Path, workspace: str) -> tuple[str, list[dict[str, Any
                 f"{table}: {sorted(unknown)[0]} is not in the sample; the segments have changed "
                 "since it was exported: export anew"
             )
+        take_back(run, answers)
         done = run.manifests.items(run.partition(AUDITS.name))
         new = [clip for clip in clips if clip.name in answers and clip.name not in done]
         run.plan("clips", len(new), len(clips), segments_of(run.manifests, parameters))

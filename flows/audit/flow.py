@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from prefect import flow
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
@@ -164,6 +166,26 @@ def _draw_source(
         }
         clips.append(Clip(row, path, start, stop))
     return clips
+
+
+def take_back(run: StageRun, answers: Mapping[str, Answer]) -> set[str]:
+    """Take back what was answered otherwise before; returns the names of those clips."""
+    partition = run.partition(AUDITS.name)
+    before = {
+        f"{row['segment_id']}/{row['source']}": row["answer"]
+        for row in run.manifests.rows(partition, ["segment_id", "source", "answer"])
+    }
+    changed = {name for name in answers if before.get(name, answers[name]) != answers[name]}
+
+    def is_changed(batch: pa.RecordBatch) -> pa.BooleanArray:
+        names = pc.binary_join_element_wise(batch["segment_id"], batch["source"], "/")  # type: ignore[call-overload]
+        hits: pa.BooleanArray = pc.is_in(names, pa.array(sorted(changed), pa.string()))
+        return hits
+
+    if changed:
+        run.manifests.forget(partition, is_changed, changed, columns=["segment_id", "source"])
+        run.count(corrected_answers=len(changed))
+    return changed
 
 
 def write_answers(run: StageRun, answers: Mapping[str, Answer], clips: Sequence[Clip]) -> None:

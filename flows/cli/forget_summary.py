@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from flows.provenance.forget import Forgotten
+from storage.listing import shown
 
 
 def print_forgotten(result: Forgotten, console: Console) -> None:
@@ -19,4 +20,4 @@ def print_forgotten(result: Forgotten, console: Console) -> None:
     ):
         lines += [f"{kind} {name} heard it: run `silentmix {stage}` again" for name in hearers]
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(shown(line), highlight=False, markup=False, soft_wrap=True)

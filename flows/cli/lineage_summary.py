@@ -6,14 +6,15 @@ from rich.console import Console
 
 from flows.provenance.lineage import Hearer, Lineage, Listing
 from flows.reports.terminal_table import print_table
+from storage.listing import shown
 
 
 def print_lineage(found: Lineage, console: Console) -> None:
     """What it came from and what came of it, for the terminal."""
     forgotten = ", forgotten" if found.forgotten else ""
-    console.print(f"{found.kind} {found.id}{forgotten}", highlight=False, markup=False)
+    console.print(shown(f"{found.kind} {found.id}{forgotten}"), highlight=False, markup=False)
     for told in found.retired:
-        console.print(f"retired: {told}", highlight=False, markup=False)
+        console.print(shown(f"retired: {told}"), highlight=False, markup=False)
     rows: list[tuple[str, int, str, str]] = []
     for name in ("files", "songs", "tracks", "segments", "remixes"):
         listing: Listing = getattr(found, name)

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from storage.listing import shown
+
 MAX_CELL = 60
 UNLIMITED_WIDTH = 1_000_000
 
@@ -28,4 +30,6 @@ def print_table(console: Console, headings: Sequence[str], rows: Iterable[Sequen
 
 def _cell(value: Any, cut: bool) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    # a name may hold what moves the cursor or sets the window's title
+    text = "\n".join(map(shown, text.split("\n")))
     return text if len(text) <= MAX_CELL or not cut else f"{text[: MAX_CELL - 1]}…"

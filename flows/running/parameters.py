@@ -42,7 +42,7 @@ class OfPlaces:
 PLACES = OfPlaces()
 
 
-NO_PASSWORD = r"^(?!.*://[^/@]*:[^/]*@)"
+NO_PASSWORD = r"^(?!.*://[^/@]*:[^/]*@)"  # noqa: S105  a pattern
 """What a location must match: a password in it would be kept with the run for all to read."""
 
 

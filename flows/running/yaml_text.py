@@ -1,4 +1,8 @@
-"""YAML in which no key stands twice: of two values, one would be lost without a word."""
+"""YAML that is what it looks like.
+
+No key stands twice: of two values, one would be lost without a word. And no text of a few bytes
+stands for more than anybody would write: anchors may be used, but not to multiply themselves.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,9 @@ from collections.abc import Hashable
 from typing import Any
 
 import yaml
+
+MOST_NODES = 100_000
+"""Values that a document may hold, with each alias counted as all that it stands for."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -22,9 +29,28 @@ def parse_yaml(text: str) -> Any:
     """What a YAML document says.
 
     Raises:
-        yaml.YAMLError: it is none, or a key of a mapping stands in it twice.
+        yaml.YAMLError: it is none, a key of a mapping stands in it twice, or it is too large.
 
     >>> parse_yaml("train: {steps: 5}")
     {'train': {'steps': 5}}
     """
-    return yaml.load(text, Loader=_Loader)
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+        if root is not None and _size(root, {}) > MOST_NODES:
+            raise yaml.YAMLError(f"holds more than {MOST_NODES} values")
+        return yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader
+    except RecursionError as error:
+        raise yaml.YAMLError("nested too deep") from error
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for; too many where it holds itself."""
+    if id(node) not in known:
+        known[id(node)] = MOST_NODES + 1  # until it is counted, lest it holds itself
+        children: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            children = node.value
+        elif isinstance(node, yaml.MappingNode):
+            children = [child for pair in node.value for child in pair]
+        known[id(node)] = 1 + sum(_size(child, known) for child in children)
+    return known[id(node)]

@@ -108,10 +108,8 @@ def gpu(_: str) -> Finding:
     if torch.cuda.is_available():
         names = (torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
         return Finding(", ".join(names))
-    if (
-        shutil.which("nvidia-smi")
-        and not subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True).returncode
-    ):
+    lister = shutil.which("nvidia-smi")
+    if lister and not subprocess.run([lister, "--list-gpus"], capture_output=True).returncode:
         return Finding(
             f"there is one, and torch {torch.__version__} can't use it",
             "install a build of torch for its driver; until then stages run on the CPU",

@@ -49,8 +49,20 @@ def test_museval_wrote_it() -> None:
     assert from_museval(store.json)["bass"]["SDR"] == pytest.approx([1.5])
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", "nonsense", '{"targets": [{"name": "x"}]}'])
-def test_something_else_is_refused(content: str) -> None:
+def one_frame(value: str) -> str:
+    metrics = ", ".join(f'"{name}": {value}' for name in METRICS)
+    return f'{{"targets": [{{"name": "bass", "frames": [{{"metrics": {{{metrics}}}}}]}}]}}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}", "[]", "nonsense", '{"targets": [{"name": "x"}]}', "[" * 100_000, b"\xff\xfe\xff",
+        one_frame("1" * 400), one_frame("1" * 5_000), one_frame('"high"'), one_frame("[]"),
+        '{"targets": [{"name": [], "frames": []}]}',
+    ],
+)  # fmt: skip
+def test_something_else_is_refused(content: str | bytes) -> None:
     with pytest.raises(ValueError, match="not scores in museval's JSON"):
         from_museval(content)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -40,3 +42,10 @@ def test_one_bit_of_the_weights_is_noticed(workspace: Workspace) -> None:
     load_tensors(workspace, "w.safetensors")  # 0.1.0 noted no hash
     with pytest.raises(WeightsError, match=r"w.safetensors: damaged weights .*silentmix fsck"):
         load_tensors(workspace, "w.safetensors", sha256=sha256)
+
+
+def test_weights_of_a_kind_that_is_not_known_are_named(workspace: Workspace) -> None:
+    header = json.dumps({"a": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}).encode()
+    workspace.put_bytes("w.safetensors", len(header).to_bytes(8, "little") + header + b"\0\0")
+    with pytest.raises(WeightsError, match=r"w.safetensors: weights of a kind .*'BF16'"):
+        load_tensors(workspace, "w.safetensors")

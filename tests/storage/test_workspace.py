@@ -152,6 +152,25 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_of_two_that_begin_it_at_once_the_second_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = str(tmp_path / "w")
+    listing = Workspace._listing
+
+    def begun_meanwhile(workspace: Workspace) -> list[str]:
+        monkeypatch.setattr(Workspace, "_listing", listing)
+        Workspace(place, create=True)
+        return listing(workspace)
+
+    monkeypatch.setattr(Workspace, "_listing", begun_meanwhile)
+    assert Workspace(place, create=True).music == MusicFormat()
+    monkeypatch.setattr(Workspace, "_listing", begun_meanwhile)
+    (tmp_path / "w" / MARKER).unlink()
+    with pytest.raises(WorkspaceError, match="can't hold"):
+        Workspace(place, create=True, music=MusicFormat(sample_rate=16_000))
+
+
 def test_a_file_is_no_workspace(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(WorkspaceError, match="is a file"):

@@ -97,3 +97,10 @@ def test_its_configuration_refuses_by_name() -> None:
         build_model({"architecture": "mixing", **MUSIC, "taps": 0})
     with pytest.raises(ValueError, match=r"known are demucs, wave_unet, .*, mixing"):
         build_model({"architecture": "mixer", **MUSIC})
+
+
+@pytest.mark.parametrize("rate", [0, 10**9])
+def test_a_rate_that_no_audio_has_is_refused(rate: int) -> None:
+    music = {"sources": ["vocals", "other"], "sample_rate": rate, "num_channels": 1}
+    with pytest.raises(ValueError, match=r"sample_rate must be from 1 to 384000"):
+        SEPARATORS.parse({"architecture": "demucs", **music})

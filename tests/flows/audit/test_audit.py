@@ -88,12 +88,16 @@ def test_an_audit_with_files_finds_the_true_precision(copy: Workspace, tmp_path:
     with pytest.raises(UserError, match="is there already"):
         export_audit(parameters, folder)
     silent = truth(copy)
-    fill(folder / ANSWERS, silent, most=3)
+    mistaken = {key: not is_silent for key, is_silent in silent.items()}
+    fill(folder / ANSWERS, mistaken, most=3)  # which are corrected below
     name, said = import_answers(folder / ANSWERS, copy.location)
     assert len(rows(copy, "audits")) == 3
     fill(folder / ANSWERS, silent)
     assert import_answers(folder / ANSWERS, copy.location)[0] == name
     assert len(rows(copy, "audits")) == count
+    meant = {True: "silent", False: "heard"}
+    for row in rows(copy, "audits"):
+        assert row["answer"] == meant[silent[row["segment_id"], row["source"]]]
     _, said = import_answers(folder / ANSWERS, copy.location)
     assert len(rows(copy, "audits")) == count
     assert said

@@ -1,0 +1,33 @@
+"""A few bytes of YAML stand for no more than anybody would write."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from flows.running.yaml_text import parse_yaml
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 8)}]\n" for level in range(1, 9)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (BOMB, "more than 100000 values"),
+        ("a: &a [*a]", "more than 100000 values"),
+        ("a: &a {b: *a}", "more than 100000 values"),
+        ("[" * 20_000, "nested too deep"),
+        ("!!python/object/apply:os.system [ls]", "could not determine a constructor"),
+    ],
+)
+def test_a_bomb_is_refused(text: str, why: str) -> None:
+    with pytest.raises(yaml.YAMLError, match=why):
+        parse_yaml(text)
+
+
+def test_anchors_may_be_used() -> None:
+    text = "score: &all {workers: 2}\nextract: *all\n"
+    assert parse_yaml(text) == {"score": {"workers": 2}, "extract": {"workers": 2}}
+    assert parse_yaml("") is None
