@@ -121,11 +121,18 @@ def down(workspace: str, say: Say) -> None:
         say("nothing was started here")
         return
     with locked(home):
-        running = ServiceState.read(home).running()
+        state = ServiceState.read(home)
+        running = state.running()
         workers = [own for name, own in running.items() if name != SERVER]
         # the runs of a worker that was killed go on without it
         runs = processes.with_variable(HOME_VARIABLE, str(home))
         processes.stop(workers, PATIENCE_S, runs)
+        if workers and SERVER in running and healthy(state.address):
+            from flows.service import registration
+
+            with registration.server(state.address, own_login(state, home)) as client:
+                if count := registration.end_what_never_began(client):
+                    say(f"runs that had not begun: {count}; start them again")
         processes.stop([own for name, own in running.items() if name == SERVER], PATIENCE_S)
         (home / STATE_FILE).unlink()
     stopped = [*running, *(["runs of a lost worker"] if runs and not workers else [])]

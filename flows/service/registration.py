@@ -20,8 +20,9 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import StateType, Worker, WorkerStatus
+from prefect.client.schemas.objects import State, StateType, Worker, WorkerStatus
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+from prefect.states import Crashed
 
 from flows.catalogue import POOLS
 from flows.server.process import POLL_S, STARTUP_TIMEOUT_S
@@ -33,6 +34,9 @@ from storage.errors import UserError
 MOST_WORKERS = 200  # what the server lists at once
 SEEN_AFTER = timedelta(minutes=3)
 """How long Prefect's scheduler may take to plan the runs of a schedule that was switched on."""
+
+MOST_RUNS = 200  # what the server lists at once
+NEVER_BEGAN = "Its worker was stopped before it began. Run it again."
 
 WORKER_NAME = re.compile(r".*-silentmix-(?P<silentmix>.+)-prefect-(?P<prefect>.+)")
 
@@ -79,6 +83,19 @@ def register_all(client: SyncPrefectClient, workspace: str, notify_url: str) -> 
     made = [f"work pool {name}" for name in deployments.make_pools(client)]
     made += [f"deployment {name}" for name in deployments.register(client, workspace)]
     return made + [f"automation {name}" for name in automations.register(client, notify_url)]
+
+
+def end_what_never_began(client: SyncPrefectClient) -> int:
+    """Mark the runs that a worker had taken and not begun as crashed; returns how many.
+
+    Nobody will begin them, and till they are over they hold their places in their pools.
+    """
+    pending = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING]))
+    runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(state=pending), limit=MOST_RUNS)
+    for run in runs:
+        state: State[None] = Crashed(message=NEVER_BEGAN)
+        client.set_flow_run_state(run.id, state, force=True)
+    return len(runs)
 
 
 def own_pools(client: SyncPrefectClient) -> list[str]:
