@@ -198,8 +198,9 @@ def write_unlabelled(
     if faults:
         files += _write_extras(root, truth, seed, jobs, leaked)
     if changed or not (truth / "truth.parquet").is_file():
-        levels = [(job.target, _levels(job)) for job in jobs]
-        write_truth(truth / "truth.parquet", levels, split.sources, hop_samples)
+        levels = {job.target: _levels(job) for job in jobs}
+        levels |= {file.path: levels[file.same_as] for file in files if file.kind == "duplicate"}
+        write_truth(truth / "truth.parquet", levels.items(), split.sources, hop_samples)
     listing = json.dumps([asdict(file) for file in files], indent=1, ensure_ascii=False)
     if _text(truth / "files.json") != listing:
         appear_bytes(truth / "files.json", listing.encode())

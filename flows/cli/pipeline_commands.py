@@ -45,6 +45,6 @@ def demo_command(
     parameters: Annotated[DemoParameters, Parameter(name="*")] = DemoParameters(),
 ) -> None:
     """Make a corpus and run the whole pipeline on it: about ten minutes on two cores."""
-    from flows.cli.demo import run_demo
+    from flows.studies.demo import run_demo
 
     run_demo(parameters, console)

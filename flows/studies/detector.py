@@ -189,11 +189,11 @@ def _scored_test_songs(
     manifests: Manifests, detector: str, truth: Sequence[Mapping[str, Any]]
 ) -> Iterator[ScoredSong]:
     """The test songs with what the detector says and what is true, frame by frame."""
-    active = true_activity(manifests, TEST, truth)
+    activity = true_activity(manifests, TEST, truth)
     for row in manifests.rows(Partition("scores", TEST, scores_fingerprint(detector))):
-        known = active.get(row["track_id"])
-        if known is None:
+        if row["track_id"] not in activity:
             continue
+        known = activity[row["track_id"]].active
         # a lossy file may be a frame longer than the song that it was made of
         frames = min(row["num_frames"], known.shape[1])
         probability = np.array(row["silence_probability"], dtype=np.float32)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from demucs_core.activity import ActivityConfig, active_frames
 from demucs_core.extraction.quality import wanted_frames
 from demucs_core.extraction.segments import ExtractionPolicy
+from flows.inputs.songs import Activity
 from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
 
@@ -84,10 +87,16 @@ def extraction_quality(
     return quality
 
 
+def rows_of(truth: Path) -> list[dict[str, Any]]:
+    """The rows of a file of true levels, as :mod:`demo_corpus.truth` writes it."""
+    rows: list[dict[str, Any]] = pq.read_table(truth).to_pylist()
+    return rows
+
+
 def true_activity(
     manifests: Manifests, corpus: str, truth: Iterable[Mapping[str, Any]]
-) -> dict[str, NDArray[np.bool_]]:
-    """Where the sources of a corpus's tracks are active, ``(S, F)`` by ``track_id``.
+) -> dict[str, Activity]:
+    """Where the sources of a corpus's tracks sound, by ``track_id``.
 
     Args:
         manifests: of the workspace.
@@ -95,11 +104,16 @@ def true_activity(
         truth: as ``extraction_quality`` takes it.
     """
     music = manifests.workspace.music
-    rows: dict[str, dict[str, NDArray[np.bool_]]] = {}
+    rows: dict[str, dict[str, Mapping[str, Any]]] = {}
     for track_id, true in _of_tracks(manifests, corpus, truth):
-        rows.setdefault(track_id, {})[true["source"]] = _active(true, music)
+        rows.setdefault(track_id, {})[true["source"]] = true
     return {
-        track_id: np.stack([sources[source] for source in music.sources])
+        track_id: Activity(
+            active=np.stack([_active(sources[name], music) for name in music.sources]),
+            level_db=np.array([sources[name]["level_db"] for name in music.sources], np.float32),
+            mixture_level_db=np.array(sources[music.sources[0]]["mixture_level_db"], np.float32),
+            known=(True,) * len(music.sources),
+        )
         for track_id, sources in rows.items()
     }
 

@@ -19,7 +19,7 @@ from flows.score.flow import score
 from flows.score.options import ScoreParameters
 from flows.studies.paper.parameters import PaperParameters
 from flows.studies.paper.songs import Songs, StudySets, write_sets
-from flows.studies.paper.true_segments import (
+from flows.studies.true_segments import (
     TrueSegmentsParameters,
     activity_of_tracks,
     true_segments,

@@ -156,9 +156,9 @@ def comparisons(findings: PaperFindings) -> list[tuple[Comparison, SeededDiffere
 def _found(trainings: Trainings, training: Training) -> Found:
     state = trainings.state(training)
     train, evaluate, sdr_ns = Run(), Run(), None
-    if state.train is not None and state.model:
-        manifests = Manifests(Workspace(state.train.workspace))
-        train = _runs(manifests, Partition(RUNS.name, state.train.labelled, state.model))
+    if state.job is not None:
+        manifests = Manifests(Workspace(state.job.train.workspace))
+        train = _runs(manifests, Partition(RUNS.name, state.job.train.labelled, state.model))
         scores = state.scores
         if scores is not None and scores.evaluations is not None:
             evaluate = _runs(manifests, replace(scores.evaluations, table=RUNS.name))

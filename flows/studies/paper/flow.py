@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from flows.inputs.networks import pick_device
 from flows.studies.paper.curves import at_point, curves_of
 from flows.studies.paper.data import PaperData, prepare
 from flows.studies.paper.findings import PaperFindings, Point, gather, names_of_songs
+from flows.studies.paper.lock import only_study
 from flows.studies.paper.parameters import PaperParameters
 from flows.studies.paper.report import write_paper_study
-from flows.studies.paper.running import LOGS, how_many, only_study, run_side_by_side
 from flows.studies.paper.trainings import Training, Trainings, in_order
+from flows.studies.side_by_side import LOGS, Job, how_many, run_side_by_side
 from storage.errors import UserError
 from storage.workspace import Workspace
 
@@ -72,19 +74,26 @@ class _Study:
             return
         console = Console(stderr=True)
 
-        def ended(training: Training, problem: str) -> None:
-            console.print(f"{training.label}: {problem or 'done'}", markup=False, highlight=False)
+        def ended(label: str, problem: str) -> None:
+            console.print(f"{label}: {problem or 'done'}", markup=False, highlight=False)
             if problem:
-                self.problems[training.label] = problem
+                self.problems[label] = problem
             self._write()
 
+        def jobs() -> Iterator[Job]:
+            for training in wanted:
+                state = trainings.state(training)
+                if state.job is None:
+                    ended(training.label, state.problem)
+                elif not state.done:
+                    yield state.job
+
         run_side_by_side(
-            wanted,
-            trainings.state,
+            jobs(),
             num_processes=self.processes,
             device=self.device.partition(":")[0],
             logs=self.root / LOGS,
-            on_end=ended,
+            on_end=lambda job, problem: ended(job.label, problem),
         )
 
     def _follow_curves(self) -> None:

@@ -20,6 +20,7 @@ from flows.remix.options import RemixParameters
 from flows.studies.paper.arms import ARMS, FIRST, ORDER, Arm
 from flows.studies.paper.data import PaperData
 from flows.studies.paper.parameters import PaperParameters
+from flows.studies.side_by_side import Job
 from flows.train.flow import train
 from flows.train.options import TrainParameters
 from storage.errors import UserError
@@ -62,8 +63,7 @@ class State:
         history: its validations, if it is.
         scores: of the test songs, if they are there.
         remixes: recipes that it was trained on.
-        train: what the stage ``train`` is told.
-        evaluate: what the stage ``evaluate`` is told; None of a model that is not evaluated.
+        job: what makes it; None where it can't be made.
     """
 
     model: str = ""
@@ -72,13 +72,14 @@ class State:
     history: Sequence[Validation] = ()
     scores: Method | None = None
     remixes: int = 0
-    train: TrainParameters | None = None
-    evaluate: EvaluateParameters | None = None
+    job: Job | None = None
 
     @property
     def done(self) -> bool:
         """Whether nothing is left to do."""
-        return self.trained and (self.evaluate is None or self.scores is not None)
+        if self.job is None or not self.trained:
+            return False
+        return self.job.evaluate is None or self.scores is not None
 
 
 def in_order(seeds: int, arms: Sequence[str] = ()) -> list[Training]:
@@ -128,8 +129,14 @@ class Trainings:
             return State(problem=str(error))
         name = planned.fingerprint
         scored = self._evaluation(training.arm, name)
+        job = Job(
+            label=training.label,
+            log=f"arm-{training.arm.key}-seed-{training.seed}.log",
+            train=wish,
+            evaluate=scored,
+        )
         if not registry.finished(workspace, "models", name):
-            return State(model=name, remixes=remixes, train=wish, evaluate=scored)
+            return State(model=name, remixes=remixes, job=job)
         described = registry.describe(workspace, "models", name)
         return State(
             model=name,
@@ -137,8 +144,7 @@ class Trainings:
             history=[Validation.from_json(entry) for entry in described["history"]],
             scores=scores_of(scored, name),
             remixes=remixes,
-            train=wish,
-            evaluate=scored,
+            job=job,
         )
 
     def _place(self, arm: Arm) -> str:

@@ -17,12 +17,12 @@ import yaml
 
 from flows.catalogue import BY_NAME, CATALOGUE
 from flows.cli import app as commands
-from flows.cli import demo
 from flows.cli import main as cli
 from flows.cli.commands import COMMANDS
 from flows.pipeline import flow as chain
 from flows.pipeline.options import PipelineParameters
 from flows.running.stage import StageResult
+from flows.studies import demo
 from flows.studies.demo_options import DemoParameters
 from storage.errors import UserError
 from storage.workspace import FORMAT, MARKER, Workspace

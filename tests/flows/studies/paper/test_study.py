@@ -13,8 +13,8 @@ from demucs_core.separators import open_unmix
 from demucs_core.separators.extras import MissingExtraError
 from flows.studies.paper.data import prepare
 from flows.studies.paper.flow import study_paper
+from flows.studies.paper.lock import only_study
 from flows.studies.paper.parameters import PaperParameters
-from flows.studies.paper.running import only_study
 from flows.studies.paper.trainings import Trainings, in_order
 from storage.errors import UserError
 from storage.manifests import Manifests

@@ -1,19 +1,17 @@
 """Trainings side by side: each in a process of its own, one a core or a GPU, killable at any time.
 
-A training keeps checkpoints, and is found again by its fingerprint; so nothing here is kept on
-disk but the lock that keeps two studies off one workspace.
+A training keeps checkpoints, and is found again by its fingerprint: nothing more is kept on disk.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -26,50 +24,44 @@ from flows.evaluate.flow import evaluate
 from flows.evaluate.options import EvaluateParameters
 from flows.running.execution import dask_client
 from flows.server.process import PRIVATE
-from flows.studies.paper.trainings import State, Training
 from flows.train.flow import train
 from flows.train.options import TrainParameters
 from storage.errors import UserError
 
-LOCK = ".study-paper.lock"
 LOGS = "study-logs"
 
 
-@dataclass(frozen=True)
-class Work:
-    """What a process is told."""
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One model to train, and to score on the test songs.
 
+    Attributes:
+        label: what a person calls it.
+        log: name of the file for what its process prints.
+        train: what the stage ``train`` is told.
+        evaluate: what the stage ``evaluate`` is told; None of a model that is not evaluated.
+    """
+
+    label: str
+    log: str
     train: TrainParameters
     evaluate: EvaluateParameters | None
-    log: Path
+
+    def on(self, device: str) -> Job:
+        """The same on another device."""
+        told = {"device": device}
+        evaluate = self.evaluate and self.evaluate.model_copy(update=told)
+        return replace(self, train=self.train.model_copy(update=told), evaluate=evaluate)
 
 
 @dataclass(frozen=True)
 class Slot:
     """A process that is at work."""
 
-    training: Training
+    job: Job
     process: SpawnProcess
     answer: Connection
     gpu: int
-
-
-@contextmanager
-def only_study(root: Path) -> Iterator[None]:
-    """Be the only study that trains in a workspace.
-
-    Raises:
-        UserError: another one does.
-    """
-    with (root / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(
-                f"--workspace {root}: a study is at work in it already; wait for it, stop it, or "
-                "write the page of what there is with --no-train"
-            ) from error
-        yield
 
 
 def how_many(processes: int, device: str) -> int:
@@ -80,51 +72,42 @@ def how_many(processes: int, device: str) -> int:
 
 
 def run_side_by_side(
-    trainings: Sequence[Training],
-    state_of: Callable[[Training], State],
+    jobs: Iterable[Job],
     *,
     num_processes: int,
     device: str,
     logs: Path,
-    on_end: Callable[[Training, str], None],
+    on_end: Callable[[Job, str], None],
 ) -> None:
-    """Run what is not done, in its order, so many at once.
+    """Run jobs in their order, so many at once; each is asked for when there is room for it.
 
     One at a time needs no process of its own.
 
     Args:
-        trainings: all of them.
-        state_of: says what has come of one.
+        jobs: all of them.
         num_processes: how many at once.
         device: ``cpu``, or ``cuda`` for all GPUs in turn.
         logs: folder for what the processes print.
         on_end: told of each that ended, and of the problem if it failed.
     """
     if num_processes == 1:
-        for training in trainings:
-            state = state_of(training)
-            if not state.done:
-                on_end(training, state.problem or do(_work(training, state, device, logs)))
+        for job in jobs:
+            on_end(job, do(job.on(device)))
         return
-    waiting, running, ended = list(trainings), list[Slot](), list[tuple[Training, str]]()
+    waiting, running, ended = iter(jobs), list[Slot](), list[tuple[Job, str]]()
     logs.mkdir(parents=True, exist_ok=True)
     try:
-        while waiting or running or ended:
-            while waiting and len(running) < num_processes:
-                training = waiting.pop(0)
-                state = state_of(training)
-                if state.done:
-                    continue
-                if state.train is None:
-                    ended.append((training, state.problem))
-                    continue
-                running.append(_begin(training, state, running, device, logs))
+        while True:
+            for job in islice(waiting, num_processes - len(running)):
+                running.append(_begin(job, running, device, logs))
             while ended:  # told once the next ones are at work
                 on_end(*ended.pop(0))
-            ready = wait([slot.answer for slot in running]) if running else []
+            if not running:
+                return
+            ready = wait([slot.answer for slot in running])
             for slot in [slot for slot in running if slot.answer in ready]:
                 running.remove(slot)
-                ended.append((slot.training, _end(slot)))
+                ended.append((slot.job, _end(slot)))
     finally:
         for slot in running:
             slot.process.terminate()  # it keeps a checkpoint, and ends
@@ -132,31 +115,20 @@ def run_side_by_side(
             slot.process.join()
 
 
-def _begin(
-    training: Training, state: State, running: Sequence[Slot], device: str, logs: Path
-) -> Slot:
+def _begin(job: Job, running: Sequence[Slot], device: str, logs: Path) -> Slot:
     taken = {slot.gpu for slot in running}
     gpu = next(number for number in range(len(taken) + 1) if number not in taken)
     if device == "cuda":
         gpu %= max(1, torch.cuda.device_count())
         device = f"cuda:{gpu}"
-    work = _work(training, state, device, logs)
     context = get_context("spawn")
     answer, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=train_and_evaluate, args=(work, theirs))
+    process = context.Process(
+        target=train_and_evaluate, args=(job.on(device), logs / job.log, theirs)
+    )
     process.start()
     theirs.close()  # so that the end of the process is the end of the pipe
-    return Slot(training, process, answer, gpu)
-
-
-def _work(training: Training, state: State, device: str, logs: Path) -> Work:
-    assert state.train is not None
-    update = {"device": device}
-    return Work(
-        train=state.train.model_copy(update=update),
-        evaluate=state.evaluate and state.evaluate.model_copy(update=update),
-        log=logs / f"arm-{training.arm.key}-seed-{training.seed}.log",
-    )
+    return Slot(job, process, answer, gpu)
 
 
 def _end(slot: Slot) -> str:
@@ -170,28 +142,28 @@ def _end(slot: Slot) -> str:
     return problem
 
 
-def train_and_evaluate(work: Work, answer: Connection) -> None:
+def train_and_evaluate(job: Job, log: Path, answer: Connection) -> None:
     """Do it in a process of its own, and answer why it failed, or nothing."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, _interrupt)
-    log = work.log.open("a", buffering=1, encoding="utf-8")
+    file = log.open("a", buffering=1, encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
-        os.dup2(log.fileno(), stream.fileno())
+        os.dup2(file.fileno(), stream.fileno())
     try:
-        answer.send(do(work))
+        answer.send(do(job))
     except KeyboardInterrupt:
         answer.send("interrupted")
 
 
-def do(work: Work) -> str:
+def do(job: Job) -> str:
     """Train one model and score the test songs; returns why that failed, or nothing."""
     # the study begins no training twice, so none need wait for another of the same corpus
     os.environ[PRIVATE] = "1"
     try:
-        train(work.train)
-        if work.evaluate is not None:
-            with dask_client(work.evaluate, in_process=True):
-                evaluate(work.evaluate)
+        train(job.train)
+        if job.evaluate is not None:
+            with dask_client(job.evaluate, in_process=True):
+                evaluate(job.evaluate)
     except (UserError, ValueError, OSError, ArithmeticError) as error:
         return str(error)
     return ""

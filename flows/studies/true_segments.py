@@ -1,7 +1,8 @@
 """The segments that a detector which is always right would lead to, or one that errs at random.
 
-The truth is the activity of the stems, which another workspace holds; the rows are those that
-``extract`` writes, by the same policy, so that all that follows takes them for its own.
+The truth is the activity of the stems, which another workspace holds, or what the generator of the
+songs wrote down; the rows are those that ``extract`` writes, by the same policy, so that all that
+follows takes them for its own.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,9 @@ from flows.policy.options import PolicyOptions
 from flows.running.held_out import ID_DIGITS
 from flows.running.parameters import CorpusName, StageParameters
 from flows.running.stage import StageResult, stage_run
+from flows.studies.truth import rows_of, true_activity
 from storage.errors import UserError
-from storage.fingerprint import fingerprint
+from storage.fingerprint import fingerprint, short_hash
 from storage.manifests import Manifests, Partition
 from storage.music_format import MIXTURE
 from storage.workspace import Workspace
@@ -37,8 +40,14 @@ class TrueSegmentsParameters(PolicyOptions, StageParameters):
     """Of which corpus, from whose stems."""
 
     corpus: CorpusName = Field("music", description="Corpus of the mixtures.")
-    stems_workspace: str = Field(description="Workspace that holds their stems.")
+    truth: str = Field(
+        "", description="File of their true levels (demo_corpus.truth); empty takes the stems'."
+    )
+    stems_workspace: str = Field("", description="Workspace that holds their stems.")
     stems: CorpusName = Field("stems", description="Corpus of the stems there.")
+    into: str = Field(
+        "", description="Corpus whose segments they are to be; empty takes that of the mixtures."
+    )
     precision: float = Field(
         1.0, gt=0, le=1, description="Share of the silences that are left true."
     )
@@ -53,24 +62,21 @@ def true_segments(parameters: TrueSegmentsParameters) -> StageResult:
     tracks = manifests.latest("tracks", parameters.corpus)
     told = {
         **asdict(parameters.policy),
-        "truth": parameters.stems,
+        "truth": _name_of_truth(parameters),
         "precision": parameters.precision,
         "seed": parameters.seed,
     }
     policy_json = json.dumps(told, sort_keys=True)
     name = fingerprint(STAGE, VERSION, tracks=manifests.digest(tracks), policy=policy_json)
-    with stage_run(
-        STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
-    ) as run:
+    into = parameters.into or parameters.corpus
+    with stage_run(STAGE, parameters, corpus=into, fingerprint=name, workspace=workspace) as run:
         segments = run.partition("segments")
         rows = {row["track_id"]: row for row in manifests.rows(tracks)}
         pending = set(rows) - run.done(segments, set(rows))
         run.plan("tracks", len(pending), len(rows), tracks)
-        activity = activity_of_tracks(
-            Manifests(Workspace(parameters.stems_workspace)), parameters.stems
-        )
+        activity = _truth(parameters, manifests)
         if missing := sorted(pending - activity.keys()):
-            raise UserError(f"stems {parameters.stems}: there are none of track {missing[0]}")
+            raise UserError(f"nobody knows the stems of track {missing[0]}")
         found = []
         for track_id in sorted(pending):
             # no detector, and no scores
@@ -83,6 +89,18 @@ def true_segments(parameters: TrueSegmentsParameters) -> StageResult:
             manifests.write(segments, sorted(pending), found)
         run.counts["segments"] = manifests.count(segments)
     return run.result()
+
+
+def _name_of_truth(parameters: TrueSegmentsParameters) -> str:
+    if not parameters.truth:
+        return parameters.stems
+    return short_hash(Path(parameters.truth).read_bytes().hex())
+
+
+def _truth(parameters: TrueSegmentsParameters, manifests: Manifests) -> Mapping[str, Activity]:
+    if parameters.truth:
+        return true_activity(manifests, parameters.corpus, rows_of(Path(parameters.truth)))
+    return activity_of_tracks(Manifests(Workspace(parameters.stems_workspace)), parameters.stems)
 
 
 def activity_of_tracks(manifests: Manifests, stems: str) -> dict[str, Activity]:

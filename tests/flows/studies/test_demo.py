@@ -1,0 +1,72 @@
+"""The demo on songs of ten seconds, with trainings of two steps; and what it makes of scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from flows.evaluate.summary import Verdict
+from flows.studies import demo
+from flows.studies.demo import run_demo
+from flows.studies.demo_options import DemoParameters
+from flows.studies.demo_summary import conclusion
+from storage.errors import UserError
+from storage.manifests import Manifests
+from storage.workspace import Workspace
+
+POLICY = {
+    "target_precision": 0.05, "min_duration_s": 0.5, "min_songs": 2,
+    "allow_insufficient_evidence": True,
+}  # fmt: skip
+
+
+def test_three_models_alike_but_for_what_they_learn_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "POLICY", POLICY)
+    fit = {"steps": 4, "batch_size": 2, "crop_s": 3.0}
+    monkeypatch.setattr(demo, "STAGES", {"fit_detector": fit, "extract": POLICY})
+    training = {"channels": 2, "depth": 2, "steps": 2, "crop_s": 2.0, "batch_size": 2}
+    monkeypatch.setattr(demo, "TRAINING", {**training, "validation_crops": 1, "weak_share": 0.5})
+    monkeypatch.setattr(demo, "how_many", lambda *_: 1)
+    parameters = DemoParameters(
+        workspace=str(tmp_path / "demo"), train_songs=1, valid_songs=2, test_songs=2,
+        unlabelled_songs=3, song_s=10.0, workers=1,
+    )  # fmt: skip
+    console = Console(record=True, width=100, quiet=False)
+    run_demo(parameters, console)
+    said = console.export_text()
+    assert "labelled songs alone" in said
+    assert "2 test songs show nothing" in said
+    manifests = Manifests(Workspace(parameters.workspace))
+    assert manifests.latest("segments", demo.MUSIC) != manifests.latest("segments", demo.TRUTH)
+    assert manifests.count(manifests.latest("remixes", demo.TRUTH)) > 0
+
+
+def verdict(median_db: float | None, *, shown: bool) -> Verdict:
+    return Verdict(
+        method="m", source="mean", num_songs=20, median_db=median_db, low_db=-0.1, high_db=0.9,
+        p_value=0.25, shown=shown, sentence="",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("median_db", "shown", "says"),
+    [
+        (0.5, True, "Unlabelled music gave +0.50 dB"),
+        (-0.5, True, "Unlabelled music did harm: -0.50 dB"),
+        (0.5, False, "No difference is shown: +0.50 dB"),
+        (None, False, "20 test songs show nothing"),
+    ],
+)
+def test_the_last_line_says_what_the_songs_show(
+    median_db: float | None, shown: bool, says: str
+) -> None:
+    assert says in conclusion(verdict(median_db, shown=shown), verdict(0.7, shown=True))[0]
+
+
+def test_the_demo_wants_a_local_folder() -> None:
+    with pytest.raises(UserError, match="wants a local folder"):
+        run_demo(DemoParameters(workspace="memory://demo"), Console())
