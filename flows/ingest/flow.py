@@ -203,6 +203,7 @@ def _summarise(run: StageRun, table: str) -> None:
     }
     run.counts["songs" if table == "stems" else "tracks"] = len(tracks)
     run.counts["rejected"] = len(rejects)
+    run.leads_on = bool(tracks)  # of nothing but rejects, there is nothing to score
     run.counts["hours"] = round(sum(tracks.values()) / 3600, 4)
     if rejects:
         tell_of_rejects(run, rejects, is_all=not tracks)

@@ -45,7 +45,11 @@ class DryRunEnded(Exception):  # noqa: N818  it ends a dry run, and is no error
 
 @dataclass
 class StageRun:
-    """One run of a stage: where it works, and what it has counted so far."""
+    """One run of a stage: where it works, and what it has counted so far.
+
+    Attributes:
+        leads_on: whether there is anything for the stage after it, which a server starts by itself.
+    """
 
     stage: str
     corpus: str
@@ -58,6 +62,7 @@ class StageRun:
     planned: Plan | None = None
     counts: dict[str, float] = field(default_factory=dict)
     already_done: bool = False
+    leads_on: bool = True
     notes: list[str] = field(default_factory=list)
 
     def partition(self, table: str) -> Partition:
@@ -179,7 +184,8 @@ def stage_run(
     if prefect.runtime.flow_run.id:
         publish_report(run.report, run.result(), run.manifests, duration_s)
         publish_overview(run.manifests)
-    if prefect.runtime.flow_run.parent_flow_run_id is None:  # the chain goes on by itself
+    # the chain goes on by itself
+    if run.leads_on and prefect.runtime.flow_run.parent_flow_run_id is None:
         fields = {**parameters.model_dump(mode="json"), "workspace": workspace.location}
         announce(stage, corpus, fields, {"fingerprint": fingerprint, "counts": run.counts})
 

@@ -10,6 +10,7 @@ import pytest
 from prefect import flow
 from prefect.runtime import flow_run
 
+from flows.running import stage
 from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult, StageRun, stage_run
 from storage.errors import UserError
@@ -110,3 +111,17 @@ def test_the_row_names_the_flow_run(workspace: Workspace) -> None:
     name = stage()
     [row] = Manifests(workspace).rows(RUNS)
     assert row["flow_run_id"] == name
+
+
+def test_a_run_that_leads_to_nothing_starts_nothing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(stage, "announce", lambda name, *_: told.append(name))
+    for name, leads_on in (("ingest", False), ("score", True)):
+        with stage_run(
+            name, StageParameters(workspace=workspace.location), corpus="music", fingerprint="f1",
+            workspace=workspace,
+        ) as run:  # fmt: skip
+            run.leads_on = leads_on
+    assert told == ["score"]
