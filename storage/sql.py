@@ -49,6 +49,7 @@ def connect(
     manifests = Manifests(workspace)
     connection = duckdb.connect(config=_settings())
     connection.execute("SET python_enable_replacements = false")  # no variables of ours as tables
+    connection.execute("SET enable_progress_bar = false")
     for name in tables:
         rows = f"SELECT * FROM {_registered(connection, manifests, name, leave_out)}"
         table = TABLES[name]
