@@ -221,6 +221,8 @@ CATALOGUE: tuple[Entry, ...] = (
         options="flows.train.options.TrainOptions",
         deployed="Train a separation model on labelled songs and remixes.",
         pool="gpu",
+        writes=("steps",),
+        unlisted=("steps",),
     ),
     Entry(
         name="evaluate",

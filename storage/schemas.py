@@ -318,6 +318,31 @@ HEARD = Table(
     ),
 )
 
+STEPS = Table(
+    name="steps",
+    version=1,
+    description="How a training went, a row a step: the fingerprint is the model's id. A figure "
+    "that there is none of is NaN.",
+    key=("step",),
+    fields=(
+        ("step", _int, "Optimiser steps done, this one included"),
+        ("loss", _float, "Loss of the batch, before the step"),
+        ("labelled_loss", _float, "Its mean over the labelled examples"),
+        ("weak_loss", _float, "Its mean over the remixes"),
+        ("gradient_norm", _float, "Norm of all gradients together, before they were clipped"),
+        ("learning_rate", pa.float64(), "That the step was taken with"),
+        ("wait_s", _float, "Time that the step waited for its examples"),
+        ("step_s", _float, "Time that it took in all, without a validation"),
+        ("memory_bytes", _int, "Most memory used so far: of the GPU, or else of the process"),
+        ("validation_loss", _float, "Loss of the validation after the step"),
+        (
+            "validation_sdr_db",
+            pa.list_(_float),
+            "SDR of that validation, a value a source of the workspace; empty without one",
+        ),
+    ),
+)
+
 EVALUATIONS = Table(
     name="evaluations",
     version=1,
@@ -381,7 +406,7 @@ TABLES = {
     table.name: table
     for table in (
         TRACKS, REJECTS, STEMS, ACTIVITY, LABELLED_FILES, SOURCE_FILES, RETIRED, SCORES, SEGMENTS,
-        TEMPOS, REMIXES, HEARD, AUDITS, EVALUATIONS, RUNS,
+        TEMPOS, REMIXES, HEARD, STEPS, AUDITS, EVALUATIONS, RUNS,
     )
 }  # fmt: skip
 """All manifests by name."""

@@ -24,6 +24,7 @@ from flows.train.model import first_model
 from flows.train.options import TrainParameters
 from flows.train.saved import SavedTraining, require_no_other_rows
 from flows.train.start import find_start
+from flows.train.step_log import StepLog, events
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
@@ -81,7 +82,8 @@ def train(parameters: TrainParameters) -> StageResult:
             require_no_other_rows(workspace, description)
         write_heard(run, "models", stems, remixes, after=start.model if start else "")
         description |= saved.begin(trainer, description, anew=parameters.force)
-        train_to_the_end(trainer, run, saved, parameters.threads)
+        with events(parameters.tensorboard, name) as taken:
+            train_to_the_end(trainer, run, saved, StepLog(run, taken), parameters.threads)
         run.count(steps=trainer.step)
         if trainer.best is not None:
             run.count(best_step=trainer.best.step, best_loss=trainer.best.loss)

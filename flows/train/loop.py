@@ -16,6 +16,7 @@ from flows.running.interruption import interruptible
 from flows.running.progress import progress
 from flows.running.stage import StageRun
 from flows.train.saved import SavedTraining
+from flows.train.step_log import StepLog
 from flows.train.threads import threads
 from storage.errors import UserError
 
@@ -25,14 +26,15 @@ LOWER_RATE = 0.25
 
 
 def train_to_the_end(
-    trainer: Trainer, run: StageRun, saved: SavedTraining, num_threads: int
+    trainer: Trainer, run: StageRun, saved: SavedTraining, log: StepLog, num_threads: int
 ) -> None:
-    """Train to the last step, and draw how it went.
+    """Train to the last step, write what each step showed, and draw how it went.
 
     Raises:
         UserError: it diverged twice, or does not fit into memory.
     """
     first_step, losses = trainer.step, list[float]()
+    log.go_back(first_step)
 
     def draw() -> Figure:
         return training_figure(run.workspace.music.sources, trainer.history, losses, first_step)
@@ -49,18 +51,25 @@ def train_to_the_end(
                 note = f"validation loss {validation.loss:.4f}"
                 get_run_logger().info("step %d: %s", report.step, note)
             losses.append(report.loss)
+            log.add(report)
             bar.advance(1, note)
             plot.update()
+
+        def save() -> None:
+            log.write()
+            saved.save(trainer)
 
         def work(stop: Callable[[], bool]) -> None:
             while True:
                 try:
-                    trainer.run(stop=stop, on_step=show, on_checkpoint=lambda: saved.save(trainer))
+                    trainer.run(stop=stop, on_step=show, on_checkpoint=save)
+                    log.write()
                     return
                 except OutOfMemoryError as error:
                     raise UserError(f"train: {error}") from error
                 except DivergedError as error:
                     _go_back(trainer, run, saved, error)
+                    log.go_back(trainer.step)
                     num_kept = max(trainer.step - first_step, 0)
                     bar.advance(num_kept - len(losses), "went back")
                     del losses[num_kept:]

@@ -161,6 +161,11 @@ class TrainOptions(AugmentationOptions, ModelOptions):
         _execution.recompute,
         description="Compute activations again on the way back: less memory, more time.",
     )
+    tensorboard: Annotated[str, RUNTIME] = Field(
+        "",
+        description="Folder for TensorBoard's events, a run a model (extra tensorboard); empty "
+        "writes none.",
+    )
     loader_workers: Annotated[int, RUNTIME] = Field(
         0, ge=0, le=256, description="Processes that make examples; 0 makes them in training's own."
     )

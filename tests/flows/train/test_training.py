@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 from prefect.logging import disable_run_logger
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from demucs_core.training.divergence import NonFiniteLossError
 from demucs_core.training.optimization import Optimization, StepFigures
@@ -21,12 +23,12 @@ from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.inputs import registry
 from flows.running.stage import StageResult
-from flows.train import loop
+from flows.train import loop, step_log
 from flows.train.flow import train
 from flows.train.options import TrainParameters
 from flows.train.publish import publish
 from storage.errors import UserError
-from storage.manifests import Manifests
+from storage.manifests import Manifests, Partition
 from storage.weights import load_tensors
 from storage.workspace import Workspace
 from tests.flows.conftest import play, write
@@ -206,6 +208,7 @@ def test_a_training_that_diverges_goes_back_once_at_a_lower_rate(
     state = load_tensors(workspace, f"models/{result.fingerprint}/final-state.safetensors")[1]
     assert registry.trainer_state(state)["rate_share"] == 0.25
     assert result.counts["steps"] == 4
+    assert [row["step"] for row in steps(workspace, result.fingerprint)] == [1, 2, 3, 4]
 
     monkeypatch.setattr(Optimization, "step", exploding(1, 3))
     with pytest.raises(UserError, match=r"the loss is nan at step 2 of 4; .* did not help"):
@@ -213,6 +216,43 @@ def test_a_training_that_diverges_goes_back_once_at_a_lower_rate(
     # Nor is it begun anew at the old rate by the next run.
     [(_, progress)] = registry.unfinished(workspace)
     assert progress["step"] == 0
+
+
+def steps(workspace: Workspace, name: str) -> list[dict[str, Any]]:
+    rows = Manifests(workspace).rows(Partition("steps", "labelled", name))
+    return sorted(rows, key=lambda row: int(row["step"]))
+
+
+def test_every_step_has_one_row_whatever_happened(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name = interrupt(monkeypatch, workspace, 3, checkpoint_every=2)
+    rows = steps(workspace, name)
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    # as a run leaves it that is killed between rows and checkpoint
+    partition = Partition("steps", "labelled", name)
+    Manifests(workspace).write(partition, ["4-4"], [{**rows[-1], "step": 4, "loss": -1.0}])
+    learn(workspace, checkpoint_every=2, tensorboard=str(tmp_path / "events"))
+    rows = steps(workspace, name)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert [len(row["validation_sdr_db"]) for row in rows] == [0, 4, 0, 4]
+    assert all(row["loss"] == row["labelled_loss"] > 0 for row in rows)
+    assert all(np.isnan(row["weak_loss"]) for row in rows)
+    assert all(0 <= row["wait_s"] <= row["step_s"] for row in rows)
+    events = EventAccumulator(str(tmp_path / "events" / name)).Reload()
+    [told] = events.Scalars("train/loss")
+    assert (told.step, told.value) == (4, rows[3]["loss"])
+    assert "train/weak_loss" not in events.Tags()["scalars"]
+
+    learn(workspace, force=True)
+    assert [row["step"] for row in steps(workspace, name)] == [1, 2, 3, 4]
+
+
+def test_events_need_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UserError, match=r"pip install 'silentmix\[tensorboard\]'"):  # noqa: SIM117
+        with step_log.events("folder", "model"):
+            pass
 
 
 Usage = namedtuple("Usage", "total used free")
