@@ -32,6 +32,7 @@ class BestWeights:
         batch_size: crops that run at once.
 
     Attributes:
+        crops: that it measures on.
         history: the validations so far.
         weights: the best ones, or the first before any validation; on the CPU.
 
@@ -59,8 +60,9 @@ class BestWeights:
                 "out, or give no ema_decays"
             )
         self.history: list[Validation] = []
+        self.crops = crops
         self.weights = copy_weights(model)
-        self._model, self._averages, self._crops = model, averages, crops
+        self._model, self._averages = model, averages
         self._config, self._batch_size = config, batch_size
 
     @property
@@ -119,11 +121,11 @@ class BestWeights:
 
     def _measure(self, train_loss: float) -> tuple[float, tuple[float, ...]]:
         """Loss and SDR of the weights that the model has now."""
-        if not self._crops:
+        if not self.crops:
             return train_loss, ()
         device = next(self._model.parameters()).device
         with autocast(device, self._config.precision):
-            return measure_crops(self._model, self._crops, batch_size=self._batch_size)
+            return measure_crops(self._model, self.crops, batch_size=self._batch_size)
 
     @contextmanager
     def _in_place(self, weights: str) -> Iterator[None]:

@@ -19,6 +19,7 @@ from flows.running.held_out import require_apart, sounds_of, sounds_of_remixes
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.train.disk import require_room
 from flows.train.examples import build_examples, songs_to_learn_from
+from flows.train.listening import play_validation
 from flows.train.loop import train_to_the_end
 from flows.train.model import first_model
 from flows.train.options import TrainParameters
@@ -95,6 +96,7 @@ def train(parameters: TrainParameters) -> StageResult:
         }
         networks.store(workspace, "models", name, best, description | outcome)
         saved.end()
+        play_validation(run, best, trainer)
     return run.result()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from matplotlib.figure import Figure
 from prefect.logging import disable_run_logger
 from rich.console import Console
@@ -246,6 +247,17 @@ def test_every_step_has_one_row_whatever_happened(
 
     learn(workspace, force=True)
     assert [row["step"] for row in steps(workspace, name)] == [1, 2, 3, 4]
+
+
+def test_a_validation_song_is_heard_in_the_report(workspace: Workspace) -> None:
+    learn(workspace, steps=1)
+    [mixture] = Path(workspace.location).glob("reports/*/validation-mixture.mp3")
+    for name in workspace.music.sources:
+        assert len(soundfile.read(mixture.with_name(f"validation-{name}.mp3"))[0])
+    audio, rate = soundfile.read(mixture)
+    assert len(audio) == pytest.approx(rate / 2, rel=0.2)
+    assert np.abs(audio).max() > 0.01
+    assert "Of a validation song: vocals" in mixture.with_name("report.md").read_text("utf-8")
 
 
 def test_events_need_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
