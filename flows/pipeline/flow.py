@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 from prefect import flow, tags
 
-from flows.catalogue import CHAIN, Entry
+from flows.catalogue import BY_NAME, CHAIN, Entry
 from flows.pipeline.options import PipelineParameters
 from flows.reports.artifacts import Report
 from flows.reports.markdown import number, plain, table
@@ -25,6 +25,8 @@ from storage.workspace import Workspace
 def pipeline(parameters: PipelineParameters) -> list[StageResult]:
     """Run the stages in turn; what is done already is not done again."""
     chain = Chain(parameters)
+    BY_NAME[parameters.stages[0]].beside_flow("in_chain")(chain)  # refuses what was not named
+    look_ahead(chain)
     with tags(TAG), nullcontext() if parameters.dry_run else dask_client(parameters):
         _run(chain)
         if not (parameters.dry_run or all(result.already_done for result in chain.results)):
@@ -77,8 +79,10 @@ def _run(chain: Chain) -> None:
 def _run_stage(entry: Entry, chain: Chain) -> None:
     stage_flow = entry.load_flow()
     for each in entry.beside_flow("in_chain")(chain):
-        if entry.name == chain.parameters.stages[0]:  # the music itself comes after what it is for
-            look_ahead(chain)
+        if chain.results and entry.name == chain.parameters.stages[0]:
+            look_ahead(
+                chain
+            )  # the labelled set, of which more is known now, comes before the music
         chain.results += results_in(run_stage(stage_flow, each))
 
 
