@@ -38,9 +38,9 @@ def test_every_stage_leaves_rows_that_belong_together(finished: Finished) -> Non
         runs = finished.manifests.rows(Partition("runs", result.corpus, result.fingerprint))
         first = min(runs, key=lambda row: row["started_at"])
         assert (first["stage"], first["outcome"]) == (result.stage, "completed")
-    [page] = [path for path in finished.workspace.find("reports") if "/pipeline-" in path]
-    report = finished.workspace.read(page).decode()
-    assert all(f"| {stage} |" in report for stage in STAGES)
+    pages = [path for path in finished.workspace.find("reports") if "/pipeline-" in path]
+    reports = [finished.workspace.read(path).decode() for path in pages]
+    assert any(all(f"| {stage} |" in report for stage in STAGES) for report in reports)
 
 
 def test_running_again_does_nothing(finished: Finished) -> None:
