@@ -33,7 +33,7 @@ def publish_overview(manifests: Manifests) -> None:
 
 
 def overview_markdown(manifests: Manifests) -> str:
-    """Corpora by stages, minutes found a source, detectors, and models with their scores."""
+    """Corpora by stages, minutes a source, detectors, models with their scores, trainings."""
     sources = manifests.workspace.music.sources
     runs = last_runs(manifests, [entry.name for entry in CATALOGUE])
     last: dict[tuple[str, str], PastRun] = {(run.stage, run.corpus): run for run in runs}
@@ -51,6 +51,7 @@ def overview_markdown(manifests: Manifests) -> str:
         ),
         ("Detectors: precision / recall on the songs held out", _detector_rows(manifests, runs)),
         ("Models: SDR on the test songs, in dB", _model_rows(manifests, runs)),
+        ("Trainings that are not over", _training_rows(manifests)),
     ]
     return "\n\n".join(
         f"### {title}\n\n{table(rows[:MAX_ROWS])}{_more(rows)}" for title, rows in sections if rows
@@ -126,6 +127,23 @@ def _model_rows(manifests: Manifests, runs: Sequence[PastRun]) -> list[dict[str,
             row["mean"] = _link(evaluated, row["mean"])
         rows.append((sdr_db.get("sdr_mean_db", float("-inf")), row))
     return [row for _, row in sorted(rows, key=lambda found: -found[0])]
+
+
+def _training_rows(manifests: Manifests) -> list[dict[str, str]]:
+    return [
+        {
+            "training": plain(name),
+            "trained on": plain(
+                registry.trained_on(progress["description"]["training"]["weak_share"])
+            ),
+            "step": number(progress["step"]),
+            "of": number(progress["description"]["parameters"]["steps"]),
+            "saved at": plain(progress.get("saved_at", NONE)),
+            "best step": number(best["step"]) if (best := progress["best"]) else NONE,
+            "best loss": f"{best['loss']:.4f}" if best else NONE,
+        }
+        for name, progress in registry.unfinished(manifests.workspace)
+    ]
 
 
 def _finished(

@@ -106,3 +106,18 @@ def test_a_link_leads_to_the_run(many_runs: Workspace) -> None:
 
 def test_an_empty_workspace_has_an_empty_page(tmp_path: Path) -> None:
     assert overview_markdown(Manifests(Workspace(str(tmp_path / "w"), create=True))) == ""
+
+
+def test_trainings_that_are_not_over_are_listed(tmp_path: Path) -> None:
+    workspace = Workspace(str(tmp_path), create=True)
+    description = {"parameters": {"steps": 2000}, "training": {"weak_share": 0.25}}
+    begun = {"description": description, "step": 0, "best": None}
+    best = {"step": 900, "loss": 0.05}
+    going_on = {**begun, "step": 1200, "best": best, "saved_at": "2026-11-01T08:00:00+00:00"}
+    workspace.put_json("models/aaa/unfinished.json", begun)
+    workspace.put_json("models/bbb/unfinished.json", going_on)
+    first, second = table_of(overview_markdown(Manifests(workspace)), "Trainings")
+    assert (first["training"], first["step"], first["best step"]) == ("aaa", "0", "-")
+    assert list(second.values()) == [
+        "bbb", "25% remixes", "1,200", "2,000", "2026-11-01T08:00:00+00:00", "900", "0.0500"
+    ]  # fmt: skip
