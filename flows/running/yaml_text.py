@@ -20,8 +20,9 @@ class _Loader(yaml.SafeLoader):
         lines: dict[str, int] = {}
         for key, _ in node.value:
             line, name = key.start_mark.line + 1, str(key.value)
-            if lines.setdefault(name, line) != line:
+            if name in lines:
                 raise yaml.YAMLError(f"{name!r} stands in lines {lines[name]} and {line}; keep one")
+            lines[name] = line
         return super().construct_mapping(node, deep)
 
 

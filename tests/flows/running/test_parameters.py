@@ -152,6 +152,7 @@ def test_unknown_fields_are_named(config: dict[str, object], expected: str) -> N
         (None, "no configuration file"),
         ("a: 1\nb: 2\na: 3", "'a' stands in lines 1 and 3; keep one"),
         ("train:\n  steps: 1\n  steps: 2", "'steps' stands in lines 2 and 3"),
+        ("train: {steps: 1, steps: 2}", "'steps' stands in lines 1 and 1"),
     ],
 )
 def test_a_file_that_is_no_configuration(text: str | None, expected: str, tmp_path: Path) -> None:
