@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import uuid
 from collections.abc import Collection, Iterable, Sequence
@@ -17,6 +18,9 @@ from storage.manifests import Manifests, Partition
 from storage.retired import Hidden, Retired
 from storage.schemas import PARTITION_FIELDS, RETIRED, TABLES
 from storage.workspace import Workspace
+
+MOST_MEMORY = 4 * 2**30
+"""Bytes that a query holds in memory; half of what the machine has, where that is less."""
 
 MOST_SCRATCH = "100GB"
 """Of what a query writes to a disk because it does not fit in memory."""
@@ -68,9 +72,11 @@ def connect(
 
 def _settings() -> dict[str, str | bool | int | float | list[str]]:
     """Nothing from outside, and what does not fit in memory goes where temporary files do."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     scratch = Path(tempfile.gettempdir()) / f"silentmix-sql-{uuid.uuid4().hex}"
     return {
         "enable_external_access": "false",
+        "memory_limit": f"{min(MOST_MEMORY, memory // 2)}B",
         "temp_directory": str(scratch),
         "max_temp_directory_size": MOST_SCRATCH,
     }
