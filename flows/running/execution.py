@@ -71,6 +71,8 @@ def dask_client(
             processes=not in_process,
             # no dashboard; the scheduler's pages on a port of this machine's own that is free
             dashboard_address="127.0.0.1:0",
+            # a worker in this process would have its own on every interface
+            worker_dashboard_address="127.0.0.1:0" if in_process else None,
             scheduler_kwargs={"dashboard": False},
             # a scheduler runs what it is sent: only who holds this cluster's own key may send
             security=None if in_process else True,

@@ -266,7 +266,7 @@ def test_dask_listens_on_this_machine_alone(dask: distributed.Client) -> None:
     assert {address.ip for address in listening} == {"127.0.0.1"}
 
 
-def test_work_in_this_process_opens_no_port() -> None:
+def test_work_in_this_process_needs_no_port_for_its_scheduler() -> None:
     with dask_client(WorkParameters(workers=1), in_process=True) as client:
         assert client.scheduler_info()["address"].startswith("inproc://")
         assert isinstance(client, distributed.Client)
