@@ -27,6 +27,7 @@ from storage.chunk import Unusable
 from storage.decode import AudioDecoder, open_local
 from storage.decoder_process import decoder
 from storage.listing import valid_text
+from storage.spikes import HOT_PEAK, find_spike
 
 __all__ = ["PreparedAudio", "decode_into", "prepare", "summed", "wav_header"]
 
@@ -255,6 +256,15 @@ def _check(audio: PreparedAudio, min_duration_s: float, silence_db: float | None
         if audio.truncated:
             raise Unusable("truncated", f"broke off after {lasts}")
         raise Unusable("too_short", f"lasts {lasts}")
+    if audio.peak > HOT_PEAK and (
+        spike := find_spike(audio.blocks(gain_db=0.0), audio.peak, SILENCE_DB)
+    ):
+        raise Unusable(
+            "spike",
+            f"a spike at {spike.at_sample / audio.sample_rate:.3f} s, {spike.peak_db:.0f} dB above "
+            f"full scale and {spike.above_db:.0f} dB above the music, which would be lost below; "
+            "cut it out or limit it",
+        )
     if silence_db is not None and audio.level_db < silence_db:
         raise Unusable("silent", f"level {audio.level_db:.1f} dB, below {silence_db:g} dB")
 

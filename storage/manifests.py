@@ -72,6 +72,11 @@ class RowGroup:
     index: int
 
 
+def part_path(partition: Partition, items: Iterable[str]) -> str:
+    """Where the part that covers ``items`` lies, whether it is there or not."""
+    return f"{partition.folder}/part-{short_hash(json.dumps(sorted(items)), 24)}.parquet"
+
+
 class Manifests:
     """Reads and writes the manifests of a workspace."""
 
@@ -108,8 +113,7 @@ class Manifests:
 
     def _place(self, partition: Partition, names: Sequence[str]) -> str:
         """Where the part of some items goes, or is."""
-        path = f"{partition.folder}/part-{short_hash(json.dumps(names), 24)}.parquet"
-        again = 0
+        path, again = part_path(partition, names), 0
         while self.workspace.exists(path) and not self._covers(path, names):
             again += 1
             key = json.dumps([*names, again])
@@ -220,19 +224,26 @@ class Manifests:
             )
         if len(partitions) == 1:
             return partitions[0]
-        finished = self._finished()
+        finished = self._finished({found.fingerprint for found in partitions})
         return max(partitions, key=lambda found: (finished.get(found.fingerprint, ""), found))
 
-    def _finished(self) -> dict[str, str]:
-        """When each fingerprint's last completed run started."""
+    def _finished(self, fingerprints: Set[str]) -> dict[str, str]:
+        """When each fingerprint's last completed run started; of thousands of runs few are read."""
         finished: dict[str, str] = {}
         for partition in self.partitions(RUNS.name):
-            for run in self.rows(partition, columns=["started_at", "outcome"]):
-                if run["outcome"] == "completed":
-                    started = run["started_at"].isoformat()
-                    finished[partition.fingerprint] = max(
-                        started, finished.get(partition.fingerprint, "")
-                    )
+            if partition.fingerprint not in fingerprints:
+                continue
+            columns = ["started_at", "outcome"]
+            for batch in self.scan(partition, columns, newest_first=True):
+                completed_at = [
+                    run["started_at"].isoformat()
+                    for run in batch.to_pylist()
+                    if run["outcome"] == "completed"
+                ]
+                if completed_at:
+                    before = finished.get(partition.fingerprint, "")
+                    finished[partition.fingerprint] = max(before, *completed_at)
+                    break
         return finished
 
     def parts(self, partition: Partition, *, newest_first: bool = False) -> list[str]:
@@ -254,6 +265,10 @@ class Manifests:
         for path in self.parts(partition):
             yield path, self._metadata(path, ITEMS)
 
+    def items_of(self, paths: Iterable[str]) -> set[str]:
+        """Names of everything that some parts cover."""
+        return {item for path in paths for item in self._metadata(path, ITEMS)}
+
     def within(self, partition: Partition, items: Set[str]) -> dict[str, set[str]]:
         """The parts that cover none but ``items``, and what each covers."""
         return {path: set(found) for path, found in self.covered(partition) if items >= set(found)}
@@ -268,6 +283,24 @@ class Manifests:
                 )
                 groups += [RowGroup(path, index) for index in range(file.metadata.num_row_groups)]
         return groups
+
+    def names_in_groups(
+        self, partition: Partition, column: str
+    ) -> Iterator[tuple[RowGroup, list[str]]]:
+        """The pieces of a partition, and what one column of their current rows holds."""
+        table = known_table(partition.table)
+        hidden = self._hidden(partition.table, partition.corpus)
+        looked_at = with_needed([column], hidden)
+        for path in self.parts(partition):
+            with self._open(path) as file:
+                check_schema(file.schema_arrow, table, self.workspace.url(path))
+                present = present_columns(looked_at, file.schema_arrow, table)
+                for index in range(file.metadata.num_row_groups):
+                    names: list[Any] = []
+                    for batch in file.read_row_group(index, present).to_batches():
+                        whole = completed(batch, looked_at, table)
+                        names += current_rows(whole, [column], hidden)[column].to_pylist()
+                    yield RowGroup(path, index), names
 
     # Reading
 

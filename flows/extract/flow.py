@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from prefect import flow
 from prefect.logging import get_run_logger
 
@@ -20,10 +21,11 @@ from flows.policy.calibration import calibrated
 from flows.reports.file_names import file_names
 from flows.reports.markdown import plain
 from flows.reports.plots import bars
-from flows.reports.silent_minutes import silent_minutes
+from flows.reports.silent_minutes import rows_without, silent_minutes
 from flows.running.chain import Chain
 from flows.running.execution import results_of
 from flows.running.rejects import reject_row
+from flows.running.row_groups import pending_groups
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.flow import scores_fingerprint
 from flows.server.deployed import as_deployed
@@ -40,7 +42,7 @@ PLAYERS = 8
 
 @dataclass(frozen=True)
 class ExtractBatch:
-    """A row group of scores that one Dask task extracts from."""
+    """A row group of scores that one Dask task extracts from, less the tracks that are done."""
 
     workspace: Workspace
     target: Partition
@@ -50,6 +52,7 @@ class ExtractBatch:
     thresholds: tuple[float, ...]
     policy_json: str
     least_scores: dict[str, float | None]
+    done: frozenset[str] = frozenset()
 
 
 @flow(name="extract", flow_run_name="extract {parameters.corpus}")
@@ -81,21 +84,15 @@ def extract(parameters: ExtractParameters) -> StageResult:
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
         segments = run.partition("segments")
-        tracks = {
-            group: {row["track_id"] for row in manifests.read_row_group(group, ["track_id"])}
-            for group in manifests.row_groups(scores)
-        }
-        everything = set().union(*tracks.values())
-        done = run.done(segments, everything)
+        pending = pending_groups(run, scores, segments, "track_id")
         batches = [
             ExtractBatch(
-                workspace, segments, scores, group, parameters.policy, calibration.thresholds,
-                policy_json, sure,
+                workspace, segments, scores, found.group, parameters.policy,
+                calibration.thresholds, policy_json, sure, found.done,
             )
-            for group, ids in tracks.items()
-            if ids - done
+            for found in pending.groups
         ]  # fmt: skip
-        run.plan("tracks", len(everything - done), len(everything), scores)
+        run.plan("tracks", pending.num_pending, pending.total, scores)
         with results_of(extract_batch, batches, parameters, label=STAGE, unit="batches") as results:
             for counts in results:
                 run.count(**counts)
@@ -129,10 +126,8 @@ def extract_batch(batch: ExtractBatch) -> dict[str, float]:
         How many tracks were read and rejected, and segments found.
     """
     manifests = Manifests(batch.workspace)
-    done = manifests.items(batch.target)
-    tracks = [
-        row for row in manifests.read_row_group(batch.row_group) if row["track_id"] not in done
-    ]
+    rows_of_group = manifests.read_row_group(batch.row_group)
+    tracks = [row for row in rows_of_group if row["track_id"] not in batch.done]
     music = batch.workspace.music
     least = [batch.least_scores[source] for source in music.sources]
     rows, rejects = [], []
@@ -198,7 +193,7 @@ def _summarise(run: StageRun, segments: Partition, minutes: dict[str, float]) ->
         return
     bars(run.report, "minutes", minutes, "minutes", "Minutes in which a source is silent")
     sample_rate = run.workspace.music.sample_rate
-    examples = _examples(run.manifests, segments)
+    examples = _examples(run.manifests, segments, [name for name in minutes if minutes[name]])
     names = file_names(run.manifests, segments.corpus, {row["track_id"] for row in examples})
     for row in examples:
         start, stop = row["start_sample"], row["stop_sample"]
@@ -211,16 +206,24 @@ def _summarise(run: StageRun, segments: Partition, minutes: dict[str, float]) ->
         )  # fmt: skip
 
 
-def _examples(manifests: Manifests, segments: Partition) -> Sequence[dict[str, Any]]:
-    """The first segments found without each source."""
-    sources = manifests.workspace.music.sources
-    wanted = dict.fromkeys(sources, max(1, PLAYERS // len(sources)))
+def _examples(
+    manifests: Manifests, segments: Partition, sources: Sequence[str]
+) -> Sequence[dict[str, Any]]:
+    """The first segments found without each of the sources that some are without."""
+    each = max(1, PLAYERS // len(manifests.workspace.music.sources))
+    wanted = dict.fromkeys(sources, each)
     found = []
-    for row in manifests.rows(segments):
-        source = min(row["silent_sources"], key=sources.index)
-        if wanted[source] > 0:
-            wanted[source] -= 1
-            found.append(row)
+    for batch in manifests.scan(segments):
+        first = {
+            row
+            for source, missing in wanted.items()
+            for row in rows_without(batch["silent_sources"], source)[:missing].tolist()
+        }
+        for row in batch.take(pa.array(sorted(first), pa.int64())).to_pylist():
+            source = max(row["silent_sources"], key=lambda name: wanted[name])
+            if wanted[source] > 0:
+                wanted[source] -= 1
+                found.append(row)
         if not any(wanted.values()):
             break
     return found

@@ -54,7 +54,8 @@ def tell_of_rejects(run: StageRun, rejects: Sequence[Mapping[str, Any]], *, is_a
     first = min((row["item"], row["detail"]) for row in rejects if row["reason"] == reasons[0][0])
     note = (
         f"{len(rejects)} rejected ({told}), such as {': '.join(map(shown, first))}; `silentmix "
-        f"manifests show rejects --corpus {run.corpus}` names all"
+        f"manifests show rejects --corpus {run.corpus}` names all; what is mended is taken up by "
+        "the same command, and `ingest --retry rejected` looks at all of them again"
     )
     if is_all and not KNOWN.issuperset(reason for reason, _ in reasons):
         raise UserError(f"corpus {run.corpus!r} has nothing that can be used: {note}")

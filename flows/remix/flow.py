@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from typing import Any
+from uuid import uuid4
 
 from prefect import flow
 
 from demucs_core.remixing.matching import Fit, misfit
 from demucs_core.remixing.recipes import DrawnRecipe, RemixConfig, SilentSegment, draw_recipes
-from demucs_core.remixing.stem_pool import LabelledSong, StemPool
 from flows.inputs.songs import (
     Song,
     learning_corpora,
-    load_learning_activity,
     load_learning_songs,
     load_songs,
     made_from_libraries,
 )
+from flows.remix.material import Material, read_once
 from flows.remix.options import RemixParameters
 from flows.remix.report import report_remixes
-from flows.remix.tempos import Listening, find_tempos, load_tempos, require_librosa, tempos_of
+from flows.remix.tempos import Listening, find_tempos, require_librosa, tempos_of
 from flows.running.chain import Chain
 from flows.running.execution import dask_client, results_of
+from flows.running.row_groups import pending_groups
 from flows.running.stage import StageResult, stage_run
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition, RowGroup
@@ -38,19 +38,17 @@ class RemixBatch:
     """A row group of segments that one Dask task draws recipes for.
 
     Attributes:
-        stems: of the labelled songs, then of libraries.
-        tempos: of the corpus and of each of these, where they are matched.
+        done: those of its segments that have their recipes.
     """
 
-    workspace: Workspace
     target: Partition
-    stems: tuple[Partition, ...]
-    tempos: tuple[Partition, ...]
+    material: Material
     segments: Partition
     row_group: RowGroup
     config: RemixConfig
     remixes_per_segment: int
     seed: int
+    done: frozenset[str] = frozenset()
 
 
 @flow(name="remix", flow_run_name="remix {parameters.corpus}")
@@ -82,22 +80,16 @@ def remix(parameters: RemixParameters) -> StageResult:
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
         target = run.partition("remixes")
-        ids_of = {
-            group: {row["segment_id"] for row in manifests.read_row_group(group, ["segment_id"])}
-            for group in manifests.row_groups(segments)
-        }
-        everything = set().union(*ids_of.values())
-        done = run.done(target, everything)
+        pending = pending_groups(run, segments, target, "segment_id")
+        material = Material(workspace, stems, tempos, run=uuid4().hex)
         batches = [
             RemixBatch(
-                workspace, target, stems, tempos, segments, group, config,
-                parameters.remixes_per_segment,
-                parameters.seed,
+                target, material, segments, found.group, config,
+                parameters.remixes_per_segment, parameters.seed, found.done,
             )
-            for group, ids in ids_of.items()
-            if ids - done
+            for found in pending.groups
         ]  # fmt: skip
-        run.plan("segments", len(everything - done), len(everything), segments, *stems)
+        run.plan("segments", pending.num_pending, pending.total, segments, *stems)
         if batches:
             with dask_client(parameters):  # one cluster for both
                 if tempos:
@@ -149,50 +141,12 @@ def _tracks(manifests: Manifests, segments: Partition) -> set[Listening]:
     }
 
 
-@lru_cache(maxsize=1)
-def _stem_pool(
-    workspace: Workspace, stems: tuple[Partition, ...], tempos: tuple[Partition, ...]
-) -> tuple[StemPool, dict[str, Song]]:
-    """The stems to draw from; kept, since a worker draws for many batches."""
-    manifests = Manifests(workspace)
-    songs = load_learning_songs(manifests, stems, "remixing")
-    track_ids = {song.track_id for song in songs}
-    tempo_keys = {
-        track_id: found
-        for partition in tempos
-        for track_id, found in load_tempos(manifests, partition, track_ids).items()
-    }
-    activity = load_learning_activity(manifests, stems)
-    pool = StemPool(
-        [
-            LabelledSong(
-                track_id=song.track_id,
-                num_samples=song.num_samples,
-                active=activity[song.track_id].active,
-                level_db=activity[song.track_id].level_db,
-                tempo_key=tempo_keys.get(song.track_id),
-            )
-            for song in songs
-        ],
-        workspace.music.sources,
-        hop_samples=workspace.music.hop_samples,
-        sample_rate=workspace.music.sample_rate,
-    )
-    return pool, {song.track_id: song for song in songs}
-
-
 def remix_batch(batch: RemixBatch) -> dict[str, int]:
     """Draw recipes for one row group of segments, and write its part of ``remixes``."""
-    manifests = Manifests(batch.workspace)
-    pool, songs = _stem_pool(batch.workspace, batch.stems, batch.tempos[1:])
-    done = manifests.items(batch.target)
-    segments = [
-        row for row in manifests.read_row_group(batch.row_group) if row["segment_id"] not in done
-    ]
-    tempo_keys = {}
-    if batch.tempos:
-        track_ids = {row["track_id"] for row in segments}
-        tempo_keys = load_tempos(manifests, batch.tempos[0], track_ids)
+    at_hand = read_once(batch.material)
+    manifests = Manifests(batch.material.workspace)
+    rows_of_group = manifests.read_row_group(batch.row_group)
+    segments = [row for row in rows_of_group if row["segment_id"] not in batch.done]
     recipes = draw_recipes(
         [
             SilentSegment(
@@ -200,23 +154,23 @@ def remix_batch(batch: RemixBatch) -> dict[str, int]:
                 num_samples=row["stop_sample"] - row["start_sample"],
                 silent=tuple(row["silent_sources"]),
                 level_db=row["level_db"],
-                tempo_key=tempo_keys.get(row["track_id"]),
+                tempo_key=at_hand.tempo_keys.get(row["track_id"]),
             )
             for row in segments
         ],
-        pool,
+        at_hand.pool,
         remixes_per_segment=batch.remixes_per_segment,
         seed=batch.seed,
         config=batch.config,
     )
     by_id = {row["segment_id"]: row for row in segments}
     rows = [
-        remix_row(by_id[recipe.segment_id], recipe, songs, batch.segments.fingerprint)
+        remix_row(by_id[recipe.segment_id], recipe, at_hand.songs, batch.segments.fingerprint)
         for recipe in recipes
     ]
     manifests.write(batch.target, list(by_id), rows)
     counts = {"segments": len(segments)}
-    if batch.tempos:
+    if batch.material.tempos:
         counts |= _how_they_fit(recipes, batch.config)
     return counts
 

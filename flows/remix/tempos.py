@@ -145,14 +145,11 @@ def listen(audio: NDArray[np.float32], sample_rate: int) -> TempoKey:
     return TempoKey(tempo_bpm=float(beats[0]), tonic=tonic, mode=mode)
 
 
-def load_tempos(
-    manifests: Manifests, tempos: Partition, track_ids: Collection[str]
-) -> dict[str, TempoKey]:
-    """Tempo and key of those of some tracks that have them."""
+def load_tempos(manifests: Manifests, tempos: Partition) -> dict[str, TempoKey]:
+    """Tempo and key of the tracks of a corpus that have them."""
     return {
         row["track_id"]: TempoKey(
             tempo_bpm=row["tempo_bpm"], tonic=row["key_tonic"], mode=row["key_mode"]
         )
         for row in manifests.rows(tempos)
-        if row["track_id"] in track_ids
     }

@@ -36,7 +36,7 @@ def silent_minutes(manifests: Manifests, segments: Partition) -> dict[str, float
         starts = offset + batch["start_sample"].to_numpy()
         stops = offset + batch["stop_sample"].to_numpy()
         for source in music.sources:
-            rows = _rows_of(batch["silent_sources"], source)
+            rows = rows_without(batch["silent_sources"], source)
             if not len(rows):
                 continue
             until = np.maximum.accumulate([covered_until[source], *stops[rows]])
@@ -46,7 +46,7 @@ def silent_minutes(manifests: Manifests, segments: Partition) -> dict[str, float
     return {source: count / music.sample_rate / 60 for source, count in samples.items()}
 
 
-def _rows_of(silent_sources: pa.Array[Any], source: str) -> NDArray[np.int64]:
-    """The rows whose lists hold a source."""
+def rows_without(silent_sources: pa.Array[Any], source: str) -> NDArray[np.int64]:
+    """The rows whose lists of silent sources hold a source."""
     of_source = pc.equal(pc.list_flatten(silent_sources), pa.scalar(source))
     return np.asarray(pc.list_parent_indices(silent_sources).filter(of_source))

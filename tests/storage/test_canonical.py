@@ -236,6 +236,26 @@ def test_samples_near_the_end_of_float_are_refused(tmp_path: Path) -> None:
     assert caught.value.reason == "non_finite"
 
 
+def test_a_spike_that_would_hide_the_music_is_refused(tmp_path: Path) -> None:
+    audio = music(2 * RATE)
+    path = write_sndfile(tmp_path / "hot.wav", audio * 40_000, RATE, subtype="FLOAT")
+    with prepare(LOCAL, str(path), min_duration_s=1.0) as hot:  # 16-bit numbers written as floats
+        assert hot.level_db > -30
+    audio[1, RATE // 2] = -1e4
+    path = write_sndfile(tmp_path / "spike.wav", audio, RATE, subtype="FLOAT")
+    with (
+        pytest.raises(Unusable, match=r"spike at 0\.500 s, 80 dB above full scale") as caught,
+        prepare(LOCAL, str(path), min_duration_s=1.0, allow_silence=True),
+    ):
+        pass
+    assert caught.value.reason == "spike"
+    hit = np.random.default_rng(0).standard_normal((2, 4 * RATE)) * 1e-4
+    hit[:, RATE : RATE + 999] *= 1e5  # and one hit of a drum is none
+    path = write_sndfile(tmp_path / "hit.wav", hit.astype(np.float32), RATE, subtype="FLOAT")
+    with prepare(LOCAL, str(path), min_duration_s=1.0) as found:
+        assert found.peak > 10
+
+
 def test_no_scratch_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -149,6 +150,27 @@ def test_the_latest_partition_is_that_of_the_last_completed_run(workspace: Works
         manifests.latest("tracks", "musik")
     with pytest.raises(ManifestError, match="no stage wrote segments yet"):
         manifests.latest("segments", "music")
+
+
+def test_of_many_runs_the_last_are_read(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifests, opened = Manifests(workspace), []
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    for hours, fingerprint in enumerate(["fa", "fb", "fc"] * 3):
+        if fingerprint != "fc":
+            manifests.write(Partition("tracks", "music", fingerprint), ["x"], [])
+        runs = Partition("runs", "music", fingerprint)
+        manifests.write(runs, [str(hours)], [run_row("completed", now + timedelta(hours=hours))])
+    open_part = Manifests._open
+
+    def noted(self: Manifests, path: str) -> AbstractContextManager[pq.ParquetFile]:
+        opened.append(path)
+        return open_part(self, path)
+
+    monkeypatch.setattr(Manifests, "_open", noted)
+    assert manifests.latest("tracks", "music").fingerprint == "fb"
+    assert len(opened) == 2
 
 
 def test_a_schema_of_another_version_is_refused(workspace: Workspace) -> None:

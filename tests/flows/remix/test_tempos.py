@@ -59,8 +59,8 @@ def test_recipes_say_how_well_their_stems_fit(
     train = {row["track_id"] for row in finished.rows("stems") if row["split"] == "train"}
     assert manifests.items(tempos_of(manifests.workspace, "music")) == tracks
     assert manifests.items(tempos_of(manifests.workspace, "labelled")) == train
-    of_tracks = load_tempos(manifests, tempos_of(manifests.workspace, "music"), tracks)
-    of_songs = load_tempos(manifests, tempos_of(manifests.workspace, "labelled"), train)
+    of_tracks = load_tempos(manifests, tempos_of(manifests.workspace, "music"))
+    of_songs = load_tempos(manifests, tempos_of(manifests.workspace, "labelled"))
     assert (set(of_tracks), set(of_songs)) == (tracks, train)
     rows = list(manifests.rows(Partition("remixes", "music", result.fingerprint)))
     stems = [(row["track_id"], stem) for row in rows for stem in row["added"]]
