@@ -154,6 +154,7 @@ def calibrate(
         target_precision=target_precision,
         confidence=bound.confidence,
         worst_song_error=bound.worst_song_error,
+        worst_song_length=bound.worst_song_length,
         num_songs=len(songs),
         duration_s=sum(len(song.level_db) for song in songs) / frame_rate,
     )

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from demucs_core.extraction.precision_bound import BoundConfig
+
 
 @dataclass(frozen=True, kw_only=True)
 class PrecisionCurve:
@@ -87,6 +89,7 @@ class Calibration:
         target_precision: precision asked for.
         confidence: confidence of the bounds.
         worst_song_error: error assumed for the worst kind of song.
+        worst_song_length: seconds extracted of it, as multiple of the mean over songs.
         num_songs: held-out songs.
         duration_s: their length.
     """
@@ -95,6 +98,7 @@ class Calibration:
     target_precision: float
     confidence: float
     worst_song_error: float
+    worst_song_length: float
     num_songs: int
     duration_s: float
 
@@ -116,12 +120,12 @@ class Calibration:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Calibration:
-        """Read a calibration back.
+        """Read a calibration back; those of 0.1.0 have no length of the worst song.
 
         Raises:
             ValueError: a field is unknown or missing.
         """
-        read = _checked(values, cls)
+        read = _checked({"worst_song_length": BoundConfig.worst_song_length, **values}, cls)
         read["sources"] = tuple(_source_from_json(source) for source in read["sources"])
         return cls(**read)
 

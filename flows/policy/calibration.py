@@ -11,7 +11,7 @@ import numpy as np
 
 from demucs_core.extraction.calibration import InsufficientEvidenceError, ScoredSong, calibrate
 from demucs_core.extraction.calibration_result import Calibration
-from demucs_core.extraction.precision_bound import BoundConfig, largest_promise, songs_needed
+from demucs_core.extraction.precision_bound import largest_promise, songs_needed
 from flows.inputs import networks, registry
 from flows.inputs.songs import load_activity
 from flows.policy.options import PolicyOptions
@@ -56,7 +56,7 @@ def what_songs_promise(num_songs: int, options: PolicyOptions) -> str:
     14 songs are held out to calibrate on; without an error in them they promise a precision of
     0.951 (0.95 is asked for, at a confidence of 0.95)
     """
-    best = largest_promise(num_songs, BoundConfig(confidence=options.confidence))
+    best = largest_promise(num_songs, options.bound)
     return (
         f"{num_songs} songs are held out to calibrate on; without an error in them they promise a "
         f"precision of {math.floor(best * 1000) / 1000:g} ({options.target_precision:g} is asked "
@@ -70,15 +70,15 @@ def require_evidence(num_songs: int, corpus: str, options: PolicyOptions, which:
     Raises:
         UserError: says how many more songs it takes.
     """
-    bound = BoundConfig(confidence=options.confidence)
-    needed = max(songs_needed(options.target_precision, bound), options.min_songs)
+    needed = max(songs_needed(options.target_precision, options.bound), options.min_songs)
     if options.allow_insufficient_evidence:
         needed = 1
     if num_songs < needed:
+        best = largest_promise(num_songs, options.bound)
         raise UserError(
             f"corpus {corpus!r}: {num_songs} songs{which} are held out to calibrate on, and "
             f"target_precision {options.target_precision:g} takes at least {needed} (they promise "
-            f"{math.floor(largest_promise(num_songs, bound) * 1000) / 1000:g} at best): add "
+            f"{math.floor(best * 1000) / 1000:g} at best): add "
             f"{needed - num_songs} to valid/ and ingest again (a set without valid/ holds out more "
             "with a larger valid_share), lower target_precision, or set "
             "allow_insufficient_evidence (which needs one)"
@@ -123,7 +123,7 @@ def calibrated(
             options.policy,
             workspace.music.sources,
             target_precision=options.target_precision,
-            bound=BoundConfig(confidence=options.confidence),
+            bound=options.bound,
             min_songs=options.min_songs,
             allow_insufficient_evidence=options.allow_insufficient_evidence,
             hop_samples=workspace.music.hop_samples,
@@ -141,8 +141,8 @@ def calibrated(
 
 def calibration_path(detector: str, options: PolicyOptions) -> str:
     """Where the thresholds of a detector for some options are kept, relative to the workspace."""
-    values = {name: getattr(options, name) for name in PolicyOptions.model_fields}
-    name = fingerprint("calibrate", VERSION, detector=detector, **values)
+    alone = PolicyOptions(**{name: getattr(options, name) for name in PolicyOptions.model_fields})
+    name = fingerprint("calibrate", VERSION, detector=detector, **alone.content())
     return f"detectors/{detector}/calibrations/{name}.json"
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Annotated
 
 from pydantic import Field
 
 from demucs_core.extraction.precision_bound import BoundConfig
 from demucs_core.extraction.segments import ExtractionPolicy
-from flows.running.parameters import Options
+from flows.running.parameters import ADDED, Options
 
 _policy, _bound = ExtractionPolicy(), BoundConfig()
 
@@ -33,13 +34,29 @@ class PolicyOptions(Options):
         _policy.max_quiet_s, ge=0, description="Longest quiet stretch in seconds inside a segment."
     )
     target_precision: float = Field(
-        0.95,  # what the 14 songs that MUSDB18 holds out can promise, if they show no error
+        # What the 14 songs that MUSDB18 holds out can promise, if they show no error, and if no
+        # song is worse than assumed.
+        0.95,
         gt=0,
         lt=1,
         description="Share of the extracted seconds that must be silent in truth.",
     )
     confidence: float = Field(
         _bound.confidence, gt=0.5, lt=1, description="Confidence of the promise."
+    )
+    worst_song_error: Annotated[float, ADDED] = Field(
+        _bound.worst_song_error,
+        gt=0,
+        le=1,
+        description="Share that is taken to be wrong in the worst kind of song there is. Where "
+        "whole songs may fail, 1.",
+    )
+    worst_song_length: Annotated[float, ADDED] = Field(
+        _bound.worst_song_length,
+        gt=0,
+        description="Seconds extracted of such a song, as a multiple of the mean over songs. Where "
+        "whole songs may fail, 2; with an error of 1, a precision of 0.95 then takes 116 songs, "
+        "not 14.",
     )
     min_songs: int = Field(
         5, ge=2, description="Held-out songs with extracted seconds that a threshold stands on."
@@ -48,6 +65,11 @@ class PolicyOptions(Options):
         False, description="Take the best threshold where the songs held out are too few to "
         "promise the target; what is made with it is marked."
     )  # fmt: skip
+
+    @property
+    def bound(self) -> BoundConfig:
+        """How sure one must be, and what is assumed of the worst song."""
+        return self.configure(BoundConfig)
 
     @property
     def policy(self) -> ExtractionPolicy:

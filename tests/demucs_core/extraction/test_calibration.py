@@ -14,7 +14,7 @@ from demucs_core.extraction.calibration import (
     calibrate,
 )
 from demucs_core.extraction.calibration_result import Calibration
-from demucs_core.extraction.precision_bound import BoundConfig
+from demucs_core.extraction.precision_bound import ANY_SONGS, BoundConfig
 from demucs_core.extraction.segments import ExtractionPolicy, extract_segments
 
 POLICY = ExtractionPolicy()
@@ -22,7 +22,10 @@ SOURCES = ("drums", "vocals")
 GRID: dict[str, Any] = {"hop_samples": 4096, "sample_rate": 44_100}
 RATE = 44_100 / 4096
 # Small enough for quick tests, and enough songs for it below.
-ENOUGH: dict[str, Any] = {"target_precision": 0.95, "bound": BoundConfig(num_bootstrap=400)}
+ENOUGH: dict[str, Any] = {
+    "target_precision": 0.95,
+    "bound": BoundConfig(num_bootstrap=400),
+}
 
 
 def make_song(
@@ -153,12 +156,23 @@ def test_a_bad_detector_is_told_from_too_few_songs() -> None:
         calibrate(songs, POLICY, SOURCES, **ENOUGH, **GRID)
 
 
+def test_a_promise_says_what_was_assumed_of_the_worst_song() -> None:
+    bound = BoundConfig(num_bootstrap=400, **ANY_SONGS)
+    with pytest.raises(InsufficientEvidenceError, match="takes 116 without an error") as refused:
+        calibrate(make_songs(30), POLICY, SOURCES, target_precision=0.95, bound=bound, **GRID)
+    calibration = refused.value.calibration
+    assert (calibration.worst_song_error, calibration.worst_song_length) == (1.0, 2.0)
+
+
 def test_a_calibration_survives_json() -> None:
     calibration = calibrate(
         make_songs(8), POLICY, SOURCES, allow_insufficient_evidence=True, **GRID
     )
     text = json.dumps(calibration.to_json(), allow_nan=False)
     assert Calibration.from_json(json.loads(text)) == calibration
+    before = calibration.to_json()
+    assert before.pop("worst_song_length") == 1
+    assert Calibration.from_json(before).worst_song_length == 1
     with pytest.raises(ValueError, match="colour"):
         Calibration.from_json(calibration.to_json() | {"colour": 1})
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from demucs_core.extraction.precision_bound import BoundConfig, PrecisionBound, songs_needed
+from demucs_core.extraction.precision_bound import (
+    ANY_SONGS,
+    BoundConfig,
+    PrecisionBound,
+    largest_promise,
+    songs_needed,
+)
 
 
 def bound(
@@ -37,12 +43,14 @@ def test_no_error_seen_is_no_certainty_and_more_songs_say_more() -> None:
     assert 0.98 < values[2] < values[3] < 1
 
 
-def test_the_songs_needed_are_what_the_bound_asks_for() -> None:
-    for target in (0.9, 0.95, 0.98):
-        config = BoundConfig(num_bootstrap=20_000)
+@pytest.mark.parametrize("assumed", [{}, ANY_SONGS])
+def test_the_songs_needed_are_what_the_bound_asks_for(assumed: dict[str, float]) -> None:
+    for target in (0.9, 0.95):
+        config = BoundConfig(num_bootstrap=10_000, **assumed)
         needed = songs_needed(target, config)
         for songs, met in ((round(needed * 1.25), True), (round(needed * 0.75), False)):
             assert (bound(np.ones(songs), np.ones(songs), config) >= target) == met
+        assert largest_promise(needed, config) >= target > largest_promise(needed - 1, config)
 
 
 def test_no_songs_promise_nothing() -> None:
@@ -92,8 +100,38 @@ def _kept_by_plain_bootstrap(rng: np.random.Generator, songs: int, truth: float)
     return kept / 200
 
 
+def all_or_nothing(rng: np.random.Generator, songs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Songs all right, or all wrong, and then twice as much is found in them; lengths vary."""
+    wrong = rng.random(songs) < 0.1
+    extracted = rng.gamma(2.0, 20.0, songs) * np.where(wrong, 2, 1)
+    return np.where(wrong, 0.0, extracted), extracted
+
+
+@pytest.mark.parametrize("songs", [14, 30])
+def test_the_promise_is_kept_where_whole_songs_fail(songs: int) -> None:
+    rng = np.random.default_rng(songs)
+    truth = 0.9 / (0.9 + 0.1 * 2)
+
+    def kept(config: BoundConfig) -> float:
+        trials = range(300)
+        return float(
+            np.mean([bound(*all_or_nothing(rng, songs), config, seed=t) <= truth for t in trials])
+        )
+
+    # 0.95 less two standard errors of 300 trials.
+    assert kept(BoundConfig(num_bootstrap=400, **ANY_SONGS)) >= 0.925
+    # what the default's assumption is worth then
+    assert kept(BoundConfig(num_bootstrap=400)) < 0.9
+
+
 @pytest.mark.parametrize(
-    "field", [{"confidence": 1.0}, {"worst_song_error": 0.0}, {"num_bootstrap": 10}]
+    "field",
+    [
+        {"worst_song_length": 0.0},
+        {"confidence": 1.0},
+        {"worst_song_error": 0.0},
+        {"num_bootstrap": 10},
+    ],
 )
 def test_bad_configuration_names_its_field(field: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(field))):

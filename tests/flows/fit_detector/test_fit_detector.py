@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from demucs_core.extraction.precision_bound import ANY_SONGS
 from flows.inputs import registry
-from flows.policy.calibration import calibrated, require_evidence
+from flows.policy.calibration import calibrated, calibration_path, require_evidence
+from flows.policy.options import PolicyOptions
 from storage.errors import UserError
 from tests.flows.conftest import Finished
 
@@ -20,3 +22,15 @@ def test_too_little_evidence_is_refused_by_what_is_missing(finished: Finished) -
     with pytest.raises(UserError, match=r"3 songs are held out .* at least 36: add 33 to valid/"):
         require_evidence(3, "labelled", strict)
     require_evidence(36, "labelled", strict)
+    any_song = strict.model_copy(update={**ANY_SONGS, "target_precision": 0.95})
+    refusal = r"14 songs .* at least 116 \(they promise 0\.67\d at best\): add 102 to valid/"
+    with pytest.raises(UserError, match=refusal):
+        require_evidence(14, "labelled", any_song)
+
+
+def test_thresholds_kept_before_the_worst_song_was_a_parameter_are_found() -> None:
+    # the path that 0.1.0 kept those of its defaults at
+    assert calibration_path("d", PolicyOptions()) == "detectors/d/calibrations/f004f2a2c10e8.json"
+    assert calibration_path("d", PolicyOptions(**ANY_SONGS)) != calibration_path(
+        "d", PolicyOptions()
+    )
