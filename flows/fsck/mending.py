@@ -95,26 +95,24 @@ def _named(kind: str, names: Sequence[str]) -> str:
 
 def commands(manifests: Manifests, findings: Iterable[Finding]) -> list[str]:
     """The commands that make again what findings are about, in the order of the chain."""
-    wanted = {
-        (stage, finding.corpus, finding.made) for finding in findings for stage in finding.stages
-    }
-    stages = [name for name in BY_NAME if any(stage == name for stage, _, _ in wanted)]
+    findings = list(findings)
     try:
-        runs = last_runs(manifests, stages)
+        runs = last_runs(manifests, {stage for finding in findings for stage in finding.stages})
     except UserError:
         runs = []  # damaged themselves
-    found: dict[str, None] = {}
-    for stage in stages:
-        of_stage = [run for run in runs if run.stage == stage]
-        for _, corpus, made in sorted(each for each in wanted if each[0] == stage):
-            of_it = [run for run in of_stage if run.fingerprint == made]
-            of_corpus = [run for run in of_stage if run.corpus == corpus]
-            for run in of_it or of_corpus or of_stage:
-                found[_command(manifests, stage, json.loads(run.parameters))] = None
-        if not of_stage:
-            words = ["silentmix", stage, "--workspace", manifests.workspace.location]
-            found[shlex.join(words)] = None
-    return list(found)
+    found: dict[str, list[str]] = {name: [] for name in BY_NAME}
+    for finding in findings:
+        mine = [run for run in runs if run.stage in finding.stages]
+        of_it = [run for run in mine if run.fingerprint == finding.made]
+        # of several stages that write a manifest, those that worked on this corpus
+        of_corpus = [run for run in mine if run.corpus == finding.corpus]
+        for run in of_it or of_corpus or mine:
+            found[run.stage].append(_command(manifests, run.stage, json.loads(run.parameters)))
+        if not mine:
+            for stage in finding.stages:
+                words = ["silentmix", stage, "--workspace", manifests.workspace.location]
+                found[stage].append(shlex.join(words))
+    return list(dict.fromkeys(command for name in BY_NAME for command in found[name]))
 
 
 def _command(manifests: Manifests, stage: str, given: dict[str, Any]) -> str:
