@@ -19,7 +19,9 @@ def test_too_little_evidence_is_refused_by_what_is_missing(finished: Finished) -
     )
     with pytest.raises(UserError, match=r"drums: .* more are needed"):
         calibrated(finished.workspace, detector, strict)
-    with pytest.raises(UserError, match=r"3 songs are held out .* at least 36: add 33 to valid/"):
+    with pytest.raises(
+        UserError, match=r"3 songs are held out .* at least 36 .*: add 33 to valid/"
+    ):
         require_evidence(3, "labelled", strict)
     require_evidence(36, "labelled", strict)
     any_song = strict.model_copy(update={**ANY_SONGS, "target_precision": 0.95})
