@@ -47,7 +47,7 @@ def tell_of_rejects(run: StageRun, rejects: Sequence[Mapping[str, Any]], *, is_a
         is_all: nothing in the partition is of use.
 
     Raises:
-        UserError: so it is, and not because all of it is known under another name.
+        UserError: so it is, and none of it is music that is known already, or left out on purpose.
     """
     reasons = Counter(row["reason"] for row in rejects).most_common()
     told = ", ".join(f"{count} {reason}" for reason, count in reasons)
@@ -57,7 +57,7 @@ def tell_of_rejects(run: StageRun, rejects: Sequence[Mapping[str, Any]], *, is_a
         f"manifests show rejects --corpus {run.corpus}` names all; what is mended is taken up by "
         "the same command, and `ingest --retry rejected` looks at all of them again"
     )
-    if is_all and not KNOWN.issuperset(reason for reason, _ in reasons):
+    if is_all and KNOWN.isdisjoint(reason for reason, _ in reasons):
         raise UserError(f"corpus {run.corpus!r} has nothing that can be used: {note}")
     run.notes.append(note)
     get_run_logger().warning("%s", note)

@@ -17,7 +17,11 @@ import pytest
 import soundfile
 import yaml
 from matplotlib.figure import Figure
-from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
+from prefect.settings import (
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    PREFECT_SERVER_DATABASE_CONNECTION_URL,
+    temporary_settings,
+)
 from prefect.testing.utilities import prefect_test_harness
 from sqlalchemy import make_url
 
@@ -89,7 +93,9 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     A server that finds such a one starts in a third of the time that it takes to make it.
     """
-    with prefect_test_harness(server_startup_timeout=600):
+    # at its end, a flow run that has a heartbeat waits for it for up to a second
+    quiet = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+    with prefect_test_harness(server_startup_timeout=600), quiet:
         database = make_url(PREFECT_SERVER_DATABASE_CONNECTION_URL.value()).database
         empty = tmp_path_factory.mktemp("database") / "prefect.db"
         with (

@@ -60,7 +60,7 @@ def survivors(workspace: Workspace, track_id: str) -> dict[str, list[dict[str, A
     return {
         table: [row for row in rows(workspace, table) if not uses(row, track_id)]
         for table in TABLES
-        if table not in ("rejects", "runs", "heard")
+        if table not in ("rejects", "runs", "heard", "steps")  # of steps, what is unknown is NaN
     }
 
 
