@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import socket
@@ -11,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,12 @@ from unittest import mock
 
 import psutil
 
-from flows.cli import main as cli
 from flows.server.login import authorization, login_of
 from flows.service.lifecycle import up
 from flows.service.state import ServiceState
 
 POLL_S = 0.2
 TIMEOUT_S = 300
-LOG = "standing-server.log"
-COMPLAINT = """\
-03:00:00.000 | ERROR   | docket - [   15ms] schedule_deployments
-Traceback (most recent call last):
-RuntimeError: no
-"""
 
 
 def free_port() -> int:
@@ -46,15 +38,6 @@ def wait_for(what: Callable[[], Any], told: Callable[[], object] = lambda: "") -
         assert time.monotonic() < deadline, told()
         time.sleep(POLL_S)
     return found
-
-
-@contextmanager
-def user_environment() -> Iterator[None]:
-    """The environment without Prefect's variables: the tests' own settings are not the user's."""
-    with mock.patch.dict(os.environ):
-        for name in [name for name in os.environ if name.startswith("PREFECT")]:
-            del os.environ[name]
-        yield
 
 
 @dataclass
@@ -83,17 +66,12 @@ class Service:
             capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
         )  # fmt: skip
 
-    def command_here(self, name: str, *arguments: str) -> tuple[int, str]:
-        """Exit status and output of a command in this process, which has the flows imported."""
-        printed = io.StringIO()
-        with user_environment(), redirect_stdout(printed), redirect_stderr(printed):
-            status = cli.main([name, "--workspace", str(self.root), *arguments])
-        return status, printed.getvalue()
-
     def up_again(self, notify_url: str = "") -> list[str]:
-        """What another ``up`` says, in this process too."""
+        """What another ``up`` says, in this process, which has the flows imported already."""
         said: list[str] = []
-        with user_environment():
+        with mock.patch.dict(os.environ):
+            for name in [name for name in os.environ if name.startswith("PREFECT")]:
+                del os.environ[name]
             assert up(str(self.root), None, notify_url, said.append) == self.address
         return said
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import socket
 import ssl
 import stat
@@ -11,7 +12,6 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import distributed
 import httpx
@@ -26,15 +26,28 @@ from websockets.typing import Origin, Subprotocol
 from flows.running.execution import dask_client
 from flows.running.parameters import WorkParameters
 from flows.server.login import authorization, login_of
+from flows.service import registration
 from storage.errors import UserError
+from storage.workspace import Workspace
 from tests.flows.conftest import worker_processes
-from tests.flows.service.standing_service import TIMEOUT_S, Service
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+from tests.flows.service.standing_service import TIMEOUT_S, Service, standing
 
 ORIGIN = "http://example.com"
 COMMAND = '{"parameters": {}, "job_variables": {"command": "touch /tmp/never"}}'
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    root = tmp_path_factory.mktemp("guarded") / "workspace"
+    Workspace(str(root), create=True)
+    with standing(root) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> Iterator[SyncPrefectClient]:
+    with registration.server(service.address, service.login) as client:
+        yield client
 
 
 @pytest.fixture
@@ -123,9 +136,9 @@ def test_the_login_is_in_no_command_line_and_no_record(service: Service) -> None
     found = [path for path in service.root.rglob("*") if path.is_file() and path.name != "login"]
     assert service.home / "prefect.db" in found
     assert not [path for path in found if password.encode() in path.read_bytes()]
-    _, said = service.command_here("up")
-    assert password not in said  # no person reads this, but a file
-    assert str(service.home / "login") in said
+    done = service.command("up")
+    assert password not in done.stdout + done.stderr  # no person reads this, but a file
+    assert str(service.home / "login") in done.stdout
 
 
 def command_lines(service: Service) -> Iterator[str]:
@@ -146,9 +159,15 @@ def test_a_login_is_made_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["/", "/v2/"])
-def test_a_person_logs_in(service: Service, browser: Browser, path: str) -> None:
+def test_a_person_logs_in(service: Service, path: str) -> None:
     """In both of Prefect's interfaces: a wrong login is refused, the right one kept."""
-    with browser.new_page() as page:
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if shutil.which("chromium") is None:
+        pytest.skip("no chromium on PATH")
+    from docs.screenshots import chromium
+
+    with chromium() as browser:
+        page = browser.new_page()
         page.set_default_timeout(1000 * TIMEOUT_S)
         page.goto(service.address + path)
         form = page.locator("input[type=password]")
@@ -163,13 +182,17 @@ def test_a_person_logs_in(service: Service, browser: Browser, path: str) -> None
 
 
 @pytest.mark.slow
-def test_a_page_in_a_real_browser_creates_no_run(
-    browser: Browser, tmp_path: Path, create_run: str
-) -> None:
+def test_a_page_in_a_real_browser_creates_no_run(tmp_path: Path, create_run: str) -> None:
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if shutil.which("chromium") is None:
+        pytest.skip("no chromium on PATH")
+    from docs.screenshots import chromium
+
     (tmp_path / "index.html").write_text("<h1>a nice page</h1>")
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as other, browser.new_page() as page:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as other, chromium() as browser:
         threading.Thread(target=other.serve_forever, daemon=True).start()
+        page = browser.new_page()
         page.goto(f"http://127.0.0.1:{other.server_port}/")
         attempt = """async ([address, body, mode, kind]) => {
             try {

@@ -9,32 +9,54 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import psutil
 import pytest
 from packaging.version import Version
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.client.schemas.sorting import AutomationSort
+from prefect.client.schemas.sorting import AutomationSort, FlowRunSort
 from prefect.events import Event, RelatedResource, Resource
 from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore
-from prefect.states import Running
+from prefect.states import Running, Scheduled
 
-from flows.catalogue import POOLS
+from flows.catalogue import BY_NAME, POOLS
 from flows.cli.main import EXIT_USER_ERROR
 from flows.cli.service_commands import EXIT_WRONG
 from flows.extract.flow import extract
 from flows.server.announcements import TAG
-from flows.service import automations, deployments
+from flows.server.deployed import FORM
+from flows.service import automations, deployments, registration
 from flows.service.state import ServiceState
-from tests.flows.service.standing_service import TIMEOUT_S, Service, wait_for
+from storage.manifests import Manifests
+from storage.runs import last_runs
+from storage.workspace import Workspace
+from tests.flows.conftest import Finished, play, write
+from tests.flows.service.standing_service import TIMEOUT_S, Service, standing, wait_for
+
+
+@pytest.fixture(scope="module")
+def service(finished: Finished) -> Iterator[Service]:
+    """A service on the finished workspace."""
+    with standing(Path(finished.workspace.location)) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> Iterator[SyncPrefectClient]:
+    with registration.server(service.address, service.login) as client:
+        yield client
 
 
 def state_of(client: SyncPrefectClient, run_id: UUID) -> State:
@@ -145,6 +167,68 @@ def test_what_a_user_chose_outlives_a_new_version(
         client.update_automation(switched_off.id, AutomationCore(**before))
 
 
+@pytest.mark.slow
+def test_deployments_of_before_the_flows_moved_are_mended(
+    service: Service, client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    """A nightly ingest of 0.1.0, and a deployment that somebody made, run on after an upgrade."""
+    music = tmp_path / "music"
+    write(music / "a.wav", np.sum(list(play(310).values()), axis=0))
+    found = client.read_deployment_by_name("ingest/ingest")
+    before = {"entrypoint": "flows.ingest.ingest", "version": "0.1.0+12345678"}
+    form = {"workspace": str(service.root), "source": str(music), "corpus": "nightly", "workers": 1}
+    client._client.patch(
+        f"/deployments/{found.id}",
+        json={
+            **before,
+            "parameters": {FORM: form},
+            "job_variables": {"env": {"PROXY": "here"}},
+            "schedules": [{
+                "schedule": {"interval": 3600, "anchor_date": "2026-01-01T00:00:00Z"},
+                "active": True, "slug": "hourly", "parameters": {FORM: {**form, "gone": 1}},
+            }],
+        },
+    ).raise_for_status()  # fmt: skip
+    own = client.create_deployment(
+        found.flow_id,
+        "second",
+        entrypoint="flows/ingest.py:ingest",
+        parameters={FORM: form},
+        work_pool_name="cpu",
+        job_variables={"env": {"OWN": "1"}},
+    )
+    try:
+        said = service.up_again()
+        assert said == ["registered: deployment ingest/ingest",
+                        "registered: deployment ingest/second"]  # fmt: skip
+        mended, second = client.read_deployment(found.id), client.read_deployment(own)
+        assert mended.entrypoint == second.entrypoint == BY_NAME["ingest"].flow
+        assert mended.parameters == second.parameters == {FORM: form}
+        assert mended.job_variables == {"env": {"PROXY": "here"}}
+        assert second.job_variables == {"env": {"OWN": "1"}}
+        schedules = {each.slug: each for each in mended.schedules}
+        assert {slug: each.active for slug, each in schedules.items()} == {
+            "nightly": False, "hourly": True,
+        }  # fmt: skip
+        assert schedules["hourly"].parameters == {FORM: form}
+        scheduled = wait_for(
+            lambda: client.read_flow_runs(
+                deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[found.id]))
+            )
+        )
+        # the first that the schedule planned, now: as the button in the UI does
+        now: State[None] = Scheduled(scheduled_time=datetime.now(UTC))
+        client.set_flow_run_state(scheduled[0].id, now, force=True)
+        wait_for(lambda: state_of(client, scheduled[0].id).is_final())
+        assert state_of(client, scheduled[0].id).is_completed()
+        assert Manifests(Workspace(str(service.root))).partitions("tracks", "nightly")
+        assert service.up_again() == []
+    finally:
+        client.delete_deployment(own)
+        client.delete_deployment(found.id)
+        service.up_again()
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -161,6 +245,49 @@ def test_the_run_form_refuses_at_submission(
     with pytest.raises(Exception, match="409") as refused:
         client.create_flow_run_from_deployment(deployment.id, parameters={"parameters": fields})
     assert said in str(refused.value)
+
+
+def runs(client: SyncPrefectClient) -> list[FlowRun]:
+    return client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=200)
+
+
+def ended(client: SyncPrefectClient, name: str) -> FlowRun | None:
+    for run in runs(client):
+        if run.name == name and run.state is not None and run.state.is_final():
+            return run
+    return None
+
+
+@pytest.mark.slow
+def test_a_corpus_that_is_ingested_is_scored_by_itself(
+    service: Service, client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    write(tmp_path / "music" / "a.wav", np.sum(list(play(300).values()), axis=0))
+    deployment = client.read_deployment_by_name("score/score")
+    chosen = {FORM: {**deployment.parameters[FORM], "batch_tracks": 3}}
+    client.update_deployment(deployment.id, DeploymentUpdate(parameters=chosen))
+    # from the command line, on the same server
+    done = service.command(
+        "ingest", "--source", str(tmp_path / "music"), "--corpus", "late", "--workers", "1"
+    )
+    assert done.returncode == 0, done.stderr
+    run = wait_for(
+        lambda: ended(client, "score late"),
+        lambda: [(each.name, each.state) for each in runs(client)],
+    )
+    assert run.state.is_completed(), run.state
+    assert run.deployment_id == client.read_deployment_by_name("score/score").id
+    manifests = Manifests(Workspace(str(service.root)))
+    assert manifests.partitions("scores", "late")
+    [scored] = last_runs(manifests, ["score"])[-1:]
+    told = json.loads(scored.parameters)
+    assert (scored.corpus, told["batch_tracks"]) == ("late", 3), "as the deployment was set"
+    # one at a time, and the turn is over
+    limits = client.read_global_concurrency_limits(limit=200)
+    assert {f"silentmix:{stage}:late" for stage in ("ingest", "score")} <= {
+        limit.name.rpartition(":")[0] for limit in limits
+    }
+    assert not ended(client, "score labelled")
 
 
 def test_a_run_that_is_lost_is_marked_crashed(
@@ -239,17 +366,17 @@ def test_a_server_that_was_killed_is_started_where_it_was(
 
 
 def test_doctor_finds_nothing_wrong(service: Service) -> None:
-    status, said = service.command_here("doctor")
-    assert status == 0, said
-    assert "wrong" not in said
-    assert service.address in said
+    done = service.command("doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "wrong" not in done.stdout
+    assert service.address in done.stdout
 
 
 def test_a_port_that_is_taken(service: Service, tmp_path: Path) -> None:
     other = Service(tmp_path / "other", service.port)
-    status, said = other.command_here("up", "--port", str(service.port))
-    assert status == EXIT_USER_ERROR
-    [line] = said.splitlines()
+    done = other.command("up", "--port", str(service.port))
+    assert done.returncode == EXIT_USER_ERROR
+    [line] = done.stderr.splitlines()
     assert f"port {service.port} is taken by a Prefect server with a login" in line
     assert f"PREFECT_API_URL={service.address}/api" in line
     assert not ServiceState.read(other.home).processes
@@ -261,19 +388,19 @@ def test_a_service_of_another_version(service: Service) -> None:
         state.model_copy(update={"versions": {"silentmix": "0.0.1", "prefect": "3.0"}}).write(
             service.home
         )
-        status, said = service.command_here("up")
+        done = service.command("up")
     finally:
         state.write(service.home)
-    assert status == EXIT_USER_ERROR
-    assert "started by silentmix 0.0.1, prefect 3.0" in said
-    assert "silentmix down" in said
+    assert done.returncode == EXIT_USER_ERROR
+    assert "started by silentmix 0.0.1, prefect 3.0" in done.stderr
+    assert "silentmix down" in done.stderr
 
 
 def test_a_worker_of_another_version(service: Service, client: SyncPrefectClient) -> None:
     client.send_worker_heartbeat("gpu", "far-silentmix-0.0.1-prefect-3.0", 30.0)
-    status, said = service.command_here("doctor")
-    assert status == EXIT_WRONG
-    assert "far-silentmix-0.0.1-prefect-3.0" in " ".join(said.split())
+    done = service.command("doctor")
+    assert done.returncode == EXIT_WRONG
+    assert "far-silentmix-0.0.1-prefect-3.0" in " ".join(done.stdout.split())
     [line] = service.up_again()
     assert "runs silentmix 0.0.1, prefect 3.0" in line
 

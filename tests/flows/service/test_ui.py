@@ -13,16 +13,14 @@ import numpy as np
 import psutil
 import pytest
 
-from flows.extract.flow import extract
-from flows.extract.options import ExtractParameters
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.service import registration
 from storage.manifests import Manifests
 from storage.workspace import Workspace
-from tests.flows.conftest import SETTINGS, play, write
+from tests.flows.conftest import Corpus, Finished, play, write
 from tests.flows.running.held_track import held
-from tests.flows.service.standing_service import TIMEOUT_S, Service
+from tests.flows.service.standing_service import TIMEOUT_S, Service, standing
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 if shutil.which("chromium") is None:
@@ -50,22 +48,19 @@ COLOURS = """async (image) => {
 
 
 @pytest.fixture(scope="module")
-def prepared(service: Service, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A second corpus that is not scored, and segments of the first that were extracted just now.
-
-    The service, on which scoring would follow by itself, hears nothing of the second.
-    """
-    music = tmp_path_factory.mktemp("ui") / CORPUS
+def service(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service on the finished workspace, with a second corpus that is not scored."""
+    root, music = Path(finished.workspace.location), tmp_path_factory.mktemp("ui") / CORPUS
     for index in range(TRACKS):
         write(music / f"{index}.wav", np.sum(list(play(1000 + index).values()), axis=0))
-    ingest(IngestParameters(workspace=str(service.root), corpus=CORPUS, source=str(music)))
-    values = {**SETTINGS["extract"], "workspace": str(service.root), "force": True}
-    with registration.server(service.address, service.login):
-        extract(ExtractParameters.model_validate(values))
+    # before there is a service, on which scoring would follow by itself
+    ingest(IngestParameters(workspace=str(root), corpus=CORPUS, source=str(music), workers=1))
+    with standing(root, PREFECT_WORKER_QUERY_SECONDS="1") as service:
+        yield service
 
 
 @pytest.fixture(scope="module")
-def browser(prepared: None) -> Iterator[Browser]:  # noqa: ARG001  no flow runs beside its loop
+def browser() -> Iterator[Browser]:
     sync_api.expect.set_options(timeout=PATIENCE_MS)
     with chromium() as browser:
         yield browser
@@ -168,7 +163,6 @@ def test_a_value_out_of_range_is_refused_with_its_message(page: Page, service: S
     assert flow_runs(service) == before
 
 
-@pytest.mark.usefixtures("no_extraction")
 def test_a_run_is_started_watched_cancelled_continued_and_looked_at(
     page: Page, service: Service
 ) -> None:
@@ -218,7 +212,10 @@ def test_a_run_is_started_watched_cancelled_continued_and_looked_at(
     assert plot.evaluate(COLOURS) > 2
 
 
-def test_what_was_extracted_is_heard(page: Page) -> None:
+def test_what_was_extracted_is_heard(page: Page, service: Service, corpus: Corpus) -> None:
+    config = corpus.config(service.root)
+    done = service.command("extract", "--config", str(config), "--force")
+    assert done.returncode == 0, done.stderr
     page.goto("/runs")
     page.get_by_role("link", name="extract music").first.click()
     open_artifact(page, "extract-report")
