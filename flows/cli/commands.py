@@ -90,7 +90,7 @@ COMMANDS: tuple[Command, ...] = (
     _own("forget", "results", "workspace_commands.forget",
          "Remove tracks or labelled songs and all that was made of them; can't be undone."),
     _own("fsck", "results", "workspace_commands.fsck",
-         "Look for damage in a workspace: what it touches, and how to mend it."),
+         "Look for damage: a line for each thing found, with what it touches, and how to mend it."),
     _own("manifests", "results", "workspace_commands.manifests_app",
          "Look into the Parquet manifests."),
     _own("up", "service", "service_commands.up",

@@ -281,7 +281,7 @@ def finished(pristine: Finished, tmp_path_factory: pytest.TempPathFactory) -> Fi
     return Finished(Workspace(str(workspace)), parameters, pristine.results)
 
 
-TABLES_OF_TIMES = {"runs", "labelled_files", "source_files", "retired"}
+TABLES_OF_TIMES = {"runs", "labelled_files", "source_files", "retired", "steps"}
 """Tables that tell when something was done or seen: no two workspaces have the same rows."""
 
 
