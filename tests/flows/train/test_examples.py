@@ -23,7 +23,9 @@ def test_a_crop_longer_than_every_song(finished: Finished) -> None:
 
 
 def test_a_weak_share_without_recipes(finished: Finished) -> None:
-    refused(finished, r"corpora \(none\): no remixes to train on; extract more", corpora=[], crop_s=1.0)
+    refused(
+        finished, r"corpora \(none\): no remixes to train on; extract more", corpora=[], crop_s=1.0
+    )
 
 
 def test_a_source_without_one_stem_that_sounds(finished: Finished) -> None:
