@@ -74,8 +74,7 @@ def conclusion(remixes: Verdict, ceiling: Verdict) -> list[str]:
     p_value = "p < 0.001" if remixes.p_value < 0.001 else f"p = {remixes.p_value:.3f}"
     return [
         f"[bold]{first}[/bold] ({remixes.low_db:+.2f} to {remixes.high_db:+.2f}, {p_value}, "
-        f"{remixes.num_songs} songs); a perfect detector would have given "
-        f"{ceiling.median_db:+.2f} dB.",
+        f"{remixes.num_songs} songs); remixes of true silences gave {ceiling.median_db:+.2f} dB.",
         "That holds for these generated songs, a small model, few steps and one seed; the study of "
         "more is `silentmix study paper`.",
     ]
