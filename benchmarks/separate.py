@@ -29,11 +29,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks.bsseval import HISS_RMS, synthesise
+from benchmarks.peers.official_demucs import paper_demucs
 from storage.music_format import MusicFormat
 
 NUM_CHANNELS = MusicFormat().num_channels
 SAMPLE_RATE = MusicFormat().sample_rate
-SOURCES = MusicFormat().sources
 
 MIXTURE, OURS, THEIRS, WEIGHTS = "mixture", "silentmix", "demucs", "weights.safetensors"
 
@@ -60,19 +60,9 @@ class Run:
 
 
 def _official(task: Task) -> Any:
-    from demucs.demucs import Demucs
-
-    model = Demucs(
-        sources=list(SOURCES),
+    model = paper_demucs(
         channels=task.channels,
         depth=task.depth,
-        context=1,
-        lstm_layers=2,
-        dconv_mode=0,
-        norm_starts=99,
-        normalize=False,
-        resample=False,
-        gelu=False,
         samplerate=SAMPLE_RATE,
         segment=task.segment_s,
     )

@@ -51,6 +51,7 @@ import soundfile
 import torch
 from torch.nn import functional as F
 
+from benchmarks.peers.official_demucs import paper_demucs
 from demucs_core.separators.demucs import Demucs, DemucsConfig, from_official_state
 from demucs_core.stem_tracks import StemTrack
 from demucs_core.training.examples import Example
@@ -90,7 +91,9 @@ def main() -> None:
 
 def _compare(asked: argparse.Namespace) -> dict[str, Any]:
     """Both sides' steps, in turns."""
-    theirs = _official(asked).to(asked.device)
+    theirs = paper_demucs(
+        audio_channels=NUM_CHANNELS, channels=asked.channels, depth=asked.depth, rescale=0.1
+    ).to(asked.device)
     ours = _own(asked)
     ours.load_state_dict(from_official_state(theirs.state_dict()))
     ours.to(asked.device)
@@ -251,26 +254,6 @@ def _own(asked: argparse.Namespace) -> Demucs:
             channels=asked.channels,
             depth=asked.depth,
         )
-    )
-
-
-def _official(asked: argparse.Namespace) -> Any:
-    """Their class, as the paper's architecture."""
-    from demucs.demucs import Demucs as Official
-
-    return Official(
-        sources=list(SOURCES),
-        audio_channels=NUM_CHANNELS,
-        channels=asked.channels,
-        depth=asked.depth,
-        context=1,
-        lstm_layers=2,
-        rescale=0.1,
-        dconv_mode=0,
-        norm_starts=99,
-        normalize=False,
-        resample=False,
-        gelu=False,
     )
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
-import multiprocessing
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from demo_corpus.composition import SHORTEST_S
-from demo_corpus.corpus import Map, write_labelled, write_unlabelled
+from demo_corpus.corpus import write_labelled, write_unlabelled
 from demo_corpus.palette import POOLS, pool
 from demo_corpus.sampler import SAMPLE_RATE
 from demo_corpus.splits import MUSDB, SPLITS
+from demo_corpus.spreading import over_processes
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,13 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--mono", action="store_true", help="write the labelled songs in mono")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
-    with contextlib.ExitStack() as stack:
-        spread: Map = map
-        if options.processes > 1:
-            # Spawned, not forked: what the parent's libraries hold (threads, locks) stays.
-            context = multiprocessing.get_context("spawn")
-            executor = ProcessPoolExecutor(options.processes, mp_context=context)
-            spread = stack.enter_context(executor).map
+    with over_processes(max(1, options.processes)) as spread:
         folders = write_labelled(
             options.out / "labelled",
             seed=options.seed,

@@ -24,6 +24,11 @@ def damaged(url: str, why: object) -> DamagedError:
     return DamagedError(f"{url}: damaged ({' '.join(str(why).split())}); {ADVICE}")
 
 
+def without_advice(said: str) -> str:
+    """What an error says of damage, for whoever gives the advice in another way."""
+    return said.removesuffix(f"; {ADVICE}")
+
+
 @contextmanager
 def told(url: str) -> Iterator[None]:
     """Turn what parsers of JSON say of damage into one line that names the file.

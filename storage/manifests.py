@@ -258,7 +258,7 @@ class Manifests:
 
     def items(self, partition: Partition) -> set[str]:
         """Names of everything a partition covers, whether it left rows there or not."""
-        return {item for _, covered in self.covered(partition) for item in covered}
+        return self.items_of(self.parts(partition))
 
     def covered(self, partition: Partition) -> Iterator[tuple[str, list[str]]]:
         """Each part of a partition, and the names of what it covers."""

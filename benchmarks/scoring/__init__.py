@@ -1,1 +1,1 @@
-"""What the loader is measured beside, and what it is fed."""
+"""What the metric is measured on."""

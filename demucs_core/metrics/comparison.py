@@ -88,7 +88,7 @@ class Difference:
         low, high = self.low_db, self.high_db
         if self.shown and self.median_db < 0:
             low, high = -high, -low
-        p_value = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"
+        p_value = p_in_words(self.p_value)
         evidence = f"{self.confidence:.0%} interval {low:.2f} to {high:.2f}, {p_value}, {songs}"
         evidence = evidence.replace("%", " %", 1)
         if self.shown:
@@ -186,6 +186,15 @@ def needed_songs(num_tests: int, confidence: float = CONFIDENCE) -> int:
     while num_tests * 2 / 2**num_songs >= 1 - confidence:
         num_songs += 1
     return num_songs
+
+
+def p_in_words(p_value: float) -> str:
+    """How a p-value is told.
+
+    >>> p_in_words(0.0421), p_in_words(1e-9)
+    ('p = 0.042', 'p < 0.001')
+    """
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
 def holm(p_values: Sequence[float]) -> FloatArray:

@@ -34,7 +34,7 @@ def _app_of(kind: Kind, text: str) -> cyclopts.App:
     def show(*, workspace: str = "workspace") -> None:
         found = networks_of(Manifests(Workspace(workspace)), kind)
         if not found:
-            say(f"no {what} yet; `silentmix {'train' if kind == 'models' else 'fit-detector'}`")
+            say(f"no {what} yet; `silentmix {registry.MADE_BY[kind]}`")
             return
         sources = Workspace(workspace).music.sources
         columns = [*sources, *(["mean"] if kind == "models" else [])]

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from flows.catalogue import CATALOGUE
 from flows.inputs import registry
-from flows.inputs.paper_table import paper_table
+from flows.inputs.paper_table import sdr_of_models
 from flows.reports.silent_minutes import silent_minutes
 from flows.reports.terminal_table import print_table
 from storage.damage import DamagedError
@@ -46,11 +46,7 @@ def print_status(location: str, console: Console) -> None:
         console.print(f"{partition.corpus}, segments {partition.fingerprint}: minutes {found}")
     for name in registry.names(workspace, "detectors"):
         console.print(f"detector {name}{_forgotten(workspace, 'detectors', name)}")
-    scores: dict[str, dict[str, float]] = {}
-    for partition in manifests.partitions("evaluations"):
-        evaluated = next(manifests.rows(partition, ["model_id"]), None)
-        if evaluated is not None:
-            scores[evaluated["model_id"]] = paper_table(manifests, partition)
+    scores = sdr_of_models(manifests)
     for name in registry.names(workspace, "models"):
         try:
             share = registry.describe(workspace, "models", name)["training"]["weak_share"]

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from flows.catalogue import CATALOGUE
 from flows.fsck.finding import Finding
-from storage.damage import DamagedError
+from storage.damage import DamagedError, without_advice
 from storage.errors import UserError
 from storage.manifests import CORPUS_NAME, Manifests, Partition
 from storage.parts import ITEMS, ManifestError, check_schema, names_in, open_part
@@ -74,7 +74,7 @@ def _unreadable(
     return Finding(
         kind="damaged_part" if damaged else "foreign_part",
         what=path,
-        why=why.partition("; `silentmix fsck`")[0],
+        why=without_advice(why),
         corpus=partition.corpus,
         made=partition.fingerprint,
         tables=(partition.table,),

@@ -38,8 +38,12 @@ class Reference:
     rows: str = ""
 
 
-def _not_in(rows: str, *same: str) -> str:
-    joined = " AND ".join(f"theirs.{name} = mine.{name}" for name in same)
+def _not_in(rows: str, *same: str, **named: str) -> str:
+    """That no row has the same values; ``named`` are their columns that have another name here."""
+    columns = {**dict.fromkeys(same), **named}
+    joined = " AND ".join(
+        f"theirs.{theirs} = mine.{mine or theirs}" for theirs, mine in columns.items()
+    )
     return f"NOT EXISTS (FROM {rows} AS theirs WHERE {joined})"
 
 
@@ -61,14 +65,11 @@ REFERENCES = (
     ),
     Reference(
         table="segments", value="track_id || ' of ' || scores_fingerprint", of="scores",
-        lost="NOT EXISTS (FROM scores AS theirs WHERE theirs.corpus = mine.corpus AND "
-        "theirs.track_id = mine.track_id AND theirs.fingerprint = mine.scores_fingerprint)",
+        lost=_not_in("scores", "corpus", "track_id", fingerprint="scores_fingerprint"),
     ),
     Reference(
         table="remixes", value="segment_id || ' of ' || segments_fingerprint", of="segments",
-        lost="NOT EXISTS (FROM segments AS theirs WHERE theirs.corpus = mine.corpus AND "
-        "theirs.segment_id = mine.segment_id AND "
-        "theirs.fingerprint = mine.segments_fingerprint)",
+        lost=_not_in("segments", "corpus", "segment_id", fingerprint="segments_fingerprint"),
     ),
     Reference(
         table="remixes", value="track_id", of="stems", lost=_not_in("stems", "track_id"),
@@ -77,9 +78,7 @@ REFERENCES = (
     ),
     Reference(
         table="audits", value="segment_id || ' of ' || segments_fingerprint", of="segments",
-        lost="NOT EXISTS (FROM segments AS theirs WHERE theirs.corpus = mine.corpus AND "
-        "theirs.segment_id = mine.segment_id AND "
-        "theirs.fingerprint = mine.segments_fingerprint)",
+        lost=_not_in("segments", "corpus", "segment_id", fingerprint="segments_fingerprint"),
     ),
     Reference(
         table="evaluations", value="track_id", of="stems",

@@ -8,18 +8,17 @@ from pathlib import PurePosixPath
 from flows.fsck.finding import Finding
 from flows.fsck.parts import makers
 from flows.inputs import registry
+from storage.damage import without_advice
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.weights import load_tensors
 from storage.workspace import Workspace
 
-STAGE_OF = {"detectors": "fit-detector", "models": "train"}
-
 
 def check_registry(manifests: Manifests) -> Iterator[Finding]:
     """Every file in the folders of detectors and models."""
     workspace = manifests.workspace
-    for kind, stage in STAGE_OF.items():
+    for kind, stage in registry.MADE_BY.items():
         for name in workspace.folders(kind):
             files = workspace.find(f"{kind}/{name}")
             known = {PurePosixPath(path).name for path in files}
@@ -44,7 +43,7 @@ def _finding(what: str, problem: str, stage: str, *put_away: str) -> Finding:
     return Finding(
         kind="damaged_weights",
         what=what,
-        why=problem.partition("; `silentmix fsck`")[0],
+        why=without_advice(problem),
         made=what.split("/")[1],
         stages=(stage,),
         put_away=put_away,

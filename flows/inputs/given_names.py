@@ -67,8 +67,8 @@ def give_name(workspace: Workspace, kind: Kind, known_id: str, name: str) -> str
 def take_names(workspace: Workspace, kind: Kind, known_id: str) -> list[str]:
     """Take all names away from one; returns them."""
     names = given_names(workspace, kind)
-    taken = names_of(workspace, kind, known_id)
+    kept = {name: known for name, known in names.items() if known != known_id}
+    taken = sorted(names.keys() - kept.keys())
     if taken:
-        kept = {name: known for name, known in names.items() if known != known_id}
         workspace.put_json(f"{kind}/{FILE}", kept)
     return taken

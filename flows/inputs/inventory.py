@@ -8,12 +8,10 @@ from typing import Any
 
 from flows.inputs import registry
 from flows.inputs.given_names import given_names
-from flows.inputs.paper_table import paper_table
+from flows.inputs.paper_table import sdr_of_models
 from storage.manifests import Manifests
 from storage.runs import maker
 from storage.schemas import RUNS
-
-MADE_BY = {"models": "train", "detectors": "fit-detector"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +52,8 @@ def networks_of(manifests: Manifests, kind: str) -> list[Network]:
     """All finished models or detectors of a workspace."""
     workspace = manifests.workspace
     given = given_names(workspace, kind)
-    hours = _hours(manifests, MADE_BY[kind])
-    scores = _sdr(manifests) if kind == "models" else {}
+    hours = _hours(manifests, registry.MADE_BY[kind])
+    scores = sdr_of_models(manifests) if kind == "models" else {}
     found = []
     for name in registry.names(workspace, kind):
         description = registry.describe(workspace, kind, name)
@@ -81,15 +79,6 @@ def _hours(manifests: Manifests, stage: str) -> dict[str, float]:
             if row["stage"] == stage:
                 name = partition.fingerprint
                 found[name] = found.get(name, 0.0) + row["duration_s"] / 3600
-    return found
-
-
-def _sdr(manifests: Manifests) -> dict[str, dict[str, float]]:
-    found = {}
-    for partition in manifests.partitions("evaluations"):
-        evaluated = next(manifests.rows(partition, ["model_id"]), None)
-        if evaluated is not None:
-            found[evaluated["model_id"]] = paper_table(manifests, partition)
     return found
 
 

@@ -1,11 +1,28 @@
-"""The figures that a paper prints of a model."""
+"""The figures that a paper prints of a model, and which models have them."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 
 from demucs_core.metrics.medians import median_sdr
 from storage.manifests import Manifests, Partition
+
+
+def evaluated_models(manifests: Manifests) -> Iterator[tuple[Partition, str]]:
+    """The evaluations of a workspace that have scores, and the model that each is of."""
+    for partition in manifests.partitions("evaluations"):
+        row = next(manifests.rows(partition, ["model_id"]), None)
+        if row is not None:
+            yield partition, row["model_id"]
+
+
+def sdr_of_models(manifests: Manifests) -> dict[str, dict[str, float]]:
+    """The figures of every model that was evaluated."""
+    return {
+        model: paper_table(manifests, partition) for partition, model in evaluated_models(manifests)
+    }
 
 
 def paper_table(manifests: Manifests, partition: Partition) -> dict[str, float]:

@@ -21,6 +21,9 @@ from storage.runs import maker
 from storage.weights import save_tensors
 from storage.workspace import Workspace
 
+MADE_BY = {"models": "train", "detectors": "fit-detector"}
+"""The stage that makes each kind."""
+
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "config.json"
 WEIGHTS_SHA256 = "weights_sha256"
@@ -137,9 +140,11 @@ def resolve(workspace: Workspace, kind: str, name: str) -> str:
     known = names(workspace, kind)
     if len(known) == 1:
         return known[0]
-    what, stage = (kind[:-1], "fit-detector" if kind == "detectors" else "train")
+    what = kind[:-1]
     if not known:
-        raise UserError(f"{workspace.location}: no {what} yet; run `silentmix {stage}` first")
+        raise UserError(
+            f"{workspace.location}: no {what} yet; run `silentmix {MADE_BY[kind]}` first"
+        )
     if given.get(DEFAULT) in known:
         return given[DEFAULT]
     if kind == "detectors":

@@ -80,9 +80,8 @@ def _run_stage(entry: Entry, chain: Chain) -> None:
     stage_flow = entry.load_flow()
     for each in entry.beside_flow("in_chain")(chain):
         if chain.results and entry.name == chain.parameters.stages[0]:
-            look_ahead(
-                chain
-            )  # the labelled set, of which more is known now, comes before the music
+            # the labelled set, of which more is known now, comes before the music
+            look_ahead(chain)
         chain.results += results_in(run_stage(stage_flow, each))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flows.inputs import registry
 from flows.inputs.given_names import Kind, names_of, take_names
+from flows.inputs.paper_table import evaluated_models
 from flows.provenance.lineage import lineage
 from storage.manifests import Manifests
 from storage.workspace import Workspace
@@ -13,11 +14,11 @@ def dependents(workspace: Workspace, kind: Kind, known_id: str) -> list[str]:
     """What was made with a model or a detector, a line each; that stays, and can't be made anew."""
     said = [f"its name {name}" for name in names_of(workspace, kind, known_id)]
     if kind == "models":
-        manifests = Manifests(workspace)
-        for partition in manifests.partitions("evaluations"):
-            row = next(manifests.rows(partition, ["model_id"]), None)
-            if row is not None and row["model_id"] == known_id:
-                said.append(f"its scores: evaluations {partition.corpus}/{partition.fingerprint}")
+        said += [
+            f"its scores: evaluations {partition.corpus}/{partition.fingerprint}"
+            for partition, model in evaluated_models(Manifests(workspace))
+            if model == known_id
+        ]
         return said + [
             f"model {model}, which began with its weights"
             for model in registry.names(workspace, "models")

@@ -27,11 +27,10 @@ from storage.canonical import PreparedAudio
 from storage.chunk import Unusable, one_line
 from storage.encode import BITS, encodable_rate, writing
 from storage.errors import UserError
+from storage.listing import DiscoveryError, Entry, look_up
 from storage.original import Resampled, Resampler, prepare_original, resampled
 
 FLOATING_POINT = 32
-WRITTEN = ("mtime", "LastModified", "last_modified", "ETag")
-"""What file systems call when a file was written, or what tells two versions of it apart."""
 
 
 def separate_files(
@@ -131,15 +130,14 @@ def _separate_song(
 
 def _told(song: Song, parameters: SeparateParameters) -> dict[str, Any]:
     """What decides the stems of a file, as far as it can be known without reading it."""
-    info: dict[str, Any] = {"ETag": uuid.uuid4().hex}  # unlike any other
-    with suppress(OSError):  # decoding says what is wrong with the file
-        info = info if song.is_piped else song.fs.info(song.path)
-    written = next((str(info[name]) for name in WRITTEN if info.get(name) is not None), "")
+    file = Entry(path=song.path, stamp=uuid.uuid4().hex)  # unlike any other
+    with suppress(DiscoveryError):  # decoding says what is wrong with the file
+        file = (None if song.is_piped else look_up(song.fs, song.path)) or file
     elsewhere = {"workspace", "output", "overwrite", "device", "allow_import", "model"}
     return {
         "file": song.label,
-        "size": info.get("size"),
-        "written": written,
+        "size": file.num_bytes,
+        "written": file.stamp,
         "model": model_named(parameters.model, parameters.workspace),
         "how": parameters.model_dump(mode="json", exclude=elsewhere),
     }

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from demo_corpus.corpus import write_labelled, write_unlabelled
+from demo_corpus.spreading import over_processes
 from flows.evaluate.flow import evaluate
 from flows.evaluate.options import EvaluateParameters
 from flows.inputs.networks import pick_device
@@ -23,12 +22,10 @@ from flows.pipeline.flow import pipeline
 from flows.pipeline.options import PipelineParameters
 from flows.remix.flow import remix
 from flows.remix.options import RemixParameters
-from flows.running.stage_result import StageResult
 from flows.studies.demo_options import DemoParameters
 from flows.studies.demo_summary import print_summary
-from flows.studies.side_by_side import LOGS, Job, how_many, run_side_by_side
+from flows.studies.side_by_side import LOGS, Job, how_many, planned, run_side_by_side
 from flows.studies.true_segments import TrueSegmentsParameters, true_segments
-from flows.train.flow import train
 from flows.train.options import TrainParameters
 from storage.errors import UserError
 from storage.music_format import MusicFormat
@@ -63,9 +60,10 @@ def run_demo(parameters: DemoParameters, console: Console) -> None:
     _run_chain(parameters, root, corpus)
     trainings = _trainings(root, truth)
     prepared = time.monotonic()
-    _train(trainings, root, console)
+    plans = {name: planned(wish) for name, wish in trainings.items()}
+    _train({name: trainings[name] for name in plans if not plans[name].already_done}, root, console)
     trained = time.monotonic()
-    models = {_planned(each).fingerprint: name for name, each in trainings.items()}
+    models = {plan.fingerprint: name for name, plan in plans.items()}
     evaluation = evaluate(
         EvaluateParameters(
             workspace=str(root),
@@ -92,8 +90,7 @@ def write_songs(parameters: DemoParameters, root: Path) -> Path:
     Returns:
         The file with the truth about the unlabelled ones: a row a file and source.
     """
-    context = get_context("spawn")
-    with ProcessPoolExecutor(parameters.workers or None, mp_context=context) as processes:
+    with over_processes(parameters.workers) as spread:
         songs = write_labelled(
             root / "labelled",
             seed=parameters.seed,
@@ -103,7 +100,7 @@ def write_songs(parameters: DemoParameters, root: Path) -> Path:
             num_channels=FORMAT.num_channels,
             duration_s=parameters.song_s,
             sample_rate=FORMAT.sample_rate,
-            map=processes.map,
+            map=spread,
         )
         write_unlabelled(
             root / "unlabelled",
@@ -113,7 +110,7 @@ def write_songs(parameters: DemoParameters, root: Path) -> Path:
             leaked=songs[-1] / "mixture.wav",
             duration_s=parameters.song_s,
             sample_rate=FORMAT.sample_rate,
-            map=processes.map,
+            map=spread,
         )
     return root / "truth" / "unlabelled" / "truth.parquet"
 
@@ -157,13 +154,8 @@ def _trainings(root: Path, truth: Path) -> dict[str, TrainParameters]:
     }
 
 
-def _planned(training: TrainParameters) -> StageResult:
-    """What a training will be called, and whether it is done."""
-    return train.fn(training.model_copy(update={"dry_run": True}))
-
-
 def _train(trainings: Mapping[str, TrainParameters], root: Path, console: Console) -> None:
-    """Train what is not trained, side by side."""
+    """Train side by side."""
     device = pick_device("auto").partition(":")[0]
 
     def ended(job: Job, problem: str) -> None:
@@ -174,7 +166,6 @@ def _train(trainings: Mapping[str, TrainParameters], root: Path, console: Consol
     jobs = [
         Job(label=name, log=f"{name.replace(' ', '-')}.log", train=wish, evaluate=None)
         for name, wish in trainings.items()
-        if not _planned(wish).already_done
     ]
     if jobs:
         console.print(f"training {len(jobs)} models side by side: {root / LOGS}", soft_wrap=True)

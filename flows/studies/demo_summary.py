@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from demucs_core.metrics.comparison import p_in_words
 from flows.evaluate.flow import Evaluation
 from flows.evaluate.summary import Verdict, print_comparison
 from flows.studies.truth import SourceQuality, extraction_quality, rows_of
@@ -71,10 +72,10 @@ def conclusion(remixes: Verdict, ceiling: Verdict) -> list[str]:
         first = f"Unlabelled music did harm: {remixes.median_db:+.2f} dB of SDR"
     else:
         first = f"No difference is shown: {remixes.median_db:+.2f} dB of SDR"
-    p_value = "p < 0.001" if remixes.p_value < 0.001 else f"p = {remixes.p_value:.3f}"
     return [
-        f"[bold]{first}[/bold] ({remixes.low_db:+.2f} to {remixes.high_db:+.2f}, {p_value}, "
-        f"{remixes.num_songs} songs); remixes of true silences gave {ceiling.median_db:+.2f} dB.",
+        f"[bold]{first}[/bold] ({remixes.low_db:+.2f} to {remixes.high_db:+.2f}, "
+        f"{p_in_words(remixes.p_value)}, {remixes.num_songs} songs); remixes of true silences gave "
+        f"{ceiling.median_db:+.2f} dB.",
         "That holds for these generated songs, a small model, few steps and one seed; the study of "
         "more is `silentmix study paper`.",
     ]

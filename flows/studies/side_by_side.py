@@ -23,6 +23,7 @@ import torch
 from flows.evaluate.flow import evaluate
 from flows.evaluate.options import EvaluateParameters
 from flows.running.execution import dask_client
+from flows.running.stage_result import StageResult
 from flows.server.process import PRIVATE
 from flows.train.flow import train
 from flows.train.options import TrainParameters
@@ -69,6 +70,11 @@ def how_many(processes: int, device: str) -> int:
     if processes:
         return processes
     return torch.cuda.device_count() if device == "cuda" else os.cpu_count() or 1
+
+
+def planned(training: TrainParameters) -> StageResult:
+    """What a training will be called, and whether it is done."""
+    return train.fn(training.model_copy(update={"dry_run": True}))
 
 
 def run_side_by_side(

@@ -8,16 +8,14 @@ of the labelled set.
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from demo_corpus.corpus import write_labelled, write_unlabelled
 from demo_corpus.palette import HELD_OUT, UNSEEN, WIDE
+from demo_corpus.spreading import over_processes
+from flows.studies.truth import rows_of
 from storage.music_format import MusicFormat
 
 MUSIC = MusicFormat()
@@ -54,8 +52,7 @@ def write_study_songs(
         workers: processes; 0 takes one a CPU core.
     """
     labelled, unlabelled, truth = root / "labelled", root / "unlabelled", root / "truth"
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers or None, mp_context=context) as processes:
+    with over_processes(workers) as spread:
         for split, count, instruments, songs_seed in (
             ("train", train, WIDE, 3 * seed),
             ("valid", calibration, HELD_OUT, 3 * seed + 1),
@@ -69,7 +66,7 @@ def write_study_songs(
                 duration_s=song_s,
                 instruments=instruments,
                 truth=truth / split,
-                map=processes.map,
+                map=spread,
             )
         write_unlabelled(
             unlabelled,
@@ -79,7 +76,7 @@ def write_study_songs(
             instruments=UNSEEN,
             faults=False,
             truth=truth / "test",
-            map=processes.map,
+            map=spread,
         )
-    levels = pq.read_table(truth / "test" / "truth.parquet").to_pylist()
+    levels = rows_of(truth / "test" / "truth.parquet")
     return StudySongs(labelled=labelled, unlabelled=unlabelled, truth=levels)

@@ -8,16 +8,14 @@ steps, with several seeds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from prefect import flow
 
 from demo_corpus.corpus import write_labelled, write_unlabelled
+from demo_corpus.spreading import over_processes
 from demucs_core.extraction.segments import ExtractionPolicy, Segment
 from demucs_core.training.validation import Validation
 from flows.extract.flow import extract
@@ -34,7 +32,7 @@ from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult
 from flows.score.flow import score
 from flows.score.options import ScoreParameters
-from flows.studies.truth import SourceQuality, extraction_quality
+from flows.studies.truth import SourceQuality, extraction_quality, rows_of
 from flows.studies.usable_minutes import FRAME_S, extracted_segments, true_segments
 from flows.studies.weak_length_options import WeakLengthParameters
 from flows.train.flow import train
@@ -156,12 +154,11 @@ def study_weak_length(parameters: WeakLengthParameters) -> WeakLengthFindings:
 
 def _write_songs(parameters: WeakLengthParameters, songs: Path) -> list[dict[str, Any]]:
     """Write the songs that are not there yet; returns the truth about those without stems."""
-    context = get_context("spawn")
-    with ProcessPoolExecutor(parameters.workers or None, mp_context=context) as processes:
+    with over_processes(parameters.workers) as spread:
         common: dict[str, Any] = {
             "seed": parameters.seed,
             "duration_s": parameters.song_s,
-            "map": processes.map,
+            "map": spread,
         }
         write_labelled(
             songs / "labelled",
@@ -173,9 +170,7 @@ def _write_songs(parameters: WeakLengthParameters, songs: Path) -> list[dict[str
         write_unlabelled(
             songs / "unlabelled", num_songs=parameters.unlabelled_songs, faults=False, **common
         )
-    truth = pq.read_table(songs / "truth" / "unlabelled" / "truth.parquet")
-    rows: list[dict[str, Any]] = truth.to_pylist()
-    return rows
+    return rows_of(songs / "truth" / "unlabelled" / "truth.parquet")
 
 
 def _policy(parameters: WeakLengthParameters) -> dict[str, Any]:

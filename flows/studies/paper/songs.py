@@ -8,17 +8,13 @@ is ingested from the mixtures alone.
 
 from __future__ import annotations
 
-import builtins
 import json
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
-from demo_corpus.corpus import Map, write_labelled
+from demo_corpus.corpus import write_labelled
 from demo_corpus.palette import pool
+from demo_corpus.spreading import over_processes
 from flows.studies.paper.parameters import PaperParameters
 from storage.fingerprint import short_hash
 
@@ -80,16 +76,6 @@ def sets_of(parameters: PaperParameters, root: Path) -> StudySets:
     )
 
 
-@contextmanager
-def _spread(workers: int) -> Iterator[Map]:
-    """What spreads songs over processes; one needs none."""
-    if workers == 1:
-        yield builtins.map
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as processes:
-        yield processes.map
-
-
 def write_sets(parameters: PaperParameters, root: Path, workers: int) -> StudySets:
     """Write the songs that are not there yet, unless they are the user's own."""
     sets = sets_of(parameters, root)
@@ -102,7 +88,7 @@ def write_sets(parameters: PaperParameters, root: Path, workers: int) -> StudySe
         (sets.stems, parameters.unlabelled_instruments, {"train": parameters.unlabelled_songs}),
         (sets.labelled, parameters.test_instruments, {"test": parameters.test_songs}),
     )
-    with _spread(workers) as spread:
+    with over_processes(workers) as spread:
         for place, (songs, instruments, counts) in enumerate(by_seed):
             [split] = counts
             write_labelled(

@@ -20,8 +20,7 @@ from flows.remix.options import RemixParameters
 from flows.studies.paper.arms import ARMS, FIRST, ORDER, Arm
 from flows.studies.paper.data import PaperData
 from flows.studies.paper.parameters import PaperParameters
-from flows.studies.side_by_side import Job
-from flows.train.flow import train
+from flows.studies.side_by_side import Job, planned
 from flows.train.options import TrainParameters
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
@@ -123,11 +122,9 @@ class Trainings:
         workspace = Workspace(self._place(training.arm))
         try:
             wish, remixes = self._wish(training)
-            # a dry run says what it would be called, and whether it is there
-            planned = train.fn(wish.model_copy(update={"dry_run": True}))
+            name = planned(wish).fingerprint
         except UserError as error:
             return State(problem=str(error))
-        name = planned.fingerprint
         scored = self._evaluation(training.arm, name)
         job = Job(
             label=training.label,
@@ -228,11 +225,11 @@ def scores_of(wish: EvaluateParameters | None, model: str) -> Method | None:
     """The scores of a model, if all test songs are done."""
     if wish is None:
         return None
-    [planned] = evaluate.fn(wish.model_copy(update={"dry_run": True})).results
-    if planned.plan is None or planned.plan.pending:
+    [plan] = evaluate.fn(wish.model_copy(update={"dry_run": True})).results
+    if plan.plan is None or plan.plan.pending:
         return None
     manifests = Manifests(Workspace(wish.workspace))
-    partition = Partition("evaluations", wish.labelled, planned.fingerprint)
+    partition = Partition("evaluations", wish.labelled, plan.fingerprint)
     return evaluated_model(manifests, partition, model)
 
 
