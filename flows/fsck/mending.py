@@ -11,6 +11,7 @@ import duckdb
 
 from flows.catalogue import BY_NAME
 from flows.fsck.finding import Finding
+from flows.running.parameters import option_words
 from storage.errors import UserError
 from storage.manifests import Manifests
 from storage.runs import last_runs
@@ -110,8 +111,7 @@ def commands(manifests: Manifests, findings: Iterable[Finding]) -> list[str]:
             found[run.stage].append(_command(manifests, run.stage, json.loads(run.parameters)))
         if not mine:
             for stage in finding.stages:
-                words = ["silentmix", stage, "--workspace", manifests.workspace.location]
-                found[stage].append(shlex.join(words))
+                found[stage].append(_command(manifests, stage, {}))
     return list(dict.fromkeys(command for name in BY_NAME for command in found[name]))
 
 
@@ -120,17 +120,8 @@ def _command(manifests: Manifests, stage: str, given: dict[str, Any]) -> str:
     words = ["silentmix", stage, "--workspace", manifests.workspace.location]
     fields = BY_NAME[stage].load_parameters().model_fields
     for name, field in fields.items():
-        value = given.get(name, field.get_default(call_default_factory=True))
-        if name in ("workspace", "force", "dry_run") or value in (
-            field.get_default(call_default_factory=True), None, [],
-        ):  # fmt: skip
-            continue
-        option = f"--{name.replace('_', '-')}"
-        if value is True:
-            words.append(option)
-        elif value is False:
-            words.append(f"--no-{option[2:]}")
-        else:
-            for each in value if isinstance(value, list) else [value]:
-                words += [option, str(each)]
+        default = field.get_default(call_default_factory=True)
+        value = given.get(name, default)
+        if name not in ("workspace", "force", "dry_run") and value not in (default, None, []):
+            words += option_words(name, value)
     return shlex.join(words)

@@ -198,3 +198,16 @@ Device = Annotated[
     ],
     RUNTIME,
 ]  # fmt: skip
+
+
+def option_words(name: str, value: object) -> list[str]:
+    """The words of a command line that give a field a value.
+
+    >>> option_words("masked", False), option_words("arms", ["3", "5"])
+    (['--no-masked'], ['--arms', '3', '--arms', '5'])
+    """
+    option = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{option}" if value else f"--no-{option}"]
+    values = value if isinstance(value, list | tuple) else [value]
+    return [word for each in values for word in (f"--{option}", str(each))]

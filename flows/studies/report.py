@@ -14,7 +14,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from flows.running.parameters import Options
+from flows.running.parameters import Options, option_words
 
 PLOT_DPI = 70
 NONE_SHOWN = "-"
@@ -103,11 +103,10 @@ def study_command(
     defaults = (usual or type(parameters)()).content()
     words = ["silentmix", "study", study]
     for name, told in (given or {}).items():
-        words += [f"--{name}", told]
+        words += option_words(name, told)
     for name, value in parameters.content().items():
         if value != defaults[name]:
-            for given in value if isinstance(value, list) else [value]:
-                words += [f"--{name.replace('_', '-')}", str(given)]
+            words += option_words(name, value)
     return shlex.join(words)
 
 
