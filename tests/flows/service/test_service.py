@@ -260,10 +260,15 @@ def ended(client: SyncPrefectClient, name: str) -> FlowRun | None:
 
 @pytest.mark.slow
 def test_a_corpus_that_is_ingested_is_scored_by_itself(
-    service: Service, client: SyncPrefectClient, tmp_path: Path
+    service: Service,
+    client: SyncPrefectClient,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     write(tmp_path / "music" / "a.wav", np.sum(list(play(300).values()), axis=0))
     deployment = client.read_deployment_by_name("score/score")
+    as_registered = DeploymentUpdate(parameters=deployment.parameters)
+    request.addfinalizer(lambda: client.update_deployment(deployment.id, as_registered))
     chosen = {FORM: {**deployment.parameters[FORM], "batch_tracks": 3}}
     client.update_deployment(deployment.id, DeploymentUpdate(parameters=chosen))
     # from the command line, on the same server
