@@ -15,7 +15,7 @@ import cyclopts
 from pydantic import BaseModel, ValidationError
 
 from flows.catalogue import CATALOGUE, CHAIN, load
-from flows.cli.commands import NAMES, SERVED, app_with, wants_help
+from flows.cli.commands import AHEAD, NAMES, SERVED, app_with, wants_help
 from flows.cli.complaints import complaint
 from flows.cli.configuration import load_config, option, stage_section
 from flows.running.wrong_values import describe
@@ -59,6 +59,8 @@ def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = No
     except cyclopts.CycloptsError as error:
         raise UserError(complaint(error, tokens)) from error
     if before_flow is not None:
+        if where := AHEAD.get(tokens[0]):
+            load(where)(*bound.args, **bound.kwargs)
         before_flow()
     served = tokens[:1] and tokens[0] in SERVED and not wants_help(tokens)
     with _tagged() if served else nullcontext():

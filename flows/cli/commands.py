@@ -7,7 +7,7 @@ does not wait for torch.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,8 @@ class Command:
         says: what it does, in a line.
         where: the function or application, ``module.name``; empty for a flow's own command.
         entry: the flow whose command it is.
+        ahead: the function, ``module.name``, that takes what the command takes, and refuses what
+            can be known to fail before there is a server.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Command:
     says: str
     where: str = ""
     entry: Entry | None = None
+    ahead: str = ""
 
     def load(self) -> Callable[..., Any] | cyclopts.App:
         """Import it."""
@@ -50,8 +53,8 @@ class Command:
         return found
 
 
-def _own(name: str, group: str, where: str, says: str) -> Command:
-    return Command(name=name, group=group, where=f"flows.cli.{where}", says=says)
+def _own(name: str, group: str, where: str, says: str, *, ahead: str = "") -> Command:
+    return Command(name=name, group=group, where=f"flows.cli.{where}", says=says, ahead=ahead)
 
 
 def _of_flow(entry: Entry) -> Command:
@@ -61,7 +64,8 @@ def _of_flow(entry: Entry) -> Command:
 
 COMMANDS: tuple[Command, ...] = (
     _own("run", "pipeline", "pipeline_commands.run_command",
-         "Run the pipeline on your labelled set and your unlabelled music."),
+         "Run the pipeline on your labelled set and your unlabelled music.",
+         ahead="flows.cli.pipeline_commands.run_ahead"),
     _own("init", "pipeline", "workspace_commands.init",
          "Begin a workspace, and say what music it is to hold."),
     _own("demo", "pipeline", "pipeline_commands.demo_command",
@@ -109,6 +113,8 @@ SERVED: tuple[str, ...] = (
 """Commands that run flows, for which there must be a Prefect server."""
 
 NAMES: tuple[str, ...] = tuple(command.name for command in COMMANDS)
+AHEAD: Mapping[str, str] = {command.name: command.ahead for command in COMMANDS if command.ahead}
+"""What refuses before there is a server, by command."""
 
 
 def wants_help(arguments: Collection[str]) -> bool:

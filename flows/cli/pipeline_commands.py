@@ -27,8 +27,7 @@ def run_command(
     from flows.running.chain import Chain
     from flows.running.stage import run_stage
 
-    if only is not None:
-        parameters = parameters.model_copy(update={"from_stage": only, "until_stage": only})
+    parameters = _alone(parameters, only)
     if not parameters.dry_run:
         say(f"stages: {', '.join(parameters.stages)}")
         if "fit-detector" in parameters.stages:
@@ -38,6 +37,25 @@ def run_command(
         print_plans(results, console)
     else:
         print_results(results, console)
+
+
+def run_ahead(
+    *, parameters: PipelineParameters = PipelineParameters(), only: Stage | None = None
+) -> None:
+    """Refuse what ``run`` would refuse, before there is a server.
+
+    Raises:
+        UserError: as ``run`` would.
+    """
+    from flows.pipeline.flow import begin
+
+    begin(_alone(parameters, only))
+
+
+def _alone(parameters: PipelineParameters, only: Stage | None) -> PipelineParameters:
+    if only is None:
+        return parameters
+    return parameters.model_copy(update={"from_stage": only, "until_stage": only})
 
 
 def demo_command(

@@ -24,14 +24,24 @@ from storage.workspace import Workspace
 @flow(name="pipeline", flow_run_name="pipeline {parameters.corpus}")
 def pipeline(parameters: PipelineParameters) -> list[StageResult]:
     """Run the stages in turn; what is done already is not done again."""
-    chain = Chain(parameters)
-    BY_NAME[parameters.stages[0]].beside_flow("in_chain")(chain)  # refuses what was not named
-    look_ahead(chain)
+    chain = begin(parameters)
     with tags(TAG), nullcontext() if parameters.dry_run else dask_client(parameters):
         _run(chain)
         if not (parameters.dry_run or all(result.already_done for result in chain.results)):
             _report(chain)
     return chain.results
+
+
+def begin(parameters: PipelineParameters) -> Chain:
+    """The chain before its first stage.
+
+    Raises:
+        UserError: it is known by now that a stage would refuse its work.
+    """
+    chain = Chain(parameters)
+    BY_NAME[parameters.stages[0]].beside_flow("in_chain")(chain)  # refuses what was not named
+    look_ahead(chain)
+    return chain
 
 
 def _report(chain: Chain) -> None:

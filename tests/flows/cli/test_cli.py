@@ -57,6 +57,28 @@ def test_a_missing_path(corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFi
     assert "/no/such/music: no such file or folder; check the path" in said
 
 
+def test_run_refuses_before_it_waits_for_a_server(
+    corpus: Corpus,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class NeverUp:
+        def __init__(self, *_: object) -> None:
+            """It starts, and takes its time."""
+
+        def wait(self) -> None:
+            raise AssertionError("waited for a server")
+
+    monkeypatch.setattr(cli, "configure_prefect", lambda *_: True)
+    monkeypatch.setattr(cli, "standing_server", lambda *_: "")
+    monkeypatch.setattr(cli, "WorkspaceServer", NeverUp)
+    said = complaint(capsys, *run_with(corpus, tmp_path, unlabelled="/no/such/music"))
+    assert "/no/such/music: no such file or folder; check the path" in said
+    with pytest.raises(AssertionError, match="waited for a server"):
+        cli.main(run_with(corpus, tmp_path))
+
+
 def test_an_empty_folder(
     corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import distributed
@@ -127,8 +128,12 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_batches_fail_where_no_worker_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dask gives a worker up that is killed while it starts; without an end the run would wait."""
+    """Dask gives a worker up that is killed while it starts; without an end the run would wait.
+
+    Its environment lets torch keep memory, as does that of what this process starts after it.
+    """
     monkeypatch.setattr(execution, "NO_WORKERS_S", 0.5)
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
 
     @flow
     def work() -> None:
@@ -139,6 +144,8 @@ def test_batches_fail_where_no_worker_comes_back(monkeypatch: pytest.MonkeyPatch
         ):
             cluster = local.cluster
             assert cluster is not None
+            assert set(local.run(os.getenv, "MALLOC_TRIM_THRESHOLD_").values()) == {None}
+            assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
             cluster.scale(0)
             cluster.sync(cluster._correct_state)
             list(run_batches(local, abs, [-1], bar))
