@@ -61,6 +61,17 @@ class Architecture(Generic[Config, Network]):
         return tuple(field.name for field in fields(self.config))  # type: ignore[arg-type]
 
 
+def as_object(told: object) -> Mapping[str, Any]:
+    """What a description says of an architecture.
+
+    Raises:
+        ValueError: it is no JSON object.
+    """
+    if not isinstance(told, Mapping):
+        raise ValueError(f"a configuration is an object of JSON, not {told!r:.40}")
+    return told
+
+
 class Registry(Generic[Config, Network]):
     """Architectures of one kind.
 

@@ -100,7 +100,8 @@ def check_schema(schema: pa.Schema, table: Table, url: str) -> None:
     """Refuse a part that this version can't read.
 
     Raises:
-        ManifestError: it has another version, or lacks a column; with its address.
+        ManifestError: it has another version, lacks a column, or has one of another type; with its
+            address.
     """
     version = (schema.metadata or {}).get(b"silentmix.version", b"none").decode()
     if version != str(table.version):
@@ -108,9 +109,23 @@ def check_schema(schema: pa.Schema, table: Table, url: str) -> None:
             f"{url}: {table.name} of schema version {version}, this silentmix knows "
             f"{table.version}; read it with the version that wrote it, or upgrade"
         )
-    missing = [name for name in table.schema.names if name not in {*schema.names, *table.added}]
-    if missing:
-        raise ManifestError(f"{url}: {table.name} without the column {missing[0]!r}")
+    for field in table.schema:
+        if field.name not in schema.names:
+            if field.name not in table.added:
+                raise ManifestError(f"{url}: {table.name} without the column {field.name!r}")
+        elif not _is_kind(schema.field(field.name).type, field.type):
+            kind = schema.field(field.name).type
+            raise ManifestError(
+                f"{url}: {table.name} with the column {field.name!r} as {kind}, not {field.type}"
+            )
+
+
+def _is_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether two types hold the same, whatever their parts are called."""
+    if found.id != wanted.id or found.num_fields != wanted.num_fields:
+        return False
+    fields = range(wanted.num_fields)
+    return all(_is_kind(found.field(at).type, wanted.field(at).type) for at in fields)
 
 
 def present_columns(wanted: Sequence[str], schema: pa.Schema, table: Table) -> list[str]:
@@ -122,7 +137,13 @@ def completed(batch: pa.RecordBatch, wanted: Sequence[str], table: Table) -> pa.
     """The columns that are wanted; those that came after the part was written have their default.
 
     Only columns in :attr:`Table.added` can be missing: :func:`check_schema` saw to that.
+
+    Raises:
+        ArrowInvalid: a value is missing, which no part of ours has.
     """
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if column.null_count:
+            raise pa.ArrowInvalid(f"{table.name} without a value of {name} in some row")
     if batch.schema.names == list(wanted):
         return batch
     columns = [

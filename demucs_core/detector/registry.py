@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from demucs_core.architectures import Architecture, Registry
+from demucs_core.architectures import Architecture, Registry, as_object
 
 if TYPE_CHECKING:
     from demucs_core.detector.config import DetectorConfig, SilenceDetector
@@ -80,9 +80,10 @@ def parse_detector_config(values: Mapping[str, Any]) -> DetectorConfig:
     one has not are left out.
 
     Raises:
-        ValueError: an unknown architecture or field, one that is missing, or a value that a field
-            can't have, by name.
+        ValueError: it is no JSON object; an unknown architecture or field, one that is missing, or
+            a value that a field can't have, by name.
     """
+    values = as_object(values)
     if "num_channels" not in values and {"hop_samples", "encoder_channels"} <= values.keys():
         others = _FIELDS_OF_0_1_0 - set(DETECTORS[values["architecture"]].options)
         kept = {name: value for name, value in values.items() if name not in others}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
-from demucs_core.architectures import Architecture, Registry
+from demucs_core.architectures import Architecture, Registry, as_object
 from demucs_core.separators.class_path import CLASS_PATH, EXAMPLE
 
 if TYPE_CHECKING:
@@ -127,12 +127,16 @@ def stored_config(description: Mapping[str, object]) -> Mapping[str, object]:
 
     Wave-U-Nets of silentmix 0.1.0 were padded in every layer, and had no tanh.
 
+    Raises:
+        ValueError: it is no JSON object.
+
     >>> stored_config({"architecture": "wave_unet", "depth": 3})
     {'context': False, 'tanh': False, 'architecture': 'wave_unet', 'depth': 3}
     """
-    if description.get("architecture") == "wave_unet":
-        return {"context": False, "tanh": False, **description}
-    return description
+    told = as_object(description)
+    if told.get("architecture") == "wave_unet":
+        return {"context": False, "tanh": False, **told}
+    return told
 
 
 def config_of(model: SeparationModel) -> dict[str, Any]:

@@ -61,10 +61,7 @@ def require_own_detector(workspace: Workspace, name: str) -> DetectorConfig:
     try:
         config = parse_detector_config(description["detector"])
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"detector {name!r} is of a schema that this silentmix does not know ({error}): use "
-            "the version that fitted it, or fit a detector here"
-        ) from error
+        raise _foreign("detectors", name, error) from error
     music = workspace.music
     if (*_of(config), config.hop_samples) != (*_of(music), music.hop_samples):
         raise UserError(
@@ -93,10 +90,7 @@ def require_own_model(
     try:
         config = SEPARATORS.parse(stored_config(description["model"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"model {name!r} is of a schema that this silentmix does not know ({error}): use the "
-            "version that trained it, or train a model here"
-        ) from error
+        raise _foreign("models", name, error) from error
     if _of(config) != _of(workspace.music):
         raise UserError(
             f"model {name!r} separates {in_words(*_of(config))}; this workspace holds "
@@ -108,6 +102,18 @@ def require_own_model(
         except ValueError as error:
             raise UserError(f"model {name!r}: {error}") from error
     return config
+
+
+_MAKING = {"detectors": ("fitted", "fit a detector"), "models": ("trained", "train a model")}
+
+
+def _foreign(kind: str, name: str, error: Exception) -> UserError:
+    """What is said of a description that this version can't make anything of."""
+    made, anew = _MAKING[kind]
+    return UserError(
+        f"{kind[:-1]} {name!r} is of a schema that this silentmix does not know ({error}): use the "
+        f"version that {made} it, or {anew} here"
+    )
 
 
 def _of(
@@ -135,8 +141,8 @@ def load_model(
     """A separation model in evaluation mode; kept, since a worker separates many songs with it.
 
     Raises:
-        UserError: there is none of that name, its package is missing, or it is made of a class
-            that may not be imported.
+        UserError: there is none of that name, its package is missing, it is of a schema that this
+            version does not know, or it is made of a class that may not be imported.
     """
     try:
         model = build_model(
@@ -145,6 +151,8 @@ def load_model(
         )
     except (MissingExtraError, NotAllowedError) as error:
         raise UserError(f"model {name!r}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise _foreign("models", name, error) from error
     _load_weights(workspace, "models", name, model)
     return model.eval().to(device)
 
@@ -156,7 +164,7 @@ def _load_weights(workspace: Workspace, kind: str, name: str, module: torch.nn.M
     try:
         module.load_state_dict(to_torch(tensors))
     except RuntimeError as error:
-        anew = "fit a detector" if kind == "detectors" else "train a model"
+        _, anew = _MAKING[kind]
         raise UserError(
             f"{kind[:-1]} {name!r}: {registry.WEIGHTS} does not hold the weights that "
             f"{registry.DESCRIPTION} speaks of; restore the two together, or {anew} here"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -97,3 +98,39 @@ def test_json_that_is_none_is_named(workspace: Workspace, content: bytes) -> Non
     workspace.put_bytes("workspace.json", content)
     with pytest.raises(WorkspaceError, match=r"workspace\.json is not what silentmix writes"):
         Workspace(workspace.location)
+
+
+def restated(workspace: Workspace, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Write a part anew, as somebody else might have, with sound checksums."""
+    path, _ = written(workspace)
+    with workspace.fs.open(workspace.resolve(path), "rb") as file:
+        table = pq.read_table(file)
+    changed = change(table).replace_schema_metadata(table.schema.metadata)
+    workspace.put(path, lambda file: pq.write_table(changed, file))
+
+
+def without_values(table: pa.Table) -> pa.Table:
+    return table.set_column(3, "reason", pa.nulls(len(table), pa.string()))
+
+
+def as_other_type(table: pa.Table) -> pa.Table:
+    return table.set_column(2, "source_bytes", table["source_bytes"].cast(pa.string()))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (without_values, "damaged .rejects without a value of reason"),
+        (as_other_type, "rejects with the column 'source_bytes' as string, not int64"),
+    ],
+)
+def test_a_part_of_other_values_is_refused(
+    workspace: Workspace, change: Callable[[pa.Table], pa.Table], said: str
+) -> None:
+    """Found by ``benchmarks.fuzz``: what had no value, or one of another type, was handed on."""
+    restated(workspace, change)
+    for read in (READERS["rows"], READERS["row groups"]):
+        if change is without_values and read is READERS["row groups"]:
+            continue  # which reads no values
+        with pytest.raises(UserError, match=said):
+            read(Manifests(workspace))

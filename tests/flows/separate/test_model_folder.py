@@ -59,3 +59,17 @@ def test_a_folder_whose_package_is_missing_says_which(
     monkeypatch.setitem(sys.modules, "openunmix.model", None)
     with pytest.raises(UserError, match=r"pip install 'silentmix\[openunmix\]'"):
         load_folder(Path(workspace.root) / "models" / "open_unmix")
+
+
+@pytest.mark.parametrize("told", [5, "demucs", ["demucs"], {}, {"architecture": "unheard"}])
+def test_a_description_that_describes_nothing(workspace: Workspace, told: object) -> None:
+    """Found by ``benchmarks.fuzz``: a text where a model's configuration is, was a traceback."""
+    workspace.put_json("models/a/config.json", {"model": told})
+    workspace.put_json("detectors/a/config.json", {"detector": told})
+    workspace.put_bytes("models/a/weights.safetensors", b"")
+    with pytest.raises(UserError, match=r"config\.json: describes no model of ours"):
+        load_folder(Path(workspace.root) / "models" / "a")
+    with pytest.raises(UserError, match="model 'a' is of a schema that this silentmix"):
+        networks.load_model(workspace, "a", "cpu")
+    with pytest.raises(UserError, match="detector 'a' is of a schema that this silentmix"):
+        networks.require_own_detector(workspace, "a")

@@ -1,0 +1,1 @@
+"""The parts of the fuzzer, :mod:`benchmarks.fuzz`."""
