@@ -77,6 +77,8 @@ def _pick_stream(container: Any, stream: int | None) -> Any:
         picked = streams[stream]
     else:
         raise Unusable("no_audio_stream", f"no audio stream {stream} among {len(streams)}, from 0")
+    if picked.codec_context is None:
+        raise Unusable("corrupt", "its audio is of a codec that is not known here")
     for other in container.streams:
         if other.index != picked.index:
             other.discard = Discard.all

@@ -60,6 +60,12 @@ def test_a_format_tag_that_lies_costs_one_file(tmp_path: Path) -> None:
     assert prepared(good)[0] == RATE
 
 
+def test_a_codec_that_nobody_knows_is_said_to_be_one(tmp_path: Path) -> None:
+    """Found by ``benchmarks.fuzz``: it was said that the decoder fails."""
+    path = with_format_tag(write_sndfile(tmp_path / "a.wav", music(RATE)), 0xFF01)
+    assert refusal(path).detail == "its audio is of a codec that is not known here"
+
+
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 @pytest.mark.parametrize("num_channels", [8, 9, 40])
 def test_more_channels_than_speakers_are_mixed(
