@@ -32,7 +32,7 @@ from pathlib import Path
 from benchmarks.fuzzing.course import Course, State
 from benchmarks.fuzzing.worker import TARGETS
 
-QUICK_S, QUICK_SHARE, SHARE = 240.0, 60, 250
+QUICK_S, QUICK_SHARE, SHARE = 240.0, 30, 100
 MOST_SAID = 8
 
 
