@@ -21,6 +21,8 @@ from demucs_core.training.crops import Reader, read_crop
 
 MAX_SDR_DB = 100.0
 """Where the SDR of a perfect estimate ends."""
+GROUPED_VALIDATION = 2
+"""Version of what songs that are known in sums count in the loss."""
 CURRENT = "current"
 """The weights themselves, and no average of them."""
 
@@ -49,7 +51,7 @@ class Validation:
     Attributes:
         step: optimiser steps done.
         train_loss: mean loss of the steps since the validation before.
-        loss: mean absolute error over all groups and crops; without crops, ``train_loss``.
+        loss: of training, over all crops, each weighing alike; without crops, ``train_loss``.
         sdr_db: for each source, its energy over the energy of the error, both summed over all
             crops that know it by itself; NaN where none does, or it is silent in all of them.
             Empty without crops.
@@ -133,8 +135,9 @@ def measure_crops(
         batch_size: crops that run at once.
 
     Returns:
-        The mean absolute error over everything that is known, and an SDR in dB for each source
-        over the crops that know it by itself: NaN where none does, or it is silent in all of them.
+        The loss of training (:func:`demucs_core.training.weak_loss.grouped_l1`), which is the mean
+        over known sources, in sums or alone; and an SDR in dB for each source over the crops that
+        know it by itself: NaN where none does, or it is silent in all of them.
     """
     device = next(model.parameters()).device
     model.eval()
@@ -154,7 +157,7 @@ def measure_crops(
             error = sums - stems
             # Squares of float32 summed over minutes of audio need more than its 24 bits.
             absolute += float(error.abs().sum(dtype=torch.float64))
-            num_known += int(members.any(dim=2).sum()) * stems[0, 0].numel()
+            num_known += int(members.sum()) * stems[0, 0].numel()
             known = stems.square() * alone, error.square() * alone
             energy += known[0].sum(dim=(0, 2, 3), dtype=torch.float64).cpu()
             error_energy += known[1].sum(dim=(0, 2, 3), dtype=torch.float64).cpu()

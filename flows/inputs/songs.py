@@ -92,9 +92,9 @@ def learning_corpora(
     return tuple(manifests.latest("stems", name) for name in names)
 
 
-def know_sums(manifests: Manifests, corpora: Sequence[Partition]) -> bool:
-    """Whether of any training song several sources are known together alone."""
-    return any(song.sums for stems in corpora for song in load_songs(manifests, stems, "train"))
+def know_sums(manifests: Manifests, corpora: Sequence[Partition], split: str = "train") -> bool:
+    """Whether of any song of a split several sources are known together alone."""
+    return any(song.sums for stems in corpora for song in load_songs(manifests, stems, split))
 
 
 def made_from_libraries(manifests: Manifests, libraries: Sequence[Partition]) -> dict[str, object]:

@@ -11,6 +11,7 @@ from demucs_core.separators.separator import SeparationModel
 from demucs_core.training.examples import GROUPED_EXAMPLES
 from demucs_core.training.trainer import Trainer
 from demucs_core.training.training_config import TrainingConfig
+from demucs_core.training.validation import GROUPED_VALIDATION
 from flows.inputs import networks, registry
 from flows.inputs.songs import know_sums, learning_corpora
 from flows.running.chain import Chain
@@ -50,6 +51,8 @@ def train(parameters: TrainParameters) -> StageResult:
     content = parameters.content()
     if remixes or know_sums(manifests, stems):
         content["grouped_examples"] = GROUPED_EXAMPLES
+    if know_sums(manifests, stems[:1], "valid"):
+        content["grouped_validation"] = GROUPED_VALIDATION
     start = find_start(parameters.init_from, workspace)
     if start is not None:
         content["init_from"] = start.digest
