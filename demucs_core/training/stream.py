@@ -13,11 +13,15 @@ from demucs_core.stem_tracks import StemTrack, TrackPool
 from demucs_core.training.batch_augmentation import change_batch
 from demucs_core.training.crops import Reader
 from demucs_core.training.examples import Example, collate, supervised_example, weak_example
+from demucs_core.training.lossy_codec import through_codec
 from demucs_core.training.prefetch import prefetched
 from demucs_core.training.recipes import Recipe, RecipePools
 from demucs_core.training.stream_config import StreamConfig
+from demucs_core.training.stretching import stretched
 
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+_STRETCHING, _CODEC = 2, 3
+"""Tell the draws of what is done to an example from those of the example; 1 is that of batches."""
 
 
 class ExampleStream(Dataset[Example]):
@@ -88,25 +92,50 @@ class ExampleStream(Dataset[Example]):
             raise IndexError(f"example {index}: the first is 0")
         step, place = divmod(index, config.batch_size)
         rng = np.random.default_rng((config.seed, index))
-        if place >= self.num_weak_at(step):
+        recipe = self._draw_recipe(rng) if place < self.num_weak_at(step) else None
+        stretch = config.stretching.draw(self._draws(index, _STRETCHING))
+        if stretch is not None and recipe is not None:
+            # Of a segment hardly longer than the stretcher's window, nothing would be known.
+            long_enough = config.stretching.leaves_known(stretch, recipe.known_samples)
+            stretch = stretch if long_enough else None
+        if stretch is None:
+            example = self._make(rng, recipe, config.crop_samples)
+        else:
+            example = self._make(rng, recipe, stretch.samples_for(config.crop_samples))
+            example = stretched(example, stretch, config.stretching, config.crop_samples)
+        coding = config.lossy_codec.draw(self._draws(index, _CODEC))
+        if coding is not None:
+            mixture = example.mixture.numpy()
+            coded = through_codec(mixture, coding, config.lossy_codec.sample_rate)
+            example = example._replace(mixture=torch.from_numpy(coded))
+        if recipe is None:
+            return example
+        return example._replace(weight=example.weight * self.weak_weight_at(step))
+
+    def _make(self, rng: np.random.Generator, recipe: Recipe | None, crop_samples: int) -> Example:
+        """A labelled example, or that of a recipe."""
+        if recipe is None:
             return supervised_example(
                 rng,
                 self.tracks,
                 self.read,
                 num_sources=self.num_sources,
-                crop_samples=config.crop_samples,
-                augmentation=config.augmentation,
+                crop_samples=crop_samples,
+                augmentation=self.config.augmentation,
             )
-        example = weak_example(
+        return weak_example(
             rng,
-            self._draw_recipe(rng),
+            recipe,
             self.read,
             num_sources=self.num_sources,
-            crop_samples=config.crop_samples,
-            augmentation=config.augmentation,
-            masked=config.masked,
+            crop_samples=crop_samples,
+            augmentation=self.config.augmentation,
+            masked=self.config.masked,
         )
-        return example._replace(weight=example.weight * self.weak_weight_at(step))
+
+    def _draws(self, index: int, of_what: int) -> np.random.Generator:
+        """Random numbers of an example that are no part of how it is made."""
+        return np.random.default_rng((self.config.seed, index, of_what))
 
     def augmented(self, batch: Example, step: int) -> Example:
         """Return a step's batch as training hears it, on whatever device it is."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from demucs_core.configuration import check_at_least, check_share
 from demucs_core.training.crops import Augmentation
+from demucs_core.training.lossy_codec import LossyCodec
+from demucs_core.training.stretching import Stretching
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +61,12 @@ class StreamConfig:
         seed: decides everything that is random.
         augmentation: random changes to the audio that is read.
         batch_augmentation: random changes to whole batches, where they are trained on.
+        stretching: random changes to the tempo and pitch of examples.
+        lossy_codec: what mixtures go through now and then.
 
     Raises:
-        ValueError: a field out of range, by name.
+        ValueError: a field out of range, by name; or changes to batches, which make mixtures anew
+            of their sources, with a codec, of which nothing would be left.
     """
 
     crop_samples: int
@@ -74,8 +79,15 @@ class StreamConfig:
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
     batch_augmentation: BatchAugmentation = field(default_factory=BatchAugmentation)
+    stretching: Stretching = field(default_factory=Stretching)
+    lossy_codec: LossyCodec = field(default_factory=LossyCodec)
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "crop_samples", "batch_size")
         check_at_least(self, 0, "weak_weight", "ramp_steps", "weight_ramp_steps", "seed")
         check_share(self, "weak_share")
+        if self.lossy_codec.probability and not self.batch_augmentation.is_off:
+            raise ValueError(
+                "batches that are changed have their mixtures made anew, without what a codec did; "
+                "set the codec's probability or the changes to batches to 0"
+            )

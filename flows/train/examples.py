@@ -59,6 +59,8 @@ def build_examples(
         crop_samples=max(1, round(parameters.crop_s * music.sample_rate)),
         augmentation=parameters.configure(Augmentation),
         batch_augmentation=parameters.batch_augmentation(music.sample_rate),
+        stretching=parameters.stretching(music.sample_rate),
+        lossy_codec=parameters.lossy_codec(music.sample_rate),
     )
     reader = CropReader(run.workspace.location, cache)
     examples = ExampleStream(

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from demucs_core.training.examples import Example
+from demucs_core.training.lossy_codec import LossyCodec
 from demucs_core.training.recipes import AddedStem, Recipe, RecipeList, taught_sources
 from demucs_core.training.stream import ExampleStream
 from demucs_core.training.stream_config import StreamConfig
+from demucs_core.training.stretching import Stretching
 from tests.demucs_core.synthetic_audio import SyntheticReader, stem_track
 
 TRACKS = [stem_track("a", 300), stem_track("b", 100)]
@@ -72,12 +74,16 @@ def test_an_example_depends_on_seed_and_index_only() -> None:
 
 
 def test_order_and_processes_of_the_loader_change_nothing() -> None:
-    dataset = stream()
+    dataset = stream(
+        stretching=Stretching(probability=0.8, sample_rate=100),
+        lossy_codec=LossyCodec(probability=0.5, sample_rate=8_000),
+    )
     # Two processes come out of one that has threads, as a flow's has.
     with ThreadPoolExecutor(1) as threads:
         threads.submit(len, "").result()
         whole, resumed = list(dataset.batches(0, 6)), list(dataset.batches(2, 6, num_workers=2))
     assert len(whole) == 6
+    assert not all(equal(a, b) for a, b in zip(whole, stream().batches(0, 6), strict=True))
     assert all(equal(a, b) for a, b in zip(whole[2:], resumed, strict=True))
 
 

@@ -15,7 +15,10 @@ from demucs_core.separators.demucs import DemucsConfig
 from demucs_core.separators.registry import SEPARATORS
 from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 from demucs_core.training.crops import Augmentation
+from demucs_core.training.lossy_codec import LossyCodec
+from demucs_core.training.stretching import Stretching
 from flows.running.wrong_values import describe
+from flows.train import augmentation_options
 from flows.train.options import TrainOptions, TrainParameters
 from flows.train.preset import load_preset, preset_names
 from storage.errors import UserError
@@ -133,10 +136,43 @@ def test_presets_after_publications_leave_levels_alone(name: str) -> None:
     assert audio.flip_sign
 
 
-def test_gains_that_are_no_range_are_refused() -> None:
+@pytest.mark.parametrize("name", [name for name in preset_names() if name.startswith("paper")])
+def test_the_paper_knows_no_tempos_and_no_codecs(name: str) -> None:
+    options = TrainOptions(preset=name)
+    assert not options.stretching(44_100).probability
+    assert not options.lossy_codec(44_100).probability
+
+
+def test_tempos_and_codecs_reach_the_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = TrainOptions(
+        preset="htdemucs-finetune", codec_probability=0.5, codecs="mp3,opus", codec_max_kbps=128
+    )
+    assert options.stretching(8_000) == Stretching(
+        probability=0.2, tempo=0.12, semitones=2, sample_rate=8_000
+    )
+    assert options.lossy_codec(8_000) == LossyCodec(
+        probability=0.5, codecs=("mp3", "opus"), max_kbps=128, sample_rate=8_000
+    )
+    monkeypatch.setattr(augmentation_options, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"pip install 'silentmix\[stretch\]', or set it to 0"):
+        options.stretching(8_000)
+    assert TrainOptions().stretching(8_000) == Stretching()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"gain_min": 1.5}, "gain_min must be at most gain_max (1.25), not 1.5"),
+        ({"codec_min_kbps": 400}, "codec_min_kbps must be at most codec_max_kbps (320), not 400"),
+        ({"codec_probability": 0.1, "batch_shift_s": 0.1}, "codec_probability must be 0 where"),
+        ({"codecs": ["mp4"]}, "codecs"),
+        ({"codecs": []}, "codecs"),
+    ],
+)
+def test_changes_that_do_not_fit_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as refused:
-        TrainOptions(gain_min=1.5)
-    assert "gain_min must be at most gain_max (1.25), not 1.5" in describe(refused.value)
+        TrainOptions(**fields)
+    assert message in describe(refused.value)
 
 
 def test_an_unknown_preset_lists_those_there_are() -> None:
