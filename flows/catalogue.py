@@ -215,6 +215,16 @@ CATALOGUE: tuple[Entry, ...] = (
         column=Column(heading="remixes", counts=("remixes",)),
     ),
     Entry(
+        name="pseudo-label",
+        flow="flows.pseudo_label.flow.pseudo_label",
+        parameters="flows.pseudo_label.options.PseudoLabelParameters",
+        deployed="Let a model separate a corpus, and make recipes of what it is sure of: examples "
+        "for another model, as remixes are.",
+        pool="gpu",
+        writes=("remixes",),
+        column=Column(heading="pseudo-labels", counts=("remixes",)),
+    ),
+    Entry(
         name="train",
         flow="flows.train.flow.train",
         parameters="flows.train.options.TrainParameters",

@@ -26,6 +26,8 @@ from storage.schemas import (
     TRACKS,
 )
 
+HELD_OUT = ("labelled_test", "labelled_valid")
+"""Reasons of tracks that are songs which nothing may be trained on."""
 _OF_TRACKS = (TRACKS.name, SCORES.name, SEGMENTS.name, REMIXES.name)
 
 
@@ -60,7 +62,7 @@ class Hidden:
     Attributes:
         columns: of the table, which tell.
         keys: values of the columns, joined.
-        added: songs that a recipe must not add a stem of.
+        added: songs and tracks that a recipe must not add a stem or an estimate of.
     """
 
     SEPARATOR: ClassVar = "\x1f"
@@ -118,7 +120,7 @@ class Retired:
             columns: tuple[str, ...] = ("track_id",)
             found = {key.track_id for key in keys if key.manifest == TRACKS.name}
             if table == REMIXES.name:
-                added = self._taken_from_training()
+                added = self._taken_from_training() | self._held_out()
         elif table == STEMS.name:
             columns = ("track_id", "split", "song")
             found = {Hidden.SEPARATOR.join(key[1:]) for key in keys if key.manifest == table}
@@ -138,6 +140,15 @@ class Retired:
     def _taken_from_training(self) -> frozenset[str]:
         """Songs that are no training songs any more, of any corpus: remixes may add any's stems."""
         return frozenset().union(*(_songs_without(keys, "train") for keys in self._of.values()))
+
+    def _held_out(self) -> frozenset[str]:
+        """Tracks that labelled songs are which are held out: their labels are in other corpora."""
+        return frozenset(
+            key.track_id
+            for keys in self._of.values()
+            for key, why in keys.items()
+            if key.manifest == TRACKS.name and why.reason in HELD_OUT
+        )
 
 
 def with_needed(columns: Sequence[str], hidden: Hidden | None) -> list[str]:

@@ -289,7 +289,14 @@ REMIXES = Table(
             "tempo over the segment's, halved or doubled to be nearest 1, and steps between their "
             "keys on the circle of fifths, each null where it was not matched",
         ),
+        (
+            "model_id",
+            _text,
+            "Model whose estimates of tracks are added in place of stems, so that all sources "
+            "count as silent and there is no segment; else empty",
+        ),
     ),
+    added={"model_id": ""},
 )
 
 TEMPOS = Table(

@@ -93,6 +93,42 @@ def separate_stream(
         ValueError: an empty mixture, or an argument out of range, by name; at the call, before
             anything is read.
     """
+    passes = separate_passes(
+        model,
+        read,
+        num_samples,
+        segment_samples=segment_samples,
+        overlap=overlap,
+        shifts=shifts,
+        seed=seed,
+        max_shift_samples=max_shift_samples,
+        batch_size=batch_size,
+        device=device,
+    )
+    return (
+        blocks[0] if len(blocks) == 1 else torch.from_numpy(blocks).mean(dim=0).numpy()
+        for blocks in passes
+    )
+
+
+def separate_passes(
+    model: nn.Module,
+    read: ReadMixture,
+    num_samples: int,
+    *,
+    segment_samples: int,
+    overlap: float = 0.25,
+    shifts: int = 0,
+    seed: int = 0,
+    max_shift_samples: int,
+    batch_size: int = 4,
+    device: torch.device | str | None = None,
+) -> Iterator[NDArray[np.float32]]:
+    """As :func:`separate_stream`, each shift by itself: blocks ``(P, S, C, N)`` of P passes.
+
+    How far they are apart tells how sure the model is: to a right answer it makes no difference
+    where a piece begins.
+    """
     if num_samples < 1:
         raise ValueError("the mixture is empty: there is nothing to separate")
     if segment_samples < 1:
@@ -119,7 +155,7 @@ def separate_stream(
     )
     rng = np.random.default_rng(seed)
     leads = rng.integers(0, max_shift_samples + 1, size=shifts).tolist() if shifts else [0]
-    return _average([_overlap_add(job, lead) for lead in leads], model)
+    return _side_by_side([_overlap_add(job, lead) for lead in leads], model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,8 +241,8 @@ def _batches(offsets: range, total: int, segment: int, batch_size: int) -> Itera
     yield batch
 
 
-def _average(runs: list[Iterator[Tensor]], model: nn.Module) -> Iterator[NDArray[np.float32]]:
-    """Average runs whose blocks end at different places, as far as all of them have come."""
+def _side_by_side(runs: list[Iterator[Tensor]], model: nn.Module) -> Iterator[NDArray[np.float32]]:
+    """Cut runs whose blocks end at different places alike, as far as all of them have come."""
     was_training = model.training
     try:
         pending: list[Tensor | None] = [None] * len(runs)
@@ -221,10 +257,10 @@ def _average(runs: list[Iterator[Tensor]], model: nn.Module) -> Iterator[NDArray
             # All runs have the same samples in all, so they end together.
             assert len(blocks) == len(runs)
             num = min(block.shape[-1] for block in blocks)
-            mean = blocks[0][..., :num]
+            cut = blocks[0][None, ..., :num]
             if len(blocks) > 1:
-                mean = torch.stack([block[..., :num] for block in blocks]).mean(dim=0)
+                cut = torch.stack([block[..., :num] for block in blocks])
             pending = [block[..., num:] if block.shape[-1] > num else None for block in blocks]
-            yield mean.numpy()
+            yield cut.numpy()
     finally:
         model.train(was_training)

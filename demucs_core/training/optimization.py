@@ -25,6 +25,7 @@ from demucs_core.training.memory import (
     largest_that_fits,
     way_out,
 )
+from demucs_core.training.mixit import assigned
 from demucs_core.training.training_config import Execution, Precision, TrainingConfig
 from demucs_core.training.weak_loss import grouped_losses, known_shares
 
@@ -120,6 +121,8 @@ class Optimization:
         for part in parts_of(batch, num_parts or self.execution.accumulation):
             with autocast(self.device, self.config.precision):
                 estimates = self._forward(part.mixture)
+            if self.config.objective == "mixit":
+                part = part._replace(membership=assigned(estimates, part.targets))
             losses, part_shares = grouped_losses(
                 estimates, part.targets, part.membership, part.mask, part.weight
             )

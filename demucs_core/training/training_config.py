@@ -15,6 +15,7 @@ from demucs_core.configuration import (
 
 Precision = Literal["float32", "bfloat16", "float16"]
 PRECISIONS = ("float32", "bfloat16", "float16")
+Objective = Literal["groups", "mixit"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,8 @@ class TrainingConfig:
     """Everything about a training run that decides its result, beside model and examples.
 
     Attributes:
+        objective: the distance of sums of known ``groups``, or of mixtures that are taken apart
+            (``mixit``, :mod:`demucs_core.training.mixit`), whose examples are others.
         steps: optimiser steps.
         learning_rate: of the optimiser, at its highest.
         optimizer: ``adam``, or ``adamw``, whose weight decay leaves the moments alone.
@@ -48,6 +51,7 @@ class TrainingConfig:
         ValueError: a field out of range, by name.
     """
 
+    objective: Objective = "groups"
     steps: int = 100_000
     learning_rate: float = 3e-4
     optimizer: Literal["adam", "adamw"] = "adam"
@@ -79,6 +83,7 @@ class TrainingConfig:
                 raise ValueError(f"ema_decays must be above 0 and below 1 each, not {decay}")
         if len(set(self.ema_decays)) < len(self.ema_decays):
             raise ValueError(f"ema_decays must differ, not {list(self.ema_decays)}")
+        check_one_of(self, ("groups", "mixit"), "objective")
         check_one_of(self, ("adam", "adamw"), "optimizer")
         check_one_of(self, ("constant", "cosine", "plateau"), "schedule")
         check_one_of(self, ("loss", "sdr"), "best_by")

@@ -24,6 +24,8 @@ def print_lineage(found: Lineage, console: Console) -> None:
             rows.append((name, listing.count, ", ".join(listing.partitions), named))
     if found.found_by:
         rows.append(("found by detectors", len(found.found_by), "", ", ".join(found.found_by)))
+    if found.taught_by:
+        rows.append(("labelled by models", len(found.taught_by), "", ", ".join(found.taught_by)))
     for kind in ("detectors", "models"):
         hearers: list[Hearer] = getattr(found, kind)
         if hearers:

@@ -49,13 +49,13 @@ def print_status(location: str, console: Console) -> None:
     scores = sdr_of_models(manifests)
     for name in registry.names(workspace, "models"):
         try:
-            share = registry.describe(workspace, "models", name)["training"]["weak_share"]
+            training = registry.describe(workspace, "models", name)["training"]
         except DamagedError as error:
             console.print(f"model {name}: {error}", markup=False, highlight=False, soft_wrap=True)
             continue
         sdr = ", ".join(f"{source} {value:.2f}" for source, value in scores.get(name, {}).items())
         note = _forgotten(workspace, "models", name)
-        heard = registry.trained_on(share)
+        heard = registry.trained_on(training)
         console.print(f"model {name} ({heard}): SDR {sdr or 'not evaluated'}{note}")
     for name, progress in registry.unfinished(workspace):
         console.print(f"training {name}: {_how_far(progress)}", soft_wrap=True)
@@ -64,8 +64,8 @@ def print_status(location: str, console: Console) -> None:
 def _how_far(progress: dict[str, Any]) -> str:
     """Where a training is that is not over."""
     steps, best = progress["description"]["parameters"]["steps"], progress["best"]
-    share = progress["description"]["training"]["weak_share"]
-    said = f"{registry.trained_on(share)}, step {progress['step']} of {steps}"
+    training = progress["description"]["training"]
+    said = f"{registry.trained_on(training)}, step {progress['step']} of {steps}"
     if "saved_at" in progress:
         said += f" saved at {progress['saved_at']}"
     if best is None:

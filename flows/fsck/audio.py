@@ -70,7 +70,9 @@ def _rows(database: duckdb.DuckDBPyConnection) -> Iterator[Row]:
     database.execute(
         "SELECT DISTINCT path, corpus, 'tracks' AS manifest, track_id, num_samples, content_hash "
         "FROM tracks UNION ALL SELECT DISTINCT path, corpus, 'stems', track_id, num_samples, "
-        "content_hash FROM stems ORDER BY string_split(path, '/')"
+        "content_hash FROM stems UNION ALL SELECT DISTINCT stem.path, corpus, 'remixes', "
+        "stem.track_id, stem.track_num_samples, '' FROM (SELECT corpus, unnest(added) AS stem "
+        "FROM remixes WHERE model_id <> '') ORDER BY string_split(path, '/')"
     )
     while chunk := database.fetchmany(ROWS_AT_ONCE):
         yield from itertools.starmap(Row, chunk)
@@ -123,12 +125,17 @@ def _problem(workspace: Workspace, row: Row, num_bytes: int, *, samples: bool) -
 def _missing(row: Row) -> Finding:
     return Finding(
         kind="missing_audio", what=row.path, why=f"named by a row of {row.table}, and not there",
-        corpus=row.corpus, tables=(row.table,), track_id=row.track_id, stages=("ingest",),
+        corpus=row.corpus, tables=(row.table,), track_id=row.track_id, stages=(_maker(row),),
     )  # fmt: skip
 
 
 def _damaged(row: Row, problem: str) -> Finding:
     return Finding(
         kind="damaged_audio", what=row.path, why=problem, corpus=row.corpus, tables=(row.table,),
-        track_id=row.track_id, stages=("ingest",), put_away=(row.path,),
+        track_id=row.track_id, stages=(_maker(row),), put_away=(row.path,),
     )  # fmt: skip
+
+
+def _maker(row: Row) -> str:
+    """The stage that wrote a file; of recipes, only a model's estimates are such."""
+    return "pseudo-label" if row.table == "remixes" else "ingest"

@@ -90,7 +90,7 @@ def makers(table: str) -> tuple[str, ...]:
     return tuple(
         entry.name
         for entry in CATALOGUE
-        if table in entry.writes and (entry.options or entry.own_command)
+        if table in entry.writes and (entry.group == "stages" or entry.own_command)
     )
 
 

@@ -70,11 +70,17 @@ REFERENCES = (
     Reference(
         table="remixes", value="segment_id || ' of ' || segments_fingerprint", of="segments",
         lost=_not_in("segments", "corpus", "segment_id", fingerprint="segments_fingerprint"),
+        rows="(FROM remixes WHERE model_id = '')",
     ),
     Reference(
         table="remixes", value="track_id", of="stems", lost=_not_in("stems", "track_id"),
         rows="(SELECT corpus, fingerprint, unnest([stem.track_id FOR stem IN added]) AS track_id "
-        "FROM remixes)",
+        "FROM remixes WHERE model_id = '')",
+    ),
+    Reference(
+        table="remixes", value="track_id", of="tracks", lost=_not_in("tracks", "track_id"),
+        rows="(SELECT corpus, fingerprint, unnest([stem.track_id FOR stem IN added]) AS track_id "
+        "FROM remixes WHERE model_id <> '')",
     ),
     Reference(
         table="audits", value="segment_id || ' of ' || segments_fingerprint", of="segments",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -80,7 +81,11 @@ def choose_models(
             imported, or there is none at all.
     """
     asked = (registry.resolve(workspace, "models", model) for model in wanted)
-    models = list(dict.fromkeys(asked)) or registry.names(workspace, "models")
+    models = list(dict.fromkeys(asked)) or [
+        model
+        for model in registry.names(workspace, "models")
+        if not registry.learns_from_mixtures(_training(workspace, model))
+    ]
     if not models:
         raise UserError(f"{workspace.location}: no model yet; run `silentmix train` first")
     for model in models:
@@ -90,15 +95,19 @@ def choose_models(
 
 def is_labelled_only(workspace: Workspace, model: str) -> bool:
     """Whether a model was trained on labelled songs alone."""
-    training = registry.describe(workspace, "models", model).get("training", {})
-    return bool(training.get("weak_share") == 0)
+    training = _training(workspace, model)
+    return training.get("weak_share") == 0 and not registry.learns_from_mixtures(training)
 
 
 def model_label(workspace: Workspace, model: str) -> str:
     """A model's name with what it was trained on."""
-    training = registry.describe(workspace, "models", model).get("training", {})
-    share = training.get("weak_share")
-    return model if share is None else f"{model} ({registry.trained_on(share)})"
+    training = _training(workspace, model)
+    return f"{model} ({registry.trained_on(training)})" if "weak_share" in training else model
+
+
+def _training(workspace: Workspace, model: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = registry.describe(workspace, "models", model).get("training", {})
+    return found
 
 
 def evaluated_model(manifests: Manifests, evaluations: Partition, model: str) -> Method:

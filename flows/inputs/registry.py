@@ -162,10 +162,18 @@ def _newest(workspace: Workspace, known: Sequence[str]) -> str:
     return max(made, key=lambda name: made[name], default=known[-1])
 
 
-def trained_on(weak_share: float) -> str:
-    """What a model was trained on, in words.
+def trained_on(training: Mapping[str, Any]) -> str:
+    """What a model was trained on, in words; ``training`` is its description's, or its parameters.
 
-    >>> trained_on(0.25), trained_on(0.0)
+    >>> trained_on({"weak_share": 0.25}), trained_on({"weak_share": 0.0})
     ('25% remixes', 'labelled songs alone')
     """
-    return f"{weak_share:.0%} remixes" if weak_share else "labelled songs alone"
+    if learns_from_mixtures(training):
+        return "mixtures alone"
+    share = training["weak_share"]
+    return f"{share:.0%} remixes" if share else "labelled songs alone"
+
+
+def learns_from_mixtures(training: Mapping[str, Any]) -> bool:
+    """Whether a training's model takes mixtures apart, and knows none of our sources."""
+    return bool(training.get("objective") == "mixit")

@@ -85,10 +85,10 @@ def forget(
         )
         heard = {kind: _hearers(workspace, database, kind, ids) for kind in ("models", "detectors")}
         result.models, result.detectors = sorted(heard["models"]), sorted(heard["detectors"])
-        items, sounds, scored = _derived(database, ids)
+        items, sounds, files = _derived(database, ids)
     audio = [path for found in music for path in _audio(workspace, found)]
     reports = sounds_in_reports(workspace, sounds, {found.name for found in music})
-    result.files = sum(workspace.exists(path) for path in audio + scored) + len(reports)
+    result.files = sum(workspace.exists(path) for path in audio + files) + len(reports)
     if not dry_run:
         _record(manifests, music)
         for kind, hearers in heard.items():
@@ -98,7 +98,7 @@ def forget(
                 workspace.put_json(path, {"track_ids": marked})
         for path in reports:
             remove_sound(workspace, path)
-        for path in scored:
+        for path in files:
             workspace.remove(path)
     # what was made last goes first
     for table in reversed(TABLES.values()):
@@ -160,7 +160,7 @@ def _hearers(
 def _derived(
     database: duckdb.DuckDBPyConnection, ids: Set[str]
 ) -> tuple[set[str], set[str], list[str]]:
-    """Items of the manifests, names of sounds in reports, and museval files of some music."""
+    """Items of the manifests, names of sounds in reports, and files: of museval, and labels."""
     database.execute("CREATE TABLE gone AS SELECT unnest($ids) AS track_id", {"ids": sorted(ids)})
 
     def column(query: str) -> list[str]:
@@ -182,7 +182,11 @@ def _derived(
     scored = column(
         f"SELECT DISTINCT museval_path FROM {EVALUATIONS.name} SEMI JOIN gone USING (track_id)"
     )
-    return {*ids, *segments, *items}, {*ids, *segments, *remixes}, scored
+    labels = column(
+        "SELECT DISTINCT stem.path FROM (SELECT unnest(added) AS stem FROM remixes "
+        "WHERE model_id <> '') WHERE stem.track_id IN (FROM gone)"
+    )
+    return {*ids, *segments, *items}, {*ids, *segments, *remixes}, [*scored, *labels]
 
 
 def _hits(batch: pa.RecordBatch, ids: Set[str]) -> pa.BooleanArray:

@@ -54,6 +54,7 @@ class Lineage(BaseModel):
         forgotten: whether it was forgotten since.
         retired: what of it is not current any more, why, and what is in its place.
         found_by: detectors whose scores the segments came from.
+        taught_by: models whose estimates are the labels of remixes.
         detectors: those that were trained on the songs.
         models: those that may have heard it: it was in reach of their training.
     """
@@ -68,6 +69,7 @@ class Lineage(BaseModel):
     segments: Listing = Listing()
     remixes: Listing = Listing()
     found_by: list[str] = []
+    taught_by: list[str] = []
     detectors: list[Hearer] = []
     models: list[Hearer] = []
 
@@ -129,6 +131,7 @@ def lineage(workspace: Workspace, name: str, *, most: int = 20) -> Lineage:
             segments=walk.listing("segments", "segment_id", way.segments),
             remixes=remixes,
             found_by=walk.found_by(),
+            taught_by=walk.taught_by(),
             **walk.hearers(remixes),
         )
 
@@ -310,4 +313,12 @@ class _Walk:
     def found_by(self) -> list[str]:
         """The detectors whose scores the segments came from."""
         query = f"SELECT DISTINCT detector_id FROM segments WHERE {self._way.segments} ORDER BY ALL"
+        return [name for [name] in self._database.sql(query).fetchall()]
+
+    def taught_by(self) -> list[str]:
+        """The models whose estimates are labels."""
+        query = (
+            f"SELECT DISTINCT model_id FROM remixes WHERE ({self._way.remixes}) "
+            "AND model_id <> '' ORDER BY ALL"
+        )
         return [name for [name] in self._database.sql(query).fetchall()]

@@ -208,6 +208,7 @@ def remix_row(
             if source in recipe.silent
         ),
         "segments_fingerprint": segments_fingerprint,
+        "model_id": "",
         "added": [
             {
                 "source": stem.source,

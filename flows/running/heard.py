@@ -15,6 +15,7 @@ def write_heard(
     heard_by: str,
     stems: Sequence[Partition],
     remixes: Sequence[Partition] = (),
+    tracks: Sequence[Partition] = (),
     after: str = "",
 ) -> None:
     """Record what a training may hear: the songs it learns from and validates on, the remixes.
@@ -27,13 +28,17 @@ def write_heard(
         heard_by: ``detectors`` or ``models``.
         stems: the labelled songs and single stems.
         remixes: the recipes to draw from.
+        tracks: the unlabelled music that is heard as it is.
         after: a model that it began with, and that has heard all it has.
     """
-    database = connect(run.workspace, ("stems", "remixes"))
+    database = connect(run.workspace, ("stems", "remixes", "tracks"))
     rows = database.sql(f"""
-        WITH recipes AS (SELECT track_id, added FROM remixes WHERE {any_of(remixes)})
+        WITH recipes AS (
+            SELECT track_id, added, model_id FROM remixes WHERE {any_of(remixes)}
+        )
         SELECT track_id, false FROM recipes
-        UNION SELECT unnest([stem.track_id FOR stem IN added]), true FROM recipes
+        UNION SELECT unnest([stem.track_id FOR stem IN added]), model_id = '' FROM recipes
+        UNION SELECT track_id, false FROM tracks WHERE {any_of(tracks)}
         UNION SELECT track_id, true FROM stems
               WHERE {any_of(stems)} AND split IN ('train', 'valid')
         ORDER BY track_id

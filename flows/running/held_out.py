@@ -87,7 +87,14 @@ def require_unheard(manifests: Manifests, model: str, held_out: Mapping[str, str
             "SELECT DISTINCT detector_id FROM segments WHERE (corpus, fingerprint) IN "
             f"(SELECT (corpus, segments_fingerprint) FROM remixes WHERE {any_of(remixes)})"
         ).fetchall()
-        hearers = {model: f"model {model}"} | {name: f"detector {name}" for [name] in detectors}
+        teachers = database.sql(
+            f"SELECT DISTINCT model_id FROM remixes WHERE {any_of(remixes)} AND model_id <> ''"
+        ).fetchall()
+        hearers = {
+            model: f"model {model}",
+            **{name: f"its teacher {name}" for [name] in teachers},
+            **{name: f"detector {name}" for [name] in detectors},
+        }
         names = ", ".join(map(quoted, hearers))
         rows = database.sql(
             f"SELECT DISTINCT fingerprint, track_id, labelled FROM heard WHERE fingerprint IN "
@@ -98,7 +105,11 @@ def require_unheard(manifests: Manifests, model: str, held_out: Mapping[str, str
                   if name == hearer and not labelled}  # fmt: skip
         songs = {track for name, track, labelled in rows if name == hearer and labelled}
         heard = tracks | _sounds_of_songs(manifests, songs)
-        anew = "train it" if hearer == model else "fit a detector, score, extract, remix and train"
+        anew = "fit a detector, score, extract, remix and train"
+        if hearer == model:
+            anew = "train it"
+        elif [hearer] in ([*row] for row in teachers):
+            anew = "train that, pseudo-label and train"
         require_apart(
             held_out, heard, f"testing model {model} ({told} was trained on it)",
             f"{anew} anew, and name with models those to evaluate",

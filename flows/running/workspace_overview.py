@@ -117,9 +117,8 @@ def _model_rows(manifests: Manifests, runs: Sequence[PastRun]) -> list[dict[str,
     for name, run in _finished(manifests, "models", trained):
         evaluated = scores.get(name)
         sdr_db = evaluated.counts if evaluated else {}
-        share = json.loads(run.parameters)["weak_share"]
         row = {"model": _link(run, name) + _forgotten(manifests, "models", name)}
-        row["trained on"] = plain(registry.trained_on(share))
+        row["trained on"] = plain(registry.trained_on(json.loads(run.parameters)))
         for heading in (*manifests.workspace.music.sources, "mean"):
             value = sdr_db.get(f"sdr_{heading}_db")
             row[heading] = NONE if value is None else f"{value:.2f}"
@@ -133,9 +132,7 @@ def _training_rows(manifests: Manifests) -> list[dict[str, str]]:
     return [
         {
             "training": plain(name),
-            "trained on": plain(
-                registry.trained_on(progress["description"]["training"]["weak_share"])
-            ),
+            "trained on": plain(registry.trained_on(progress["description"]["training"])),
             "step": number(progress["step"]),
             "of": number(progress["description"]["parameters"]["steps"]),
             "saved at": plain(progress.get("saved_at", NONE)),

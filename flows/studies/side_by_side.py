@@ -22,6 +22,8 @@ import torch
 
 from flows.evaluate.flow import evaluate
 from flows.evaluate.options import EvaluateParameters
+from flows.pseudo_label.flow import pseudo_label
+from flows.pseudo_label.options import PseudoLabelParameters
 from flows.running.execution import dask_client
 from flows.running.stage_result import StageResult
 from flows.server.process import PRIVATE
@@ -40,19 +42,24 @@ class Job:
         label: what a person calls it.
         log: name of the file for what its process prints.
         train: what the stage ``train`` is told.
-        evaluate: what the stage ``evaluate`` is told; None of a model that is not evaluated.
+        evaluate: what the stage ``evaluate`` is told, but for the model, which may not be known
+            before it is trained; None of a model that is not evaluated.
+        labels: what the stage ``pseudo-label`` is told before, where the model learns from such.
     """
 
     label: str
     log: str
     train: TrainParameters
     evaluate: EvaluateParameters | None
+    labels: PseudoLabelParameters | None = None
 
     def on(self, device: str) -> Job:
         """The same on another device."""
         told = {"device": device}
         evaluate = self.evaluate and self.evaluate.model_copy(update=told)
-        return replace(self, train=self.train.model_copy(update=told), evaluate=evaluate)
+        labels = self.labels and self.labels.model_copy(update=told)
+        train = self.train.model_copy(update=told)
+        return replace(self, train=train, evaluate=evaluate, labels=labels)
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ def planned(training: TrainParameters) -> StageResult:
 
 
 def run_side_by_side(
-    jobs: Iterable[Job],
+    jobs: Iterable[Job | None],
     *,
     num_processes: int,
     device: str,
@@ -90,7 +97,7 @@ def run_side_by_side(
     One at a time needs no process of its own.
 
     Args:
-        jobs: all of them.
+        jobs: all of them; None where the next one has to wait until another has ended.
         num_processes: how many at once.
         device: ``cpu``, or ``cuda`` for all GPUs in turn.
         logs: folder for what the processes print.
@@ -98,6 +105,7 @@ def run_side_by_side(
     """
     if num_processes == 1:
         for job in jobs:
+            assert job is not None, "nothing else is at work"
             on_end(job, do(job.on(device)))
         return
     waiting, running, ended = iter(jobs), list[Slot](), list[tuple[Job, str]]()
@@ -105,9 +113,13 @@ def run_side_by_side(
     try:
         while True:
             for job in islice(waiting, num_processes - len(running)):
+                if job is None:
+                    break
                 running.append(_begin(job, running, device, logs))
-            while ended:  # told once the next ones are at work
-                on_end(*ended.pop(0))
+            if ended:  # told once the next ones are at work; others may have waited for it
+                while ended:
+                    on_end(*ended.pop(0))
+                continue
             if not running:
                 return
             ready = wait([slot.answer for slot in running])
@@ -166,10 +178,13 @@ def do(job: Job) -> str:
     # the study begins no training twice, so none need wait for another of the same corpus
     os.environ[PRIVATE] = "1"
     try:
-        train(job.train)
+        if job.labels is not None:
+            with dask_client(job.labels, in_process=True):
+                pseudo_label(job.labels)
+        made = train(job.train)
         if job.evaluate is not None:
             with dask_client(job.evaluate, in_process=True):
-                evaluate(job.evaluate)
+                evaluate(job.evaluate.model_copy(update={"models": [made.fingerprint]}))
     except (UserError, ValueError, OSError, ArithmeticError) as error:
         return str(error)
     return ""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from demucs_core.separators.separator import SeparationModel
 from demucs_core.training.crops import Augmentation
+from demucs_core.training.mixit import MixtureStream, MixtureTrack
 from demucs_core.training.stream import ExampleStream
 from demucs_core.training.stream_config import StreamConfig
 from demucs_core.training.validation import ValidationCrop, validation_crops
 from flows.inputs.recipes import RecipeTable
-from flows.inputs.songs import Song, load_learning_songs, load_songs
+from flows.inputs.songs import Song, held_out_audio, load_learning_songs, load_songs
 from flows.running.held_out import SILENCE_DB
 from flows.running.stage import StageRun
 from flows.train.options import TrainParameters
@@ -78,6 +80,43 @@ def build_examples(
         crops_per_track=parameters.validation_crops,
     )
     return examples, crops
+
+
+def build_mixtures(
+    parameters: TrainParameters,
+    run: StageRun,
+    tracks: Sequence[Partition],
+    model: SeparationModel,
+) -> MixtureStream:
+    """The stream of mixtures of two tracks; counts the tracks. Songs held out are none of them.
+
+    Raises:
+        UserError: there is no track.
+    """
+    rate, held_out = run.workspace.music.sample_rate, held_out_audio(run.manifests)
+    columns = ["track_id", "path", "num_samples", "content_hash"]
+    mixtures = {
+        row["track_id"]: MixtureTrack(path=row["path"], num_samples=row["num_samples"])
+        for partition in tracks
+        for row in run.manifests.rows(partition, columns)
+        if row["content_hash"] not in held_out
+    }
+    run.count(tracks=len(mixtures))
+    cache = LocalCache(cache_folder(CACHE), round(parameters.cache_gb * 2**30))
+    try:
+        return MixtureStream(
+            parameters.configure(
+                StreamConfig,
+                crop_samples=max(1, round(parameters.crop_s * rate)),
+                augmentation=parameters.configure(Augmentation),
+                batch_augmentation=parameters.batch_augmentation(rate),
+            ),
+            mixtures=[mixtures[track_id] for track_id in sorted(mixtures)],
+            read=CropReader(run.workspace.location, cache),
+            num_outputs=len(model.config.sources),
+        )
+    except ValueError as error:
+        raise UserError(f"corpora {', '.join(parameters.corpora)}: {error}") from error
 
 
 def songs_to_learn_from(

@@ -9,9 +9,10 @@ from prefect import flow
 from demucs_core.separators.registry import build_model, config_of
 from demucs_core.separators.separator import SeparationModel
 from demucs_core.training.examples import GROUPED_EXAMPLES
+from demucs_core.training.stream import ExampleStream
 from demucs_core.training.trainer import Trainer
 from demucs_core.training.training_config import TrainingConfig
-from demucs_core.training.validation import GROUPED_VALIDATION
+from demucs_core.training.validation import GROUPED_VALIDATION, ValidationCrop
 from flows.inputs import networks, registry
 from flows.inputs.songs import know_sums, learning_corpora
 from flows.running.chain import Chain
@@ -19,7 +20,7 @@ from flows.running.heard import write_heard
 from flows.running.held_out import require_apart, sounds_of, sounds_of_remixes
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.train.disk import require_room
-from flows.train.examples import build_examples, songs_to_learn_from
+from flows.train.examples import build_examples, build_mixtures, songs_to_learn_from
 from flows.train.listening import play_validation
 from flows.train.loop import train_to_the_end
 from flows.train.model import first_model
@@ -41,9 +42,14 @@ def train(parameters: TrainParameters) -> StageResult:
     workspace = Workspace(parameters.workspace)
     manifests = Manifests(workspace)
     device = networks.pick_device(parameters.device)
-    stems = learning_corpora(manifests, parameters.labelled, parameters.libraries)
+    stems: tuple[Partition, ...] = ()
+    tracks: list[Partition] = []
+    if parameters.objective == "mixit":
+        tracks = [manifests.latest("tracks", name) for name in dict.fromkeys(parameters.corpora)]
+    else:
+        stems = learning_corpora(manifests, parameters.labelled, parameters.libraries)
     remixes = [manifests.latest("remixes", *chosen) for chosen in parameters.chosen_remixes]
-    digests = {partition: manifests.digest(partition) for partition in [*stems, *remixes]}
+    digests = {partition: manifests.digest(partition) for partition in [*stems, *remixes, *tracks]}
     made_from = {
         f"{partition.table}/{partition.corpus}/{partition.fingerprint}": digest
         for partition, digest in digests.items()
@@ -62,7 +68,14 @@ def train(parameters: TrainParameters) -> StageResult:
     ) as run:
         saved = SavedTraining(workspace=workspace, name=name)
         finished = saved.finished and not parameters.force
-        run.plan("steps", 0 if finished else parameters.steps, parameters.steps, *stems, *remixes)
+        run.plan(
+            "steps",
+            0 if finished else parameters.steps,
+            parameters.steps,
+            *stems,
+            *remixes,
+            *tracks,
+        )
         if finished:
             run.counts.update(registry.describe(workspace, "models", name)["counts"])
             return run.result()
@@ -73,7 +86,7 @@ def train(parameters: TrainParameters) -> StageResult:
         )
         model, began = first_model(parameters, workspace.music, start)
         hear = {partition: digests[partition] for partition in remixes}
-        trainer = _build(parameters, run, stems, hear, model, device)
+        trainer = _build(parameters, run, stems, hear, tracks, model, device)
         require_room(workspace, trainer)
         description = {
             "model": config_of(trainer.model),
@@ -84,7 +97,7 @@ def train(parameters: TrainParameters) -> StageResult:
         }
         if not parameters.force and not saved.state_path:
             require_no_other_rows(workspace, description)
-        write_heard(run, "models", stems, remixes, after=start.model if start else "")
+        write_heard(run, "models", stems, remixes, tracks, after=start.model if start else "")
         description |= saved.begin(trainer, description, anew=parameters.force)
         with events(parameters.tensorboard, name) as taken:
             train_to_the_end(trainer, run, saved, StepLog(run, taken), parameters.threads)
@@ -136,10 +149,16 @@ def _build(
     run: StageRun,
     stems: Sequence[Partition],
     remixes: Mapping[Partition, str],
+    tracks: Sequence[Partition],
     model: SeparationModel,
     device: str,
 ) -> Trainer:
-    examples, crops = build_examples(parameters, run, stems, remixes)
+    examples: ExampleStream
+    crops: list[ValidationCrop] = []
+    if tracks:
+        examples = build_mixtures(parameters, run, tracks, model)
+    else:
+        examples, crops = build_examples(parameters, run, stems, remixes)
     try:
         return Trainer(
             model,

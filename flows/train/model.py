@@ -11,6 +11,7 @@ from demucs_core.separators.imported import check_contract
 from demucs_core.separators.registry import build_model
 from demucs_core.separators.separator import SeparationModel
 from demucs_core.separators.transfer import Transfer, freeze, take_weights
+from demucs_core.training.mixit import output_names
 from flows.inputs import networks
 from flows.train.options import TrainOptions
 from flows.train.start import Start
@@ -31,8 +32,11 @@ def first_model(
             change.
     """
     try:
+        described = options.describe_model(music, crop_s=options.crop_s)
+        if options.objective == "mixit":
+            described["sources"] = list(output_names(len(music.sources)))
         model = build_model(
-            options.describe_model(music, crop_s=options.crop_s),
+            described,
             seed=options.seed,
             allow_import=options.allowed,
         )

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from demucs_core.training.stream_config import StreamConfig
-from demucs_core.training.training_config import Execution, TrainingConfig
+from demucs_core.training.training_config import Execution, Objective, TrainingConfig
 from flows.running.parameters import (
     ADDED,
     RUNTIME,
@@ -35,6 +35,11 @@ class TrainOptions(AugmentationOptions, ModelOptions):
         "",
         description=f"Other defaults of what is not told otherwise: {', '.join(preset_names())}.",
         json_schema_extra={"enum": ["", *preset_names()]},
+    )
+    objective: Annotated[Objective, ADDED] = Field(
+        _training.objective,
+        description="groups learns from labelled songs and remixes; mixit from the tracks of "
+        "corpora alone, to begin another training with (init_from).",
     )
     steps: int = Field(_training.steps, ge=1, description="Optimiser steps.")
     batch_size: int = Field(_stream.batch_size, ge=1, description="Examples a step.")
@@ -199,7 +204,9 @@ class TrainParameters(TrainOptions, StageParameters):
     libraries: Libraries = Field([])
     # what is read from them is in the fingerprint, under made_from
     corpora: Annotated[list[str], RUNTIME] = Field(
-        ["music"], description="Corpora whose remixes are used, if weak_share is above 0."
+        ["music"],
+        description="Corpora whose remixes are used, if weak_share is above 0; of mixit, whose "
+        "tracks.",
     )
     remixes: Annotated[list[str], RUNTIME] = Field(
         [],
@@ -215,6 +222,8 @@ class TrainParameters(TrainOptions, StageParameters):
         'labelled: demucs, 25% remixes, 600 steps, seed 0'
         """
         what = f"{self.weak_share:.0%} remixes" if self.weak_share else "labelled alone"
+        if self.objective == "mixit":
+            what = "mixtures"
         kind = self.architecture.rpartition(":")[2]
         return f"{self.labelled}: {kind}, {what}, {self.steps} steps, seed {self.seed}"
 
@@ -225,7 +234,7 @@ class TrainParameters(TrainOptions, StageParameters):
         Raises:
             UserError: they are not as many as the corpora.
         """
-        if self.weak_share == 0:
+        if self.weak_share == 0 or self.objective == "mixit":
             return []
         if self.remixes and len(self.remixes) != len(self.corpora):
             raise UserError(

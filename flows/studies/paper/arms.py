@@ -25,7 +25,7 @@ class Arm:
         segments: where its remixes come from: none, what the detector found, or the truth.
         whole_crops: the paper's scheme: segments as long as a crop, one source a remix, no mask.
         all_labelled: the unlabelled songs are given with their stems.
-        after: the arm whose model, of the same seed, must be there before.
+        after: the arm, or pre-training, whose model, of the same seed, must be there before.
         use_of_after: what that model is for: the weights to begin with, or a teacher.
         mixit: pre-training on mixtures of two unlabelled songs; no arm of the table.
         train: further fields of :class:`flows.train.options.TrainOptions`.
@@ -54,11 +54,20 @@ ARMS = _by_key(
     Arm(key="4", name="Demucs, the paper's remixes", segments="extracted", whole_crops=True),
     Arm(key="5", name="Demucs, masks and groups", segments="extracted"),
     Arm(key="6", name="Demucs, masks and groups, true silences", segments="true"),
+    Arm(key="7", name="Demucs, pseudo-labels", after="3", use_of_after="teacher"),
+    Arm(key="8", name="Demucs, from mixtures (MixIT)", after="mixit", use_of_after="weights"),
+    Arm(
+        key="9", name="Demucs, from mixtures, masks and groups", segments="extracted",
+        after="mixit", use_of_after="weights",
+    ),
     Arm(key="10", name="Demucs, all songs labelled", all_labelled=True),
-)
+)  # fmt: skip
 """The arms by their numbers."""
 
-ORDER = ("3", "5", "10", "6", "4", "1", "2")
+BEFORE = _by_key(Arm(key="mixit", name="pre-training on mixtures", mixit=True))
+"""What is trained for other arms alone."""
+
+ORDER = ("3", "5", "10", "6", "4", "1", "2", "7", "mixit", "8", "9")
 """What is trained first: the two arms of the primary comparison, seed by seed, then the others."""
 FIRST = 2
 """So many arms of the order take turns; of those after them, all seeds of one come first."""
@@ -92,6 +101,16 @@ SECONDARY = (
     Comparison(arm="10", against="5", claim_db=0.0, asks="How far is the ceiling?"),
 )
 """The others; Holm's procedure corrects their p-values for how many there are."""
+
+LATER = (
+    Comparison(arm="5", against="7", claim_db=0.0, asks="Is it better than pseudo-labels?"),
+    Comparison(arm="5", against="8", claim_db=0.0, asks="Is it better than MixIT?"),
+    Comparison(arm="9", against="5", claim_db=0.0, asks="Do MixIT and remixes add up?"),
+)
+"""Those of arms that came later, when others were being trained and none of theirs had begun.
+
+They are corrected among themselves, and change nothing in the others.
+"""
 
 TRIED = (
     "A bootstrap over seeds and songs, for the intervals: where the seeds decide, that of 95 % "

@@ -12,7 +12,7 @@ from demucs_core.metrics.comparison import holm
 from demucs_core.metrics.medians import median_sdr
 from demucs_core.metrics.seeded_comparison import SeededDifference, compare_trainings
 from flows.inputs.songs import load_songs
-from flows.studies.paper.arms import PRIMARY, SECONDARY, Comparison
+from flows.studies.paper.arms import LATER, PRIMARY, SECONDARY, Comparison
 from flows.studies.paper.trainings import State, Training, Trainings
 from flows.studies.truth import SourceQuality
 from storage.manifests import Manifests, Partition
@@ -140,16 +140,25 @@ def compare_arms(findings: PaperFindings, asked: Comparison) -> SeededDifference
 
 
 def comparisons(findings: PaperFindings) -> list[tuple[Comparison, SeededDifference | None]]:
-    """All comparisons, the primary one first; the others' p-values are corrected by Holm's way."""
-    secondary = [(asked, compare_arms(findings, asked)) for asked in SECONDARY]
-    p_values = [np.nan if each is None else each.p_value for _, each in secondary]
-    corrected = holm(p_values)
+    """All comparisons, the primary one first; the others' p-values are corrected by Holm's way.
+
+    Those that came later are a family of their own, and change nothing in the others.
+    """
     return [
         (PRIMARY, compare_arms(findings, PRIMARY)),
-        *(
-            (asked, each and replace(each, p_value=float(p_value)))
-            for (asked, each), p_value in zip(secondary, corrected, strict=True)
-        ),
+        *_corrected(findings, SECONDARY),
+        *_corrected(findings, LATER),
+    ]
+
+
+def _corrected(
+    findings: PaperFindings, family: Sequence[Comparison]
+) -> list[tuple[Comparison, SeededDifference | None]]:
+    found = [compare_arms(findings, asked) for asked in family]
+    p_values = holm([np.nan if each is None else each.p_value for each in found])
+    return [
+        (asked, each and replace(each, p_value=float(p_value)))
+        for asked, each, p_value in zip(family, found, p_values, strict=True)
     ]
 
 

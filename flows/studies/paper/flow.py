@@ -17,7 +17,7 @@ from flows.studies.paper.findings import PaperFindings, Point, gather, names_of_
 from flows.studies.paper.lock import only_study
 from flows.studies.paper.parameters import PaperParameters
 from flows.studies.paper.report import write_paper_study
-from flows.studies.paper.trainings import Training, Trainings, in_order
+from flows.studies.paper.trainings import State, Training, Trainings, in_order
 from flows.studies.side_by_side import LOGS, Job, how_many, run_side_by_side
 from storage.errors import UserError
 from storage.workspace import Workspace
@@ -73,19 +73,31 @@ class _Study:
         if not self.parameters.train:
             return
         console = Console(stderr=True)
+        left, under_way = list(wanted), set[str]()
 
         def ended(label: str, problem: str) -> None:
+            under_way.discard(label)
             console.print(f"{label}: {problem or 'done'}", markup=False, highlight=False)
             if problem:
                 self.problems[label] = problem
             self._write()
 
-        def jobs() -> Iterator[Job]:
-            for training in wanted:
+        def may_begin(training: Training) -> bool:
+            awaited = trainings.state(training).waits
+            return awaited not in left and (awaited is None or awaited.label not in under_way)
+
+        def jobs() -> Iterator[Job | None]:
+            while left:
+                training = next(filter(may_begin, left), None)
+                if training is None:
+                    yield None
+                    continue
+                left.remove(training)
                 state = trainings.state(training)
                 if state.job is None:
-                    ended(training.label, state.problem)
+                    ended(training.label, state.problem or _not_there(state))
                 elif not state.done:
+                    under_way.add(training.label)
                     yield state.job
 
         run_side_by_side(
@@ -117,3 +129,8 @@ class _Study:
             points=self.points,
         )
         self.files = write_paper_study(self.parameters, findings)
+
+
+def _not_there(state: State) -> str:
+    assert state.waits is not None
+    return f"{state.waits.label} is not trained; name it in arms too"

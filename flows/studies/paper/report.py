@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from demucs_core.metrics.seeded_comparison import SeededDifference, mean_interval
-from flows.studies.paper.arms import ARMS, FIRST, ORDER, PRIMARY, TRIED, Arm, Comparison
+from flows.studies.paper.arms import ARMS, FIRST, LATER, ORDER, PRIMARY, TRIED, Arm, Comparison
 from flows.studies.paper.figures import convergence_figure, curve_figure, table_figure
 from flows.studies.paper.findings import PaperFindings, arm_figures, comparisons
 from flows.studies.paper.parameters import PaperParameters
@@ -53,7 +53,8 @@ def write_paper_study(parameters: PaperParameters, findings: PaperFindings) -> l
         "mean, interval of 95 % and p-value of the mixed model with crossed random effects of "
         "seeds and songs (`demucs_core/metrics/seeded_comparison.py`). The first row is the one "
         "primary comparison, named before any training had ended, and its p-value stands as it "
-        "is; those of the others are corrected for being several (Holm)."
+        "is; those of the others are corrected for being several (Holm). "
+        f"{_named_later()}"
     )
     report.heading("Have they converged?")
     if any(each.state.history for each in findings.found):
@@ -85,13 +86,24 @@ def write_paper_study(parameters: PaperParameters, findings: PaperFindings) -> l
     return files
 
 
+def _named_later() -> str:
+    named = ", ".join(f"{asked.arm} - {asked.against}" for asked in LATER)
+    return (
+        f"The last {len(LATER)} ({named}) came later, when other arms were being trained and none "
+        "of arms 7, 8 and 9: they are corrected among themselves, so that the others' p-values are "
+        "what they would be without them."
+    )
+
+
 def _about(parameters: PaperParameters) -> str:
     models = (
         f"Demucs has {parameters.demucs_channels} channels and {parameters.demucs_depth} blocks. "
         f"All arms take {parameters.steps:,} steps of {parameters.batch_size} crops of "
         f"{parameters.crop_s:g} s, {parameters.weak_share:.0%} of them remixes where there are "
         f"any, Adam at {parameters.learning_rate:g}; {parameters.seeds} seeds each, with the same "
-        "first weights for all arms of Demucs."
+        "first weights for all arms of Demucs. Arms 8 and 9 begin with those that "
+        f"{parameters.mixit_steps:,} steps on mixtures of the unlabelled songs left, which come "
+        "on top."
     )
     if parameters.labelled:
         return f"A labelled set and a folder of unlabelled music, at {parameters.music}. {models}"

@@ -15,9 +15,12 @@ from flows.evaluate.flow import evaluate
 from flows.evaluate.options import EvaluateParameters
 from flows.inputs import registry
 from flows.inputs.methods import Method, evaluated_model
+from flows.pseudo_label.flow import pseudo_label
+from flows.pseudo_label.options import PseudoLabelParameters
 from flows.remix.flow import remix
 from flows.remix.options import RemixParameters
-from flows.studies.paper.arms import ARMS, FIRST, ORDER, Arm
+from flows.running.stage_result import StageResult
+from flows.studies.paper.arms import ARMS, BEFORE, FIRST, ORDER, Arm
 from flows.studies.paper.data import PaperData
 from flows.studies.paper.parameters import PaperParameters
 from flows.studies.side_by_side import Job, planned
@@ -31,6 +34,7 @@ SHARED = (
 )  # fmt: skip
 """Parameters of the study that ``train`` has by the same name: the same for every arm."""
 CHECKPOINT_EVERY = 250
+ALL = {**ARMS, **BEFORE}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,15 +62,17 @@ class State:
     Attributes:
         model: its name; empty where it can't be told yet.
         problem: why it can't be made, or empty.
+        waits: for another training, whose model it takes.
         trained: whether the model is there.
         history: its validations, if it is.
         scores: of the test songs, if they are there.
         remixes: recipes that it was trained on.
-        job: what makes it; None where it can't be made.
+        job: what makes it; None where it can't be made, or not yet.
     """
 
     model: str = ""
     problem: str = ""
+    waits: Training | None = None
     trained: bool = False
     history: Sequence[Validation] = ()
     scores: Method | None = None
@@ -84,14 +90,17 @@ class State:
 def in_order(seeds: int, arms: Sequence[str] = ()) -> list[Training]:
     """All trainings in the order in which they begin; ``arms`` leaves the others out.
 
+    What is trained for other arms alone is among them where one of those is.
+
     >>> [training.label[4:5] + str(training.seed) for training in in_order(2)][:6]
     ['30', '50', '31', '51', '10', '11']
     """
-    keys = [key for key in ORDER if not arms or key in arms]
+    needed = {ARMS[key].after for key in arms}
+    keys = [key for key in ORDER if not arms or key in arms or (key in BEFORE and key in needed)]
     first = [key for key in keys if key in ORDER[:FIRST]]
     turns = [(key, seed) for seed in range(seeds) for key in first]
     turns += [(key, seed) for key in keys if key not in first for seed in range(seeds)]
-    return [Training(arm=ARMS[key], seed=seed) for key, seed in turns]
+    return [Training(arm=ALL[key], seed=seed) for key, seed in turns]
 
 
 class Trainings:
@@ -119,10 +128,20 @@ class Trainings:
         return self._done[key]
 
     def _look(self, training: Training) -> State:
-        workspace = Workspace(self._place(training.arm))
+        workspace, before = Workspace(self._place(training.arm)), ""
+        if training.arm.after:
+            first = Training(arm=ALL[training.arm.after], seed=training.seed)
+            found = self.state(first)
+            if not found.trained:
+                return State(problem=found.problem, waits=first)
+            before = found.model
+        labels = None
         try:
-            wish, remixes = self._wish(training)
-            name = planned(wish).fingerprint
+            if training.arm.use_of_after == "teacher":
+                labels = self._labels(before)
+            wish, remixes = self._wish(training, before, labels)
+            is_there = labels is None or planned_labels(labels).already_done
+            name = planned(wish).fingerprint if is_there else ""
         except UserError as error:
             return State(problem=str(error))
         scored = self._evaluation(training.arm, name)
@@ -131,8 +150,9 @@ class Trainings:
             log=f"arm-{training.arm.key}-seed-{training.seed}.log",
             train=wish,
             evaluate=scored,
+            labels=labels,
         )
-        if not registry.finished(workspace, "models", name):
+        if not name or not registry.finished(workspace, "models", name):
             return State(model=name, remixes=remixes, job=job)
         described = registry.describe(workspace, "models", name)
         return State(
@@ -147,8 +167,29 @@ class Trainings:
     def _place(self, arm: Arm) -> str:
         return self.data.all_labelled if arm.all_labelled else self.data.workspace
 
-    def _wish(self, training: Training) -> tuple[TrainParameters, int]:
+    def _labels(self, teacher: str) -> PseudoLabelParameters:
+        """What ``pseudo-label`` is told."""
+        return PseudoLabelParameters.model_validate(
+            {
+                "workspace": self.data.workspace,
+                "workers": 1,
+                "corpus": self.data.music,
+                "into": f"{self.data.music}-pseudo",
+                "labelled": self.data.labelled,
+                "model": teacher,
+                "device": self.device,
+            }
+        )
+
+    def _wish(
+        self, training: Training, before: str, labels: PseudoLabelParameters | None
+    ) -> tuple[TrainParameters, int]:
         """What ``train`` is told, and the number of recipes.
+
+        Args:
+            training: which.
+            before: the model of the arm that comes before, if there is one.
+            labels: where its recipes come from, if it is a teacher.
 
         Raises:
             UserError: the data can't make the arm; says why.
@@ -179,6 +220,21 @@ class Trainings:
                 "corpora": [data.music],
                 "remixes": [drawn],
             }
+        if labels is not None:
+            plan = planned_labels(labels)
+            num_remixes = int(plan.counts["remixes"])
+            if plan.already_done and not num_remixes:
+                raise UserError("the teacher is sure of nothing in the unlabelled music")
+            fields |= {
+                "weak_share": parameters.weak_share,
+                "corpora": [labels.into],
+                "remixes": [plan.fingerprint],
+            }
+        if arm.use_of_after == "weights":
+            fields["init_from"] = before
+        if arm.mixit:
+            steps = parameters.mixit_steps
+            fields |= {"objective": "mixit", "steps": steps, "corpora": [data.music]}
         return TrainParameters.model_validate({**fields, **arm.train}), num_remixes
 
     def _drawn(self, arm: Arm) -> tuple[str, int]:
@@ -215,10 +271,18 @@ class Trainings:
                 "workspace": self._place(arm),
                 "workers": 1,
                 "labelled": self.data.labelled,
-                "models": [model],
+                "models": [model] if model else [],
                 "device": self.device,
             }
         )
+
+
+def planned_labels(wish: PseudoLabelParameters) -> StageResult:
+    """What pseudo-labels will be called, and how many there are if they are done."""
+    plan = pseudo_label.fn(wish.model_copy(update={"dry_run": True}))
+    manifests = Manifests(Workspace(wish.workspace))
+    count = manifests.count(Partition("remixes", wish.into, plan.fingerprint))
+    return plan.model_copy(update={"counts": {"remixes": count}})
 
 
 def scores_of(wish: EvaluateParameters | None, model: str) -> Method | None:

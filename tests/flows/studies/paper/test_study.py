@@ -46,6 +46,9 @@ TINY: dict[str, Any] = {
     "processes": 1,
 }
 
+FORMER = ["1", "2", "3", "4", "5", "6", "10"]
+"""Arms that a study had when there were no others."""
+
 
 @pytest.fixture(scope="module")
 def parameters(tmp_path_factory: pytest.TempPathFactory) -> PaperParameters:
@@ -60,9 +63,22 @@ def page(parameters: PaperParameters) -> str:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(open_unmix, "import_extra", missing)
+        study_paper(parameters.model_copy(update={"arms": FORMER}))
+        before = written(parameters)
         files = study_paper(parameters)
+    assert before.items() <= written(parameters).items(), "arms that came later train themselves"
     assert {path.suffix for path in files} == {".md", ".json", ".png", ".parquet"}
     return files[0].read_text()
+
+
+def written(parameters: PaperParameters) -> dict[Path, int]:
+    """The study's models, and when each was made."""
+    root = Path(parameters.workspace)
+    return {
+        path: path.stat().st_mtime_ns
+        for place in (root, root.with_name(f"{root.name}-all-labelled"))
+        for path in place.glob("models/*/config.json")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +96,16 @@ def test_every_arm_has_a_row_and_what_cant_be_made_says_why(
     rows = {row["arm"]: row for row in figures["sdr"]}
     assert list(rows) == sorted(rows, key=int)
     made = [arm for arm, row in rows.items() if row["seeds"] == "1 of 1"]
-    assert made == ["1", "3", "4", "5", "6", "10"]
+    assert made == ["1", *map(str, range(3, 11))]
     assert all(rows[arm]["all"] is not None for arm in made)
     assert rows["2"]["all"] is None
     assert "pip install 'silentmix[openunmix]'" in page
     assert rows["5"]["remixes"]
     assert rows["6"]["remixes"]
-    assert rows["3"]["remixes"] is None
+    assert rows["7"]["remixes"]
+    assert rows["9"]["remixes"] == rows["5"]["remixes"]
+    assert rows["3"]["remixes"] is rows["8"]["remixes"] is None
+    assert len({rows[arm]["all"] for arm in ("3", "5", "7", "8", "9")}) == 5
 
 
 def test_the_primary_comparison_is_the_one_that_was_named(figures: dict[str, Any]) -> None:
@@ -109,7 +128,8 @@ def test_each_figure_is_traceable_to_a_run(parameters: PaperParameters) -> None:
 
     trainings = {row["arm"]: row for row in read("trainings")}
     scored = {row["arm"] for row in read("scores")}
-    assert scored == {"1", "3", "4", "5", "6", "10"} == {row["arm"] for row in read("validations")}
+    assert scored == {"1", *map(str, range(3, 11))}
+    assert {row["arm"] for row in read("validations")} == {*scored, "mixit"}
     root = Path(parameters.workspace)
     known = {
         row["run_id"]
@@ -141,6 +161,21 @@ def test_what_was_found_is_compared_with_the_truth(
     assert [row["silent source"] for row in figures["detector"]] == list(parameters.music.sources)
     assert any(row["minutes"] > 0 for row in figures["detector"])
     assert all(0 <= row["true precision"] <= 1 for row in figures["detector"] if row["minutes"])
+
+
+@pytest.mark.usefixtures("page")
+def test_what_an_arm_waits_for_is_told(parameters: PaperParameters) -> None:
+    longer = parameters.model_copy(update={"steps": 3})
+    trainings = Trainings(longer, prepare(longer, Path(longer.workspace), 1), "cpu")
+    keys = [training.arm.key for training in in_order(1, ["7", "9"])]
+    assert keys == ["7", "mixit", "9"]
+    first, before, last = in_order(1, ["7", "9"])
+    assert (awaited := trainings.state(first).waits) is not None
+    assert awaited.label == "arm 3 (Demucs, labelled), seed 0"
+    assert trainings.state(before).done, "it has steps of its own"
+    job = trainings.state(last).job
+    assert job is not None
+    assert job.train.init_from == trainings.state(before).model
 
 
 def test_an_arm_whose_data_cant_make_it_says_so(parameters: PaperParameters, page: str) -> None:

@@ -1,0 +1,1 @@
+"""A model separates unlabelled music; what it is sure of becomes examples for another one."""

@@ -1,0 +1,154 @@
+"""A model's estimates as labels, where it is sure of them → ``remixes``.
+
+The recipes are those of a corpus of their own, which ``train`` takes by its name, alone or beside
+others: ``--corpora music,music-pseudo``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import flow
+
+from demucs_core.separators.confidence import Rule, choose_rule
+from flows.inputs import networks, registry
+from flows.inputs.songs import held_out_audio, load_songs, require_songs
+from flows.pseudo_label.options import PseudoLabelParameters
+from flows.pseudo_label.teaching import Examined, Stretch, Teacher, examine, recipe_rows, teach
+from flows.running.execution import pending_batches, results_of
+from flows.running.rejects import reject_row
+from flows.running.stage import StageResult, stage_run
+from storage.damage import ADVICE
+from storage.errors import UserError
+from storage.fingerprint import fingerprint
+from storage.manifests import Manifests, Partition
+from storage.reading import CanonicalAudioError
+from storage.workspace import Workspace
+
+STAGE, VERSION = "pseudo-label", 1
+
+
+@dataclass(frozen=True)
+class TeachBatch:
+    """Tracks that one Dask task separates."""
+
+    teacher: Teacher
+    rule: Rule
+    target: Partition
+    tracks: Sequence[dict[str, Any]]
+
+
+@flow(name="pseudo-label", flow_run_name="pseudo-label {parameters.corpus}", log_prints=True)
+def pseudo_label(parameters: PseudoLabelParameters) -> StageResult:
+    """Separate a corpus, and make recipes of the stretches that the model is sure of."""
+    workspace = Workspace(parameters.workspace)
+    manifests = Manifests(workspace)
+    model = registry.resolve(workspace, "models", parameters.model)
+    device = networks.pick_device(parameters.device)
+    networks.load_model(workspace, model, device, tuple(parameters.allow_import))
+    source = manifests.latest("tracks", parameters.corpus)
+    stems = manifests.latest("stems", parameters.labelled)
+    songs = require_songs(
+        [song for song in load_songs(manifests, stems, "valid") if not song.sums],
+        stems.corpus, "validation", "judging how sure the model is",
+    )  # fmt: skip
+    name = fingerprint(
+        STAGE,
+        VERSION,
+        model=model,
+        corpus=parameters.corpus,
+        judged_by=[song.track_id for song in songs],
+        **parameters.content(),
+    )
+    into = parameters.into or f"{parameters.corpus}-pseudo"
+    if into == parameters.corpus:
+        raise UserError(f"into: {into} has remixes of its own; name another corpus")
+    with stage_run(STAGE, parameters, corpus=into, fingerprint=name, workspace=workspace) as run:
+        held_out = held_out_audio(manifests)
+        columns = ["track_id", "path", "num_samples", "content_hash"]
+        tracks = [row for row in manifests.rows(source, columns)
+                  if row["content_hash"] not in held_out]  # fmt: skip
+        tracks.sort(key=lambda row: str(row["track_id"]))
+        target = run.partition("remixes")
+        done = run.done(target, {track["track_id"] for track in tracks}, "rejects")
+        pending = pending_batches(
+            tracks, done, parameters.batch_tracks, lambda track: str(track["track_id"])
+        )
+        num_new = sum(map(len, pending))
+        run.plan("tracks", num_new, len(tracks), source, stems, f"model {model}")
+        if pending:
+            teacher = Teacher(workspace, model, device, parameters)
+            in_process = device != "cpu"
+            with results_of(
+                examine, [Examined(teacher, song) for song in songs], parameters,
+                label="validation-songs", unit="songs", in_process=in_process,
+            ) as results:  # fmt: skip
+                rule = choose_rule(list(results), parameters.keep_share)
+            run.notes.append(_told(rule))
+            run.count(
+                least_db=round(rule.least_db, 2),
+                kept_sdr_db=round(rule.kept_sdr_db, 2),
+                all_sdr_db=round(rule.all_sdr_db, 2),
+            )
+            with results_of(
+                teach_batch, [TeachBatch(teacher, rule, target, batch) for batch in pending],
+                parameters, label=STAGE, unit="tracks", size=lambda batch: len(batch.tracks),
+                in_process=in_process,
+            ) as results_of_batches:  # fmt: skip
+                for counts in results_of_batches:
+                    run.count(**counts)
+        run.counts["remixes"] = manifests.count(target)
+    return run.result()
+
+
+def _told(rule: Rule) -> str:
+    return (
+        f"of the validation songs, what {rule.measure} is {rule.least_db:.1f} dB or more of has an "
+        f"SDR of {rule.kept_sdr_db:.2f} dB, all of them {rule.all_sdr_db:.2f} dB"
+    )
+
+
+def teach_batch(batch: TeachBatch) -> dict[str, float]:
+    """Separate a batch of tracks, and write its part of ``remixes``.
+
+    Returns:
+        How many tracks were separated and rejected, the stretches that are sure, their minutes.
+    """
+    manifests, parameters = Manifests(batch.teacher.workspace), batch.teacher.parameters
+    stretches: list[Stretch] = []
+    rejects, damaged = [], []
+    for track in batch.tracks:
+        try:
+            stretches += teach(batch.teacher, batch.rule, track, batch.target)
+        except (FileNotFoundError, CanonicalAudioError) as error:
+            gone = isinstance(error, FileNotFoundError)
+            why = f"{track['path']} is missing" if gone else str(error)
+            reject = reject_row(STAGE, track["track_id"], "damaged_audio", f"{why}; {ADVICE}")
+            damaged.append(reject)
+        except ValueError as error:
+            rejects.append(reject_row(STAGE, track["track_id"], "not_separated", str(error)))
+    rows = recipe_rows(
+        stretches,
+        batch.teacher,
+        mixed_per_stretch=parameters.mixed_per_stretch,
+        seed=parameters.seed,
+    )
+    away = {str(reject["item"]) for reject in damaged}
+    items = [track["track_id"] for track in batch.tracks if track["track_id"] not in away]
+    refused = Partition("rejects", batch.target.corpus, batch.target.fingerprint)
+    if rejects:
+        manifests.write(refused, items, rejects)
+    for reject in damaged:  # none of these counts as done: they may be mended
+        manifests.write(refused, [str(reject["item"])], [reject])
+    if items:
+        manifests.write(batch.target, items, rows)
+    rate = batch.teacher.workspace.music.sample_rate
+    seconds = sum(each.stop_sample - each.start_sample for each in stretches) / rate
+    return {
+        "tracks": len(items) - len(rejects),
+        "rejected": len(rejects) + len(damaged),
+        "stretches": len(stretches),
+        "minutes": seconds / 60,
+    }
