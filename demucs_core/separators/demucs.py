@@ -179,21 +179,33 @@ def rescale_weights(module: nn.Module, reference: float) -> None:
                 layer.bias /= scale
 
 
-def from_official_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_official_state(
+    state: Mapping[str, Tensor], *, of_version_2: bool = False
+) -> dict[str, Tensor]:
     """Rename the weights of the official ``demucs.demucs.Demucs`` to those of :class:`Demucs`.
 
     For the paper's architecture as the official 4.x class builds it (``dconv_mode=0``,
     ``norm_starts`` above ``depth``, ``gelu=False``, ``normalize=False``, ``resample=False``).
     There, and in version 3, unused normalisation layers shift the second convolution of each block
-    from place 2 to place 3. Weights of version 2, which has no such layers, come through unchanged;
-    but since that version did not pad the decoder's convolution, a model with them is not quite
-    what it was (about 0.2 % rms apart), which the weights do not show.
+    from place 2 to place 3. Version 2 has no such layers, and did not pad the decoder's
+    convolution: a model with its weights is not quite what it was (about 0.2 % rms apart).
+
+    Args:
+        state: by the official names.
+        of_version_2: take weights of version 2 all the same.
 
     Raises:
-        ValueError: a weight of something this architecture doesn't have, by name.
+        ValueError: a weight of something this architecture doesn't have, by name; or weights of
+            version 2 that nobody asked for.
     """
     renamed: dict[str, Tensor] = {}
     for name, value in state.items():
+        if not of_version_2 and re.match(r"^(encoder|decoder)\.\d+\.2\.", name):
+            raise ValueError(
+                f"{name!r} is named as in version 2 of the official demucs, which did not pad the "
+                "decoder's convolution: here its model would give something else, about 0.2 % rms "
+                "apart; of_version_2 takes it as it is"
+            )
         ours = _renamed(name)
         if not re.match(r"^((encoder|decoder)\.\d+\.[02]\.(weight|bias)$|lstm\.)", ours):
             raise ValueError(

@@ -103,6 +103,8 @@ def _row(network: Network) -> list[Any]:
     heard = f"{counts.get('songs', '?')} songs"
     if counts.get("remixes"):
         heard += f", {counts['remixes']} remixes"
+    if network.stands_on:
+        heard += f", stands on {network.stands_on}"
     if network.num_forgotten:
         heard += f", {network.num_forgotten} forgotten since: retrain"
     hours = "" if network.hours is None else f"{network.hours:.2f}"
@@ -120,6 +122,8 @@ def _facts(network: Network, scored_by: str) -> dict[str, object]:
     facts: dict[str, object] = {"names": ", ".join(network.names)}
     for part in ("model", "detector", "parameters", "training", "made_from", "counts"):
         facts |= _flat(part, told.get(part, {}))
+    if network.stands_on:
+        facts["stands on"] = network.stands_on
     if network.hours is not None:
         facts["hours"] = f"{network.hours:.2f}"
     return facts | {f"{scored_by} {each}": f"{value:.3f}" for each, value in network.scores.items()}

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from prefect import flow
-from prefect.logging import get_run_logger
 
 from demucs_core.extraction.segments import ExtractionPolicy, Segment, extract_segments, keep_sure
 from flows.audit.result import least_scores
@@ -18,6 +17,7 @@ from flows.extract.nearest_policy import why_nothing
 from flows.extract.options import ExtractParameters
 from flows.inputs import registry
 from flows.policy.calibration import calibrated
+from flows.policy.likeness import what_is_unlike
 from flows.reports.file_names import file_names
 from flows.reports.markdown import plain
 from flows.reports.plots import bars
@@ -98,9 +98,9 @@ def extract(parameters: ExtractParameters) -> StageResult:
                 run.count(**counts)
         minutes = silent_minutes(manifests, segments)
         if missed := [source for source, found in minutes.items() if not found]:
-            run.notes += why_nothing(manifests, scores, detector, parameters, missed)
-            for note in run.notes:
-                get_run_logger().warning("%s", note)
+            run.warn(*why_nothing(manifests, scores, detector, parameters, missed))
+        if batches:
+            run.warn(*what_is_unlike(manifests, detector, scores))
         _summarise(run, segments, minutes)
     return run.result()
 

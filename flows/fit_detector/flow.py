@@ -32,6 +32,7 @@ from flows.policy.calibration import (
     require_evidence_of_each,
     what_songs_promise,
 )
+from flows.policy.likeness import keep_spreads
 from flows.reports.live_plot import live_plot
 from flows.reports.loss_plots import detector_figure
 from flows.running.chain import Chain
@@ -110,6 +111,8 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
             networks.store(workspace, "detectors", name, trainer.detector, description)
             workspace.remove(f"detectors/{name}/{registry.CHECKPOINT}")
         _score_held_out(parameters, run, held_out, name, device)
+        if not (finished and workspace.exists(f"detectors/{name}/{registry.STANDS_ON}")):
+            keep_spreads(manifests, name)
         if not workspace.exists(calibration_path(name, parameters)):
             run.already_done = False  # another policy has its own thresholds
         calibration = calibrated(workspace, name, parameters, anew=parameters.force)

@@ -12,6 +12,7 @@ from flows.inputs.paper_table import sdr_of_models
 from storage.manifests import Manifests
 from storage.runs import maker
 from storage.schemas import RUNS
+from storage.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class Network:
         scores: a model's median SDR a source and their mean, where it was evaluated; of a detector,
             the precision on the songs held out.
         num_forgotten: tracks and songs it heard that were forgotten since.
+        stands_on: which songs a detector's thresholds stand on; empty of a model.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Network:
     hours: float | None
     scores: Mapping[str, float] = field(default_factory=dict)
     num_forgotten: int = 0
+    stands_on: str = ""
 
     @property
     def counts(self) -> Mapping[str, Any]:
@@ -66,9 +69,19 @@ def networks_of(manifests: Manifests, kind: str) -> list[Network]:
                 hours=hours.get(description.get("of", name)),
                 scores=own,
                 num_forgotten=len(registry.forgotten(workspace, kind, name)),
+                stands_on=_stands_on(workspace, name, description) if kind == "detectors" else "",
             )
         )
     return found
+
+
+def _stands_on(workspace: Workspace, detector: str, description: Mapping[str, Any]) -> str:
+    path = f"detectors/{detector}/{registry.STANDS_ON}"
+    corpus = description.get("held_out", {}).get("corpus", "?")
+    if not workspace.exists(path):
+        return f"songs of {corpus}"
+    told = workspace.read_json(path)
+    return f"{len(told['spreads'])} songs of {told['corpus']}"
 
 
 def _hours(manifests: Manifests, stage: str) -> dict[str, float]:

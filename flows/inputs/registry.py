@@ -31,6 +31,8 @@ WEIGHTS_SHA256 = "weights_sha256"
 
 CHECKPOINT = "checkpoint.safetensors"
 FORGOTTEN = "forgotten.json"
+STANDS_ON = "stands_on.json"
+"""How a detector scores the songs that its thresholds stand on."""
 UNFINISHED = "unfinished.json"
 """What a training says of itself, from before its first step until its model is there."""
 

@@ -115,6 +115,12 @@ class StageRun:
         for name, amount in counts.items():
             self.counts[name] = self.counts.get(name, 0) + amount
 
+    def warn(self, *notes: str) -> None:
+        """Say what a person should know: in the run's log, its report and its result."""
+        self.notes += notes
+        for note in notes:
+            get_run_logger().warning("%s", note)
+
     def result(self) -> StageResult:
         """What the flow returns."""
         return StageResult(

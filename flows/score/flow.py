@@ -16,6 +16,7 @@ from demucs_core.detector.scoring import DEFAULT_CHUNK_FRAMES, score_chunks
 from flows.inputs import networks, registry
 from flows.inputs.songs import HeldOut, held_out_audio
 from flows.policy.calibration import fitted_calibration
+from flows.policy.likeness import what_is_unlike
 from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
 from flows.running.rejects import reject_row
@@ -71,6 +72,7 @@ def score(parameters: ScoreParameters) -> StageResult:
         _reject_leaked(run, leaked)
         if num_new:
             report_scores(run, fitted_calibration(run.manifests, detector))
+            run.warn(*what_is_unlike(run.manifests, detector, run.partition("scores")))
     return run.result()
 
 

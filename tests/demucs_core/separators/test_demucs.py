@@ -65,6 +65,13 @@ def test_outputs_and_gradients_equal_the_official_implementation(
         torch.testing.assert_close(gradients[renamed], value.grad, rtol=1e-4, atol=1e-5 * scale)
 
 
+def test_weights_of_the_second_version_are_taken_on_request_alone() -> None:
+    theirs = small().state_dict()  # called as that version called them
+    with pytest.raises(ValueError, match=r"version 2 of the official demucs"):
+        from_official_state(theirs)
+    assert from_official_state(theirs, of_version_2=True).keys() == theirs.keys()
+
+
 def test_fresh_weights_equal_the_official_ones() -> None:
     ours = small()
     with torch.random.fork_rng(devices=[]):

@@ -42,6 +42,7 @@ def row(number: int, prefix: str = "r") -> dict[str, Any]:
         "remix_id": f"{prefix}{number // 4:020x}-{number % 4}",
         "segment_id": "s",
         "segments_fingerprint": "f0",
+        "model_id": "",
         "track_id": f"t{number % 3}",
         "path": f"audio/{number}.wav",
         "track_num_samples": 1000 + number,
