@@ -140,7 +140,8 @@ class MixtureStream(ExampleStream):
     All examples count as weak, since nothing of them is known by source.
 
     Args:
-        config: see :class:`StreamConfig`; what it says of labelled examples and remixes has no use.
+        config: see :class:`StreamConfig`; what it says of labelled examples and remixes, of tempo,
+            pitch and codecs has no use.
         mixtures: the unlabelled music.
         read: the reader of all audio.
         num_outputs: of the model.
