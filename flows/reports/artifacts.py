@@ -68,17 +68,13 @@ class Report:
             sample_rate: samples a second.
             caption: what it is.
         """
-        audio = audio_ct[:, : int(PLAYER_S * sample_rate)]
-        rate = encodable_rate("mp3", sample_rate)
-        if rate != sample_rate:
-            audio = soxr.resample(audio.T, sample_rate, rate).T
-        buffer = io.BytesIO()
-        clipped = np.clip(audio.T, -1.0, 1.0)
-        soundfile.write(buffer, clipped, rate, format="MP3", compression_level=0.5)
-        mp3 = buffer.getvalue()
+        self._append(self.sound(name, audio_ct, sample_rate, caption))
+
+    def sound(self, name: str, audio_ct: np.ndarray, sample_rate: int, caption: str) -> str:
+        """As :meth:`player`, but as markdown for another page; the file is among the report's."""
+        mp3 = mp3_of(audio_ct[:, : int(PLAYER_S * sample_rate)], sample_rate)
         self.workspace.put_bytes(f"{self.folder}/{name}.mp3", mp3)
-        source = data_uri("audio/mpeg", mp3)
-        self._append(f'{caption}\n\n<audio controls src="{source}"></audio>')
+        return f'{caption}\n\n<audio controls src="{data_uri("audio/mpeg", mp3)}"></audio>'
 
     def _append(self, section: str) -> None:
         if self._size + len(section) > MAX_ARTIFACT_BYTES - HEAD_BYTES:
@@ -106,6 +102,17 @@ class Report:
         with best_effort("of the report"):
             made = create_markdown_artifact(markdown, key=report_key(self.stage), description=title)
         return made if isinstance(made, UUID) else None
+
+
+def mp3_of(audio_ct: np.ndarray, sample_rate: int) -> bytes:
+    """Audio of shape ``(C, T)`` as an MP3 file, at a rate that MP3 has."""
+    rate = encodable_rate("mp3", sample_rate)
+    if rate != sample_rate:
+        audio_ct = soxr.resample(audio_ct.T, sample_rate, rate).T
+    buffer = io.BytesIO()
+    clipped = np.clip(audio_ct.T, -1.0, 1.0)
+    soundfile.write(buffer, clipped, rate, format="MP3", compression_level=0.5)
+    return buffer.getvalue()
 
 
 def png_of(figure: matplotlib.figure.Figure) -> bytes:

@@ -1,7 +1,7 @@
-"""A plot that grows in the Prefect UI while the work goes on.
+"""Pages of the Prefect UI that change while the work goes on, such as a plot that grows.
 
-It is one artifact, which is written anew in place, so that the server's database does not grow with
-the time that a training takes.
+Each is one artifact, which is written anew in place, so that the server's database does not grow
+with the time that a training takes.
 """
 
 from __future__ import annotations
@@ -24,6 +24,30 @@ SHARE_OF_TIME = 0.01
 """Of the work's time that drawing and telling may take; where they are slow, they are rarer."""
 
 
+class LivePage:
+    """A page that is there from the first time that something is written on it.
+
+    Args:
+        key: of the artifact.
+        caption: what it shows.
+    """
+
+    def __init__(self, key: str, caption: str) -> None:
+        self._key, self.caption = key, caption
+        self._artifact: UUID | None = None
+
+    def write(self, markdown: str) -> None:
+        """Put this on it, in place of what was there."""
+        with best_effort("of a plot", retries=0):
+            if self._artifact is None:
+                made = create_markdown_artifact(markdown, key=self._key, description=self.caption)
+                assert isinstance(made, UUID)  # a coroutine in an asynchronous flow alone
+                self._artifact = made
+            else:
+                with get_client(sync_client=True) as client:
+                    rewrite(client, self._artifact, markdown)
+
+
 class LivePlot:
     """A plot of something that changes; nothing happens between two of its dates.
 
@@ -31,11 +55,18 @@ class LivePlot:
         key: of the artifact.
         caption: what it shows.
         draw: makes the figure of what there is by now.
+        words: makes the markdown above it.
     """
 
-    def __init__(self, key: str, caption: str, draw: Callable[[], Figure]) -> None:
-        self._key, self._caption, self._draw = key, caption, draw
-        self._artifact: UUID | None = None
+    def __init__(
+        self,
+        key: str,
+        caption: str,
+        draw: Callable[[], Figure],
+        words: Callable[[], str] = str,
+    ) -> None:
+        self._page = LivePage(key, caption)
+        self._draw, self._words = draw, words
         self._due = time.monotonic() + INTERVAL_S
 
     def update(self) -> None:
@@ -46,23 +77,18 @@ class LivePlot:
     def publish(self) -> None:
         """Draw it anew."""
         began = time.monotonic()
-        markdown = image(self._caption, png_of(self._draw()))
-        with best_effort("of a plot", retries=0):
-            if self._artifact is None:
-                made = create_markdown_artifact(markdown, key=self._key, description=self._caption)
-                assert isinstance(made, UUID)  # a coroutine in an asynchronous flow alone
-                self._artifact = made
-            else:
-                with get_client(sync_client=True) as client:
-                    rewrite(client, self._artifact, markdown)
+        plot = image(self._page.caption, png_of(self._draw()))
+        self._page.write("\n\n".join(filter(None, [self._words(), plot])))
         now = time.monotonic()
         self._due = now + max(INTERVAL_S, (now - began) / SHARE_OF_TIME)
 
 
 @contextmanager
-def live_plot(key: str, caption: str, draw: Callable[[], Figure]) -> Iterator[LivePlot]:
+def live_plot(
+    key: str, caption: str, draw: Callable[[], Figure], words: Callable[[], str] = str
+) -> Iterator[LivePlot]:
     """A plot that is drawn while the block runs and, whatever comes of it, once at its end."""
-    plot = LivePlot(key, caption, draw)
+    plot = LivePlot(key, caption, draw, words)
     try:
         yield plot
     finally:

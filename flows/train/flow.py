@@ -100,7 +100,14 @@ def train(parameters: TrainParameters) -> StageResult:
         write_heard(run, "models", stems, remixes, tracks, after=start.model if start else "")
         description |= saved.begin(trainer, description, anew=parameters.force)
         with events(parameters.tensorboard, name) as taken:
-            train_to_the_end(trainer, run, saved, StepLog(run, taken), parameters.threads)
+            train_to_the_end(
+                trainer,
+                run,
+                saved,
+                StepLog(run, taken),
+                num_threads=parameters.threads,
+                listen_every=parameters.listen_every,
+            )
         run.count(steps=trainer.step)
         if trainer.best is not None:
             run.count(best_step=trainer.best.step, best_loss=trainer.best.loss)

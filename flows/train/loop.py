@@ -4,44 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from matplotlib.figure import Figure
 from prefect.logging import get_run_logger
 
 from demucs_core.training.divergence import DivergedError
 from demucs_core.training.memory import OutOfMemoryError
 from demucs_core.training.trainer import StepReport, Trainer
 from flows.reports.live_plot import live_plot
-from flows.reports.loss_plots import training_figure
 from flows.running.interruption import interruptible
 from flows.running.progress import progress
 from flows.running.stage import StageRun
+from flows.train.curves import Curves
+from flows.train.listening import LiveSounds
 from flows.train.saved import SavedTraining
 from flows.train.step_log import StepLog
 from flows.train.threads import threads
 from storage.errors import UserError
 
-CAPTION = "Loss and validation SDR over the steps"
+CAPTION = "How the training goes, over the steps"
 LOWER_RATE = 0.25
 """What the learning rate is multiplied with once a training has diverged."""
 
 
 def train_to_the_end(
-    trainer: Trainer, run: StageRun, saved: SavedTraining, log: StepLog, num_threads: int
+    trainer: Trainer,
+    run: StageRun,
+    saved: SavedTraining,
+    log: StepLog,
+    *,
+    num_threads: int,
+    listen_every: int,
 ) -> None:
     """Train to the last step, write what each step showed, and draw how it went.
+
+    Args:
+        trainer: at its beginning, or where an earlier run left it.
+        run: the training's.
+        saved: keeps its checkpoints.
+        log: keeps what each step showed.
+        num_threads: of the CPU.
+        listen_every: see :class:`LiveSounds`.
 
     Raises:
         UserError: it diverged twice, or does not fit into memory.
     """
-    first_step, losses = trainer.step, list[float]()
+    first_step = trainer.step
+    curves = Curves(run.workspace.music.sources, trainer.examples.config.batch_size, first_step)
+    sounds = LiveSounds(run, trainer, listen_every)
     log.go_back(first_step)
-
-    def draw() -> Figure:
-        return training_figure(run.workspace.music.sources, trainer.history, losses, first_step)
 
     with (
         progress(run.stage, trainer.config.steps, "steps", done=first_step) as bar,
-        live_plot(f"{run.stage}-loss", CAPTION, draw) as plot,
+        live_plot(
+            f"{run.stage}-loss",
+            CAPTION,
+            lambda: curves.figure(trainer.history),
+            lambda: curves.words(trainer.history),
+        ) as plot,
     ):
 
         def show(report: StepReport) -> None:
@@ -50,10 +68,11 @@ def train_to_the_end(
             if validation is not None:
                 note = f"validation loss {validation.loss:.4f}"
                 get_run_logger().info("step %d: %s", report.step, note)
-            losses.append(report.loss)
-            log.add(report)
+            curves.add(log.add(report))
             bar.advance(1, note)
             plot.update()
+            if validation is not None:
+                sounds.update()
 
         def save() -> None:
             log.write()
@@ -70,13 +89,13 @@ def train_to_the_end(
                 except DivergedError as error:
                     _go_back(trainer, run, saved, error)
                     log.go_back(trainer.step)
-                    num_kept = max(trainer.step - first_step, 0)
-                    bar.advance(num_kept - len(losses), "went back")
-                    del losses[num_kept:]
+                    num_taken = len(curves)
+                    curves.go_back(trainer.step)
+                    bar.advance(len(curves) - num_taken, "went back")
 
         with threads(num_threads):
             interruptible(work)
-    run.report.plot("loss", draw(), CAPTION)
+    run.report.plot("loss", curves.figure(trainer.history), CAPTION)
 
 
 def _go_back(trainer: Trainer, run: StageRun, saved: SavedTraining, error: DivergedError) -> None:

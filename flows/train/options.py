@@ -171,6 +171,12 @@ class TrainOptions(AugmentationOptions, ModelOptions):
         description="Folder for TensorBoard's events, a run a model (extra tensorboard); empty "
         "writes none.",
     )
+    listen_every: Annotated[int, RUNTIME] = Field(
+        5,
+        ge=0,
+        description="Validations after which a page of the Prefect UI plays anew what the weights "
+        "make of a validation song; 0 leaves it to the report at the end.",
+    )
     loader_workers: Annotated[int, RUNTIME] = Field(
         0, ge=0, le=256, description="Processes that make examples; 0 makes them in training's own."
     )

@@ -48,13 +48,14 @@ class StepLog:
         for path in manifests.within(partition, later):
             self._run.workspace.remove(path)
 
-    def add(self, report: StepReport) -> None:
-        """Keep the row of a step."""
+    def add(self, report: StepReport) -> Mapping[str, Any]:
+        """Keep the row of a step, and return it."""
         row = _row(report)
         self._rows.append(row)
         if self._events is not None:
             for tag, value in _scalars(row, self._run.workspace.music.sources):
                 self._events.add_scalar(tag, value, report.step)
+        return row
 
     def write(self) -> None:
         """Write the rows since the last time."""

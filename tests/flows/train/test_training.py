@@ -23,8 +23,10 @@ from flows.cli.overview import print_status
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.inputs import registry
+from flows.reports.live_plot import LivePage
 from flows.running.stage import StageResult
-from flows.train import loop, step_log
+from flows.train import listening, loop, step_log
+from flows.train.curves import Curves
 from flows.train.flow import train
 from flows.train.options import TrainParameters
 from flows.train.publish import publish
@@ -40,7 +42,7 @@ TRAIN = {"channels": 4, "depth": 2, "steps": 4, "batch_size": 2, "crop_s": 0.5, 
 
 @pytest.fixture(autouse=True)
 def nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "training_figure", lambda *_: Figure())
+    monkeypatch.setattr(Curves, "figure", lambda *_: Figure())
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +259,27 @@ def test_a_validation_song_is_heard_in_the_report(workspace: Workspace) -> None:
     audio, rate = soundfile.read(mixture)
     assert len(audio) == pytest.approx(rate / 2, rel=0.2)
     assert np.abs(audio).max() > 0.01
+
+
+def test_a_validation_song_is_heard_while_it_trains_in_the_room_of_one_look(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unheard = weights(workspace, learn(workspace, validate_every=1, listen_every=0).fingerprint)
+    files = set(Path(workspace.location).glob("reports/*/*.mp3"))
+    pages, numbers = list[str](), list[int]()
+
+    def write(page: LivePage, markdown: str) -> None:
+        if page.caption == listening.CAPTION:
+            pages.append(markdown)
+            numbers.append(len(set(Path(workspace.location).glob("reports/*/*.mp3")) - files))
+
+    monkeypatch.setattr(LivePage, "write", write)
+    heard = learn(workspace, validate_every=1, listen_every=2, force=True).fingerprint
+    assert [page.partition("\n")[0] for page in pages] == ["Step 2 of 4", "Step 4 of 4"]
+    assert all(page.count("<audio controls") == 5 for page in pages)
+    assert pages[0] != pages[1]
+    assert numbers == [5, 5]
+    assert_same(weights(workspace, heard), unheard)
 
 
 def test_events_need_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
