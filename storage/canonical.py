@@ -10,6 +10,7 @@ other tags has the same content hash.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import os
@@ -135,7 +136,7 @@ class PreparedAudio:
         """Add a block ``(C, n)`` at the end, and measure it."""
         if not audio.shape[1]:
             return
-        self._scratch.write(np.ascontiguousarray(audio.T).data.cast("B"))
+        _write_all(self._scratch, np.ascontiguousarray(audio.T).data.cast("B"))
         self.num_samples += audio.shape[1]
         self.peak = max(self.peak, float(audio.max()), -float(audio.min()))
         self._energy += float(np.square(audio, dtype=np.float64).sum())
@@ -145,6 +146,8 @@ class PreparedAudio:
         content = os.pread(
             self._scratch.fileno(), num_samples * bytes_a_sample, start_sample * bytes_a_sample
         )
+        if len(content) != num_samples * bytes_a_sample:
+            raise OSError(errno.EIO, "scratch file ends too early", tempfile.gettempdir())
         return np.frombuffer(content, dtype=np.float32).reshape(-1, self.num_channels)
 
     def _factor(self, gain_db: float | None) -> np.float32:
@@ -246,6 +249,12 @@ def summed(
         scratch.flush()
         audio.truncated = any(part.truncated for part in (*parts, *less))
         yield audio
+
+
+def _write_all(file: BinaryIO, content: memoryview) -> None:
+    """Write all of it: a file without a buffer takes what its disk has room for, and says so."""
+    while content:
+        content = content[file.write(content) :]
 
 
 def _check(audio: PreparedAudio, min_duration_s: float, silence_db: float | None) -> None:

@@ -100,8 +100,8 @@ def check_schema(schema: pa.Schema, table: Table, url: str) -> None:
     """Refuse a part that this version can't read.
 
     Raises:
-        ManifestError: it has another version, lacks a column, or has one of another type; with its
-            address.
+        ManifestError: it has another version.
+        DamagedError: it lacks a column of its version, or has one of another type.
     """
     version = (schema.metadata or {}).get(b"silentmix.version", b"none").decode()
     if version != str(table.version):
@@ -112,12 +112,11 @@ def check_schema(schema: pa.Schema, table: Table, url: str) -> None:
     for field in table.schema:
         if field.name not in schema.names:
             if field.name not in table.added:
-                raise ManifestError(f"{url}: {table.name} without the column {field.name!r}")
+                raise damaged(url, f"{table.name} without the column {field.name!r}")
         elif not _is_kind(schema.field(field.name).type, field.type):
             kind = schema.field(field.name).type
-            raise ManifestError(
-                f"{url}: {table.name} with the column {field.name!r} as {kind}, not {field.type}"
-            )
+            why = f"{table.name} with the column {field.name!r} as {kind}, not {field.type}"
+            raise damaged(url, why)
 
 
 def _is_kind(found: pa.DataType, wanted: pa.DataType) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow.fs import FileSystem, FileSystemHandler, FSSpecHandler, LocalFileSystem, PyFileSystem
 
+from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.retired import Hidden, Retired
 from storage.schemas import PARTITION_FIELDS, RETIRED, TABLES
@@ -29,6 +32,47 @@ FILES_OF_STEM = (
     "[file FOR file IN string_split(source_url || chr(10) || take_urls, chr(10)) IF file <> '']"
 )
 """SQL for the files that a row of ``stems`` was decoded from: one, or those that were summed."""
+
+_FAILED = re.compile(r"reading the stream registered as '(\w+)_parts' failed")
+"""What DuckDB says where Arrow can't read a part."""
+
+
+@contextmanager
+def reading(
+    workspace: Workspace, tables: Iterable[str] = tuple(TABLES), *, retired: bool = False
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """As :func:`connect`, while the context lasts; damage is told as all other readers tell it.
+
+    Raises:
+        DamagedError: in the context: a part is damaged.
+        ManifestError: in the context: a part has a schema this version does not know.
+    """
+    with connect(workspace, tables, retired=retired) as connection, damage_told(workspace):
+        yield connection
+
+
+@contextmanager
+def damage_told(workspace: Workspace) -> Iterator[None]:
+    """Turn what DuckDB says of a part that can't be read into the error that names it.
+
+    Raises:
+        DamagedError: a part is damaged.
+        ManifestError: a part has a schema this version does not know.
+    """
+    try:
+        yield
+    except duckdb.Error as error:
+        failed = _FAILED.search(str(error))
+        if failed is None:
+            raise
+        manifests = Manifests(workspace)
+        for partition in manifests.partitions(failed[1]):
+            for _ in manifests.scan(partition, retired=True):
+                pass  # it is the reader that knows what is wrong with which
+        raise UserError(
+            f"{workspace.location}: parts of {failed[1]} changed while they were read; run the "
+            "same command again"
+        ) from error
 
 
 def connect(

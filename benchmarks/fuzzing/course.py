@@ -21,7 +21,7 @@ HANG_CPU_S, HANG_S = 120.0, 600.0
 """Seconds of a CPU, and of a clock, after which a case hangs: above all limits of the product."""
 
 POLL_S = 0.2
-SHARES = {"audio": 6, "parts": 3, "wav": 2, "forms": 2}
+SHARES = {"audio": 4, "wav": 4, "forms": 4, "museval": 3, "lists": 3, "parts": 2, "yaml": 2}
 """Of cases in a round; others have one share."""
 
 MOST_KEPT = 40
@@ -113,14 +113,16 @@ class Course:
             state.skip[target] = [*skip, number]
             self._save()
             return
-        state.next_case[target] = first + count
+        state.next_case[target] = first + outcome.cases
         for kind, found in (("crash", outcome.crashes), ("escape", outcome.escapes)):
             for at, said, content in found:
                 self._keep(target, at, kind, said, content)
         state.crashes += len(outcome.crashes)
         state.escapes += len(outcome.escapes)
         for said in self.sentinel.touched():
-            self._keep(target, first, "escape", f"{said}; in cases {first} to {first + count}", b"")
+            self._keep(
+                target, first, "escape", f"{said}; in the {outcome.cases} cases from {first}", b""
+            )
             state.escapes += 1
         known = Counter(state.said.get(target, {}))
         known.update(outcome.said)

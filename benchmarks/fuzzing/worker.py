@@ -35,6 +35,9 @@ TARGETS: tuple[type[Target], ...] = (
 MEMORY_BYTES = 5 * 2**30
 """What a case may make this process take, beside what is there before."""
 
+SLICE_S = 60.0
+"""After so long a slice ends where it is, so that little is lost with a process."""
+
 MOST_POOL = 300
 CASE = "case.bin"
 
@@ -65,7 +68,7 @@ class Outcome:
     """What became of some cases.
 
     Attributes:
-        cases: how many were tried.
+        cases: how many were done.
         crashes: number of the case, what it did, and the case.
         escapes: the same.
         said: how often each thing was said.
@@ -100,19 +103,22 @@ class Worker:
         target, outcome = self._target(work.target), Outcome()
         pool = self._pools[work.target]
         num_seeds = len(target.seeds()) if work.first == 0 else 0
+        begun = time.monotonic()
         for number in range(work.first, work.first + work.count):
+            if time.monotonic() - begun > SLICE_S:
+                break
             draws = random.Random(f"{work.seed} {work.target} {number}")
             if number < num_seeds:
                 content = pool[number]
             else:
                 content = target.mutated(draws, draws.choice(pool), work.tokens, pool)
             progress.value = number
+            outcome.cases += 1
             if number in work.skip:
                 outcome.said["ended its process"] += 1
                 continue
             (self._folder / CASE).write_bytes(content)
             self._try(target, number, content, draws, outcome)
-            outcome.cases += 1
         progress.value = -1
         return outcome
 

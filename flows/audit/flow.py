@@ -31,7 +31,7 @@ from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
 from storage.reading import CropReader
 from storage.schemas import AUDITS
-from storage.sql import any_of, connect
+from storage.sql import any_of, reading
 from storage.workspace import Workspace
 
 STAGE, VERSION = "audit", 1
@@ -136,7 +136,7 @@ def _draw_source(
         SELECT *, mean_probability[{place}] AS score, row_number() OVER (ORDER BY segment_id) AS n
         FROM segments WHERE {any_of([segments])} AND {place} > 0
     )"""
-    with connect(run.workspace, ("segments",)) as database:
+    with reading(run.workspace, ("segments",)) as database:
         arrays = database.sql(f"SELECT score, duration_s FROM {rows} ORDER BY n").fetchnumpy()
         scores, seconds = np.asarray(arrays["score"]), np.asarray(arrays["duration_s"])
         if not len(scores):

@@ -17,7 +17,7 @@ from storage.damage import DamagedError
 from storage.errors import UserError
 from storage.manifests import Manifests
 from storage.schemas import REJECTS, TABLES
-from storage.sql import connect
+from storage.sql import connect, damage_told
 from storage.workspace import Workspace
 
 
@@ -111,15 +111,18 @@ def print_query(location: str, sql: str, console: Console, *, limit_s: float) ->
 
     Raises:
         UserError: the SQL is wrong, or takes too long; says how.
+        DamagedError: a part that it reads is damaged.
     """
-    connection = connect(Workspace(location))
+    workspace = Workspace(location)
+    connection = connect(workspace)
     stop = threading.Timer(limit_s, connection.interrupt)
     stop.daemon = True
     stop.start()
     try:
-        result = connection.sql(sql)
-        if result is not None:
-            print_table(console, result.columns, result.fetchall())
+        with damage_told(workspace):
+            result = connection.sql(sql)
+            if result is not None:
+                print_table(console, result.columns, result.fetchall())
     except duckdb.InterruptException as error:
         raise UserError(f"SQL: not done in {limit_s:g} s; give it more with --limit-s") from error
     except duckdb.Error as error:

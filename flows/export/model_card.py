@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from demucs_core.separators.registry import SEPARATORS
 from flows.reports.markdown import plain, table
-from storage.sql import connect, quoted
+from storage.sql import quoted, reading
 from storage.workspace import Workspace
 
 CODE: Final[Mapping[str, str]] = {
@@ -98,7 +98,7 @@ class ModelCard:
     def _scores(self) -> str:
         if self.workspace is None:
             return ""
-        with connect(self.workspace, ("evaluations",), retired=True) as database:
+        with reading(self.workspace, ("evaluations",), retired=True) as database:
             rows = database.sql(
                 "SELECT corpus, fingerprint, source, count(*), median(sdr_db), median(sir_db), "
                 "median(song_sdr_db) FROM evaluations "

@@ -7,7 +7,7 @@ from flows.inputs.given_names import Kind, names_of, take_names
 from flows.inputs.paper_table import evaluated_models
 from flows.provenance.lineage import lineage
 from storage.manifests import Manifests
-from storage.sql import connect
+from storage.sql import reading
 from storage.workspace import Workspace
 
 
@@ -20,7 +20,7 @@ def dependents(workspace: Workspace, kind: Kind, known_id: str) -> list[str]:
             for partition, model in evaluated_models(Manifests(workspace))
             if model == known_id
         ]
-        with connect(workspace, ("remixes",), retired=True) as database:
+        with reading(workspace, ("remixes",), retired=True) as database:
             taught = database.execute(
                 "SELECT corpus || '/' || fingerprint, count(*) FROM remixes "
                 "WHERE model_id = $model GROUP BY ALL ORDER BY ALL",

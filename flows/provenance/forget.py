@@ -26,7 +26,7 @@ from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.retired import adds_stem_of
 from storage.schemas import EVALUATIONS, HEARD, REJECTS, STEMS, TABLES
-from storage.sql import FILES_OF_STEM, connect
+from storage.sql import FILES_OF_STEM, reading
 from storage.workspace import Workspace, track_path
 
 
@@ -76,7 +76,7 @@ def forget(
     if not (names or pattern):
         raise UserError("forget what? Name tracks, songs or files, or give --source PATTERN")
     manifests = Manifests(workspace)
-    with connect(workspace, retired=True) as database:
+    with reading(workspace, retired=True) as database:
         music = _matching(database, names, pattern)
         ids = {found.track_id for found in music}
         result = Forgotten(

@@ -18,7 +18,7 @@ from flows.inputs.forgotten import RECORDS
 from flows.inputs.given_names import given_names
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
-from storage.sql import FILES_OF_STEM, any_of, connect, quoted
+from storage.sql import FILES_OF_STEM, any_of, quoted, reading
 from storage.workspace import Workspace
 
 Kind = Literal["model", "detector", "track", "song", "segment", "remix", "file"]
@@ -107,7 +107,7 @@ def lineage(workspace: Workspace, name: str, *, most: int = 20) -> Lineage:
     """
     for kind in ("models", "detectors"):
         name = given_names(workspace, kind).get(name, name)
-    with connect(workspace, retired=True) as database:
+    with reading(workspace, retired=True) as database:
         way = _find(workspace, database, name)
         if way is None:
             raise UserError(

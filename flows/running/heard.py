@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from flows.running.stage import StageRun
 from storage.manifests import Partition
 from storage.schemas import HEARD
-from storage.sql import any_of, connect, quoted
+from storage.sql import any_of, quoted, reading
 
 
 def write_heard(
@@ -31,8 +31,7 @@ def write_heard(
         tracks: the unlabelled music that is heard as it is.
         after: a model that it began with, and that has heard all it has.
     """
-    database = connect(run.workspace, ("stems", "remixes", "tracks"))
-    rows = database.sql(f"""
+    query = f"""
         WITH recipes AS (
             SELECT track_id, added, model_id FROM remixes WHERE {any_of(remixes)}
         )
@@ -42,9 +41,11 @@ def write_heard(
         UNION SELECT track_id, true FROM stems
               WHERE {any_of(stems)} AND split IN ('train', 'valid')
         ORDER BY track_id
-    """).fetchall()
+    """
+    with reading(run.workspace, ("stems", "remixes", "tracks")) as database:
+        rows = database.sql(query).fetchall()
     if after:
-        with connect(run.workspace, (HEARD.name,), retired=True) as everything:
+        with reading(run.workspace, (HEARD.name,), retired=True) as everything:
             before = everything.sql(
                 f"SELECT track_id, labelled FROM heard WHERE fingerprint = {quoted(after)}"
             ).fetchall()

@@ -12,7 +12,7 @@ from flows.inputs import registry
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.schemas import STEMS
-from storage.sql import any_of, connect, quoted
+from storage.sql import any_of, quoted, reading
 
 SILENCE_DB = -80.0
 """A stem below this level, in dBFS, is silent but for a converter's last bits. Such are alike."""
@@ -40,7 +40,7 @@ def sounds_of_remixes(manifests: Manifests, remixes: Sequence[Partition]) -> dic
     """The audio that recipes draw from: their tracks, and the songs whose stems they add."""
     if not remixes:
         return {}
-    with connect(manifests.workspace, ("remixes",)) as database:
+    with reading(manifests.workspace, ("remixes",)) as database:
         tracks = database.sql(
             f"SELECT DISTINCT track_id, corpus FROM remixes WHERE {any_of(remixes)}"
         ).fetchall()
@@ -82,7 +82,7 @@ def require_unheard(manifests: Manifests, model: str, held_out: Mapping[str, str
         if name.count("/") == 2
     ]
     remixes = [partition for partition in partitions if partition.table == "remixes"]
-    with connect(workspace, ("remixes", "segments", "heard"), retired=True) as database:
+    with reading(workspace, ("remixes", "segments", "heard"), retired=True) as database:
         detectors = database.sql(
             "SELECT DISTINCT detector_id FROM segments WHERE (corpus, fingerprint) IN "
             f"(SELECT (corpus, segments_fingerprint) FROM remixes WHERE {any_of(remixes)})"

@@ -19,7 +19,7 @@ from flows.reports.plots import colors_of, grid_of
 from flows.running.stage import StageRun
 from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
-from storage.reading import CropReader
+from storage.reading import CanonicalAudioError, CropReader
 
 MAX_TRACKS = 500
 """Looked at, the first ones by the names of their parts, which are hashes."""
@@ -205,13 +205,17 @@ def _play(run: StageRun, look: Look, thresholds: dict[str, float]) -> None:
         if found:
             run.report.text(heading[kind])
         for source, excerpt in found.items():
-            audio = reader(excerpt.path, excerpt.start_sample, excerpt.num_samples)
+            try:
+                audio = reader(excerpt.path, excerpt.start_sample, excerpt.num_samples)
+            except (FileNotFoundError, CanonicalAudioError):
+                continue  # forgotten or damaged since it was scored
             run.report.player(
                 f"{excerpt.track_id}-{source}-{kind}",
                 audio,
                 sample_rate,
                 f"**{source}** is silent with probability {excerpt.probability:.3f}: "
-                f"{plain(names[excerpt.track_id])} at {excerpt.start_sample / sample_rate:.1f} s",
+                f"{plain(names.get(excerpt.track_id, excerpt.track_id))} "
+                f"at {excerpt.start_sample / sample_rate:.1f} s",
             )
 
 

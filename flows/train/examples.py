@@ -20,7 +20,7 @@ from storage.labelled.song import sources_of
 from storage.local_cache import LocalCache, cache_folder
 from storage.manifests import Manifests, Partition
 from storage.reading import CropReader
-from storage.sql import any_of, connect
+from storage.sql import any_of, reading
 
 CACHE = "training"
 
@@ -151,7 +151,7 @@ def _require_sound(manifests: Manifests, corpora: Sequence[Partition]) -> None:
     Of a sum nobody knows which of its sources sound, so it speaks for all of them.
     """
     activity = [Partition("activity", stems.corpus, stems.fingerprint) for stems in corpora]
-    with connect(manifests.workspace, ("stems", "activity")) as database:
+    with reading(manifests.workspace, ("stems", "activity")) as database:
         heard = database.sql(
             f"SELECT source FROM activity WHERE {any_of(activity)} AND split = 'train' "
             "AND list_contains(active, true) UNION "

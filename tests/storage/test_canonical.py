@@ -6,6 +6,7 @@ import math
 import struct
 from functools import partial
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from storage import canonical
-from storage.canonical import FLOOR_DB, PreparedAudio, summed, wav_header
+from storage.canonical import FLOOR_DB, PreparedAudio, decode_into, summed, wav_header
 from storage.chunk import Unusable
 from storage.reading import parse_wav_header
 from storage.workspace import Workspace
@@ -287,3 +288,35 @@ def test_headers_of_any_length_are_understood(tmp_path: Path, num_samples: int) 
         assert found.subtype == "PCM_16"
     (riff_size,) = struct.unpack_from("<I", header, 4)
     assert riff_size in (0xFFFF_FFFF, len(header) + 4 * num_samples - 8)
+
+
+class Filling(io.FileIO):
+    """A file on a disk that fills: it takes part of what it is given, and tells how much."""
+
+    def write(self, content: Any, /) -> int:
+        return super().write(bytes(content)[: max(1, len(content) // 3)])
+
+
+def test_what_a_disk_does_not_take_at_once_is_not_lost(tmp_path: Path) -> None:
+    """Found by ``benchmarks.chaos``: where scratch filled, the rest of a file was noise or gone."""
+    path = write_sndfile(tmp_path / "a.wav", music(RATE))
+    hashes = []
+    for kind in (io.FileIO, Filling):
+        with kind(tmp_path / "scratch", "w+") as scratch, path.open("rb", buffering=0) as file:
+            audio = PreparedAudio(cast(BinaryIO, scratch), RATE, 2)
+            for _ in decode_into(audio, cast(BinaryIO, file)):
+                pass
+            hashes.append(audio.content_hash())
+    assert hashes[0] == hashes[1]
+
+
+def test_scratch_that_ends_too_early_is_an_error(tmp_path: Path) -> None:
+    path = write_sndfile(tmp_path / "a.wav", music(RATE))
+    with (tmp_path / "scratch").open("w+b", buffering=0) as scratch:
+        audio = PreparedAudio(cast(BinaryIO, scratch), RATE, 2)
+        with path.open("rb", buffering=0) as file:
+            for _ in decode_into(audio, cast(BinaryIO, file)):
+                pass
+        scratch.truncate(1000)
+        with pytest.raises(OSError, match="ends too early"):
+            audio.content_hash()

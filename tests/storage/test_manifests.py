@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from storage.damage import DamagedError
 from storage.manifests import Manifests, Partition
 from storage.parts import ManifestError
 from storage.schemas import PARTITION_FIELDS, SCORES, TABLES
@@ -251,7 +252,7 @@ def test_a_column_without_a_default_can_not_be_missing(
 ) -> None:
     Manifests(workspace).write(REJECTS, ["a"], [reject("a")])
     monkeypatch.setitem(TABLES, "rejects", replace(GROWN, added={"licence": ""}))
-    with pytest.raises(ManifestError, match="rejects without the column 'streams'"):
+    with pytest.raises(DamagedError, match="rejects without the column 'streams'"):
         list(Manifests(workspace).rows(REJECTS))
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from storage.damage import DamagedError
+from storage.errors import UserError
 from storage.manifests import Manifests
-from storage.sql import connect
+from storage.sql import connect, damage_told, reading
 from storage.workspace import Workspace
 from tests.storage.test_manifests import REJECTS, reject
 
@@ -75,3 +77,28 @@ def test_sql_reaches_nothing_but_the_manifests(
             database.execute(sql).fetchall()
         assert database.sql("SELECT item FROM rejects").fetchall() == [("a",)]
     assert [path.name for path in folder.iterdir()] == ["there.csv"]
+
+
+def test_a_damaged_part_is_named_by_sql_too(workspace: Workspace) -> None:
+    manifests = Manifests(workspace)
+    manifests.write(REJECTS, ["a"], [reject("a")])
+    part = manifests.write(REJECTS, ["b"], [reject("b")])
+    whole = workspace.read(part)
+    workspace.put_bytes(part, whole[: len(whole) // 2])
+    with (
+        pytest.raises(DamagedError, match=r"damaged .*silentmix fsck") as caught,
+        reading(workspace, ["rejects"]) as database,
+    ):
+        database.sql("SELECT * FROM rejects").fetchall()
+    assert workspace.url(part) in str(caught.value)
+
+
+def test_a_part_that_goes_while_it_is_read(workspace: Workspace) -> None:
+    part = Manifests(workspace).write(REJECTS, ["a"], [reject("a")])
+    with connect(workspace, ["rejects"]) as database:
+        workspace.remove(part)
+        with (
+            pytest.raises(UserError, match="parts of rejects changed while they were read"),
+            damage_told(workspace),
+        ):
+            database.sql("SELECT * FROM rejects").fetchall()

@@ -131,3 +131,21 @@ def test_what_is_put_away_is_made_again(tmp_path: Path, workspace: Workspace) ->
     manifests = Manifests(made)
     [tracks] = manifests.partitions("tracks")
     assert len(manifests.items(Partition("tracks", "music", tracks.fingerprint))) == 3
+
+
+SQL_READERS = (
+    ["lineage", "x"],
+    ["forget", "--source", "*", "--dry-run"],
+    ["manifests", "query", "SELECT * FROM segments"],
+)
+
+
+@pytest.mark.parametrize("command", SQL_READERS)
+def test_sql_readers_name_what_is_damaged(
+    workspace: Workspace, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They ended in a traceback of DuckDB."""
+    cut(only(workspace, "manifests/segments/*/*/*.parquet"))
+    assert cli.main([*command, "--workspace", workspace.location]) == 2
+    said = capsys.readouterr().err
+    assert ".parquet: damaged (" in said

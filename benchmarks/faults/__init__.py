@@ -1,0 +1,1 @@
+"""The parts of the chaos, :mod:`benchmarks.chaos`."""
