@@ -138,8 +138,13 @@ CATALOGUE: tuple[Entry, ...] = (
         "corpus. Files that are there already are not read again. To ingest what is new every "
         "night, set `source` on the deployment `ingest` and switch its schedule on.",
         schedule=Schedule(slug="nightly", cron="0 3 * * *"),
-        writes=("tracks", "stems", "activity", "labelled_files", "source_files", "retired"),
-        unlisted=("activity", "labelled_files", "source_files", "retired"),
+        writes=(
+            *("tracks", "stems", "activity", "labelled_files", "source_files", "retired"),
+            *("prints", "duplicates"),
+        ),
+        unlisted=(
+            *("activity", "labelled_files", "source_files", "retired", "prints", "duplicates"),
+        ),
         then="score",
         column=Column(heading="ingested", counts=("tracks", "songs", "hours", "rejected")),
         creates=True,

@@ -181,6 +181,42 @@ SOURCE_FILES = Table(
     ),
 )
 
+PRINTS = Table(
+    name="prints",
+    version=1,
+    description="Acoustic fingerprints, by which the same music is known in another encoding: a "
+    "row a track, and a row a stem of a labelled song that sounds.",
+    key=("track_id", "source"),
+    rows_a_group=256,
+    fields=(
+        ("track_id", _text, "Track, as in tracks; or song, as in stems"),
+        ("source", _text, "mixture, or which stem of a song"),
+        ("algorithm", pa.int32(), "Of Chromaprint; numbers of another one are not alike"),
+        ("item_s", _float, "Seconds from one number to the next"),
+        ("items", pa.list_(pa.uint32()), "The fingerprint: a number every item_s"),
+    ),
+)
+
+DUPLICATES = Table(
+    name="duplicates",
+    version=1,
+    description="Music that another track or a labelled song holds too, in whatever encoding: a "
+    "row a pair, the one that came later first.",
+    key=("track_id", "other_id", "other_source"),
+    fields=(
+        ("track_id", _text, "Track that came later, as in tracks; or that was rejected for it"),
+        ("other_id", _text, "Track that was there before, as in tracks; or song, as in stems"),
+        ("other_corpus", _text, "Its corpus"),
+        ("other_source", _text, "mixture, or which stem of the song"),
+        ("reason", _text, "near_duplicate, labelled_test or labelled_valid"),
+        ("start_s", _float, "Where in the track the longest stretch begins that both hold"),
+        ("other_start_s", _float, "Where it begins in the other"),
+        ("overlap_s", _float, "How long it is"),
+        ("share", _float, "How much of the track it is, from 0 to 1"),
+        ("error_rate", _float, "Share of the bits of their fingerprints that differ in it"),
+    ),
+)
+
 RETURNED = "returned"
 """The reason of a row of ``retired`` that says: it is current again."""
 
@@ -412,8 +448,8 @@ RUNS = Table(
 TABLES = {
     table.name: table
     for table in (
-        TRACKS, REJECTS, STEMS, ACTIVITY, LABELLED_FILES, SOURCE_FILES, RETIRED, SCORES, SEGMENTS,
-        TEMPOS, REMIXES, HEARD, STEPS, AUDITS, EVALUATIONS, RUNS,
+        TRACKS, REJECTS, STEMS, ACTIVITY, LABELLED_FILES, SOURCE_FILES, PRINTS, DUPLICATES,
+        RETIRED, SCORES, SEGMENTS, TEMPOS, REMIXES, HEARD, STEPS, AUDITS, EVALUATIONS, RUNS,
     )
 }  # fmt: skip
 """All manifests by name."""

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
+from flows.ingest.like_songs import likenesses
 from flows.ingest.retiring import DUPLICATE, LABELLED, MOVED, REPLACED, Owner, retire
 from flows.running.held_out import SILENCE_DB
 from flows.running.rejects import reject_row
@@ -43,7 +44,8 @@ class Version:
         song: its name.
         track_id: its audio's name.
         mixture: content hash of its mixture.
-        sounds: content hashes of its mixture and of those stems that are not silent.
+        sounds: content hashes of its mixture and of those stems that are not silent, and a name
+            for each song that it is like.
         source_url: one of its files.
         lies_there: its files, or others of its name, were there when the set was last looked at.
         is_last: no later version of its name is known.
@@ -236,6 +238,7 @@ def _versions(
             key = row["split"], row["song"], row["track_id"]
             found.setdefault(key, []).append(row)
             fingerprints[key] = partition.fingerprint
+    like = likenesses(manifests, corpus)
     versions = []
     for (split, song, track_id), rows in sorted(found.items()):
         seen = files.get((split, song))
@@ -245,7 +248,8 @@ def _versions(
                 song=song,
                 track_id=track_id,
                 mixture=next((r["content_hash"] for r in rows if r["source"] == MIXTURE), ""),
-                sounds=frozenset(r["content_hash"] for r in rows if r["level_db"] > SILENCE_DB),
+                sounds=frozenset(r["content_hash"] for r in rows if r["level_db"] > SILENCE_DB)
+                | like.get(track_id, frozenset()),
                 source_url=max(row["source_url"] for row in rows),
                 lies_there=seen is None or bool(seen.identity),
                 is_last=seen is None or seen.last_track_id in ("", track_id),

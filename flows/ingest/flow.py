@@ -9,6 +9,7 @@ from prefect import flow
 
 from demucs_core.activity import ActivityConfig
 from flows.ingest.current_songs import settle_corpora
+from flows.ingest.duplicates import note_duplicates, retire_copies_of_held_out
 from flows.ingest.notes import tell_of_rejects, tell_of_songs
 from flows.ingest.options import IngestOptions, IngestParameters
 from flows.ingest.report import report_songs, report_tracks
@@ -29,6 +30,7 @@ from storage.labelled.sets import find_songs
 from storage.labelled.stem_names import StemNames
 from storage.listing import open_location, url_of
 from storage.music_format import REST, MusicFormat
+from storage.prints import HOW_TO_GET, can_print
 from storage.sieve import told
 
 STAGE, VERSION = "ingest", 1
@@ -101,8 +103,10 @@ def _ingest_tracks(parameters: IngestParameters) -> StageResult:
         ]  # fmt: skip
         pending = sum(len(batch.files) for batch in batches)
         run.plan("files", pending, len(files), parameters.source)
+        since = ""
         if batches:
             committer = TrackCommitter(run)
+            since = committer.compared_with
             with results_of(
                 ingest_files, batches, parameters,
                 label=STAGE, unit="files", size=lambda batch: len(batch.files),
@@ -112,6 +116,8 @@ def _ingest_tracks(parameters: IngestParameters) -> StageResult:
         changed = settle_twins(run) + settle_files(run) if batches else 0
         # a labelled set that was ingested meanwhile has seen none of this
         changed += retire_labelled_tracks(run, run.corpus)
+        changed += retire_copies_of_held_out(run, run.corpus, since)
+        changed += note_duplicates(run)
         run.already_done = run.already_done and not changed
         if passed_over:
             run.counts["passed_over"] = passed_over.total()
@@ -176,7 +182,7 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
             for outcome in results:
                 committer.commit(outcome)
         changed = settle_corpora(run, url_of(*open_location(parameters.source)), songs)
-        changed += retire_labelled_tracks(run)
+        changed += retire_labelled_tracks(run) + retire_copies_of_held_out(run)
         run.already_done = run.already_done and not changed
         _summarise(run, "stems")
     return run.result()
@@ -209,6 +215,11 @@ def _summarise(run: StageRun, table: str) -> None:
         tell_of_rejects(run, rejects, is_all=not tracks)
     if table == "stems":
         tell_of_songs(run)
+    if not can_print():
+        run.notes.append(
+            f"no acoustic fingerprints are made, since {HOW_TO_GET}; so the same music in another "
+            "encoding is not known, be it a test song"
+        )
     if run.already_done:
         return
     if table == "stems":

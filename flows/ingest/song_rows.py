@@ -10,8 +10,10 @@ from fsspec import AbstractFileSystem
 from numpy.typing import NDArray
 
 from demucs_core.activity import FLOOR_DB, ActivityConfig, active_frames, stream_level_db
+from flows.ingest.prints import hash_and_print, print_rows
 from flows.ingest.song_audio import SongAudio
 from flows.ingest.tracks import ID_DIGITS
+from flows.running.held_out import SILENCE_DB
 from storage.canonical import PreparedAudio
 from storage.fingerprint import short_hash
 from storage.labelled.song import LabelledSong, sources_of
@@ -28,8 +30,8 @@ def write_stems(
     song_audio: SongAudio,
     *,
     rewrite: bool,
-) -> list[dict[str, Any]]:
-    """Write a song's stems, and its mixture where it has one; their rows of ``stems``.
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Write a song's stems, and its mixture where it has one.
 
     Args:
         workspace: where to.
@@ -38,21 +40,28 @@ def write_stems(
         song: which files they are.
         song_audio: what is in them.
         rewrite: write audio that is there already too.
+
+    Returns:
+        Their rows of ``stems``, and of ``prints`` those of the ones that sound.
     """
     music = workspace.music
     audio = _by_name(song_audio)
     gain_db = _gain_db(audio)
-    hashes = {name: stem.content_hash(gain_db) for name, stem in audio.items()}
+    heard = {name: hash_and_print(stem, gain_db) for name, stem in audio.items()}
+    hashes = {name: content_hash for name, (content_hash, _) in heard.items()}
     is_usual = tuple(audio) == (MIXTURE, *music.sources)
     # of others the names tell as well: the same audio may be another source's
     parts = hashes.values() if is_usual else (f"{name}:{hashes[name]}" for name in hashes)
     track_id = short_hash("/".join(parts), ID_DIGITS)
     num_samples = song_audio.whole.num_samples
-    rows = []
+    rows, prints = [], []
     for name, stem in audio.items():
         path = f"audio/{corpus}/{track_id}/{_file_name(name)}.wav"
         if rewrite or not workspace.exists(path):
             workspace.put(path, partial(stem.write_wav, gain_db=gain_db))
+        level_db = stem.level_db + gain_db - stem.gain_db
+        if level_db > SILENCE_DB:
+            prints += print_rows(track_id, name, heard[name][1])
         urls = _urls(fs, song, name)
         rows.append(
             {
@@ -69,11 +78,11 @@ def write_stems(
                 "padded_s": (num_samples - stem.num_samples) / music.sample_rate,
                 "residual_db": song_audio.residual_db,
                 "gain_db": gain_db,
-                "level_db": stem.level_db + gain_db - stem.gain_db,
+                "level_db": level_db,
                 "content_hash": hashes[name],
             }
         )
-    return rows
+    return rows, prints
 
 
 def activity_rows(

@@ -19,7 +19,7 @@ from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
 from storage.chunk import Unusable
 from storage.labelled.song import LabelledSong
-from storage.schemas import ACTIVITY, STEMS
+from storage.schemas import ACTIVITY, PRINTS, STEMS
 from storage.workspace import Workspace
 
 
@@ -40,7 +40,7 @@ class StemBatch:
 
 @dataclass(frozen=True)
 class SongOutcome:
-    """What became of a batch: the items it covers, what its files were, rows for three manifests.
+    """What became of a batch: the items it covers, what its files were, rows for four manifests.
 
     Attributes:
         seen: split, name and identity of each song, and its ``track_id`` or nothing.
@@ -51,6 +51,7 @@ class SongOutcome:
     stems: list[dict[str, Any]]
     activity: list[dict[str, Any]]
     rejects: list[dict[str, Any]]
+    prints: list[dict[str, Any]]
 
 
 def song_item(song: LabelledSong) -> str:
@@ -70,7 +71,7 @@ def songs_done(run: StageRun, songs: Sequence[LabelledSong], retry: bool = False
     Of songs ingested by 0.1.0 nobody knows the files: they are done, unless the run is forced.
     """
     stems = run.partition(STEMS.name)
-    done = run.done(stems, {song_item(song) for song in songs}, "activity", "rejects")
+    done = run.done(stems, {song_item(song) for song in songs}, "activity", "rejects", PRINTS.name)
     files = last_files(run.manifests, run.corpus)
     named = {
         (row["split"], row["song"])
@@ -94,11 +95,11 @@ def ingest_songs(batch: StemBatch) -> SongOutcome:
     items = [song_item(song) for song in batch.songs]
     # the part of an earlier look at the same songs is there, and none of its name is written
     again = [f"again|{batch.again}"] if batch.again else []
-    outcome = SongOutcome([*items, *again], [], [], [], [])
+    outcome = SongOutcome([*items, *again], [], [], [], [], [])
     for song in batch.songs:
         track_id = ""
         try:
-            stems, activity = _ingest_song(batch, song)
+            stems, activity, prints = _ingest_song(batch, song)
         except Unusable as problem:
             reject = reject_row(STAGE, _place(song), problem.reason, problem.detail)
             outcome.rejects.append(reject)
@@ -106,6 +107,7 @@ def ingest_songs(batch: StemBatch) -> SongOutcome:
             track_id = stems[0]["track_id"]
             outcome.stems.extend(stems)
             outcome.activity.extend(activity)
+            outcome.prints.extend(prints)
         outcome.seen.append((song.split, song.name, song.identity, track_id))
     return outcome
 
@@ -125,6 +127,10 @@ class SongCommitter:
             tuple(row.values())
             for row in run.manifests.rows(run.partition(ACTIVITY.name), columns[:2], retired=True)
         }
+        self._prints: set[tuple[str, ...]] = {
+            tuple(row.values())
+            for row in run.manifests.rows(run.partition(PRINTS.name), ["track_id", "source"])
+        }
 
     def commit(self, outcome: SongOutcome) -> None:
         """Write what became of a batch; ``stems`` last: they make the batch count as done."""
@@ -143,6 +149,9 @@ class SongCommitter:
         if rejects:
             run.manifests.write(run.partition("rejects"), outcome.items, rejects)
         run.manifests.write(run.partition(ACTIVITY.name), outcome.items, activity)
+        prints = _new(outcome.prints, ("track_id", "source"), self._prints, gone)
+        if prints:
+            run.manifests.write(run.partition(PRINTS.name), outcome.items, prints)
         note_files(
             run,
             (
@@ -172,11 +181,14 @@ def _new(
 
 def _ingest_song(
     batch: StemBatch, song: LabelledSong
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+    """A song's rows of ``stems``, ``activity`` and ``prints``."""
     workspace = batch.workspace
     with song_audio(
         batch.fs, song, workspace.music, min_duration_s=batch.min_file_s, truth=batch.truth
     ) as audio:
-        stems = write_stems(workspace, batch.corpus, batch.fs, song, audio, rewrite=batch.rewrite)
+        stems, prints = write_stems(
+            workspace, batch.corpus, batch.fs, song, audio, rewrite=batch.rewrite
+        )
         track_id = stems[0]["track_id"]
-        return stems, activity_rows(workspace, track_id, song, audio, batch.activity)
+        return stems, activity_rows(workspace, track_id, song, audio, batch.activity), prints

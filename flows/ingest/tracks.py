@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fsspec import AbstractFileSystem
 
+from flows.ingest.prints import hash_and_print, print_rows
 from flows.ingest.retiring import DUPLICATE, Owner, labelled_audio
 from flows.ingest.source_files import Look, note_looks
 from flows.inputs.forgotten import FORGOTTEN, forgotten
+from flows.inputs.same_music import SameMusic, sounds_held_out
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
 from storage.canonical import PreparedAudio, prepare
 from storage.chunk import Unusable
 from storage.discovery import SourceFile
 from storage.lists import is_undecodable
-from storage.schemas import REJECTS, TRACKS
+from storage.music_format import MIXTURE
+from storage.schemas import DUPLICATES, PRINTS, REJECTS, TRACKS
 from storage.workspace import Workspace, track_path
 
 STAGE = "ingest"
@@ -40,12 +43,13 @@ class TrackBatch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a batch: the files and items it covers, and rows for two manifests."""
+    """What became of a batch: the files and items it covers, and rows for three manifests."""
 
     files: list[SourceFile]
     items: list[str]
     rows: list[dict[str, Any]]
     rejects: list[dict[str, Any]]
+    prints: list[dict[str, Any]] = field(default_factory=list)
 
 
 def ingest_files(batch: TrackBatch) -> Outcome:
@@ -61,7 +65,9 @@ def ingest_files(batch: TrackBatch) -> Outcome:
                 min_duration_s=batch.min_file_s,
                 silence_db=batch.silence_db,
             ) as audio:
-                outcome.rows.append(_write_track(batch, file, audio))
+                row, prints = _write_track(batch, file, audio)
+                outcome.rows.append(row)
+                outcome.prints.extend(prints)
         except Unusable as problem:
             detail = problem.detail
             if problem.reason == "missing" and is_undecodable(file.path):
@@ -72,13 +78,16 @@ def ingest_files(batch: TrackBatch) -> Outcome:
     return outcome
 
 
-def _write_track(batch: TrackBatch, file: SourceFile, audio: PreparedAudio) -> dict[str, Any]:
-    content_hash = audio.content_hash()
+def _write_track(
+    batch: TrackBatch, file: SourceFile, audio: PreparedAudio
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Write canonical audio; its row of ``tracks``, and that of ``prints``."""
+    content_hash, items = hash_and_print(audio)
     track_id = content_hash[:ID_DIGITS]
     path = track_path(batch.corpus, track_id)
     if batch.rewrite or not batch.workspace.exists(path):
         batch.workspace.put(path, audio.write_wav)
-    return {
+    row = {
         "track_id": track_id,
         "path": path,
         "source_url": file.url,
@@ -92,6 +101,7 @@ def _write_track(batch: TrackBatch, file: SourceFile, audio: PreparedAudio) -> d
         "truncated": audio.truncated,
         "content_hash": content_hash,
     }
+    return row, print_rows(track_id, MIXTURE, items)
 
 
 class TrackCommitter:
@@ -100,6 +110,7 @@ class TrackCommitter:
     def __init__(self, run: StageRun) -> None:
         self._run = run
         self._owner = audio_elsewhere(run)
+        self._held_out = sounds_held_out(run.manifests)
         self._forgotten = forgotten(run.manifests)
         # what another run made of this corpus, with other parameters, is no duplicate but kept
         self._kept: set[str] = set()
@@ -112,9 +123,15 @@ class TrackCommitter:
                 if partition == run.partition(TRACKS.name):
                     self._urls[row["content_hash"]] = row["source_url"]
 
+    @property
+    def compared_with(self) -> str:
+        """The name of the songs held out that the tracks are compared with."""
+        return self._held_out.name
+
     def commit(self, outcome: Outcome) -> None:
         """Sort duplicates out, then write the rejects and, last, the tracks."""
-        rows, rejects = [], list(outcome.rejects)
+        rows, rejects, similar = [], list(outcome.rejects), []
+        prints = {row["track_id"]: row for row in outcome.prints}
         for row in outcome.rows:
             owner, url = self._owner.get(row["content_hash"]), row["source_url"]
             known = self._urls.get(row["content_hash"])
@@ -126,6 +143,14 @@ class TrackCommitter:
                 if row["path"] not in self._kept:
                     self._run.workspace.remove(row["path"])
             elif known is None:
+                items = prints[row["track_id"]]["items"] if row["track_id"] in prints else ()
+                same = self._held_out.find(items) if len(items) else None
+                if same is not None:
+                    similar.append(same.row(row["track_id"], len(items)))
+                    rejects.append(_same_music(row, same))
+                    if row["path"] not in self._kept:
+                        self._run.workspace.remove(row["path"])
+                    continue
                 self._urls[row["content_hash"]] = url
                 rows.append(row)
             elif known != url:  # and if it is, its tags have changed and its music has not
@@ -134,6 +159,11 @@ class TrackCommitter:
         if rejects:
             manifests.write(self._run.partition(REJECTS.name), outcome.items, rejects)
         note_looks(self._run, _looks(outcome, rejects), outcome.items)
+        if similar:
+            manifests.write(self._run.partition(DUPLICATES.name), outcome.items, similar)
+        kept = [prints[row["track_id"]] for row in rows if row["track_id"] in prints]
+        if kept:
+            manifests.write(self._run.partition(PRINTS.name), outcome.items, kept)
         manifests.write(self._run.partition(TRACKS.name), outcome.items, rows)
         self._run.count(new_tracks=len(rows), new_rejected=len(rejects))
 
@@ -157,6 +187,13 @@ def _looks(outcome: Outcome, rejects: Sequence[dict[str, Any]]) -> Iterator[Look
 def _same_audio(row: dict[str, Any], reason: str, owner: str) -> dict[str, Any]:
     detail = f"same audio as {owner}"
     return reject_row(STAGE, row["source_url"], reason, detail, source_bytes=row["source_bytes"])
+
+
+def _same_music(row: dict[str, Any], same: SameMusic) -> dict[str, Any]:
+    detail = f"the same music in other sound: {same}"
+    return reject_row(
+        STAGE, row["source_url"], same.reason, detail, source_bytes=row["source_bytes"]
+    )
 
 
 def audio_elsewhere(run: StageRun) -> dict[str, Owner]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from flows.inputs import registry
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
-from storage.schemas import STEMS
+from storage.schemas import DUPLICATES, STEMS
 from storage.sql import any_of, quoted, reading
 
 SILENCE_DB = -80.0
@@ -25,14 +25,29 @@ MENDING = (
 
 
 def sounds_of(manifests: Manifests, corpora: Sequence[Partition], *splits: str) -> dict[str, str]:
-    """The audio of the songs of some splits, by its hash, and what a person calls it."""
-    columns = ["song", "split", "source", "level_db", "content_hash"]
+    """The audio of the songs of some splits, by its hash, and what a person calls it.
+
+    Tracks that are known to hold their music in another sound are among it.
+    """
+    columns = ["track_id", "song", "split", "source", "level_db", "content_hash"]
+    sounds, songs = {}, {}
+    for stems in corpora:
+        for row in manifests.rows(stems, columns):
+            if row["split"] in splits and row["level_db"] > SILENCE_DB:
+                name = f"{row['split']} song {row['song']} ({row['source']}) of {stems.corpus}"
+                sounds[row["content_hash"][:ID_DIGITS]] = name
+                songs[row["track_id"], row["source"]] = name
+    return _copies_of(manifests, songs) | sounds
+
+
+def _copies_of(manifests: Manifests, songs: Mapping[tuple[str, str], str]) -> dict[str, str]:
+    """The tracks that ingest found to hold music of songs, in another sound: they are those too."""
+    columns = ["track_id", "other_id", "other_source"]
     return {
-        row["content_hash"][:ID_DIGITS]: f"{row['split']} song {row['song']} ({row['source']}) of "
-        f"{stems.corpus}"
-        for stems in corpora
-        for row in manifests.rows(stems, columns)
-        if row["split"] in splits and row["level_db"] > SILENCE_DB
+        row["track_id"]: f"{songs[song]}, in another sound,"
+        for partition in manifests.partitions(DUPLICATES.name)
+        for row in manifests.rows(partition, columns)
+        if (song := (row["other_id"], row["other_source"])) in songs
     }
 
 

@@ -14,6 +14,7 @@ from prefect.logging import get_run_logger
 from demucs_core.activity import stream_level_db
 from demucs_core.detector.scoring import DEFAULT_CHUNK_FRAMES, score_chunks
 from flows.inputs import networks, registry
+from flows.inputs.same_music import printed, sounds_held_out
 from flows.inputs.songs import HeldOut, held_out_audio
 from flows.policy.calibration import fitted_calibration
 from flows.policy.likeness import what_is_unlike
@@ -28,7 +29,7 @@ from storage.damage import ADVICE
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
 from storage.reading import AsWritten, CanonicalAudioError, CropReader
-from storage.schemas import REJECTS
+from storage.schemas import DUPLICATES, PRINTS, REJECTS
 from storage.workspace import Workspace
 
 STAGE, VERSION = "score", 1
@@ -130,7 +131,8 @@ def scorable_tracks(
 ) -> tuple[list[dict[str, Any]], dict[str, HeldOut]]:
     """The tracks to score: all of the corpus, less the labelled songs held out among them.
 
-    Ingest refuses or retires those, unless it was killed before it came to that.
+    Ingest refuses or retires those, unless it was killed before it came to that. What it has not
+    compared with these songs in whatever sound is compared here.
 
     Returns:
         The tracks, and for each that is a song held out that song.
@@ -145,12 +147,32 @@ def scorable_tracks(
             kept.append(track)
         else:
             leaked[track["track_id"]] = song
-    return kept, leaked
+    copies = _copies(manifests, source)
+    leaked |= {
+        str(track["track_id"]): copies[track["track_id"]]
+        for track in kept
+        if track["track_id"] in copies
+    }
+    return [track for track in kept if track["track_id"] not in copies], leaked
+
+
+def _copies(manifests: Manifests, source: Partition) -> dict[str, HeldOut]:
+    """The tracks that hold music of songs held out, where ingest has not compared them yet."""
+    sounds = sounds_held_out(manifests)
+    compared = Partition(DUPLICATES.name, source.corpus, sounds.name)
+    if not len(sounds) or compared in manifests.partitions(DUPLICATES.name, source.corpus):
+        return {}
+    found = {}
+    for track in printed(manifests, replace(source, table=PRINTS.name)):
+        same = sounds.find(track.items)
+        if same is not None:
+            found[track.track_id] = HeldOut(same.sound.split, same.sound.song)
+    return found
 
 
 def _reject_leaked(run: StageRun, leaked: dict[str, HeldOut]) -> None:
     for track_id, found in leaked.items():
-        detail = f"same audio as the labelled {found.split} song {found.song}"
+        detail = f"same music as the labelled {found.split} song {found.song}"
         reject = reject_row(STAGE, track_id, f"labelled_{found.split}", detail)
         run.manifests.write(run.partition("rejects"), [track_id], [reject])
     if leaked:

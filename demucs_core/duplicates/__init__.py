@@ -1,0 +1,1 @@
+"""The same music twice: what two prints share, and which of many share something."""

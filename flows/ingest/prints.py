@@ -1,0 +1,40 @@
+"""The prints of what is ingested → ``prints``: made from the samples as they are hashed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from storage.canonical import PreparedAudio
+from storage.prints import ALGORITHM, ITEM_S, Print, Printer, can_print
+
+
+def hash_and_print(audio: PreparedAudio, gain_db: float | None = None) -> tuple[str, Print | None]:
+    """Content hash and print of some audio, in one pass.
+
+    Args:
+        audio: decoded.
+        gain_db: as of :meth:`~storage.canonical.PreparedAudio.content_hash`.
+
+    Returns:
+        The hash, and the print; None where there is no library to make it with.
+    """
+    if not can_print():
+        return audio.content_hash(gain_db), None
+    printer = Printer(audio.sample_rate, audio.num_channels)
+    content_hash = audio.content_hash(gain_db, also=(printer.feed,))
+    return content_hash, printer.finish()
+
+
+def print_rows(track_id: str, source: str, items: Print | None) -> list[dict[str, Any]]:
+    """The row of ``prints`` for a print; none where there is none."""
+    if items is None:
+        return []
+    return [
+        {
+            "track_id": track_id,
+            "source": source,
+            "algorithm": ALGORITHM,
+            "item_s": ITEM_S,
+            "items": items,
+        }
+    ]
