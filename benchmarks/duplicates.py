@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -73,7 +74,7 @@ def write(path: Path, audio: np.ndarray, encoding: Encoding) -> None:
                 file.write(audio[:, start : start + RATE].T)
         return
     with av.open(str(path), "w") as output:
-        stream = output.add_stream(
+        stream: Any = output.add_stream(
             encoding.codec, rate=encoding.sample_rate, layout="stereo", bit_rate=encoding.bit_rate
         )
         context = stream.codec_context
@@ -133,7 +134,7 @@ def _printing_share(song: np.ndarray) -> float:
             started = time.process_time()
             work()
             times.append(time.process_time() - started)
-    return (times[1] - times[0]) * RATE / song.shape[1]
+    return float((times[1] - times[0]) * RATE / song.shape[1])
 
 
 def measure(num_songs: int, workers: int) -> dict[str, float]:
@@ -207,7 +208,7 @@ def _peak_bytes() -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) * 1024
-    return psutil.Process().memory_info().rss
+    return int(psutil.Process().memory_info().rss)
 
 
 def main() -> None:

@@ -140,10 +140,11 @@ CATALOGUE: tuple[Entry, ...] = (
         schedule=Schedule(slug="nightly", cron="0 3 * * *"),
         writes=(
             *("tracks", "stems", "activity", "labelled_files", "source_files", "retired"),
-            *("prints", "duplicates"),
+            *("prints", "measures", "duplicates"),
         ),
         unlisted=(
-            *("activity", "labelled_files", "source_files", "retired", "prints", "duplicates"),
+            *("activity", "labelled_files", "source_files", "retired"),
+            *("prints", "measures", "duplicates"),
         ),
         then="score",
         column=Column(heading="ingested", counts=("tracks", "songs", "hours", "rejected")),

@@ -54,6 +54,7 @@ class PreparedAudio:
         gain_db: gain that brings a peak above full scale back to it; 0 for others.
         level_db: RMS level re full scale at that gain, at least :data:`FLOOR_DB`.
         truncated: whether the file broke off.
+        tags: what the file says of its music, where that was asked for.
     """
 
     def __init__(self, scratch: BinaryIO, sample_rate: int, num_channels: int) -> None:
@@ -61,6 +62,7 @@ class PreparedAudio:
         self.num_samples, self.peak, self._energy = 0, 0.0, 0.0
         self.truncated = False
         self._hashes: dict[float, str] = {}
+        self.tags: Mapping[str, str | int] = {}
 
     @property
     def duration_s(self) -> float:
@@ -183,6 +185,7 @@ def prepare(
     min_duration_s: float = MIN_DURATION_S,
     silence_db: float = SILENCE_DB,
     allow_silence: bool = False,
+    with_tags: bool = False,
 ) -> Generator[PreparedAudio]:
     """Decode a file, check that it can be used, and hold it until the context ends.
 
@@ -195,6 +198,7 @@ def prepare(
         min_duration_s: shorter files are refused.
         silence_db: files whose RMS level is below are refused.
         allow_silence: take silent ones nevertheless: a stem may well be silent.
+        with_tags: read the file's tags too.
 
     Raises:
         Unusable: the file can't be used, and why.
@@ -207,8 +211,11 @@ def prepare(
                 "stream": stream,
                 "sample_rate": sample_rate,
                 "num_channels": num_channels,
+                "tags": with_tags,
             }
-            audio.adopt(decoder().ask(file, scratch, request))
+            told = decoder().ask(file, scratch, request)
+            audio.adopt(told)
+            audio.tags = told.get("tags", {})
         _check(audio, min_duration_s, None if allow_silence else silence_db)
         yield audio
 

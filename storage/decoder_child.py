@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 from storage.canonical import PreparedAudio, decode_into
 from storage.chunk import Unusable, one_line
 from storage.codecs import chunks
+from storage.tags import read_tags
 
 _REQUEST_BYTES = 65_536
 _LOOK_FOR_PARENT_S = 10
@@ -77,7 +78,7 @@ def _answer(request: dict[str, Any], files: list[int], parent: int) -> dict[str,
         with open(files[0], "rb", buffering=0, closefd=False) as opened:
             file: Any = _Named(opened, request["name"])
             if len(files) == 1:
-                return _first_chunk(file)
+                return {"tags": read_tags(file)} if request.get("tags") else _first_chunk(file)
             with open(files[1], "r+b", buffering=0, closefd=False) as scratch:
                 return _decoded(file, scratch, request, parent)
     except Unusable as problem:
@@ -111,7 +112,11 @@ def _decoded(
             raise Unusable("too_large", detail)
         if os.getppid() != parent:
             raise SystemExit
-    return audio.measured()
+    told: dict[str, Any] = audio.measured()
+    if request.get("tags"):
+        file.seek(0)
+        told["tags"] = read_tags(file)
+    return told
 
 
 def _limit(cpu_s: int, memory_bytes: int) -> None:

@@ -11,7 +11,7 @@ from av.stream import Discard
 from storage.chunk import BLOCK_SAMPLES, Chunk, Chunks, Unusable, one_line
 from storage.riff import AsWav
 
-_CONTAINERS = (
+CONTAINERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,iff,loas,matroska,mov,mp3,mpc,mpc8,"
     "mpeg,mpegts,ogg,oma,shn,tak,truehd,tta,voc,w64,wav,webm,wv"
 )
@@ -38,7 +38,7 @@ def ffmpeg_chunks(file: BinaryIO | AsWav, stream: int | None) -> Chunks:
         declares_length = _mp3_declares_length(file)
         container = av.open(
             file,
-            container_options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"},
+            container_options={"format_whitelist": CONTAINERS, "protocol_whitelist": "none"},
             metadata_errors="replace",
         )
     except MemoryError:

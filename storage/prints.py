@@ -27,6 +27,7 @@ HOW_TO_GET = (
 )
 
 Print = NDArray[np.uint32]
+NO_ITEMS: Print = np.zeros(0, np.uint32)
 
 
 @lru_cache(maxsize=1)

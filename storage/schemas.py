@@ -197,6 +197,38 @@ PRINTS = Table(
     ),
 )
 
+MEASURES = Table(
+    name="measures",
+    version=1,
+    description="What each track is like as a whole, and what its file says of it, a row a track: "
+    "the columns that `--where` knows beside those of tracks.",
+    key=("track_id",),
+    fields=(
+        ("track_id", _text, "Track, as in tracks"),
+        ("loudness_lufs", _float, "Integrated loudness after ITU-R BS.1770, at least -70"),
+        ("clipped_share", _float, "Share of the samples in runs of three or more at full scale"),
+        (
+            "silent_share",
+            _float,
+            "Share of the time that is below -60 dB, a tenth of a second each",
+        ),
+        (
+            "bandwidth_hz",
+            _float,
+            "Highest frequency that is there; lossy encoders cut what is above",
+        ),
+        ("side_db", _float, "Level of left less right against left and right; -120 is mono"),
+        ("dc_offset", _float, "Largest mean of a channel; 1 is full scale"),
+        ("title", _text, "Title in the file's tags, or empty"),
+        ("artist", _text, "Artist in them, or empty"),
+        ("album", _text, "Album in them, or empty"),
+        ("year", pa.int32(), "Year in them, or 0"),
+        ("genre", _text, "Genre in them, or empty"),
+        ("licence", _text, "Licence or copyright in them, or empty"),
+        ("isrc", _text, "International Standard Recording Code in them, or empty"),
+    ),
+)
+
 DUPLICATES = Table(
     name="duplicates",
     version=1,
@@ -448,8 +480,9 @@ RUNS = Table(
 TABLES = {
     table.name: table
     for table in (
-        TRACKS, REJECTS, STEMS, ACTIVITY, LABELLED_FILES, SOURCE_FILES, PRINTS, DUPLICATES,
-        RETIRED, SCORES, SEGMENTS, TEMPOS, REMIXES, HEARD, STEPS, AUDITS, EVALUATIONS, RUNS,
+        TRACKS, REJECTS, STEMS, ACTIVITY, LABELLED_FILES, SOURCE_FILES, PRINTS, MEASURES,
+        DUPLICATES, RETIRED, SCORES, SEGMENTS, TEMPOS, REMIXES, HEARD, STEPS, AUDITS, EVALUATIONS,
+        RUNS,
     )
 }  # fmt: skip
 """All manifests by name."""

@@ -16,6 +16,7 @@ from flows.audit.result import least_scores
 from flows.extract.nearest_policy import why_nothing
 from flows.extract.options import ExtractParameters
 from flows.inputs import registry
+from flows.inputs.selection import selected_tracks
 from flows.policy.calibration import calibrated
 from flows.policy.likeness import what_is_unlike
 from flows.reports.file_names import file_names
@@ -25,7 +26,8 @@ from flows.reports.silent_minutes import rows_without, silent_minutes
 from flows.running.chain import Chain
 from flows.running.execution import results_of
 from flows.running.rejects import reject_row
-from flows.running.row_groups import pending_groups
+from flows.running.row_groups import left_out_of, pending_groups
+from flows.running.selection_options import SelectionOptions
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.flow import scores_fingerprint
 from flows.server.deployed import as_deployed
@@ -42,7 +44,7 @@ PLAYERS = 8
 
 @dataclass(frozen=True)
 class ExtractBatch:
-    """A row group of scores that one Dask task extracts from, less the tracks that are done."""
+    """A row group of scores that one Dask task extracts from, less what is done or not chosen."""
 
     workspace: Workspace
     target: Partition
@@ -53,6 +55,7 @@ class ExtractBatch:
     policy_json: str
     least_scores: dict[str, float | None]
     done: frozenset[str] = frozenset()
+    left_out: frozenset[str] = frozenset()
 
 
 @flow(name="extract", flow_run_name="extract {parameters.corpus}")
@@ -71,7 +74,8 @@ def extract(parameters: ExtractParameters) -> StageResult:
         "overridden": calibration.overridden,
     }
     policy_json = json.dumps(policy, sort_keys=True)
-    name = fingerprint(STAGE, VERSION, scores=scores.fingerprint, policy=policy_json)
+    read = {"scores": scores.fingerprint, **parameters.selection}
+    name = fingerprint(STAGE, VERSION, **read, policy=policy_json)
     sure: dict[str, float | None] = dict.fromkeys(workspace.music.sources, 0.0)
     if parameters.audit:
         sure = least_scores(
@@ -79,16 +83,19 @@ def extract(parameters: ExtractParameters) -> StageResult:
             parameters.target_precision, parameters.confidence,
         )  # fmt: skip
         policy_json = json.dumps({**policy, "least_scores": sure}, sort_keys=True)
-        name = fingerprint(STAGE, VERSION, scores=scores.fingerprint, policy=policy_json)
+        name = fingerprint(STAGE, VERSION, **read, policy=policy_json)
     with stage_run(
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
         segments = run.partition("segments")
+        chosen = selected_tracks(manifests, parameters.corpus, **parameters.selection)
+        left_out = left_out_of(run, scores, chosen)
         pending = pending_groups(run, scores, segments, "track_id")
         batches = [
             ExtractBatch(
                 workspace, segments, scores, found.group, parameters.policy,
                 calibration.thresholds, policy_json, sure, found.done,
+                left_out.get(found.group, frozenset()),
             )
             for found in pending.groups
         ]  # fmt: skip
@@ -111,6 +118,7 @@ def in_chain(chain: Chain) -> list[ExtractParameters]:
         ExtractParameters(
             **chain.common,
             **chain.options(STAGE),
+            **{name: chain.options("score")[name] for name in SelectionOptions.model_fields},
             corpus=chain.parameters.corpus,
             detector=chain.detector(),
         )
@@ -132,6 +140,8 @@ def extract_batch(batch: ExtractBatch) -> dict[str, float]:
     least = [batch.least_scores[source] for source in music.sources]
     rows, rejects = [], []
     for track in tracks:
+        if track["track_id"] in batch.left_out:
+            continue
         try:
             segments = extract_segments(
                 np.array(track["silence_probability"], dtype=np.float32),

@@ -6,9 +6,10 @@ from pydantic import Field
 
 from flows.policy.options import PolicyOptions
 from flows.running.parameters import CorpusName, StageParameters
+from flows.running.selection_options import SelectionOptions
 
 
-class ExtractParameters(PolicyOptions, StageParameters):
+class ExtractParameters(PolicyOptions, SelectionOptions, StageParameters):
     """Which corpus to extract from, by which detector's scores."""
 
     corpus: CorpusName = Field("music", description="Corpus whose scores are read.")

@@ -92,7 +92,7 @@ def forecast(parameters: ForecastParameters) -> CorpusForecast | StageResult:
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
         source = run.manifests.latest("tracks", parameters.corpus)
-        tracks, _ = scorable_tracks(run.manifests, source)
+        tracks, _ = scorable_tracks(run.manifests, source, parameters)
         sample = draw_sample(tracks, parameters.sample, parameters.seed)
         num_new = score_tracks(run, sample, source, parameters, detector, device)
         extracted, duration = _extractable(

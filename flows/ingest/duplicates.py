@@ -10,20 +10,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-import numpy as np
 from prefect.logging import get_run_logger
 
 from flows.ingest.retiring import retire
 from flows.ingest.similar import Items, find_pairs
-from flows.inputs.same_music import PrintedSound, SameMusic, printed, sounds_held_out
+from flows.inputs.same_music import HELD_OUT, PrintedSound, SameMusic, printed, sounds_held_out
 from flows.running.stage import StageRun
 from storage.manifests import Manifests, Partition
 from storage.music_format import MIXTURE
+from storage.prints import HOW_TO_GET, NO_ITEMS, can_print
 from storage.retired import RetiredKey, Retirement
-from storage.schemas import DUPLICATES, PRINTS, TRACKS
+from storage.schemas import DUPLICATES, PRINTS, STEMS, TRACKS
 
 ITEMS_A_PART = 16_384
-NO_ITEMS = np.zeros(0, np.uint32)
 
 
 def retire_copies_of_held_out(run: StageRun, corpus: str | None = None, since: str = "") -> int:
@@ -56,6 +55,28 @@ def retire_copies_of_held_out(run: StageRun, corpus: str | None = None, since: s
         changed += retire(run, name, wanted, ())
         run.manifests.write(compared, [since or sounds.name], rows)
     return changed
+
+
+def tell_of_unprinted(run: StageRun) -> None:
+    """Say where songs held out have no print, or none can be made: their copies are not known."""
+    if not can_print():
+        run.notes.append(
+            f"no acoustic fingerprints are made, since {HOW_TO_GET}; so the same music in another "
+            "encoding is not known, be it a test song"
+        )
+        return
+    held_out: set[str] = set()
+    known: set[str] = set()
+    for stems in run.manifests.partitions(STEMS.name):
+        rows = run.manifests.rows(stems, ["track_id", "split"])
+        held_out |= {row["track_id"] for row in rows if row["split"] in HELD_OUT}
+        prints = Partition(PRINTS.name, stems.corpus, stems.fingerprint)
+        known |= {row["track_id"] for row in run.manifests.rows(prints, ["track_id"])}
+    if held_out - known:
+        run.notes.append(
+            f"{len(held_out - known)} songs held out have no acoustic fingerprint, so their copies "
+            "in other encodings are not known; ingest their set once more with --complete"
+        )
 
 
 def note_duplicates(run: StageRun) -> int:

@@ -8,8 +8,13 @@ from uuid import uuid4
 from prefect import flow
 
 from demucs_core.activity import ActivityConfig
+from flows.ingest.completing import complete_songs, complete_tracks
 from flows.ingest.current_songs import settle_corpora
-from flows.ingest.duplicates import note_duplicates, retire_copies_of_held_out
+from flows.ingest.duplicates import (
+    note_duplicates,
+    retire_copies_of_held_out,
+    tell_of_unprinted,
+)
 from flows.ingest.notes import tell_of_rejects, tell_of_songs
 from flows.ingest.options import IngestOptions, IngestParameters
 from flows.ingest.report import report_songs, report_tracks
@@ -30,7 +35,6 @@ from storage.labelled.sets import find_songs
 from storage.labelled.stem_names import StemNames
 from storage.listing import open_location, url_of
 from storage.music_format import REST, MusicFormat
-from storage.prints import HOW_TO_GET, can_print
 from storage.sieve import told
 
 STAGE, VERSION = "ingest", 1
@@ -113,6 +117,8 @@ def _ingest_tracks(parameters: IngestParameters) -> StageResult:
             ) as results:  # fmt: skip
                 for outcome in results:
                     committer.commit(outcome)
+        if parameters.complete:
+            complete_tracks(run, parameters)
         changed = settle_twins(run) + settle_files(run) if batches else 0
         # a labelled set that was ingested meanwhile has seen none of this
         changed += retire_labelled_tracks(run, run.corpus)
@@ -181,6 +187,8 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
             committer = SongCommitter(run)
             for outcome in results:
                 committer.commit(outcome)
+        if parameters.complete:
+            complete_songs(run, parameters)
         changed = settle_corpora(run, url_of(*open_location(parameters.source)), songs)
         changed += retire_labelled_tracks(run) + retire_copies_of_held_out(run)
         run.already_done = run.already_done and not changed
@@ -215,11 +223,7 @@ def _summarise(run: StageRun, table: str) -> None:
         tell_of_rejects(run, rejects, is_all=not tracks)
     if table == "stems":
         tell_of_songs(run)
-    if not can_print():
-        run.notes.append(
-            f"no acoustic fingerprints are made, since {HOW_TO_GET}; so the same music in another "
-            "encoding is not known, be it a test song"
-        )
+    tell_of_unprinted(run)
     if run.already_done:
         return
     if table == "stems":

@@ -84,6 +84,11 @@ class IngestParameters(IngestOptions, MusicOptions, StageParameters):
     require_test: Annotated[bool, RUNTIME] = Field(
         False, description="Refuse a labelled set without test songs."
     )
+    complete: Annotated[bool, RUNTIME] = Field(
+        False,
+        description="Also make what rows of earlier versions have none of: acoustic fingerprints, "
+        "measures and tags, of the audio and files as they are now.",
+    )
     retry: Annotated[Literal["", "rejected"], RUNTIME] = Field(
         "", description="Look again at what was rejected, though it has not changed."
     )

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from storage.canonical import PreparedAudio
 from storage.prints import ALGORITHM, ITEM_S, Print, Printer, can_print
 
+Listener = Callable[[memoryview], object]
 
-def hash_and_print(audio: PreparedAudio, gain_db: float | None = None) -> tuple[str, Print | None]:
+
+def hash_and_print(
+    audio: PreparedAudio, gain_db: float | None = None, also: Sequence[Listener] = ()
+) -> tuple[str, Print | None]:
     """Content hash and print of some audio, in one pass.
 
     Args:
         audio: decoded.
         gain_db: as of :meth:`~storage.canonical.PreparedAudio.content_hash`.
+        also: who else hears the samples.
 
     Returns:
         The hash, and the print; None where there is no library to make it with.
     """
     if not can_print():
-        return audio.content_hash(gain_db), None
+        return audio.content_hash(gain_db, also), None
     printer = Printer(audio.sample_rate, audio.num_channels)
-    content_hash = audio.content_hash(gain_db, also=(printer.feed,))
+    content_hash = audio.content_hash(gain_db, (*also, printer.feed))
     return content_hash, printer.finish()
 
 

@@ -19,7 +19,7 @@ from flows.running.stage import StageRun
 from storage.discovery import SourceFile
 from storage.manifests import Manifests
 from storage.retired import RetiredKey, Retirement
-from storage.schemas import PRINTS, REJECTS, SOURCE_FILES, TRACKS
+from storage.schemas import MEASURES, PRINTS, REJECTS, SOURCE_FILES, TRACKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,14 @@ def to_look_at(run: StageRun, files: Sequence[SourceFile], retry: bool) -> dict[
         The item of each such file, by its address.
     """
     names = {name for file in files for name in (file_item(file), old_item(file))}
-    done = run.done(run.partition(TRACKS.name), names, REJECTS.name, SOURCE_FILES.name, PRINTS.name)
+    done = run.done(
+        run.partition(TRACKS.name),
+        names,
+        REJECTS.name,
+        SOURCE_FILES.name,
+        PRINTS.name,
+        MEASURES.name,
+    )
     looks = last_looks(run.manifests, run.corpus, run.fingerprint)
     again = uuid4().hex[:8]
     pending: dict[str, str] = {}

@@ -8,6 +8,7 @@ from typing import Any
 
 from fsspec import AbstractFileSystem
 
+from flows.ingest.measures import TrackMeasures
 from flows.ingest.prints import hash_and_print, print_rows
 from flows.ingest.retiring import DUPLICATE, Owner, labelled_audio
 from flows.ingest.source_files import Look, note_looks
@@ -20,7 +21,8 @@ from storage.chunk import Unusable
 from storage.discovery import SourceFile
 from storage.lists import is_undecodable
 from storage.music_format import MIXTURE
-from storage.schemas import DUPLICATES, PRINTS, REJECTS, TRACKS
+from storage.prints import NO_ITEMS
+from storage.schemas import DUPLICATES, MEASURES, PRINTS, REJECTS, TRACKS
 from storage.workspace import Workspace, track_path
 
 STAGE = "ingest"
@@ -43,13 +45,14 @@ class TrackBatch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a batch: the files and items it covers, and rows for three manifests."""
+    """What became of a batch: the files and items it covers, and rows for four manifests."""
 
     files: list[SourceFile]
     items: list[str]
     rows: list[dict[str, Any]]
     rejects: list[dict[str, Any]]
     prints: list[dict[str, Any]] = field(default_factory=list)
+    measures: list[dict[str, Any]] = field(default_factory=list)
 
 
 def ingest_files(batch: TrackBatch) -> Outcome:
@@ -64,10 +67,9 @@ def ingest_files(batch: TrackBatch) -> Outcome:
                 num_channels=batch.workspace.music.num_channels,
                 min_duration_s=batch.min_file_s,
                 silence_db=batch.silence_db,
+                with_tags=True,
             ) as audio:
-                row, prints = _write_track(batch, file, audio)
-                outcome.rows.append(row)
-                outcome.prints.extend(prints)
+                _take_track(batch, file, audio, outcome)
         except Unusable as problem:
             detail = problem.detail
             if problem.reason == "missing" and is_undecodable(file.path):
@@ -78,11 +80,12 @@ def ingest_files(batch: TrackBatch) -> Outcome:
     return outcome
 
 
-def _write_track(
-    batch: TrackBatch, file: SourceFile, audio: PreparedAudio
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Write canonical audio; its row of ``tracks``, and that of ``prints``."""
-    content_hash, items = hash_and_print(audio)
+def _take_track(
+    batch: TrackBatch, file: SourceFile, audio: PreparedAudio, outcome: Outcome
+) -> None:
+    """Write canonical audio; add its rows of ``tracks``, ``prints`` and ``measures``."""
+    measures = TrackMeasures(audio.sample_rate, audio.num_channels)
+    content_hash, items = hash_and_print(audio, also=(measures.feed,))
     track_id = content_hash[:ID_DIGITS]
     path = track_path(batch.corpus, track_id)
     if batch.rewrite or not batch.workspace.exists(path):
@@ -101,7 +104,9 @@ def _write_track(
         "truncated": audio.truncated,
         "content_hash": content_hash,
     }
-    return row, print_rows(track_id, MIXTURE, items)
+    outcome.rows.append(row)
+    outcome.prints.extend(print_rows(track_id, MIXTURE, items))
+    outcome.measures.append(measures.row(track_id, audio.tags))
 
 
 class TrackCommitter:
@@ -143,8 +148,8 @@ class TrackCommitter:
                 if row["path"] not in self._kept:
                     self._run.workspace.remove(row["path"])
             elif known is None:
-                items = prints[row["track_id"]]["items"] if row["track_id"] in prints else ()
-                same = self._held_out.find(items) if len(items) else None
+                items = prints[row["track_id"]]["items"] if row["track_id"] in prints else NO_ITEMS
+                same = self._held_out.find(items)
                 if same is not None:
                     similar.append(same.row(row["track_id"], len(items)))
                     rejects.append(_same_music(row, same))
@@ -161,9 +166,12 @@ class TrackCommitter:
         note_looks(self._run, _looks(outcome, rejects), outcome.items)
         if similar:
             manifests.write(self._run.partition(DUPLICATES.name), outcome.items, similar)
-        kept = [prints[row["track_id"]] for row in rows if row["track_id"] in prints]
-        if kept:
-            manifests.write(self._run.partition(PRINTS.name), outcome.items, kept)
+        kept = {row["track_id"] for row in rows}
+        for table, made in ((PRINTS, outcome.prints), (MEASURES, outcome.measures)):
+            # of two files with the same audio the first one's
+            found = {row["track_id"]: row for row in reversed(made) if row["track_id"] in kept}
+            if found:
+                manifests.write(self._run.partition(table.name), outcome.items, [*found.values()])
         manifests.write(self._run.partition(TRACKS.name), outcome.items, rows)
         self._run.count(new_tracks=len(rows), new_rejected=len(rejects))
 

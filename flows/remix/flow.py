@@ -11,6 +11,7 @@ from prefect import flow
 
 from demucs_core.remixing.matching import Fit, misfit
 from demucs_core.remixing.recipes import DrawnRecipe, RemixConfig, SilentSegment, draw_recipes
+from flows.inputs.selection import selected_tracks
 from flows.inputs.songs import (
     Song,
     learning_corpora,
@@ -24,7 +25,7 @@ from flows.remix.report import report_remixes
 from flows.remix.tempos import Listening, find_tempos, require_librosa, tempos_of
 from flows.running.chain import Chain
 from flows.running.execution import dask_client, results_of
-from flows.running.row_groups import pending_groups
+from flows.running.row_groups import left_out_of, pending_groups
 from flows.running.stage import StageResult, stage_run
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition, RowGroup
@@ -39,6 +40,7 @@ class RemixBatch:
 
     Attributes:
         done: those of its segments that have their recipes.
+        left_out: tracks that no segment is taken of.
     """
 
     target: Partition
@@ -49,6 +51,7 @@ class RemixBatch:
     remixes_per_segment: int
     seed: int
     done: frozenset[str] = frozenset()
+    left_out: frozenset[str] = frozenset()
 
 
 @flow(name="remix", flow_run_name="remix {parameters.corpus}")
@@ -80,12 +83,15 @@ def remix(parameters: RemixParameters) -> StageResult:
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
         target = run.partition("remixes")
+        chosen = selected_tracks(manifests, parameters.corpus, **parameters.selection)
+        left_out = left_out_of(run, segments, chosen)
         pending = pending_groups(run, segments, target, "segment_id")
         material = Material(workspace, stems, tempos, run=uuid4().hex)
         batches = [
             RemixBatch(
                 target, material, segments, found.group, config,
                 parameters.remixes_per_segment, parameters.seed, found.done,
+                left_out.get(found.group, frozenset()),
             )
             for found in pending.groups
         ]  # fmt: skip
@@ -157,6 +163,7 @@ def remix_batch(batch: RemixBatch) -> dict[str, int]:
                 tempo_key=at_hand.tempo_keys.get(row["track_id"]),
             )
             for row in segments
+            if row["track_id"] not in batch.left_out
         ],
         at_hand.pool,
         remixes_per_segment=batch.remixes_per_segment,

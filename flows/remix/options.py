@@ -6,12 +6,13 @@ from pydantic import Field
 
 from demucs_core.remixing.matching import Match
 from demucs_core.remixing.recipes import RemixConfig
-from flows.running.parameters import CorpusName, Libraries, Options, StageParameters
+from flows.running.parameters import CorpusName, Libraries, StageParameters
+from flows.running.selection_options import SelectionOptions
 
 _defaults = RemixConfig()
 
 
-class RemixOptions(Options):
+class RemixOptions(SelectionOptions):
     """How recipes are drawn."""
 
     remixes_per_segment: int = Field(4, ge=1, le=1000, description="Recipes drawn a segment.")

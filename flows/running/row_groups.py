@@ -7,6 +7,7 @@ covers are read only of parts that cover something else, such as what a killed r
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 from flows.running.stage import StageRun
@@ -78,6 +79,23 @@ def pending_groups(
     wanted = {found.group for found in groups}
     found = _beside(run, source, column, manifests.items_of(sorted(parts)))
     return PendingGroups([each for each in found.groups if each.group in wanted], total)
+
+
+def left_out_of(
+    run: StageRun, source: Partition, chosen: Set[str] | None
+) -> dict[RowGroup, frozenset[str]]:
+    """The tracks in each row group of ``source`` that are not chosen, where there are any.
+
+    Args:
+        run: where.
+        source: what is read.
+        chosen: ids of tracks; None where all are.
+    """
+    if chosen is None:
+        return {}
+    groups = run.manifests.names_in_groups(source, "track_id")
+    found = {group: frozenset(names) - chosen for group, names in groups}
+    return {group: names for group, names in found.items() if names}
 
 
 def _beside(run: StageRun, source: Partition, column: str, done: set[str]) -> PendingGroups:

@@ -15,12 +15,14 @@ from demucs_core.activity import stream_level_db
 from demucs_core.detector.scoring import DEFAULT_CHUNK_FRAMES, score_chunks
 from flows.inputs import networks, registry
 from flows.inputs.same_music import printed, sounds_held_out
+from flows.inputs.selection import selected_tracks
 from flows.inputs.songs import HeldOut, held_out_audio
 from flows.policy.calibration import fitted_calibration
 from flows.policy.likeness import what_is_unlike
 from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
 from flows.running.rejects import reject_row
+from flows.running.selection_options import SelectionOptions
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.options import ScoreParameters
 from flows.score.report import report_scores
@@ -68,7 +70,7 @@ def score(parameters: ScoreParameters) -> StageResult:
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
         source = run.manifests.latest("tracks", parameters.corpus)
-        tracks, leaked = scorable_tracks(run.manifests, source)
+        tracks, leaked = scorable_tracks(run.manifests, source, parameters)
         num_new = score_tracks(run, tracks, source, parameters, detector, device)
         _reject_leaked(run, leaked)
         if num_new:
@@ -127,9 +129,9 @@ def score_tracks(
 
 
 def scorable_tracks(
-    manifests: Manifests, source: Partition
+    manifests: Manifests, source: Partition, selection: SelectionOptions | None = None
 ) -> tuple[list[dict[str, Any]], dict[str, HeldOut]]:
-    """The tracks to score: all of the corpus, less the labelled songs held out among them.
+    """The tracks to score: all that are chosen, less the labelled songs held out among them.
 
     Ingest refuses or retires those, unless it was killed before it came to that. What it has not
     compared with these songs in whatever sound is compared here.
@@ -139,9 +141,12 @@ def scorable_tracks(
     """
     columns = ["track_id", "path", "num_samples", "content_hash"]
     held_out = held_out_audio(manifests)
+    chosen = selected_tracks(manifests, source.corpus, **(selection.selection if selection else {}))
     kept: list[dict[str, Any]] = []
     leaked: dict[str, HeldOut] = {}
     for track in sorted(manifests.rows(source, columns), key=lambda row: str(row["track_id"])):
+        if chosen is not None and track["track_id"] not in chosen:
+            continue
         song = held_out.get(track["content_hash"])
         if song is None:
             kept.append(track)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from flows.running.parameters import BatchSize, CorpusName, Device, Options, StageParameters
+from flows.running.parameters import BatchSize, CorpusName, Device, StageParameters
+from flows.running.selection_options import SelectionOptions
 
 
-class ScoreOptions(Options):
-    """On what to score, and how much at once."""
+class ScoreOptions(SelectionOptions):
+    """Which tracks to score, on what, and how much at once."""
 
     device: Device = Field("auto", description="auto takes a GPU if there is one.")
     batch_tracks: BatchSize = Field(16, description="Tracks a Dask task scores and writes at once.")

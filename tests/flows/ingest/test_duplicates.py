@@ -158,3 +158,35 @@ def test_a_song_in_another_sound_is_in_one_split_alone(
     [reject] = rows(workspace, "rejects", "labelled")
     assert reject["item"] == "train/Song"
     assert "labelled test song Leak" in reject["detail"]
+
+
+def test_what_earlier_versions_did_not_make_is_made_when_asked_for(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    write_copies(tmp_path / "music", melody(9), "song")
+    labelled = write_labelled(tmp_path / "set")
+    takes: list[dict[str, Any]] = [
+        {"source": tmp_path / "music"},
+        {"source": labelled, "corpus": "labelled", "labelled": True},
+    ]
+    for fields in takes:
+        take(workspace, **fields)
+    whole = {
+        (table, corpus): sorted(map(repr, rows(workspace, table, corpus)))
+        for table in ("prints", "measures", "duplicates")
+        for corpus in ("music", "labelled")
+    }
+    assert [len(found) for found in whole.values()] == [4, 15, 4, 0, 3, 0]
+    for (table, corpus), found in whole.items():
+        for part in workspace.find(f"manifests/{table}/corpus={corpus}") if found else []:
+            workspace.remove(part)
+    for fields in takes:
+        assert take(workspace, **fields).already_done
+        assert not rows(workspace, "prints", fields.get("corpus", "music"))
+    notes = take(workspace, **takes[0]).notes
+    assert any("2 songs held out have no acoustic fingerprint" in note for note in notes)
+    for fields in (takes[1], takes[0]):
+        assert not take(workspace, **fields, complete=True).already_done
+        assert take(workspace, **fields, complete=True).already_done
+    for (table, corpus), found in whole.items():
+        assert sorted(map(repr, rows(workspace, table, corpus))) == found

@@ -1,0 +1,166 @@
+"""What rows of earlier versions lack → ``prints`` and ``measures``, of the canonical audio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flows.ingest.measures import TrackMeasures
+from flows.ingest.options import IngestParameters
+from flows.ingest.prints import Listener, print_rows
+from flows.running.execution import pending_batches, results_of
+from flows.running.held_out import SILENCE_DB
+from flows.running.stage import StageRun
+from storage.chunk import Unusable
+from storage.decode import open_local
+from storage.decoder_process import decoder
+from storage.errors import UserError
+from storage.listing import open_location, valid_text
+from storage.music_format import MIXTURE
+from storage.prints import Printer, can_print
+from storage.reading import PCM_SCALE, CropReader
+from storage.schemas import MEASURES, PRINTS, STEMS, TRACKS
+from storage.workspace import Workspace
+
+FILES_A_BATCH = 16
+
+
+@dataclass(frozen=True)
+class AudioToHear:
+    """Some canonical audio, and what is to be made of it.
+
+    Attributes:
+        source_url: the file that its tags are read from.
+    """
+
+    track_id: str
+    source: str
+    path: str
+    source_url: str
+    make_print: bool
+    measure: bool
+
+    @property
+    def item(self) -> str:
+        """What a partition covers it as."""
+        return f"complete|{self.track_id}|{self.source}"
+
+
+@dataclass(frozen=True)
+class AudioBatch:
+    """What one Dask task hears."""
+
+    workspace: Workspace
+    audio: Sequence[AudioToHear]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The rows that were made, and of what."""
+
+    items: list[str]
+    prints: list[dict[str, Any]]
+    measures: list[dict[str, Any]]
+
+
+def complete_tracks(run: StageRun, parameters: IngestParameters) -> None:
+    """Make the prints and measures that tracks of a run's partition have none of."""
+    there = {
+        table: {row["track_id"] for row in run.manifests.rows(run.partition(table), ["track_id"])}
+        for table in (PRINTS.name, MEASURES.name)
+    }
+    columns = ["track_id", "path", "source_url"]
+    _complete(
+        run,
+        parameters,
+        [
+            AudioToHear(
+                track_id=row["track_id"], source=MIXTURE, path=row["path"],
+                source_url=row["source_url"],
+                make_print=can_print() and row["track_id"] not in there[PRINTS.name],
+                measure=row["track_id"] not in there[MEASURES.name],
+            )
+            for row in run.manifests.rows(run.partition(TRACKS.name), columns)
+        ],
+    )  # fmt: skip
+
+
+def complete_songs(run: StageRun, parameters: IngestParameters) -> None:
+    """Make the prints that stems of a run's partition have none of."""
+    keys = run.manifests.rows(run.partition(PRINTS.name), ["track_id", "source"])
+    there = {(row["track_id"], row["source"]) for row in keys}
+    columns = ["track_id", "source", "path", "source_url", "level_db"]
+    _complete(
+        run,
+        parameters,
+        [
+            AudioToHear(
+                track_id=row["track_id"], source=row["source"], path=row["path"],
+                source_url=row["source_url"], make_print=can_print(), measure=False,
+            )
+            for row in run.manifests.rows(run.partition(STEMS.name), columns)
+            if row["level_db"] > SILENCE_DB and (row["track_id"], row["source"]) not in there
+        ],
+    )  # fmt: skip
+
+
+def _complete(run: StageRun, parameters: IngestParameters, audio: Sequence[AudioToHear]) -> None:
+    unique = {each.item: each for each in audio if each.make_print or each.measure}
+    batches = [
+        AudioBatch(run.workspace, batch)
+        for batch in pending_batches(
+            [*unique.values()], set(), FILES_A_BATCH, lambda each: each.item
+        )
+    ]
+    if not batches:
+        return
+    run.already_done = False
+    with results_of(
+        hear, batches, parameters, label="complete", unit="files",
+        size=lambda batch: len(batch.audio),
+    ) as results:  # fmt: skip
+        for heard in results:
+            for table, rows in ((PRINTS, heard.prints), (MEASURES, heard.measures)):
+                if rows:
+                    run.manifests.write(run.partition(table.name), heard.items, rows)
+            run.count(completed=len(heard.items))
+
+
+def hear(batch: AudioBatch) -> Heard:
+    """Make the prints and measures of a batch."""
+    music = batch.workspace.music
+    reader = CropReader(batch.workspace.location)
+    heard = Heard([], [], [])
+    for audio in batch.audio:
+        listeners: list[Listener] = []
+        if audio.make_print:
+            printer = Printer(music.sample_rate, music.num_channels)
+            listeners.append(printer.feed)
+        if audio.measure:
+            measures = TrackMeasures(music.sample_rate, music.num_channels)
+            listeners.append(measures.feed)
+        for block in reader.blocks(audio.path):
+            pcm = (block.T * np.float32(PCM_SCALE)).astype("<i2", order="C").data.cast("B")
+            for listen in listeners:
+                listen(pcm)
+        if audio.make_print:
+            heard.prints.extend(print_rows(audio.track_id, audio.source, printer.finish()))
+        if audio.measure:
+            heard.measures.append(measures.row(audio.track_id, _tags(audio.source_url)))
+        heard.items.append(audio.item)
+    return heard
+
+
+def _tags(url: str) -> Mapping[str, str | int]:
+    """The tags of a file, if it is still there."""
+    with suppress(Unusable, UserError, OSError):
+        fs, path = open_location(url)
+        with open_local(fs, path) as file:
+            told = decoder().ask(file, None, {"name": valid_text(path), "tags": True})
+        tags: Mapping[str, str | int] = told["tags"]
+        return tags
+    return {}
