@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from demucs_core.duplicates.known import KnownPrints
 from demucs_core.duplicates.overlap import Overlap
+from flows.inputs.songs import HeldOut
 from storage.fingerprint import digest, fingerprint
 from storage.manifests import Manifests, Partition
 from storage.prints import ALGORITHM, ITEM_S, Print
-from storage.schemas import PRINTS, STEMS
+from storage.schemas import DUPLICATES, PRINTS, STEMS
 
 HELD_OUT = ("valid", "test")
 
@@ -124,6 +125,24 @@ def sounds_held_out(manifests: Manifests, splits: Sequence[str] = HELD_OUT) -> S
                     items=sound.items, split=split, song=song,
                 )  # fmt: skip
     return SoundsHeldOut(found[key] for key in sorted(found))
+
+
+def uncompared_copies(manifests: Manifests, tracks: Partition) -> dict[str, HeldOut]:
+    """The tracks that hold music of songs held out, where ingest has not compared them yet.
+
+    It marks a corpus that it has compared with such songs by a partition of ``duplicates`` of
+    their name.
+    """
+    sounds = sounds_held_out(manifests)
+    compared = Partition(DUPLICATES.name, tracks.corpus, sounds.name)
+    if not len(sounds) or compared in manifests.partitions(DUPLICATES.name, tracks.corpus):
+        return {}
+    found = {}
+    for track in printed(manifests, replace(tracks, table=PRINTS.name)):
+        same = sounds.find(track.items)
+        if same is not None:
+            found[track.track_id] = HeldOut(same.sound.split, same.sound.song)
+    return found
 
 
 def printed(manifests: Manifests, prints: Partition) -> Iterator[PrintedSound]:

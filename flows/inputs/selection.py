@@ -7,7 +7,7 @@ import duckdb
 from storage.errors import UserError
 from storage.manifests import Manifests
 from storage.schemas import DUPLICATES, MEASURES, TRACKS
-from storage.sql import connect, quoted
+from storage.sql import connect, damage_told, quoted
 
 MOST_OF = 0.5
 """A track is a duplicate if it shares so much of itself with one that came earlier."""
@@ -45,7 +45,8 @@ def selected_tracks(
                 f"'near_duplicate' AND share >= {MOST_OF})"
             )
         try:
-            return frozenset(name for [name] in database.execute(query).fetchall())
+            with damage_told(manifests.workspace):
+                return frozenset(name for [name] in database.execute(query).fetchall())
         except duckdb.Error as error:
             raise _wrong(where, error) from error
 

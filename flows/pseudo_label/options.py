@@ -8,9 +8,10 @@ from pydantic import Field
 
 from flows.running.allowed import AllowImport
 from flows.running.parameters import RUNTIME, CorpusName, Device, StageParameters
+from flows.running.selection_options import SelectionOptions
 
 
-class PseudoLabelParameters(StageParameters):
+class PseudoLabelParameters(SelectionOptions, StageParameters):
     """Whose estimates of which corpus are taken for labels, and where they are sure."""
 
     corpus: CorpusName = Field("music", description="Corpus whose tracks are separated.")

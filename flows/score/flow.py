@@ -14,7 +14,7 @@ from prefect.logging import get_run_logger
 from demucs_core.activity import stream_level_db
 from demucs_core.detector.scoring import DEFAULT_CHUNK_FRAMES, score_chunks
 from flows.inputs import networks, registry
-from flows.inputs.same_music import printed, sounds_held_out
+from flows.inputs.same_music import uncompared_copies
 from flows.inputs.selection import selected_tracks
 from flows.inputs.songs import HeldOut, held_out_audio
 from flows.policy.calibration import fitted_calibration
@@ -31,7 +31,7 @@ from storage.damage import ADVICE
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
 from storage.reading import AsWritten, CanonicalAudioError, CropReader
-from storage.schemas import DUPLICATES, PRINTS, REJECTS
+from storage.schemas import REJECTS
 from storage.workspace import Workspace
 
 STAGE, VERSION = "score", 1
@@ -152,27 +152,13 @@ def scorable_tracks(
             kept.append(track)
         else:
             leaked[track["track_id"]] = song
-    copies = _copies(manifests, source)
+    copies = uncompared_copies(manifests, source)
     leaked |= {
         str(track["track_id"]): copies[track["track_id"]]
         for track in kept
         if track["track_id"] in copies
     }
     return [track for track in kept if track["track_id"] not in copies], leaked
-
-
-def _copies(manifests: Manifests, source: Partition) -> dict[str, HeldOut]:
-    """The tracks that hold music of songs held out, where ingest has not compared them yet."""
-    sounds = sounds_held_out(manifests)
-    compared = Partition(DUPLICATES.name, source.corpus, sounds.name)
-    if not len(sounds) or compared in manifests.partitions(DUPLICATES.name, source.corpus):
-        return {}
-    found = {}
-    for track in printed(manifests, replace(source, table=PRINTS.name)):
-        same = sounds.find(track.items)
-        if same is not None:
-            found[track.track_id] = HeldOut(same.sound.split, same.sound.song)
-    return found
 
 
 def _reject_leaked(run: StageRun, leaked: dict[str, HeldOut]) -> None:
