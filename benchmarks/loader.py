@@ -5,7 +5,8 @@ open-unmix's dataset of folders then read crops of all four from the same files,
 process each on one thread, after all files were read once. Ours are examples as training hears
 them: augmented, with a mixture and masks, every second one of stems from songs of their own. The
 others' are the crops alone (demucs augments later, in batches, and open-unmix's augmentations are
-off). Beside it, examples of remixes, which read a track and the stems that are added.
+off). Beside it, examples of remixes, which read a track and the stems that are added; and labelled
+ones of which one in five changes tempo and pitch, as official demucs' do, or goes through a codec.
 
 With ``--recipes``, so many are written, and a process of its own tells how long training takes to
 draw the first, what it then costs to draw one, and the memory it takes on top of the libraries.
@@ -30,9 +31,11 @@ import torch
 
 from benchmarks.loading.peers import Dataset, folders, give_torchaudio_its_backend, wavset
 from demucs_core.stem_tracks import StemTrack
+from demucs_core.training.lossy_codec import LossyCodec
 from demucs_core.training.recipes import AddedStem, Recipe, RecipeList
 from demucs_core.training.stream import ExampleStream
 from demucs_core.training.stream_config import StreamConfig
+from demucs_core.training.stretching import Stretching
 from storage.canonical import wav_header
 from storage.manifests import Partition
 from storage.music_format import MusicFormat
@@ -42,6 +45,7 @@ from storage.workspace import Workspace
 SOURCES = MusicFormat().sources
 SAMPLE_RATE = MusicFormat().sample_rate
 SONGS = "audio/train"
+SHARE = 0.2
 REMIXES = Partition("remixes", "music", "f0123456789ab")
 
 
@@ -87,10 +91,22 @@ def _recipes(tracks: Sequence[StemTrack]) -> list[Recipe]:
 
 
 def _stream(
-    workspace: Workspace, tracks: list[StemTrack], crop_s: float, weak: float
+    workspace: Workspace,
+    tracks: list[StemTrack],
+    crop_s: float,
+    *,
+    weak: float = 0.0,
+    stretched: float = 0.0,
+    coded: float = 0.0,
 ) -> ExampleStream:
     return ExampleStream(
-        StreamConfig(crop_samples=round(crop_s * SAMPLE_RATE), batch_size=1, weak_share=weak),
+        StreamConfig(
+            crop_samples=round(crop_s * SAMPLE_RATE),
+            batch_size=1,
+            weak_share=weak,
+            stretching=Stretching(probability=stretched, sample_rate=SAMPLE_RATE),
+            lossy_codec=LossyCodec(probability=coded, sample_rate=SAMPLE_RATE),
+        ),
         tracks=tracks,
         remixes=RecipeList(_recipes(tracks), len(SOURCES)),
         read=CropReader(workspace.location),
@@ -121,13 +137,17 @@ def _crops_a_second(args: argparse.Namespace) -> dict[str, float]:
         rng = np.random.default_rng(1)
         give_torchaudio_its_backend()
         indices = iter(range(10**9))
-        labelled = _stream(workspace, tracks, args.crop_s, 0.0)
-        remixed = _stream(workspace, tracks, args.crop_s, 1.0)
+        labelled = _stream(workspace, tracks, args.crop_s)
+        remixed = _stream(workspace, tracks, args.crop_s, weak=1.0)
+        stretched = _stream(workspace, tracks, args.crop_s, stretched=SHARE)
+        coded = _stream(workspace, tracks, args.crop_s, coded=SHARE)
         draws: dict[str, Callable[[], object]] = {
             "silentmix": lambda: labelled[next(indices)],
             "demucs": _by_index(wavset(root, sources, args.crop_s), rng),
             "open_unmix": _by_index(folders(root, sources, args.crop_s), rng),
             "silentmix_remixes": lambda: remixed[next(indices)],
+            "silentmix_stretched": lambda: stretched[next(indices)],
+            "silentmix_coded": lambda: coded[next(indices)],
         }
         for draw in draws.values():
             draw()
