@@ -70,6 +70,8 @@ class Entry:
         creates: whether it may begin a workspace.
         prints: function beside the flow that prints what came of it, to a console; after the line
             that any :class:`~flows.running.stage_result.StageResult` gets.
+        others: function beside the flow that all processes but the first run in its place, where a
+            launcher (torchrun, srun) started several; without one, a run is one process.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Entry:
     group: Literal["stages", "results"] = "stages"
     creates: bool = False
     prints: str = ""
+    others: str = ""
 
     @property
     def field(self) -> str:
@@ -239,6 +242,7 @@ CATALOGUE: tuple[Entry, ...] = (
         pool="gpu",
         writes=("steps",),
         unlisted=("steps",),
+        others="take_part",
     ),
     Entry(
         name="evaluate",

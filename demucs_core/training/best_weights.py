@@ -15,6 +15,7 @@ from demucs_core.trainer_state import copy_weights
 from demucs_core.training.averages import WeightAverages
 from demucs_core.training.divergence import NonFiniteLossError
 from demucs_core.training.optimization import autocast
+from demucs_core.training.ranks import ALONE, Ranks
 from demucs_core.training.rates import num_waited
 from demucs_core.training.training_config import TrainingConfig
 from demucs_core.training.validation import CURRENT, Validation, ValidationCrop, measure_crops
@@ -30,6 +31,8 @@ class BestWeights:
             training loss.
         config: says what is best.
         batch_size: crops that run at once.
+        ranks: the processes of the training. The first measures, and tells the others, which need
+            no crops, and whose best weights are the first ones.
 
     Attributes:
         crops: that it measures on.
@@ -48,22 +51,15 @@ class BestWeights:
         config: TrainingConfig,
         *,
         batch_size: int,
+        ranks: Ranks = ALONE,
     ) -> None:
-        if config.best_by == "sdr" and not any(crop.knows_a_source for crop in crops):
-            raise ValueError(
-                "best_by sdr needs a validation song that knows a source by itself; hold one out, "
-                "or set best_by to loss"
-            )
-        if config.ema_decays and not crops:
-            raise ValueError(
-                "ema_decays need validation songs, to find the best of the averages; hold some "
-                "out, or give no ema_decays"
-            )
+        if ranks.is_first:
+            _require_crops(config, crops)
         self.history: list[Validation] = []
         self.crops = crops
         self.weights = copy_weights(model)
         self._model, self._averages = model, averages
-        self._config, self._batch_size = config, batch_size
+        self._config, self._batch_size, self._ranks = config, batch_size, ranks
 
     @property
     def best(self) -> Validation | None:
@@ -86,6 +82,21 @@ class BestWeights:
         Raises:
             NonFiniteLossError: a loss is NaN or infinite.
         """
+        entry, trouble = None, ""
+        if self._ranks.is_first:
+            try:
+                entry = self._found(step, train_loss)
+            except NonFiniteLossError as error:
+                trouble = str(error)
+        told, trouble = self._ranks.told((entry.to_json() if entry else None, trouble))
+        if trouble:
+            raise NonFiniteLossError(trouble)
+        entry = Validation.from_json(told)
+        self.history.append(entry)
+        return entry
+
+    def _found(self, step: int, train_loss: float) -> Validation:
+        """Measure all weights; returns what the best of them gave, and keeps them if none was."""
         found = []
         for weights in (CURRENT, *map(str, self._averages.decays)):
             with self._in_place(weights):
@@ -107,7 +118,6 @@ class BestWeights:
             entry = replace(entry, best=True)
             with self._in_place(entry.weights):
                 self.weights = copy_weights(self._model)
-        self.history.append(entry)
         return entry
 
     def state(self) -> list[dict[str, Any]]:
@@ -139,3 +149,17 @@ class BestWeights:
     def _goodness(self, entry: Validation) -> float:
         """What is higher for the better validation."""
         return entry.mean_sdr_db if self._config.best_by == "sdr" else -entry.loss
+
+
+def _require_crops(config: TrainingConfig, crops: Sequence[ValidationCrop]) -> None:
+    """Refuse a configuration that wants other crops than there are."""
+    if config.best_by == "sdr" and not any(crop.knows_a_source for crop in crops):
+        raise ValueError(
+            "best_by sdr needs a validation song that knows a source by itself; hold one out, "
+            "or set best_by to loss"
+        )
+    if config.ema_decays and not crops:
+        raise ValueError(
+            "ema_decays need validation songs, to find the best of the averages; hold some "
+            "out, or give no ema_decays"
+        )

@@ -21,38 +21,39 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in CPU_SAYS)
 
 
-def largest_that_fits(pass_through: Callable[[int], object], num_examples: int) -> int:
+def largest_that_fits(fits: Callable[[int], bool], num_examples: int) -> int:
     """Find how many examples fit at once, by halving, trying each.
 
     Args:
-        pass_through: runs so many of them there and back.
+        fits: tries so many of them, there and back.
         num_examples: that did not fit.
 
     Returns:
         A number that does; 0 where not even one does.
 
-    >>> def two_fit(num_examples: int) -> None:
-    ...     if num_examples > 2:
-    ...         raise torch.OutOfMemoryError
-    >>> largest_that_fits(two_fit, 16)
+    >>> largest_that_fits(lambda num_examples: num_examples <= 2, 16)
     2
     """
     while num_examples > 1:
         num_examples //= 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        try:
-            pass_through(num_examples)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        else:
+        if fits(num_examples):
             return num_examples
     return 0
 
 
-def way_out(batch_size: int, accumulation: int, fitting: int, crop_samples: int) -> str:
+def way_out(
+    batch_size: int, accumulation: int, fitting: int, crop_samples: int, num_processes: int = 1
+) -> str:
     """Say which parameter to lower, and to what.
+
+    Args:
+        batch_size: examples a step that are the process's own.
+        accumulation: parts that they went through the model in.
+        fitting: how many fit at once.
+        crop_samples: length of each.
+        num_processes: that train together.
 
     >>> way_out(16, 1, 4, 441_000).partition(": ")[2]
     'set accumulation to 4, which changes nothing else, or batch_size to 4'
@@ -66,5 +67,5 @@ def way_out(batch_size: int, accumulation: int, fitting: int, crop_samples: int)
         )
     return (
         f"{said}, {fitting} do: set accumulation to {-(-batch_size // fitting)}, which changes "
-        f"nothing else, or batch_size to {fitting}"
+        f"nothing else, or batch_size to {fitting * num_processes}"
     )

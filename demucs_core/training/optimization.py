@@ -6,15 +6,15 @@ Shape legend: B batch, S sources, C audio channels, T samples of a crop.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.nn.parallel import DistributedDataParallel
 
 from demucs_core.separators.separator import SeparationModel
 from demucs_core.training.divergence import NonFiniteLossError
@@ -26,6 +26,8 @@ from demucs_core.training.memory import (
     way_out,
 )
 from demucs_core.training.mixit import assigned
+from demucs_core.training.ranks import ALONE, Ranks
+from demucs_core.training.recomputation import recompute_blocks
 from demucs_core.training.training_config import Execution, Precision, TrainingConfig
 from demucs_core.training.weak_loss import grouped_losses, known_shares
 
@@ -59,15 +61,20 @@ class Optimization:
         model: on its device.
         config: see :class:`TrainingConfig`.
         execution: see :class:`Execution`.
+        ranks: the processes that take each step together, each with its own examples.
 
     Raises:
         ValueError: ``recompute`` of a model that has no blocks, or nothing to train.
     """
 
     def __init__(
-        self, model: SeparationModel, config: TrainingConfig, execution: Execution
+        self,
+        model: SeparationModel,
+        config: TrainingConfig,
+        execution: Execution,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.config, self.execution = config, execution
+        self.config, self.execution, self.ranks = config, execution, ranks
         self.device = torch.device(execution.device)
         self.optimizer = make_optimizer(model, config)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "float16")
@@ -76,16 +83,18 @@ class Optimization:
         ]
         if execution.recompute:
             recompute_blocks(model)
-        self._forward: Callable[[Tensor], Tensor] = model
+        self._model = model
+        # Compiled, it has the same parameters under the same names.
+        self._alone: nn.Module = model
         if execution.compile:
-            # The same parameters under the same names; only the pass through them is another.
-            self._forward = torch.compile(model)
+            self._alone = cast("nn.Module", torch.compile(model))
+        self._together: DistributedDataParallel | None = None
 
     def step(self, batch: Example, rate: float, num_weak: int) -> StepFigures:
         """Take one step.
 
         Args:
-            batch: on the model's device.
+            batch: on the model's device; the examples of this process.
             rate: the learning rate.
             num_weak: how many of the first examples are weak.
 
@@ -93,8 +102,14 @@ class Optimization:
             NonFiniteLossError: with what was not finite; the weights are as they were before.
             OutOfMemoryError: with what would fit; likewise.
         """
+        if self._together is None and not self.ranks.alone:
+            self._together = self._rehearse(batch)
+        shares = known_shares(batch.membership, batch.mask, batch.weight)
+        total = self.ranks.total(shares.sum())
+        # The mean of all processes' gradients is to be that of the whole batch.
+        divisor = torch.where(total > 0, total, 1) / self.ranks.size
         try:
-            weighted, shares = self._gradients(batch)
+            weighted = self._gradients(batch, divisor, self._together)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -102,41 +117,97 @@ class Optimization:
         else:
             return self._move(weighted, shares, rate, num_weak)
         # Out of the handler, whose traceback would keep the tensors that did not fit.
-        size, accumulation = len(batch.mixture), self.execution.accumulation
-        fitting = largest_that_fits(
-            lambda num: self._gradients(Example(*(value[:num] for value in batch)), num_parts=1),
-            -(-size // accumulation),
-        )
-        raise OutOfMemoryError(
-            f"{way_out(size, accumulation, fitting, batch.mixture.shape[-1])} ({told})"
+        raise self._too_much(batch, self._num_fitting(batch), told)
+
+    def _gradients(
+        self,
+        batch: Example,
+        divisor: Tensor,
+        together: DistributedDataParallel | None = None,
+        num_parts: int = 0,
+    ) -> Tensor:
+        """Make the gradients of a batch, of all processes together or of this one alone.
+
+        Returns:
+            Each example's weighted loss.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        weighted: list[Tensor] = []
+        parts = list(parts_of(batch, num_parts or self.execution.accumulation))
+        for place, part in enumerate(parts, 1):
+            last = place == len(parts)
+            with nullcontext() if together is None or last else together.no_sync():
+                with autocast(self.device, self.config.precision):
+                    estimates = (together or self._alone)(part.mixture)
+                if self.config.objective == "mixit":
+                    part = part._replace(membership=assigned(estimates, part.targets))
+                losses, part_shares = grouped_losses(
+                    estimates, part.targets, part.membership, part.mask, part.weight
+                )
+                loss = (losses * part_shares).sum() / divisor
+                weighted.append((losses * part_shares).detach())
+                torch.autograd.backward(self.scaler.scale(loss))
+        return torch.cat(weighted)
+
+    def _rehearse(self, batch: Example) -> DistributedDataParallel:
+        """Take a batch there and back in each process, before any waits for another's gradients.
+
+        Returns:
+            The model as all processes train it together.
+
+        Raises:
+            OutOfMemoryError: it does not fit, in one of the processes.
+        """
+        trained = self._parameters if not self.optimizer.state else []
+        moments = [torch.empty_like(weight) for weight in trained for _ in range(2)]
+        reached, told = self._try(batch)
+        del moments
+        if self.ranks.any(bool(told)):
+            fitting = self.ranks.least(self._num_fitting(batch))
+            raise self._too_much(batch, fitting, told or "in another process")
+        return self.ranks.replicated(self._alone, reached=reached)
+
+    def _try(self, batch: Example, num_parts: int = 0) -> tuple[bool, str]:
+        """Take a batch there and back, of which nothing stays.
+
+        Returns:
+            Whether there were gradients of all weights, and what memory says where it is at its
+            end.
+        """
+        buffers = {name: value.clone() for name, value in self._model.named_buffers()}
+        told = ""
+        try:
+            self._gradients(batch, torch.ones((), device=self.device), num_parts=num_parts)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            told = str(error) or type(error).__name__
+        reached = all(weight.grad is not None for weight in self._parameters)
+        self.optimizer.zero_grad(set_to_none=True)
+        for name, value in self._model.named_buffers():
+            value.copy_(buffers[name])
+        return reached, told
+
+    def _num_fitting(self, batch: Example) -> int:
+        """Find how many examples this process can take there and back at once."""
+        return largest_that_fits(
+            lambda num: not self._try(Example(*(value[:num] for value in batch)), 1)[1],
+            -(-len(batch.mixture) // self.execution.accumulation),
         )
 
-    def _gradients(self, batch: Example, num_parts: int | None = None) -> tuple[Tensor, Tensor]:
-        """Make the gradients of a batch; returns each example's weighted loss, and its weight."""
-        self.optimizer.zero_grad(set_to_none=True)
-        shares = known_shares(batch.membership, batch.mask, batch.weight)
-        total = shares.sum()
-        divisor = torch.where(total > 0, total, 1)
-        weighted: list[Tensor] = []
-        for part in parts_of(batch, num_parts or self.execution.accumulation):
-            with autocast(self.device, self.config.precision):
-                estimates = self._forward(part.mixture)
-            if self.config.objective == "mixit":
-                part = part._replace(membership=assigned(estimates, part.targets))
-            losses, part_shares = grouped_losses(
-                estimates, part.targets, part.membership, part.mask, part.weight
-            )
-            loss = (losses * part_shares).sum() / divisor
-            weighted.append((losses * part_shares).detach())
-            torch.autograd.backward(self.scaler.scale(loss))
-        return torch.cat(weighted), shares
+    def _too_much(self, batch: Example, fitting: int, told: str) -> OutOfMemoryError:
+        size, num_samples = len(batch.mixture), batch.mixture.shape[-1]
+        said = way_out(
+            size, self.execution.accumulation, fitting, num_samples, num_processes=self.ranks.size
+        )
+        return OutOfMemoryError(f"{said} ({told})")
 
     def _move(self, weighted: Tensor, shares: Tensor, rate: float, num_weak: int) -> StepFigures:
         """Move the weights along the gradients."""
         self.scaler.unscale_(self.optimizer)
         gradients = [weight.grad for weight in self._parameters if weight.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        figures = _figures(weighted, shares, norm, num_weak, rate)
+        figures = self._figures(weighted, shares, norm, num_weak, rate)
         self._check(figures)
         if self.config.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(self._parameters, self.config.clip_norm, norm)
@@ -145,6 +216,26 @@ class Optimization:
         self.scaler.step(self.optimizer)  # not where float16 overflowed
         self.scaler.update()
         return figures
+
+    def _figures(
+        self, weighted: Tensor, shares: Tensor, norm: Tensor, num_weak: int, rate: float
+    ) -> StepFigures:
+        """Bring the figures of a step to the CPU, all at once: each way waits for the device."""
+        sums = [
+            part.sum()
+            for pair in (weighted, shares)
+            for part in (pair, pair[:num_weak], pair[num_weak:])
+        ]
+        of_all = self.ranks.total(torch.stack([value.float() for value in sums]))
+        values = torch.cat([of_all, norm.float()[None]]).tolist()
+        loss, weak, labelled, share, weak_share, labelled_share, norm_value = values
+        return StepFigures(
+            loss=loss / share if share else loss,
+            labelled_loss=labelled / labelled_share if labelled_share else math.nan,
+            weak_loss=weak / weak_share if weak_share else math.nan,
+            gradient_norm=norm_value,
+            learning_rate=rate,
+        )
 
     def _check(self, figures: StepFigures) -> None:
         if not math.isfinite(figures.loss):
@@ -197,51 +288,4 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
         device.type,
         {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision, torch.bfloat16),
         enabled=precision != "float32",
-    )
-
-
-def recompute_blocks(model: nn.Module) -> None:
-    """Make the blocks of a model, the members of its module lists, forget their activations.
-
-    Their weights keep their names.
-
-    Raises:
-        ValueError: the model has no module list.
-    """
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    if not lists:
-        raise ValueError(
-            f"recompute: {type(model).__name__} has no blocks (nn.ModuleList); set it to false, "
-            "and accumulation higher instead"
-        )
-    inside = {
-        id(module)
-        for blocks in lists
-        for block in blocks
-        for module in block.modules()
-        if module is not block
-    }
-    for blocks in lists:
-        for block in blocks:
-            if id(block) not in inside:  # a block of a block is computed again with it
-                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
-
-
-def _figures(
-    weighted: Tensor, shares: Tensor, norm: Tensor, num_weak: int, rate: float
-) -> StepFigures:
-    """Bring the figures of a step to the CPU, all at once: each way there waits for the device."""
-    sums = [
-        part.sum() for pair in (weighted, shares) for part in (pair[:num_weak], pair[num_weak:])
-    ]
-    total = shares.sum()
-    loss = weighted.sum() / torch.where(total > 0, total, 1)
-    values = torch.stack([loss.float(), norm.float(), *(value.float() for value in sums)]).tolist()
-    loss_value, norm_value, weak, labelled, weak_share, labelled_share = values
-    return StepFigures(
-        loss=loss_value,
-        labelled_loss=labelled / labelled_share if labelled_share else math.nan,
-        weak_loss=weak / weak_share if weak_share else math.nan,
-        gradient_norm=norm_value,
-        learning_rate=rate,
     )

@@ -152,7 +152,14 @@ class ExampleStream(Dataset[Example]):
         return self.remixes.recipe(source, groups, number)
 
     def batches(
-        self, first_step: int, stop_step: int, *, num_workers: int = 0, pin_memory: bool = False
+        self,
+        first_step: int,
+        stop_step: int,
+        *,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        rank: int = 0,
+        num_ranks: int = 1,
     ) -> Iterable[Example]:
         """Return the batches of steps ``first_step`` to ``stop_step - 1``, in order.
 
@@ -163,12 +170,15 @@ class ExampleStream(Dataset[Example]):
                 in a thread. Processes come from a fork server, since a copy of this process would
                 have none of its threads, but the locks that these hold.
             pin_memory: whether batches lie in memory that a GPU reads directly.
+            rank: the process that the batches are for: of each, it gets every ``num_ranks``-th
+                example, from this one on.
+            num_ranks: processes that share each batch, as many as divide it.
         """
         batch_size = self.config.batch_size
         loader = DataLoader(
             self,
-            batch_size=batch_size,
-            sampler=range(first_step * batch_size, stop_step * batch_size),
+            batch_size=batch_size // num_ranks,
+            sampler=range(first_step * batch_size + rank, stop_step * batch_size, num_ranks),
             collate_fn=collate,
             num_workers=num_workers,
             multiprocessing_context="forkserver" if num_workers else None,

@@ -25,6 +25,7 @@ from demucs_core.training.best_weights import BestWeights
 from demucs_core.training.divergence import DivergedError, LossWatch
 from demucs_core.training.examples import Example
 from demucs_core.training.optimization import Optimization, StepFigures
+from demucs_core.training.ranks import ALONE, Ranks
 from demucs_core.training.rates import rate_at
 from demucs_core.training.stream import ExampleStream
 from demucs_core.training.stream_config import StreamConfig
@@ -73,12 +74,15 @@ class Trainer:
         validation: crops, all of one shape, the same at every start of the run. May be empty: then
             the best weights are those with the lowest training loss.
         execution: see :class:`Execution`.
+        ranks: this process among those that train the model together; each has a trainer of the
+            same configuration, and :meth:`share_state` before :meth:`run`.
 
     Attributes:
         rate_share: what every learning rate is multiplied with; lower after the training diverged.
 
     Raises:
-        ValueError: :class:`Optimization` or :class:`BestWeights` refuse the configuration.
+        ValueError: :class:`Optimization` or :class:`BestWeights` refuse the configuration, or the
+            processes can't share a batch evenly.
     """
 
     def __init__(
@@ -89,20 +93,28 @@ class Trainer:
         validation: Sequence[ValidationCrop],
         *,
         execution: Execution | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.execution = execution or Execution()
+        self.execution, self.ranks = execution or Execution(), ranks
+        own_size, left = divmod(examples.config.batch_size, ranks.size)
+        if left:
+            raise ValueError(
+                f"batch_size {examples.config.batch_size} can't be shared evenly by {ranks.size} "
+                "processes; take a multiple of their number"
+            )
         self.device = torch.device(self.execution.device)
         self.model = model.to(self.device)
         self.config = config
         self.examples = examples
-        self.optimization = Optimization(self.model, config, self.execution)
+        self.optimization = Optimization(self.model, config, self.execution, ranks)
         self.averages = WeightAverages(self.model, config.ema_decays)
         self.best_so_far = BestWeights(
             self.model,
             self.averages,
             validation,
             config,
-            batch_size=-(-examples.config.batch_size // self.execution.accumulation),
+            batch_size=-(-own_size // self.execution.accumulation),
+            ranks=ranks,
         )
         self.watch = LossWatch()
         self.step = 0
@@ -139,7 +151,7 @@ class Trainer:
         """Train from where it is to the last step, or until patience is at its end.
 
         Args:
-            stop: asked before each step; once it says so, the run ends there.
+            stop: asked before each step; once it says so, the run ends there, in all processes.
             on_step: told of each step.
             on_checkpoint: called when a checkpoint is due, and when the run was stopped; it should
                 save what :meth:`state` gives.
@@ -153,14 +165,14 @@ class Trainer:
             OutOfMemoryError: with what would fit.
         """
         config = self.config
-        batches = self._batches()
+        batches = self._batches()  # of which the next is made before all wait for each other
         began = time.perf_counter()
         while not self.done:
-            if stop is not None and stop():
+            batch = next(batches)
+            if self.ranks.any(stop is not None and stop()):
                 if on_checkpoint is not None:
                     on_checkpoint()
                 return False
-            batch = next(batches)
             waited = time.perf_counter()
             figures = self._train_step(batch)
             ended = time.perf_counter()
@@ -200,17 +212,20 @@ class Trainer:
                 self.config.steps,
                 num_workers=self.execution.num_workers,
                 pin_memory=self.device.type == "cuda",
+                rank=self.ranks.rank,
+                num_ranks=self.ranks.size,
             )
         )
 
     def _train_step(self, batch: Example) -> StepFigures:
         """Take one step on a batch."""
         batch = Example(*(value.to(self.device, non_blocking=True) for value in batch))
-        batch = self.examples.augmented(batch, self.step)
+        batch = self._augmented(batch)
         self.model.train()
         rate = self.rate_share * rate_at(self.step, self.config, self.best_so_far.improved)
         try:
-            figures = self.optimization.step(batch, rate, self.examples.num_weak_at(self.step))
+            num_weak = self.ranks.num_own(self.examples.num_weak_at(self.step))
+            figures = self.optimization.step(batch, rate, num_weak)
             self.watch.add(figures.loss)
         except DivergedError as error:
             raise type(error)(
@@ -222,6 +237,14 @@ class Trainer:
         self._loss_sum += figures.loss
         self._num_losses += 1
         return figures
+
+    def _augmented(self, batch: Example) -> Example:
+        """Change a batch; a whole one, since its examples may be mixed with each other."""
+        if self.examples.config.batch_augmentation.is_off:
+            return batch
+        whole = Example(*map(self.ranks.whole, batch))
+        changed = self.examples.augmented(whole, self.step)
+        return Example(*(value[self.ranks.own] for value in changed))
 
     def _validate(self) -> Validation:
         """Measure the weights, and keep the best if none was as good."""
@@ -275,6 +298,15 @@ class Trainer:
         self.rate_share = meta.get("rate_share", 1.0)
         self.step = meta["step"]
         self._loss_sum, self._num_losses = meta["loss_sum"], meta["num_losses"]
+
+    def share_state(self) -> None:
+        """Take over the state of the first process: all call it before they run, and run again."""
+        if self.ranks.alone:
+            return
+        tensors, meta = self.state() if self.ranks.is_first else ({}, None)
+        told = self.ranks.told(meta), self.ranks.told_tensors(tensors)
+        if not self.ranks.is_first:
+            self.load_state(told[1], told[0])
 
     @property
     def _kept_averages(self) -> list[tuple[str, float]]:

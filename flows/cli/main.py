@@ -15,6 +15,7 @@ from flows.catalogue import CATALOGUE
 from flows.cli.commands import OF_MANY_FLOWS, SERVED, wants_help
 from flows.cli.configuration import load_config, option
 from flows.cli.lines import complain
+from flows.running.launcher import launched
 from flows.server.login import put_login
 from flows.server.process import WorkspaceServer, configure_prefect
 from flows.service.state import service_home, standing_server
@@ -29,6 +30,7 @@ OWN_WORKSPACES = {
     "demo": DEMO_WORKSPACE, "study": STUDY_WORKSPACE, "study paper": PAPER_WORKSPACE
 }  # fmt: skip
 CREATING = (*OF_MANY_FLOWS, *(entry.name for entry in CATALOGUE if entry.creates))
+OF_MANY_PROCESSES = tuple(entry.name for entry in CATALOGUE if entry.others)
 READING = ("status", "models", "detectors", "manifests", "lineage", "forget", "fsck")
 MUSIC = ("labelled", "unlabelled")
 """What the chain is to ingest."""
@@ -107,6 +109,12 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
     command = arguments[0] if arguments else ""
     if command not in (*SERVED, *READING) or wants_help(arguments):
         return None
+    launch = launched(os.environ) if command in SERVED else None
+    if launch is not None and command not in OF_MANY_PROCESSES:
+        raise UserError(
+            f"a launcher started {launch.size} of these (WORLD_SIZE), and {command} is one; "
+            f"start several of {' or '.join(OF_MANY_PROCESSES)} alone"
+        )
     asked = _asked(arguments)
     usual = OWN_WORKSPACES.get(command, DEFAULT_WORKSPACE)
     workspace = asked("workspace") or OWN_WORKSPACES.get(" ".join(arguments[:2]), usual)
@@ -120,6 +128,8 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
     if "--dry-run" in arguments or asked("dry-run") == "True":
         return None
     if command in SERVED and configure_prefect(workspace, os.environ):
+        if launch is not None and launch.rank > 0:
+            return None  # the first has the flow
         if address := standing_server(service_home(workspace, os.environ)):
             os.environ["PREFECT_API_URL"] = f"{address}/api"
             put_login(service_home(workspace, os.environ), os.environ)

@@ -5,6 +5,7 @@ The flow itself is imported when it runs: whoever reads the help does not wait f
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from flows.catalogue import Entry
 from flows.cli.stage_table import print_plans, print_results
+from flows.running.launcher import launched
 from flows.running.parameters import StageParameters, WorkParameters
 from flows.running.stage_result import results_in
 
@@ -24,6 +26,10 @@ def command_of(entry: Entry) -> Callable[..., None]:
     model = entry.load_parameters()
 
     def command(*, parameters: WorkParameters) -> None:
+        launch = launched(os.environ)
+        if launch is not None and launch.rank > 0:
+            entry.beside_flow(entry.others)(parameters)
+            return
         from flows.running.stage import run_stage
 
         made = run_stage(entry.load_flow(), parameters)

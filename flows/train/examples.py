@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from demucs_core.separators.separator import SeparationModel
 from demucs_core.training.crops import Augmentation
@@ -13,7 +14,6 @@ from demucs_core.training.validation import ValidationCrop, validation_crops
 from flows.inputs.recipes import RecipeTable
 from flows.inputs.songs import Song, held_out_audio, load_learning_songs, load_songs
 from flows.running.held_out import SILENCE_DB
-from flows.running.stage import StageRun
 from flows.train.options import TrainParameters
 from storage.errors import UserError
 from storage.labelled.song import sources_of
@@ -25,37 +25,55 @@ from storage.sql import any_of, reading
 CACHE = "training"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What a training hears.
+
+    Attributes:
+        examples: the stream of them.
+        crops: to validate on.
+        counts: how much of what there is.
+    """
+
+    examples: ExampleStream
+    crops: list[ValidationCrop]
+    counts: dict[str, int]
+
+
 def build_examples(
     parameters: TrainParameters,
-    run: StageRun,
+    manifests: Manifests,
     stems: Sequence[Partition],
     remixes: Mapping[Partition, str],
-) -> tuple[ExampleStream, list[ValidationCrop]]:
-    """The stream of examples, and the crops to validate on; counts songs and recipes.
+    *,
+    validates: bool = True,
+) -> Material:
+    """Find what a training hears.
 
     Args:
         parameters: of the run.
-        run: whose manifests are read.
+        manifests: that are read.
         stems: of the labelled songs, then of libraries.
         remixes: partitions of recipes, each with its digest.
+        validates: whether this process does; else there are no crops.
 
     Raises:
         UserError: there are no songs, or no recipes for the weak share; no song is as long as the
             crop; or a source never sounds.
     """
-    music = run.workspace.music
-    songs = songs_to_learn_from(run.manifests, stems, parameters.crop_s)
-    held_out = load_songs(run.manifests, stems[0], "valid")
+    workspace = manifests.workspace
+    music = workspace.music
+    songs = songs_to_learn_from(manifests, stems, parameters.crop_s)
+    held_out = load_songs(manifests, stems[0], "valid") if validates else []
     cache = LocalCache(cache_folder(CACHE), round(parameters.cache_gb * 2**30))
     recipes = RecipeTable(
-        run.workspace, remixes, cache, confidence_weighting=parameters.confidence_weighting
+        workspace, remixes, cache, confidence_weighting=parameters.confidence_weighting
     )
     if parameters.weak_share > 0 and not recipes:
         raise UserError(
             f"corpora {', '.join(parameters.corpora) or '(none)'}: no remixes to train on; extract "
             "more (see `silentmix extract --help`), or set weak_share to 0"
         )
-    run.count(songs=len(songs), remixes=len(recipes))
     stream = parameters.configure(
         StreamConfig,
         crop_samples=max(1, round(parameters.crop_s * music.sample_rate)),
@@ -64,7 +82,7 @@ def build_examples(
         stretching=parameters.stretching(music.sample_rate),
         lossy_codec=parameters.lossy_codec(music.sample_rate),
     )
-    reader = CropReader(run.workspace.location, cache)
+    reader = CropReader(workspace.location, cache)
     examples = ExampleStream(
         stream,
         tracks=[song.stem_track() for song in songs],
@@ -79,32 +97,34 @@ def build_examples(
         crop_samples=stream.crop_samples,
         crops_per_track=parameters.validation_crops,
     )
-    return examples, crops
+    return Material(
+        examples=examples, crops=crops, counts={"songs": len(songs), "remixes": len(recipes)}
+    )
 
 
 def build_mixtures(
     parameters: TrainParameters,
-    run: StageRun,
+    manifests: Manifests,
     tracks: Sequence[Partition],
     model: SeparationModel,
-) -> MixtureStream:
-    """The stream of mixtures of two tracks; counts the tracks. Songs held out are none of them.
+) -> Material:
+    """Find what a training hears of mixtures of two tracks. Songs held out are none of them.
 
     Raises:
         UserError: there is no track.
     """
-    rate, held_out = run.workspace.music.sample_rate, held_out_audio(run.manifests)
+    workspace = manifests.workspace
+    rate, held_out = workspace.music.sample_rate, held_out_audio(manifests)
     columns = ["track_id", "path", "num_samples", "content_hash"]
     mixtures = {
         row["track_id"]: MixtureTrack(path=row["path"], num_samples=row["num_samples"])
         for partition in tracks
-        for row in run.manifests.rows(partition, columns)
+        for row in manifests.rows(partition, columns)
         if row["content_hash"] not in held_out
     }
-    run.count(tracks=len(mixtures))
     cache = LocalCache(cache_folder(CACHE), round(parameters.cache_gb * 2**30))
     try:
-        return MixtureStream(
+        examples = MixtureStream(
             parameters.configure(
                 StreamConfig,
                 crop_samples=max(1, round(parameters.crop_s * rate)),
@@ -112,11 +132,12 @@ def build_mixtures(
                 batch_augmentation=parameters.batch_augmentation(rate),
             ),
             mixtures=[mixtures[track_id] for track_id in sorted(mixtures)],
-            read=CropReader(run.workspace.location, cache),
+            read=CropReader(workspace.location, cache),
             num_outputs=len(model.config.sources),
         )
     except ValueError as error:
         raise UserError(f"corpora {', '.join(parameters.corpora)}: {error}") from error
+    return Material(examples=examples, crops=[], counts={"tracks": len(mixtures)})
 
 
 def songs_to_learn_from(

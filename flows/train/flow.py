@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from prefect import flow
 
 from demucs_core.separators.registry import build_model, config_of
-from demucs_core.separators.separator import SeparationModel
 from demucs_core.training.examples import GROUPED_EXAMPLES
-from demucs_core.training.stream import ExampleStream
-from demucs_core.training.trainer import Trainer
-from demucs_core.training.training_config import TrainingConfig
-from demucs_core.training.validation import GROUPED_VALIDATION, ValidationCrop
+from demucs_core.training.validation import GROUPED_VALIDATION
 from flows.inputs import networks, registry
 from flows.inputs.songs import know_sums, learning_corpora
 from flows.running.chain import Chain
 from flows.running.heard import write_heard
 from flows.running.held_out import require_apart, sounds_of, sounds_of_remixes
-from flows.running.stage import StageResult, StageRun, stage_run
+from flows.running.stage import StageResult, stage_run
+from flows.train.build import build_trainer
 from flows.train.disk import require_room
-from flows.train.examples import build_examples, build_mixtures, songs_to_learn_from
+from flows.train.examples import songs_to_learn_from
 from flows.train.listening import play_validation
 from flows.train.loop import train_to_the_end
 from flows.train.model import first_model
 from flows.train.options import TrainParameters
+from flows.train.processes import dismiss_others, together
 from flows.train.saved import SavedTraining, require_no_other_rows
 from flows.train.start import find_start
 from flows.train.step_log import StepLog, events
-from storage.errors import UserError
+from flows.train.worker import take_part, what_is_trained
 from storage.fingerprint import fingerprint
 from storage.manifests import Manifests, Partition
 from storage.workspace import Workspace
+
+__all__ = ["ahead", "in_chain", "take_part", "train"]
 
 STAGE, VERSION = "train", 2
 
@@ -77,6 +75,7 @@ def train(parameters: TrainParameters) -> StageResult:
             *tracks,
         )
         if finished:
+            dismiss_others(device)
             run.counts.update(registry.describe(workspace, "models", name)["counts"])
             return run.result()
         require_apart(
@@ -86,28 +85,33 @@ def train(parameters: TrainParameters) -> StageResult:
         )
         model, began = first_model(parameters, workspace.music, start)
         hear = {partition: digests[partition] for partition in remixes}
-        trainer = _build(parameters, run, stems, hear, tracks, model, device)
-        require_room(workspace, trainer)
-        description = {
-            "model": config_of(trainer.model),
-            "training": trainer.configuration,
-            "parameters": content,
-            "made_from": made_from,
-            **began,
-        }
-        if not parameters.force and not saved.state_path:
-            require_no_other_rows(workspace, description)
-        write_heard(run, "models", stems, remixes, tracks, after=start.model if start else "")
-        description |= saved.begin(trainer, description, anew=parameters.force)
-        with events(parameters.tensorboard, name) as taken:
-            train_to_the_end(
-                trainer,
-                run,
-                saved,
-                StepLog(run, taken),
-                num_threads=parameters.threads,
-                listen_every=parameters.listen_every,
+        with together(parameters, device) as (ranks, own_device, num_threads):
+            ranks.told(what_is_trained(parameters, stems, hear, tracks))
+            trainer, counts = build_trainer(
+                parameters, manifests, stems, hear, tracks, model, own_device, ranks
             )
+            run.count(**counts)
+            require_room(workspace, trainer)
+            description = {
+                "model": config_of(trainer.model),
+                "training": trainer.configuration,
+                "parameters": content,
+                "made_from": made_from,
+                **began,
+            }
+            if not parameters.force and not saved.state_path:
+                require_no_other_rows(workspace, description)
+            write_heard(run, "models", stems, remixes, tracks, after=start.model if start else "")
+            description |= saved.begin(trainer, description, anew=parameters.force)
+            with events(parameters.tensorboard, name) as taken:
+                train_to_the_end(
+                    trainer,
+                    run,
+                    saved,
+                    StepLog(run, taken),
+                    num_threads=num_threads,
+                    listen_every=parameters.listen_every,
+                )
         run.count(steps=trainer.step)
         if trainer.best is not None:
             run.count(best_step=trainer.best.step, best_loss=trainer.best.loss)
@@ -149,30 +153,3 @@ def ahead(chain: Chain) -> None:
     if chain.is_ingested:
         stems = learning_corpora(manifests, asked.labelled, asked.libraries)
         songs_to_learn_from(manifests, stems, asked.crop_s)
-
-
-def _build(
-    parameters: TrainParameters,
-    run: StageRun,
-    stems: Sequence[Partition],
-    remixes: Mapping[Partition, str],
-    tracks: Sequence[Partition],
-    model: SeparationModel,
-    device: str,
-) -> Trainer:
-    examples: ExampleStream
-    crops: list[ValidationCrop] = []
-    if tracks:
-        examples = build_mixtures(parameters, run, tracks, model)
-    else:
-        examples, crops = build_examples(parameters, run, stems, remixes)
-    try:
-        return Trainer(
-            model,
-            parameters.configure(TrainingConfig),
-            examples,
-            crops,
-            execution=parameters.execution(device),
-        )
-    except ValueError as error:
-        raise UserError(f"train: {error}") from error

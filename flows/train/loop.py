@@ -80,9 +80,15 @@ def train_to_the_end(
 
         def work(stop: Callable[[], bool]) -> None:
             while True:
+                trainer.share_state()
                 try:
-                    trainer.run(stop=stop, on_step=show, on_checkpoint=save)
+                    ended = trainer.run(stop=stop, on_step=show, on_checkpoint=save)
                     log.write()
+                    if not ended and not stop():
+                        raise UserError(
+                            "train: another of its processes was told to end, so all did; step "
+                            f"{trainer.step} is saved. Run the same command to continue"
+                        )
                     return
                 except OutOfMemoryError as error:
                     raise UserError(f"train: {error}") from error

@@ -150,8 +150,15 @@ class TrainOptions(AugmentationOptions, ModelOptions):
     )
     seed: int = Field(_stream.seed, ge=0, description="Decides weights and examples.")
     device: Device = Field("auto", description="auto takes a GPU if there is one.")
+    processes: Annotated[int, RUNTIME] = Field(
+        1,
+        ge=0,
+        le=64,
+        description="Processes on this machine that train together, each with its share of every "
+        "batch, on GPUs one each; 0 takes one a GPU.",
+    )
     threads: Annotated[int, RUNTIME] = Field(
-        0, ge=0, le=1024, description="Threads on the CPU; 0 takes one a core."
+        0, ge=0, le=1024, description="Threads on the CPU, of each process; 0 takes one a core."
     )
     accumulation: Annotated[int, RUNTIME] = Field(
         _execution.accumulation,

@@ -12,97 +12,24 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from matplotlib.figure import Figure
-from prefect.logging import disable_run_logger
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from demucs_core.training.divergence import NonFiniteLossError
 from demucs_core.training.optimization import Optimization, StepFigures
 from flows.cli.overview import print_status
-from flows.ingest.flow import ingest
-from flows.ingest.options import IngestParameters
 from flows.inputs import registry
 from flows.reports.live_plot import LivePage
-from flows.running.stage import StageResult
-from flows.train import listening, loop, step_log
-from flows.train.curves import Curves
-from flows.train.flow import train
-from flows.train.options import TrainParameters
+from flows.train import listening, step_log
 from flows.train.publish import publish
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.weights import load_tensors
 from storage.workspace import Workspace
 from tests.flows.conftest import play, write
+from tests.flows.train.learning import assert_same, interrupt, learn, steps, take, weights
 
-TRAIN = {"channels": 4, "depth": 2, "steps": 4, "batch_size": 2, "crop_s": 0.5, "weak_share": 0.0,
-         "validate_every": 2, "validation_crops": 1, "checkpoint_every": 1}  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Curves, "figure", lambda *_: Figure())
-
-
-@pytest.fixture(scope="module")
-def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("training")
-    for seed, song in enumerate(("train/A", "valid/C")):
-        for name, audio in play(seed).items():
-            write(root / "set" / song / f"{name}.wav", audio)
-    take(root / "workspace", root / "set")
-    return root
-
-
-@pytest.fixture
-def workspace(ingested: Path, tmp_path: Path) -> Workspace:
-    """One of its own, with the same songs."""
-    shutil.copytree(ingested / "workspace", tmp_path / "workspace")
-    return Workspace(str(tmp_path / "workspace"))
-
-
-def take(place: Path, source: Path) -> None:
-    ingest(
-        IngestParameters(workspace=str(place), source=str(source), corpus="labelled", labelled=True)
-    )
-
-
-def learn(workspace: Workspace, **fields: Any) -> StageResult:
-    values = {"workspace": workspace.location, **TRAIN, **fields}
-    with disable_run_logger():  # a flow run would cost more than the training
-        return train.fn(TrainParameters.model_validate(values))
-
-
-def weights(workspace: Workspace, name: str) -> dict[str, np.ndarray]:
-    return load_tensors(workspace, f"models/{name}/{registry.WEIGHTS}")[0]
-
-
-def assert_same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
-    assert one.keys() == other.keys()
-    assert all(np.array_equal(value, other[name]) for name, value in one.items())
-
-
-class Interrupted(Exception):  # noqa: N818
-    """What a cancelled run raises."""
-
-
-def interrupt(
-    monkeypatch: pytest.MonkeyPatch, workspace: Workspace, after: int, **fields: Any
-) -> str:
-    """Train, and be cancelled after so many steps; the training's id."""
-    asked = iter(range(after + 1))
-
-    def cancelled(work: Callable[[Callable[[], bool]], None]) -> None:
-        work(lambda: next(asked) == after)
-        raise Interrupted
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "interruptible", cancelled)
-        with pytest.raises(Interrupted):
-            learn(workspace, **fields)
-    [(name, _)] = registry.unfinished(workspace)
-    return name
+pytestmark = pytest.mark.usefixtures("nothing_is_drawn")
 
 
 def test_an_interrupted_training_is_listed_published_and_continued(
@@ -172,8 +99,8 @@ def test_more_steps_go_on_from_a_finished_training(
     assert_same(weights(workspace, short), kept)
     assert "continued_from" not in undisturbed
     # With a cosine, every rate of the shorter one was another.
-    for steps in (2, 3):
-        cosine = learn(workspace, steps=steps, schedule="cosine").fingerprint
+    for num_steps in (2, 3):
+        cosine = learn(workspace, steps=num_steps, schedule="cosine").fingerprint
     assert "continued_from" not in registry.describe(workspace, "models", cosine)
 
 
@@ -219,11 +146,6 @@ def test_a_training_that_diverges_goes_back_once_at_a_lower_rate(
     # Nor is it begun anew at the old rate by the next run.
     [(_, progress)] = registry.unfinished(workspace)
     assert progress["step"] == 0
-
-
-def steps(workspace: Workspace, name: str) -> list[dict[str, Any]]:
-    rows = Manifests(workspace).rows(Partition("steps", "labelled", name))
-    return sorted(rows, key=lambda row: int(row["step"]))
 
 
 def test_every_step_has_one_row_whatever_happened(
