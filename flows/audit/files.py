@@ -72,7 +72,7 @@ def import_answers(table: Path, workspace: str) -> tuple[str, list[dict[str, Any
     try:
         saved = AuditParameters.model_validate_json(beside.read_text(encoding="utf-8"))
         rows = list(csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(
             f"{table}: no audit that `silentmix audit --export` wrote ({error}); the table and "
             f"{PARAMETERS} beside it are wanted"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +12,7 @@ from flows.inputs import networks
 from flows.inputs.methods import Method
 from flows.inputs.songs import Song
 from flows.reports.artifacts import Report
+from flows.reports.markdown import plain
 from storage.music_format import MIXTURE
 from storage.reading import CanonicalAudioError, CropReader
 from storage.workspace import Workspace
@@ -80,7 +80,7 @@ def _play(
     scores = ", ".join(
         f"{source} {model.scores[song.track_id][source]['sdr_db']:.2f}" for source in sources
     )
-    report.text(f"**{html.escape(song.name)}**: {html.escape(model.label)}, SDR {scores} dB")
+    report.text(f"**{plain(song.name)}**: {plain(model.label)}, SDR {scores} dB")
     report.player(MIXTURE, truth[MIXTURE], sample_rate, f"**{MIXTURE}**")
     for source, estimate in zip(sources, estimates.numpy(), strict=True):
         report.player(f"{source}-truth", truth[source], sample_rate, f"**{source}**, the truth")

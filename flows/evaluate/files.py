@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from demucs_core.metrics.comparison import Comparison
 from flows.inputs.methods import COLUMNS, Method
 from flows.inputs.songs import Song
+from flows.reports.csv_text import cells
 from storage.workspace import Workspace
 
 
@@ -64,5 +65,5 @@ def _write(
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(headings)
-    writer.writerows(rows)
+    writer.writerows(map(cells, rows))
     workspace.put_bytes(path, text.getvalue().encode())

@@ -15,6 +15,7 @@ from flows.export.options import ExportDataParameters, Layout
 from flows.export.pieces import Piece, Wanted
 from flows.inputs.recipes import load_recipes
 from flows.inputs.songs import Song, learning_corpora, load_songs
+from flows.reports.csv_text import cells
 from flows.running.whole_folder import require_new, whole_folder
 from storage.encode import writing
 from storage.errors import UserError
@@ -82,9 +83,9 @@ def export_data(parameters: ExportDataParameters, tell: Callable[[str], None]) -
         lineage.writerow(COLUMNS)
         writer = _Writer(workspace, folder, parameters.layout)
         for piece in train:
-            lineage.writerows(writer.write(piece))
+            lineage.writerows(map(cells, writer.write(piece)))
         for song, piece in valid:
-            lineage.writerows(writer.write_song(song, piece))
+            lineage.writerows(map(cells, writer.write_song(song, piece)))
         writer.close(output)
         origin = _origin(parameters, manifests, [*stems, *remixes])
         (folder / ORIGIN).write_text(json.dumps(origin, indent=1) + "\n", "utf-8")

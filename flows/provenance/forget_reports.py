@@ -6,7 +6,7 @@ import re
 from collections.abc import Set
 from pathlib import PurePosixPath
 
-from flows.reports.markdown import data_uri
+from flows.reports.markdown import data_uri, plain
 from storage.workspace import Workspace
 
 OF_A_SONG = re.compile(r"reports/[^/]+/[a-z]+/report\.md")
@@ -22,6 +22,8 @@ def sounds_in_reports(workspace: Workspace, names: Set[str], songs: Set[str]) ->
         songs: names of labelled songs; a report on such a one is meant with all its files.
     """
     files = workspace.find("reports")
+    # reports of before have the name as it is
+    songs = songs | {plain(name, None) for name in songs}
     folders = set()
     for path in files:
         if OF_A_SONG.fullmatch(path):

@@ -17,7 +17,7 @@ import soundfile
 import soxr
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.reports.markdown import data_uri
+from flows.reports.markdown import data_uri, plain
 from flows.server.best_effort import best_effort
 from flows.server.pages import report_key
 from storage.encode import encodable_rate
@@ -86,21 +86,24 @@ class Report:
         """Show the report in the UI, and keep it as markdown.
 
         Args:
-            title: what it is about, which the UI shows above it.
+            title: what it is about, which the UI shows above it; a text, whatever is in it.
             head: markdown that goes before all else.
 
         Returns:
             The artifact's id, if the server could be told.
         """
         markdown = "\n\n".join([head, *self._sections] if head else self._sections)
-        self.workspace.put_bytes(f"{self.folder}/report.md", f"# {title}\n\n{markdown}".encode())
+        self.workspace.put_bytes(
+            f"{self.folder}/report.md", f"# {plain(title, None)}\n\n{markdown}".encode()
+        )
         return self.show(title, markdown)
 
     def show(self, title: str, markdown: str) -> UUID | None:
         """Show other markdown in the UI in place of the report; see :meth:`publish`."""
         made: object = None
+        told = plain(title, None)  # the UI shows it as markdown too
         with best_effort("of the report"):
-            made = create_markdown_artifact(markdown, key=report_key(self.stage), description=title)
+            made = create_markdown_artifact(markdown, key=report_key(self.stage), description=told)
         return made if isinstance(made, UUID) else None
 
 

@@ -103,13 +103,16 @@ def _named(name: str, output: Path) -> list[Song]:
 
 
 def _inside(path: str) -> PurePosixPath:
-    """A path that stays in its folder, also when it has lost its extension: ``...wav`` as ``_``."""
+    """A path that stays in its folder, also when it has lost its extension: ``...wav`` as ``_``.
+
+    What names nothing, as the ``/`` of a list, is ``_`` too.
+    """
     parts = [
         part.replace(".", "_") if PurePosixPath(part).stem.strip(".") == "" else part
         for part in path.split("/")
         if part
     ]
-    return PurePosixPath(*parts)
+    return PurePosixPath(*parts or "_")
 
 
 def _apart(songs: list[Song]) -> list[Song]:

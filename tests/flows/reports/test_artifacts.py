@@ -27,6 +27,21 @@ def report(tmp_path: Path) -> Report:
     return Report(Workspace(str(tmp_path / "w"), create=True), "score", "run-1")
 
 
+def test_a_title_is_a_text(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A song's name stands in it, whoever wrote that."""
+    told: list[str] = []
+    monkeypatch.setattr(
+        "flows.reports.artifacts.create_markdown_artifact",
+        lambda _, key, description: told.append(f"{key} {description}"),
+    )
+    report.publish("The best song: ![x](https://example.org/x.png)<img src=x>")
+    page = report.workspace.read("reports/run-1/report.md").decode()
+    for shown in (page, *told):
+        assert "![x]" not in shown
+        assert "<img" not in shown
+    assert len(told) == 1
+
+
 def test_what_the_ui_shows_is_kept_as_files(report: Report) -> None:
     rng = np.random.default_rng(0)
     audio = rng.uniform(-0.5, 0.5, (2, 20 * SAMPLE_RATE)).astype(np.float32)

@@ -30,3 +30,10 @@ def test_stems_stay_in_the_output_folder(tmp_path: Path, how: str) -> None:
     places = [(output / song.place).resolve() for song in songs]
     assert all(place.parent == output.resolve() for place in places)
     assert len(set(places)) == len(places)
+
+
+def test_a_list_that_names_no_file(tmp_path: Path) -> None:
+    """Found by ``benchmarks.fuzz``: a line ``/`` ended ``separate`` in a traceback."""
+    (tmp_path / "list.txt").write_text("/\n")
+    [song], problems = find_songs([str(tmp_path / "list.txt")], tmp_path / "stems")
+    assert (str(song.place), problems) == ("_", [])
