@@ -22,6 +22,7 @@ class PastRun:
     Attributes:
         corpus: on which it worked.
         fingerprint: of what it made.
+        run_id: its own name, that of the folder of its report.
         stage: its name.
         flow_run_id: Prefect's, or empty.
         parameters: as JSON.
@@ -31,6 +32,7 @@ class PastRun:
 
     corpus: str
     fingerprint: str
+    run_id: str
     stage: str
     flow_run_id: str
     parameters: str
@@ -48,7 +50,7 @@ def runs_of(manifests: Manifests, partition: Partition) -> Iterator[PastRun]:
 
     A run is a part of its own, so the last one costs a listing and a part, however many there are.
     """
-    columns = ["stage", "flow_run_id", "parameters", "started_at", "counts", "outcome"]
+    columns = ["run_id", "stage", "flow_run_id", "parameters", "started_at", "counts", "outcome"]
     for batch in manifests.scan(partition, columns, newest_first=True):
         rows = sorted(batch.to_pylist(), key=lambda row: row["started_at"], reverse=True)
         for row in rows:

@@ -5,6 +5,7 @@ Nothing here imports Prefect or torch, so that ``doctor`` can say what is wrong 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Annotated
 import httpx
 from cyclopts import Parameter
 
+from flows.server.process import REPORTS_PREFIX, REPORTS_VARIABLE
 from flows.service import lifecycle
 from flows.service.doctor import examine
 from storage.errors import UserError
@@ -54,6 +56,8 @@ def up(
         address = lifecycle.up(workspace, port, notify_webhook, print)
     if login := lifecycle.how_to_log_in(workspace, show=sys.stdout.isatty()):
         print(login)
+    if REPORTS_VARIABLE in os.environ:
+        print(f"reports:    {address}{REPORTS_PREFIX}/")
     print(f"Prefect UI: {address}")
 
 

@@ -1,7 +1,8 @@
 """What a person sees of a stage in the Prefect UI, and finds again as files in ``reports/``.
 
 The UI renders markdown with data-URI images and ``<audio controls>``; an artifact stays below
-:data:`MAX_ARTIFACT_BYTES`.
+:data:`MAX_ARTIFACT_BYTES`. The whole report, with a spectrogram of every sound, is a page of its own
+(:mod:`flows.reports.page`).
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import soundfile
 import soxr
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.reports import page
 from flows.reports.markdown import data_uri, plain
+from flows.reports.spectrogram import spectrogram_png
 from flows.server.best_effort import best_effort
-from flows.server.pages import report_key
+from flows.server.pages import report_key, report_page
 from storage.encode import encodable_rate
 from storage.workspace import Workspace
 
@@ -37,6 +40,7 @@ class Report:
         self.workspace, self.stage = workspace, stage
         self.folder = f"reports/{run_id}"
         self._sections: list[str] = []
+        self._on_page: list[str] = []
         self._size = 0
 
     def table(self, key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
@@ -51,13 +55,13 @@ class Report:
 
     def text(self, markdown: str) -> None:
         """A paragraph of the report."""
-        self._append(markdown)
+        self._append(markdown, page.words(markdown))
 
     def plot(self, name: str, figure: matplotlib.figure.Figure, caption: str) -> None:
         """A plot of the report."""
         png = png_of(figure)
         self.workspace.put_bytes(f"{self.folder}/{name}.png", png)
-        self._append(f"**{caption}**\n\n{image(caption, png)}")
+        self._append(f"**{caption}**\n\n{image(caption, png)}", page.plot(f"{name}.png", caption))
 
     def player(self, name: str, audio_ct: np.ndarray, sample_rate: int, caption: str) -> None:
         """A player of the report: at most :data:`PLAYER_S` seconds, as MP3, at a rate that it has.
@@ -68,7 +72,13 @@ class Report:
             sample_rate: samples a second.
             caption: what it is.
         """
-        self._append(self.sound(name, audio_ct, sample_rate, caption))
+        spectrogram = f"{name}-spectrogram.png"
+        shown = audio_ct[:, : int(PLAYER_S * sample_rate)]
+        self.workspace.put_bytes(f"{self.folder}/{spectrogram}", spectrogram_png(shown, sample_rate))
+        self._append(
+            self.sound(name, audio_ct, sample_rate, caption),
+            page.sound(f"{name}.mp3", spectrogram, caption),
+        )
 
     def sound(self, name: str, audio_ct: np.ndarray, sample_rate: int, caption: str) -> str:
         """As :meth:`player`, but as markdown for another page; the file is among the report's."""
@@ -76,14 +86,15 @@ class Report:
         self.workspace.put_bytes(f"{self.folder}/{name}.mp3", mp3)
         return f'{caption}\n\n<audio controls src="{data_uri("audio/mpeg", mp3)}"></audio>'
 
-    def _append(self, section: str) -> None:
+    def _append(self, section: str, on_page: str) -> None:
+        self._on_page.append(on_page)
         if self._size + len(section) > MAX_ARTIFACT_BYTES - HEAD_BYTES:
-            return  # the file in reports/ is there all the same
+            return  # the page has it, and the file in reports/ is there all the same
         self._sections.append(section)
         self._size += len(section)
 
     def publish(self, title: str, head: str = "") -> UUID | None:
-        """Show the report in the UI, and keep it as markdown.
+        """Show the report in the UI, and keep it as markdown and as a page.
 
         Args:
             title: what it is about, which the UI shows above it; a text, whatever is in it.
@@ -92,7 +103,14 @@ class Report:
         Returns:
             The artifact's id, if the server could be told.
         """
-        markdown = "\n\n".join([head, *self._sections] if head else self._sections)
+        link = report_page(self.workspace, self.folder)
+        first = [link and f"[This report as a page, with every sound]({link})", head]
+        markdown = "\n\n".join([*filter(None, first), *self._sections])
+        on_page = [page.words(head), *self._on_page]
+        self.workspace.put_bytes(
+            f"{self.folder}/index.html",
+            page.page(title, on_page, f"{self.folder} in {self.workspace.location}"),
+        )
         self.workspace.put_bytes(
             f"{self.folder}/report.md", f"# {plain(title, None)}\n\n{markdown}".encode()
         )

@@ -1,6 +1,6 @@
-"""The page of a workspace in the Prefect UI: what there is of each corpus, detector and model.
+"""The page of a workspace: what there is of each corpus, detector and model.
 
-It is written after every stage run, so it costs little: what it says is what the runs counted. Of
+The Prefect UI has it, and as ``reports/index.html`` it leads to the reports' pages. It is written after every stage run, so it costs little: what it says is what the runs counted. Of
 the manifest ``runs`` it reads the last part of each partition, and no other manifest at all.
 """
 
@@ -13,6 +13,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.catalogue import CATALOGUE
 from flows.inputs import registry
+from flows.reports import page
 from flows.reports.markdown import number, plain, table
 from flows.server.best_effort import best_effort
 from flows.server.pages import OVERVIEW, run_path
@@ -24,18 +25,29 @@ NONE = "-"
 
 
 def publish_overview(manifests: Manifests) -> None:
-    """Show what a workspace holds, in the UI."""
-    markdown = overview_markdown(manifests)
+    """Show what a workspace holds, in the UI and as a page."""
+    runs = shown_runs(manifests)
+    markdown = overview_markdown(manifests, runs)
+    title = f"Workspace {manifests.workspace.location}"
     with best_effort("of the workspace's overview"):
-        create_markdown_artifact(
-            markdown, key=OVERVIEW, description=f"Workspace {manifests.workspace.location}"
-        )
+        create_markdown_artifact(markdown, key=OVERVIEW, description=title)
+    on_page = page.page(title, [page.words(markdown), page.words(_reports(runs))])
+    manifests.workspace.put_bytes("reports/index.html", on_page)
 
 
-def overview_markdown(manifests: Manifests) -> str:
-    """Corpora by stages, minutes a source, detectors, models with their scores, trainings."""
+def shown_runs(manifests: Manifests) -> list[PastRun]:
+    """The last run of each stage in each corpus with each fingerprint, oldest first."""
+    return last_runs(manifests, [entry.name for entry in CATALOGUE])
+
+
+def overview_markdown(manifests: Manifests, runs: Sequence[PastRun]) -> str:
+    """Corpora by stages, minutes a source, detectors, models with their scores, trainings.
+
+    Args:
+        manifests: of the workspace.
+        runs: those of :func:`shown_runs`.
+    """
     sources = manifests.workspace.music.sources
-    runs = last_runs(manifests, [entry.name for entry in CATALOGUE])
     last: dict[tuple[str, str], PastRun] = {(run.stage, run.corpus): run for run in runs}
     corpora = sorted({corpus for stage, corpus in last if stage == "ingest"})
     extracted = [run for (stage, _), run in sorted(last.items()) if stage == "extract"]
@@ -56,6 +68,19 @@ def overview_markdown(manifests: Manifests) -> str:
     return "\n\n".join(
         f"### {title}\n\n{table(rows[:MAX_ROWS])}{_more(rows)}" for title, rows in sections if rows
     )
+
+
+def _reports(runs: Sequence[PastRun]) -> str:
+    """The reports of the last runs, newest first, by the names of their folders."""
+    rows = [
+        {
+            "report": f"[{plain(run.stage)} {plain(run.corpus)}]({run.run_id}/index.html)",
+            "began": f"{run.started_at:%Y-%m-%d %H:%M} UTC",
+        }
+        for run in reversed(runs)
+        if run.made_something
+    ]
+    return f"### Reports\n\n{table(rows[:MAX_ROWS])}" if rows else ""
 
 
 def _more(rows: Sequence[object]) -> str:

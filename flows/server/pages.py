@@ -5,6 +5,8 @@ Addresses are paths, so that they lead to the server that shows the page, whatev
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -13,7 +15,9 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_UI_URL
 
 from flows.server.best_effort import best_effort
+from flows.server.process import REPORTS_PREFIX, REPORTS_VARIABLE
 from storage.runs import PastRun
+from storage.workspace import Workspace
 
 CAME_OF_IT = "- **Came of it:**"
 """How the line of a report begins on which later runs leave their links."""
@@ -42,6 +46,19 @@ def artifact_path(artifact_id: UUID) -> str:
 def key_path(key: str) -> str:
     """Where the UI shows what there is of an artifact's key, newest first."""
     return f"{_base()}/artifacts/key/{key}"
+
+
+def report_page(workspace: Workspace, folder: str) -> str:
+    """Where the workspace's own server shows a report as a page; empty where no server does.
+
+    Args:
+        workspace: that of the report.
+        folder: of the report in the workspace.
+    """
+    served = os.environ.get(REPORTS_VARIABLE, "")
+    if not workspace.is_local or str(Path(workspace.location, "reports")) != served:
+        return ""
+    return f"{REPORTS_PREFIX}/{folder.removeprefix('reports/')}/index.html"
 
 
 def _base() -> str:

@@ -26,7 +26,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.server.login import PRIVATE_FILE, PRIVATE_FOLDER, put_login
+from flows.server.login import FOR_SERVER, PRIVATE_FILE, PRIVATE_FOLDER, put_login
 from storage.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 CHOSEN_BY_USER = ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_HOME")
 PRIVATE = "SILENTMIX_PRIVATE_SERVER"
 """Set where runs go to a command's own server, which no other run uses."""
+
+REPORTS_VARIABLE = "SILENTMIX_REPORTS"
+"""The folder of reports that the workspace's own server shows as pages."""
+
+REPORTS_PREFIX = "/reports"
+"""Where it shows them."""
 
 STARTUP_TIMEOUT_S = 180.0
 POLL_S = 0.1
@@ -85,7 +91,9 @@ def configure_prefect(workspace: str, environ: MutableMapping[str, str]) -> bool
     if any(name in environ for name in CHOSEN_BY_USER):
         return False
     if "://" not in workspace:
-        environ["PREFECT_HOME"] = str(Path(workspace).expanduser().resolve() / ".prefect")
+        root = Path(workspace).expanduser().resolve()
+        environ["PREFECT_HOME"] = str(root / ".prefect")
+        environ[REPORTS_VARIABLE] = str(root / "reports")
     return True
 
 
@@ -250,14 +258,19 @@ def _serve(port: int, *, lasting: bool) -> None:
 
 
 def _app() -> ASGIApp:
-    """Prefect's application, for requests that name this machine.
+    """Prefect's application and the workspace's reports, for requests that name this machine.
 
     A page whose own name is made to point at this machine, as DNS can, names another.
     """
     from prefect.server.api.server import create_app
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    return TrustedHostMiddleware(create_app(), allowed_hosts=LOCAL_HOSTS, www_redirect=False)
+    from flows.server.report_pages import with_reports
+
+    app: ASGIApp = create_app()
+    if folder := os.environ.get(REPORTS_VARIABLE):
+        app = with_reports(app, Path(folder), os.environ.get(FOR_SERVER, ""))
+    return TrustedHostMiddleware(app, allowed_hosts=LOCAL_HOSTS, www_redirect=False)
 
 
 def _end_with_parent() -> None:

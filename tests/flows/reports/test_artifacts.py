@@ -14,6 +14,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.reports.artifacts import MAX_ARTIFACT_BYTES, PLAYER_S, Report
 from flows.server.pages import CAME_OF_IT, leave_link
+from flows.server.process import REPORTS_VARIABLE
 from storage.music_format import MusicFormat
 from storage.workspace import Workspace
 from tests.flows.reports.pages import artifacts
@@ -64,6 +65,10 @@ def test_what_the_ui_shows_is_kept_as_files(report: Report) -> None:
     assert PLAYER_S - 0.2 < len(mp3) / rate < PLAYER_S + 0.2
     markdown = read("reports/run-1/report.md").decode()
     assert markdown.startswith("# Everything\n\n")
+    page = read("reports/run-1/index.html").decode()
+    for file in ("plot.png", "sound.mp3", "sound-spectrogram.png"):
+        assert f'src="{file}"' in page
+        assert report.workspace.exists(f"reports/run-1/{file}")
     [shown, *_] = artifacts(key="score-report")
     assert shown["description"] == "Everything"
     assert f"# Everything\n\n{shown['data']}" == markdown
@@ -96,6 +101,23 @@ def test_a_report_stays_below_the_size_the_ui_takes(report: Report) -> None:
 
     publish()
     assert len(report.workspace.read("reports/run-1/report.md")) < MAX_ARTIFACT_BYTES + 100
+    assert len(report.workspace.read("reports/run-1/index.html")) > MAX_ARTIFACT_BYTES, "all of it"
+
+
+def test_a_report_leads_to_its_page_where_a_server_shows_it(
+    report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @flow
+    def publish() -> None:
+        report.publish("Shown", "A head")
+
+    link = "(/reports/run-1/index.html)"
+    for served, leads in ((f"{report.workspace.location}/reports", True), ("/else", False)):
+        monkeypatch.setenv(REPORTS_VARIABLE, served)
+        publish()
+        [shown, *_] = artifacts(key="score-report")
+        assert (link in shown["data"].split("A head")[0]) is leads
+        assert link not in report.workspace.read("reports/run-1/index.html").decode()
 
 
 def test_a_link_is_left_on_a_page_that_no_event_could_hold() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -12,13 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.catalogue import STAGES
-from flows.running.workspace_overview import overview_markdown
+from flows.running.workspace_overview import overview_markdown, shown_runs
 from flows.server.pages import run_path
 from storage.manifests import Manifests, Partition
 from storage.runs import last_runs
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished
 from tests.flows.reports.pages import artifacts
+
+
+def overview(manifests: Manifests) -> str:
+    return overview_markdown(manifests, shown_runs(manifests))
 
 
 def table_of(markdown: str, title: str) -> list[dict[str, str]]:
@@ -30,7 +35,7 @@ def table_of(markdown: str, title: str) -> list[dict[str, str]]:
 
 
 def test_it_tells_what_the_chain_made(finished: Finished) -> None:
-    markdown = overview_markdown(finished.manifests)
+    markdown = overview(finished.manifests)
     corpora = {row["corpus"]: row for row in table_of(markdown, "Corpora")}
     assert "[5 tracks, " in corpora["music"]["ingested"]
     assert "6 rejected" in corpora["music"]["ingested"]
@@ -53,6 +58,15 @@ def test_every_run_of_a_stage_leaves_it(finished: Finished) -> None:
         pages = artifacts(key="workspace-overview", flow_run_id=run.flow_run_id)
         assert pages
         assert all(page["data"].startswith("### Corpora") for page in pages)
+
+
+def test_as_a_page_it_leads_to_the_reports(finished: Finished) -> None:
+    reports = finished.workspace.root + "/reports"
+    html = Path(reports, "index.html").read_text(encoding="utf-8")
+    links = re.findall(r'href="([\w-]+/index\.html)"', html)
+    stages = {link.rpartition("-")[0] for link in links}
+    assert {"ingest", "fit-detector", "score", "extract", "remix", "train", "evaluate"} <= stages
+    assert all(Path(reports, link).exists() for link in links)
 
 
 @pytest.fixture
@@ -88,7 +102,7 @@ def test_the_last_runs_that_ended_well_count(
         return once(path)
 
     monkeypatch.setattr(manifests, "_open", noting)
-    rows = table_of(overview_markdown(manifests), "Corpora")
+    rows = table_of(overview(manifests), "Corpora")
     assert [row["corpus"] for row in rows] == ["a", "b", "c"]
     assert all(row["ingested"].startswith("[18]") for row in rows)
     assert all(row["scored"].startswith("[18]") for row in rows)
@@ -100,12 +114,12 @@ def test_a_link_leads_to_the_run(many_runs: Workspace) -> None:
     manifests = Manifests(many_runs)
     runs = manifests.rows(Partition("runs", "a", "f-score"))
     [wanted] = [row["flow_run_id"] for row in runs if row["run_id"] == "score-a-18"]
-    [row, *_] = table_of(overview_markdown(manifests), "Corpora")
+    [row, *_] = table_of(overview(manifests), "Corpora")
     assert row["scored"] == f"[18]({run_path(wanted)})"
 
 
 def test_an_empty_workspace_has_an_empty_page(tmp_path: Path) -> None:
-    assert overview_markdown(Manifests(Workspace(str(tmp_path / "w"), create=True))) == ""
+    assert overview(Manifests(Workspace(str(tmp_path / "w"), create=True))) == ""
 
 
 def test_trainings_that_are_not_over_are_listed(tmp_path: Path) -> None:
@@ -116,7 +130,7 @@ def test_trainings_that_are_not_over_are_listed(tmp_path: Path) -> None:
     going_on = {**begun, "step": 1200, "best": best, "saved_at": "2026-11-01T08:00:00+00:00"}
     workspace.put_json("models/aaa/unfinished.json", begun)
     workspace.put_json("models/bbb/unfinished.json", going_on)
-    first, second = table_of(overview_markdown(Manifests(workspace)), "Trainings")
+    first, second = table_of(overview(Manifests(workspace)), "Trainings")
     assert (first["training"], first["step"], first["best step"]) == ("aaa", "0", "-")
     assert list(second.values()) == [
         "bbb", "25% remixes", "1,200", "2,000", "2026-11-01T08:00:00+00:00", "900", "0.0500"

@@ -1,0 +1,74 @@
+"""A report as a page of its own: what the Prefect UI shows of it, with every sound and spectrogram.
+
+The page is ``index.html`` beside the files that it shows. It has no scripts, so it opens from the
+disk as well as from the server of the workspace (:mod:`flows.server.report_pages`).
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from markdown_it import MarkdownIt
+
+from flows.server.pages import CAME_OF_IT
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8886; --quiet: #777; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h3 { margin-top: 2rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { border-bottom: 1px solid var(--line); padding: .25rem .75rem .25rem 0; text-align: left; }
+figure { margin: 1.5rem 0; } figcaption { margin-bottom: .5rem; }
+figure.plot img { max-width: 100%; background: #fff; border-radius: 6px; }
+figure.sound audio, figure.sound img { display: block; width: 100%; max-width: 40rem; }
+figure.sound img { height: 8rem; margin-top: .25rem; border-radius: 6px; }
+footer { color: var(--quiet); margin-top: 3rem; }
+""".strip()
+"""Light or dark as the reader's system is; plots keep the white that they are drawn on."""
+
+_markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+
+
+def words(markdown: str) -> str:
+    """Markdown of a report as HTML; markup in it is shown, not obeyed."""
+    lines = (line for line in markdown.split("\n") if not line.startswith(CAME_OF_IT))
+    rendered: str = _markdown.render("\n".join(lines))
+    return rendered
+
+
+def plot(file: str, caption: str) -> str:
+    """A plot, by the name of its file."""
+    text = html.escape(caption)
+    return (
+        f'<figure class="plot"><figcaption>{text}</figcaption>'
+        f'<img src="{quote(file)}" alt="{text}" loading="lazy"></figure>'
+    )
+
+
+def sound(file: str, spectrogram: str, caption: str) -> str:
+    """A player over a spectrogram, by the names of their files; the caption is markdown."""
+    return (
+        f'<figure class="sound"><figcaption>{_markdown.renderInline(caption)}</figcaption>'
+        f'<audio controls preload="none" src="{quote(file)}"></audio>'
+        f'<img src="{quote(spectrogram)}" alt="spectrogram" loading="lazy"></figure>'
+    )
+
+
+def page(title: str, sections: Iterable[str], footer: str = "") -> bytes:
+    """The whole page.
+
+    Args:
+        title: text.
+        sections: HTML.
+        footer: text.
+    """
+    said = html.escape(title)
+    body = "\n".join(sections)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{said}</title>'
+        '<meta name="viewport" content="width=device-width">'
+        f"<style>{STYLE}</style></head><body>\n<h1>{said}</h1>\n{body}\n"
+        f"<footer>{html.escape(footer)}</footer></body></html>\n"
+    ).encode()
