@@ -1,8 +1,8 @@
 """What a person sees of a stage in the Prefect UI, and finds again as files in ``reports/``.
 
 The UI renders markdown with data-URI images and ``<audio controls>``; an artifact stays below
-:data:`MAX_ARTIFACT_BYTES`. The whole report, with a spectrogram of every sound, is a page of its own
-(:mod:`flows.reports.page`).
+:data:`MAX_ARTIFACT_BYTES`. The whole report, with a spectrogram of every sound, is a page of its
+own (:mod:`flows.reports.page`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The page of a workspace: what there is of each corpus, detector and model.
 
-The Prefect UI has it, and as ``reports/index.html`` it leads to the reports' pages. It is written after every stage run, so it costs little: what it says is what the runs counted. Of
-the manifest ``runs`` it reads the last part of each partition, and no other manifest at all.
+The Prefect UI has it, and as ``reports/index.html`` it leads to the reports' pages. It is written
+after every stage run, so it costs little: what it says is what the runs counted. Of the manifest
+``runs`` it reads the last part of each partition, and no other manifest at all.
 """
 
 from __future__ import annotations
