@@ -73,8 +73,8 @@ class Report:
             caption: what it is.
         """
         spectrogram = f"{name}-spectrogram.png"
-        shown = audio_ct[:, : int(PLAYER_S * sample_rate)]
-        self.workspace.put_bytes(f"{self.folder}/{spectrogram}", spectrogram_png(shown, sample_rate))
+        png = spectrogram_png(audio_ct[:, : int(PLAYER_S * sample_rate)], sample_rate)
+        self.workspace.put_bytes(f"{self.folder}/{spectrogram}", png)
         self._append(
             self.sound(name, audio_ct, sample_rate, caption),
             page.sound(f"{name}.mp3", spectrogram, caption),
