@@ -34,7 +34,7 @@ from demo_corpus.rendering import render
 from demucs_core.detector.config import SilenceDetector
 from demucs_core.detector.registry import (
     DEFAULT_DETECTOR,
-    DETECTORS,
+    TRAINED,
     build_detector,
     detector_config,
     new_detector_config,
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=128, help="of music to score")
     parser.add_argument("--forward-s", type=float, default=60, help="of music for a forward pass")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: one a core")
-    parser.add_argument("--architecture", choices=tuple(DETECTORS), default=DEFAULT_DETECTOR)
+    parser.add_argument("--architecture", choices=TRAINED, default=DEFAULT_DETECTOR)
     parser.add_argument("--rounds", type=int, default=3, help="of the forward pass")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)

@@ -30,7 +30,17 @@ DETECTORS: Final[Registry[DetectorConfig, SilenceDetector]] = Registry(
         config_name="WaveformDetectorConfig",
         network_name="WaveformDetector",
     ),
+    Architecture(
+        name="separator",
+        module="demucs_core.detector.separator_detector",
+        config_name="SeparatorDetectorConfig",
+        network_name="SeparatorDetector",
+    ),
 )
+SEPARATOR: Final = "separator"
+"""The one that is made of a separator that there is, and not trained."""
+TRAINED: Final = tuple(name for name in DETECTORS if name != SEPARATOR)
+"""Those that are trained."""
 
 DEFAULT_DETECTOR: Final = "logmel-crnn"
 

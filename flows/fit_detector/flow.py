@@ -9,13 +9,20 @@ from typing import Any
 from prefect import flow
 
 from demucs_core.activity import ActivityConfig
+from demucs_core.detector.config import SilenceDetector
 from demucs_core.detector.examples import ExampleSource, TrainingSong
 from demucs_core.detector.fit_config import DetectorTrainingConfig, ExampleConfig
-from demucs_core.detector.registry import build_detector, detector_config, new_detector_config
+from demucs_core.detector.registry import (
+    SEPARATOR,
+    build_detector,
+    detector_config,
+    new_detector_config,
+)
 from demucs_core.detector.training import DetectorStep, DetectorTrainer
 from demucs_core.extraction.calibration_result import Calibration
 from flows.fit_detector.options import FitDetectorOptions, FitDetectorParameters
 from flows.fit_detector.plots import precision_recall, reliability
+from flows.fit_detector.separators import learnt_from, made_of
 from flows.inputs import networks, registry
 from flows.inputs.songs import (
     Song,
@@ -73,6 +80,10 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
     # the digest knows which songs, the fingerprint their split and what counts as silent in them
     made_from = f"{stems.fingerprint}/{manifests.digest(stems)}"
     content |= made_from_libraries(manifests, corpora[1:])
+    separator = ""
+    if parameters.architecture == SEPARATOR:
+        separator = registry.resolve(workspace, "models", parameters.model)
+        content = {"architecture": SEPARATOR, "separator": separator}
     definition = activity_definition(manifests, activity)
     if definition != ActivityConfig():
         # 0.1.0 fitted to the default whatever the labels were made by: that is another detector
@@ -88,17 +99,29 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
         require_apart(
             sounds_of(manifests, [stems], "valid"), sounds_of(manifests, corpora, "train"), STAGE
         )
+        if separator:
+            require_apart(
+                sounds_of(manifests, [stems], "valid"), learnt_from(manifests, separator), STAGE
+            )
         finished = registry.finished(workspace, "detectors", name) and not parameters.force
         if not finished:
             run.notes.append(what_songs_promise(len(held_out), parameters))
-        run.plan("steps", 0 if finished else parameters.steps, parameters.steps, *corpora)
+        num_steps = 1 if separator else parameters.steps
+        run.plan("steps", 0 if finished else num_steps, num_steps, *corpora)
         if not finished:
-            trainer = _trainer(parameters, run, corpora, definition, device)
-            _run(trainer, run, f"detectors/{name}/{registry.CHECKPOINT}")
-            run.report.plot("loss", detector_figure(trainer.losses), LOSS)
+            detector: SilenceDetector
+            training: dict[str, Any]
+            if separator:
+                detector, training = made_of(workspace, separator), {"model": separator}
+                run.count(steps=0)
+            else:
+                trainer = _trainer(parameters, run, corpora, definition, device)
+                _run(trainer, run, f"detectors/{name}/{registry.CHECKPOINT}")
+                run.report.plot("loss", detector_figure(trainer.losses), LOSS)
+                detector, training = trainer.detector, trainer.configuration
             description = {
-                "detector": detector_config(trainer.detector),
-                "training": trainer.configuration,
+                "detector": detector_config(detector),
+                "training": training,
                 "made_from": {"stems": f"{stems.corpus}/{stems.fingerprint}"},
                 "held_out": {
                     "corpus": stems.corpus,
@@ -107,8 +130,8 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
                 },
                 "counts": run.counts,
             }
-            write_heard(run, "detectors", corpora)
-            networks.store(workspace, "detectors", name, trainer.detector, description)
+            write_heard(run, "detectors", corpora, after=separator)
+            networks.store(workspace, "detectors", name, detector, description)
             workspace.remove(f"detectors/{name}/{registry.CHECKPOINT}")
         _score_held_out(parameters, run, held_out, name, device)
         if not (finished and workspace.exists(f"detectors/{name}/{registry.STANDS_ON}")):

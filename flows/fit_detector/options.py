@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from demucs_core.detector import registry as detectors
 from demucs_core.detector.fit_config import DetectorTrainingConfig, ExampleConfig
 from flows.policy.options import PolicyOptions
-from flows.running.parameters import CorpusName, Device, Libraries, Options, StageParameters
+from flows.running.parameters import (
+    RUNTIME,
+    CorpusName,
+    Device,
+    Libraries,
+    Options,
+    StageParameters,
+)
 
 if TYPE_CHECKING:
     Architecture = str
@@ -24,7 +31,15 @@ class FitDetectorOptions(Options):
     """How to train the detector."""
 
     architecture: Architecture = Field(
-        detectors.DEFAULT_DETECTOR, description="Kind of network; demucs-blstm is the paper's."
+        detectors.DEFAULT_DETECTOR,
+        description="Kind of network; demucs-blstm is the paper's, separator is made of a model "
+        "and not trained.",
+    )
+    # which one that is is in the fingerprint
+    model: Annotated[str, RUNTIME] = Field(
+        "",
+        description="Model that a detector of kind separator is made of, by id or name; empty "
+        "takes the only one there is.",
     )
     steps: int = Field(_training.steps, ge=1, description="Optimiser steps.")
     batch_size: int = Field(_examples.batch_size, ge=1, description="Examples a step.")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from demucs_core.detector.registry import DETECTORS
+from demucs_core.detector.registry import TRAINED
 from flows.fit_detector.options import Architecture, FitDetectorOptions
 from flows.running.parameters import RUNTIME, Options
 
@@ -26,7 +26,7 @@ class StudyDetectorParameters(Options):
         "docs/studies", description="Folder for detector.md, detector.json and the plots."
     )
     architectures: tuple[Architecture, ...] = Field(
-        tuple(DETECTORS), min_length=1, description="Detectors to compare."
+        TRAINED, min_length=1, description="Detectors to compare."
     )
     songs: int = Field(400, ge=1, description="Songs to fit on.")
     calibration_songs: int = Field(100, ge=2, description="Songs to calibrate on.")

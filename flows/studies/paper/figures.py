@@ -80,6 +80,11 @@ def curve_figure(parameters: PaperParameters, findings: PaperFindings) -> Figure
                 [value for value, _ in drawn], center, yerr=reach, marker="o", markersize=4,
                 color=COLOR_OF[key], capsize=2, label=f"arm {key}",
             )  # fmt: skip
+        if "3" not in curve.arms and len(alone := _means(findings.found, "3")):
+            # what none of it gives: no unlabelled songs, no remixes
+            panel.axhline(
+                alone.mean(), color=COLOR_OF["3"], linestyle=":", linewidth=1, label="arm 3"
+            )
         panel.set(xlabel=curve.title, ylabel="SDR (dB)")
         if curve.field.endswith("songs") or curve.field == "steps":
             panel.set_xscale("log")

@@ -12,6 +12,8 @@ from demucs_core.detector.log_mel import LogMelConfig
 from demucs_core.detector.log_mel_detector import LogMelDetectorConfig, TcnConfig
 from demucs_core.detector.registry import (
     DETECTORS,
+    SEPARATOR,
+    TRAINED,
     build_detector,
     detector_config,
     new_detector_config,
@@ -29,11 +31,17 @@ LAYERS: dict[str, dict[str, Any]] = {
     "logmel-tcn": {**BANDS, "dilations": (1, 2, 3)},
     "logmel-crnn": BANDS,
     "demucs-blstm": {"encoder_channels": 2},
+    "separator": {},
 }
 
 
 def small(architecture: str, **fields: Any) -> DetectorConfig:
     """The configuration of a small detector."""
+    if architecture == SEPARATOR:
+        music = {"sources": list(FRAMES["sources"]), "sample_rate": FRAMES["sample_rate"]}
+        channels = {"num_channels": fields.get("num_channels", FRAMES["num_channels"])}
+        sized = {"architecture": "demucs", "channels": 2, "depth": 2}
+        fields["separator"] = {**sized, **music, **channels}
     return new_detector_config(architecture, **{**FRAMES, **LAYERS[architecture], **fields})
 
 
@@ -142,7 +150,7 @@ OF_0_1_0 = {
 """The fields of all architectures, and no channels: it knew stereo alone."""
 
 
-@pytest.mark.parametrize("architecture", DETECTORS)
+@pytest.mark.parametrize("architecture", TRAINED)
 def test_configurations_of_0_1_0_are_read(architecture: str) -> None:
     values = {"architecture": architecture, **OF_0_1_0}
     assert parse_detector_config(values) == small(architecture)

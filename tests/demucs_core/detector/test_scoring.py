@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from demucs_core.detector.config import SilenceDetector
 from demucs_core.detector.log_mel_detector import LogMelDetector
-from demucs_core.detector.registry import DETECTORS, build_detector
+from demucs_core.detector.registry import TRAINED, build_detector
 from demucs_core.detector.scoring import score_chunks
 from tests.demucs_core.detector.test_detector import SMALL, small
 
@@ -30,7 +30,7 @@ class Crowded(LogMelDetector):
         return super().forward(audio)
 
 
-@pytest.fixture(scope="module", params=DETECTORS)
+@pytest.fixture(scope="module", params=TRAINED)
 def detector(request: pytest.FixtureRequest) -> SilenceDetector:
     torch.manual_seed(0)
     built = build_detector(small(request.param)).eval()
