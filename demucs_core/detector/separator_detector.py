@@ -119,5 +119,5 @@ class SeparatorDetector(SilenceDetector):
 
 def _frame_power(audio: Tensor, hop_samples: int) -> Tensor:
     """Mean power ``(..., F)`` of whole frames of ``(..., C, T)``."""
-    frames = audio.float().unflatten(-1, (-1, hop_samples))
+    frames: Tensor = audio.float().unflatten(-1, (-1, hop_samples))
     return frames.square().mean(dim=(-3, -1))
