@@ -11,6 +11,7 @@ from rich.table import Table
 from demucs_core.metrics.comparison import p_in_words
 from flows.evaluate.flow import Evaluation
 from flows.evaluate.summary import Verdict, print_comparison
+from flows.inputs import registry
 from flows.studies.truth import SourceQuality, extraction_quality, rows_of
 from storage.manifests import Manifests
 from storage.workspace import Workspace
@@ -53,16 +54,20 @@ def print_summary(
     print_comparison(comparison, workspace.location, console)
     _, remixes, ceiling = models
     verdicts = {each.method: each for each in comparison.verdicts if each.source == "mean"}
-    for line in conclusion(verdicts[remixes], verdicts[ceiling]):
+    improving = sum(
+        registry.describe(workspace, "models", name)["history"][-1]["best"] for name in models
+    )
+    for line in conclusion(verdicts[remixes], verdicts[ceiling], improving=improving):
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def conclusion(remixes: Verdict, ceiling: Verdict) -> list[str]:
+def conclusion(remixes: Verdict, ceiling: Verdict, *, improving: int) -> list[str]:
     """What unlabelled music gave against labelled songs alone, and what this does not say.
 
     Args:
         remixes: of the model that learnt from remixes too, in the mean over sources.
         ceiling: of the one whose silences were true.
+        improving: how many models were never better on the validation songs than at the last step.
     """
     if remixes.median_db is None or ceiling.median_db is None or remixes.p_value is None:
         return [f"{remixes.num_songs} test songs show nothing: compare more (--test-songs)."]
@@ -72,12 +77,17 @@ def conclusion(remixes: Verdict, ceiling: Verdict) -> list[str]:
         first = f"Unlabelled music did harm: {remixes.median_db:+.2f} dB of SDR"
     else:
         first = f"No difference is shown: {remixes.median_db:+.2f} dB of SDR"
+    sooner = (
+        f"Models that still improved on the validation songs at the last step: {improving} of 3; a "
+        "part of the difference may be who learns sooner."
+    )
     return [
         f"[bold]{first}[/bold] ({remixes.low_db:+.2f} to {remixes.high_db:+.2f}, "
         f"{p_in_words(remixes.p_value)}, {remixes.num_songs} songs); remixes of true silences gave "
         f"{ceiling.median_db:+.2f} dB.",
         "That holds for these generated songs, a small model, few steps and one seed; the study of "
         "more is `silentmix study paper`.",
+        *([sooner] if improving else []),
     ]
 
 

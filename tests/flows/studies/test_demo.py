@@ -64,7 +64,10 @@ def verdict(median_db: float | None, *, shown: bool) -> Verdict:
 def test_the_last_line_says_what_the_songs_show(
     median_db: float | None, shown: bool, says: str
 ) -> None:
-    assert says in conclusion(verdict(median_db, shown=shown), verdict(0.7, shown=True))[0]
+    remixes, ceiling = verdict(median_db, shown=shown), verdict(0.7, shown=True)
+    assert says in conclusion(remixes, ceiling, improving=0)[0]
+    last = conclusion(remixes, ceiling, improving=2)[-1]
+    assert ("at the last step: 2 of 3" in last) is (median_db is not None)
 
 
 def test_the_demo_wants_a_local_folder() -> None:
