@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def grouped_l1(
@@ -91,15 +92,29 @@ def grouped_losses(
     dtype = torch.promote_types(estimates.dtype, torch.float32)
     with torch.autocast(estimates.device.type, enabled=False):
         members = membership.to(dtype)
-        sums = torch.bmm(members, estimates.to(dtype).flatten(2)).view(targets.shape)
-        error = (sums - targets).abs().sum(dim=2)
-        known = mask.to(dtype) * members.any(dim=2, keepdim=True)
-        known_sources = mask.to(dtype) * members.sum(dim=2, keepdim=True)
+        sums = _group_sums(estimates.to(dtype), members).view(targets.shape)
+        error = F.l1_loss(sums, targets.to(dtype), reduction="none").sum(dim=2)
         # A supervised example's sum is over millions of points: add those of a row first.
-        totals = (error * known).sum(dim=2).sum(dim=1)
-        num_known = known_sources.sum(dim=2).sum(dim=1) * channels
+        totals = ((error * mask).sum(dim=2) * members.any(dim=2)).sum(dim=1)
+        num_samples_known = mask.sum(dim=2, dtype=dtype)
+        num_known = (num_samples_known * members.sum(dim=2)).sum(dim=1) * channels
         losses = totals / torch.where(num_known > 0, num_known, 1)
-        return losses, known_shares(membership, mask, weight).to(dtype)
+        shares = (num_known > 0).to(dtype)  # as known_shares has it, whose mask is long
+        return losses, shares if weight is None else shares * weight.to(dtype)
+
+
+def _group_sums(estimates: Tensor, members: Tensor) -> Tensor:
+    """``(B, G, C T)``; where each source is a group, on a CPU, the estimates as they are.
+
+    To ask a GPU would make this wait for it, which takes longer than the product.
+    """
+    flat = estimates.flatten(2)
+    num_groups, num_sources = members.shape[1:]
+    if members.device.type == "cpu" and num_groups == num_sources:
+        alone = torch.eye(num_sources, dtype=members.dtype)
+        if torch.equal(members, alone.expand_as(members)):
+            return flat
+    return torch.bmm(members, flat)
 
 
 def known_shares(membership: Tensor, mask: Tensor, weight: Tensor | None = None) -> Tensor:
