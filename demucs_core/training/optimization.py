@@ -26,6 +26,7 @@ from demucs_core.training.memory import (
     way_out,
 )
 from demucs_core.training.mixit import assigned
+from demucs_core.training.randomness import drawn_from
 from demucs_core.training.ranks import ALONE, Ranks
 from demucs_core.training.recomputation import recompute_blocks
 from demucs_core.training.training_config import Execution, Precision, TrainingConfig
@@ -177,7 +178,8 @@ class Optimization:
         buffers = {name: value.clone() for name, value in self._model.named_buffers()}
         told = ""
         try:
-            self._gradients(batch, torch.ones((), device=self.device), num_parts=num_parts)
+            with drawn_from(self.device, 0):  # and what the step draws stays the same
+                self._gradients(batch, torch.ones((), device=self.device), num_parts=num_parts)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

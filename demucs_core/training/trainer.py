@@ -25,6 +25,7 @@ from demucs_core.training.best_weights import BestWeights
 from demucs_core.training.divergence import DivergedError, LossWatch
 from demucs_core.training.examples import Example
 from demucs_core.training.optimization import Optimization, StepFigures
+from demucs_core.training.randomness import drawn_from
 from demucs_core.training.ranks import ALONE, Ranks
 from demucs_core.training.rates import rate_at
 from demucs_core.training.stream import ExampleStream
@@ -225,7 +226,8 @@ class Trainer:
         rate = self.rate_share * rate_at(self.step, self.config, self.best_so_far.improved)
         try:
             num_weak = self.ranks.num_own(self.examples.num_weak_at(self.step))
-            figures = self.optimization.step(batch, rate, num_weak)
+            with drawn_from(self.device, self.examples.config.seed, self.step, self.ranks.rank):
+                figures = self.optimization.step(batch, rate, num_weak)
             self.watch.add(figures.loss)
         except DivergedError as error:
             raise type(error)(

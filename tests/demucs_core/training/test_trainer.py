@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from demucs_core.separators.registry import build_model
 from demucs_core.training import trainer as trainer_module
@@ -56,6 +56,24 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, architecture: str, stop_at
     assert resumed.run()
     assert_same(resumed, straight)
     assert [entry.step for entry in resumed.history] == [2, 4, 6]
+
+
+def test_resumed_equals_uninterrupted_where_the_model_is_random() -> None:
+    def run() -> Trainer:
+        begun = trainer()
+        block = begun.model.get_submodule("encoder.0")
+        assert isinstance(block, nn.Sequential)
+        block.append(nn.Dropout())
+        return begun
+
+    straight, broken_off, resumed = run(), run(), run()
+    before = torch.get_rng_state()
+    straight.run()
+    assert torch.equal(torch.get_rng_state(), before)
+    broken_off.run(stop=lambda: broken_off.step == 3)
+    resumed.load_state(*broken_off.state())
+    resumed.run()
+    assert_same(resumed, straight)
 
 
 EVERYTHING = TrainingConfig(
