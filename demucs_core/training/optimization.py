@@ -20,6 +20,7 @@ from demucs_core.separators.separator import SeparationModel
 from demucs_core.training.divergence import NonFiniteLossError
 from demucs_core.training.examples import Example
 from demucs_core.training.memory import (
+    NO_ROOM_FOR_MOMENTS,
     OutOfMemoryError,
     is_out_of_memory,
     largest_that_fits,
@@ -116,7 +117,7 @@ class Optimization:
                 raise
             told = str(error)
         else:
-            return self._move(weighted, shares, rate, num_weak)
+            return self._move_or_tell(weighted, shares, rate, num_weak)
         # Out of the handler, whose traceback would keep the tensors that did not fit.
         raise self._too_much(batch, self._num_fitting(batch), told)
 
@@ -203,6 +204,16 @@ class Optimization:
             size, self.execution.accumulation, fitting, num_samples, num_processes=self.ranks.size
         )
         return OutOfMemoryError(f"{said} ({told})")
+
+    def _move_or_tell(
+        self, weighted: Tensor, shares: Tensor, rate: float, num_weak: int
+    ) -> StepFigures:
+        try:
+            return self._move(weighted, shares, rate, num_weak)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemoryError(f"{NO_ROOM_FOR_MOMENTS} ({error})") from error
 
     def _move(self, weighted: Tensor, shares: Tensor, rate: float, num_weak: int) -> StepFigures:
         """Move the weights along the gradients."""

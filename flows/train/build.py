@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
+
 from demucs_core.separators.separator import SeparationModel
 from demucs_core.training.ranks import Ranks
 from demucs_core.training.trainer import Trainer
@@ -54,4 +56,9 @@ def build_trainer(
         )
     except ValueError as error:
         raise UserError(f"train: {error}") from error
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"train: the model does not fit into the memory of {device}: take a smaller one "
+            f"(channels, depth), or another device ({error})"
+        ) from error
     return trainer, material.counts

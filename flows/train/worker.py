@@ -47,16 +47,15 @@ def _names(partition: Partition) -> list[str]:
     return [partition.table, partition.corpus, partition.fingerprint]
 
 
-def train_beside(
-    parameters: TrainParameters, ranks: Ranks, device: str, stop: Callable[[], bool]
-) -> None:
+def train_beside(parameters: TrainParameters, ranks: Ranks, device: str) -> None:
     """Train as the first process does, until that is at its end.
+
+    A signal that this process is to end is heeded after a step: then all end, and the first saves.
 
     Args:
         parameters: of this process, which must make the same model.
         ranks: the processes.
         device: of this process.
-        stop: whether this process is to end; then all end, and the first saves.
 
     Raises:
         UserError: the first trains something else.
@@ -80,7 +79,8 @@ def train_beside(
     while True:
         trainer.share_state()
         try:
-            trainer.run(stop=stop)
+            with _told_by_signals() as stop:
+                trainer.run(stop=stop)
             return
         except DivergedError:
             continue  # the first goes back to a checkpoint, or gives up
@@ -110,11 +110,10 @@ def take_part(parameters: TrainParameters) -> None:
     device = networks.pick_device(parameters.device)
     num_processes(parameters, device, launch)
     with (
-        _told_by_signals() as stop,
         threads(parameters.threads),
         joined_as_launched(launch, device) as (ranks, own_device),
     ):
-        train_beside(parameters, ranks, own_device, stop)
+        train_beside(parameters, ranks, own_device)
 
 
 @contextmanager
@@ -139,11 +138,10 @@ def main() -> int:
     print(READY, file=out, flush=True)
     try:
         with (
-            _told_by_signals() as stop,
             threads(task.parameters.threads),
             joined(task.device, rank=task.rank, size=task.size, meeting=task.meeting) as ranks,
         ):
-            train_beside(task.parameters, ranks, task.device, stop)
+            train_beside(task.parameters, ranks, task.device)
     except Exception as error:  # noqa: BLE001  told to the first process
         if not isinstance(error, UserError):
             traceback.print_exc()

@@ -199,6 +199,17 @@ def test_what_does_not_fit_into_memory_says_what_would() -> None:
     Optimization(model, CONFIG, Execution(accumulation=3)).step(batch(), 1e-3, 2)
 
 
+def test_moments_without_room_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = Optimization(small(), CONFIG, Execution())
+    monkeypatch.setattr(full.optimizer, "step", run_out)
+    with pytest.raises(OutOfMemoryError, match=r"two moments .* take a smaller model .*5 GiB"):
+        full.step(batch(), 1e-3, 2)
+
+
+def run_out(*_: object) -> None:
+    raise torch.OutOfMemoryError("5 GiB are wanted")
+
+
 def test_what_fails_otherwise_is_told_as_it_is() -> None:
     model = small()
     model.decoder[0].forward = fail
