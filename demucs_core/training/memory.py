@@ -10,8 +10,8 @@ CPU_SAYS = ("can't allocate memory", "not enough memory")
 """What torch says of the CPU's memory, in an error that has no class of its own."""
 
 NO_ROOM_FOR_MOMENTS = (
-    "the optimiser's two moments of each weight don't fit into memory, however small the batch: take "
-    "a smaller model (channels, depth), or freeze some of its weights"
+    "the optimiser's two moments of each weight don't fit into memory, however small the batch: "
+    "take a smaller model (channels, depth), or freeze some of its weights"
 )
 
 

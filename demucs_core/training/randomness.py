@@ -1,4 +1,4 @@
-"""What is random in a model while it trains, such as dropout: decided by numbers, not by the past."""
+"""What is random in a model that trains, such as dropout: decided by numbers, not by the past."""
 
 from __future__ import annotations
 
