@@ -66,6 +66,11 @@ class Companion:
         """Of the process."""
         return self._process.pid
 
+    @property
+    def status(self) -> int | None:
+        """Its exit status, once it has ended."""
+        return self._process.poll()
+
     def wait_until_ready(self) -> None:
         """Wait until it is about to meet the others.
 

@@ -116,7 +116,8 @@ class Curves:
             axes.spines["top"].set_visible(False)
             axes.spines["right"].set_visible(axes is rate)
         for axes in (speed, waiting, memory):
-            axes.set_ylim(bottom=0, top=1.1 * max(axes.dataLim.ymax, 1e-3))
+            highest = axes.dataLim.ymax  # infinite where nothing is drawn
+            axes.set_ylim(bottom=0, top=1.1 * max(highest, 1e-3) if np.isfinite(highest) else 1)
         for axes in (loss, sdr):
             axes.legend(frameon=False, fontsize="small")
         figure.tight_layout()
