@@ -117,7 +117,7 @@ def joined_as_launched(launch: Launch, device: str) -> Iterator[tuple[Ranks, str
             ranks = joined(own, rank=launch.rank, size=launch.size, meeting="env://")
             yield stack.enter_context(ranks), own
         except RuntimeError as error:
-            if not _is_of_the_group(error):
+            if not is_of_the_group(error):
                 raise
             raise UserError(
                 f"train: process {launch.rank} of {launch.size} can't reach the others ({error}); "
@@ -154,8 +154,10 @@ def joined(device: str, *, rank: int, size: int, meeting: str) -> Iterator[Ranks
         dist.destroy_process_group()
 
 
-def _is_of_the_group(error: RuntimeError) -> bool:
+def is_of_the_group(error: Exception) -> bool:
     """Whether an error is about the way to the other processes, and not of this one's own."""
+    if not isinstance(error, RuntimeError):
+        return False
     return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
@@ -202,7 +204,7 @@ def _started(
             with joined(own_device_of(device, 0), rank=0, size=size, meeting=meeting) as ranks:
                 yield ranks
         except RuntimeError as error:
-            if not _is_of_the_group(error):
+            if not is_of_the_group(error):
                 raise
             said_last = [said for other in others if (said := other.last_words())]
             raise UserError(

@@ -21,7 +21,12 @@ from flows.train.build import build_trainer
 from flows.train.companion import READY, Task
 from flows.train.model import first_model
 from flows.train.options import TrainParameters
-from flows.train.processes import joined, joined_as_launched, num_processes
+from flows.train.processes import (
+    is_of_the_group,
+    joined,
+    joined_as_launched,
+    num_processes,
+)
 from flows.train.threads import threads
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
@@ -143,7 +148,7 @@ def main() -> int:
         ):
             train_beside(task.parameters, ranks, task.device)
     except Exception as error:  # noqa: BLE001  told to the first process
-        if not isinstance(error, UserError):
+        if not isinstance(error, UserError) and not is_of_the_group(error):
             traceback.print_exc()
         print(f"{type(error).__name__}: {error}".splitlines()[0], file=out, flush=True)
         return 1
