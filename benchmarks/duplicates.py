@@ -7,7 +7,9 @@ those held out are, and all are compared with all, as tracks are: ``recall`` is 
 that are told to be a copy, ``false_pairs`` counts the pairs of different songs among ``pairs``.
 
 ``--tracks 100000`` compares so many prints of random numbers beside, a hundredth of them copies,
-and says how long that takes and what it holds in memory. The last line is JSON.
+and says how long that takes and what it holds in memory. ``print_share`` and ``measure_share`` are
+the shares of ingest's CPU time, from an MP3 to canonical audio and its rows, that go into prints
+and into measures (loudness, bandwidth and the like). The last line is JSON.
 """
 
 from __future__ import annotations
@@ -33,11 +35,12 @@ from demo_corpus.composition import compose
 from demo_corpus.palette import pool
 from demo_corpus.rendering import render
 from demucs_core.duplicates.known import KnownPrints
+from flows.ingest.measures import TrackMeasures
 from flows.ingest.prints import hash_and_print
 from flows.ingest.similar import Items, find_pairs
 from storage.canonical import PreparedAudio, decode_into
 from storage.decode import open_local
-from storage.prints import HOW_TO_GET, can_print
+from storage.prints import HOW_TO_GET, Printer, can_print
 
 RATE, CHANNELS = 44_100, 2
 SONG_S = 40.0
@@ -100,8 +103,8 @@ def printed(path: Path) -> Items:
         return items
 
 
-def song_and_copies(index: int) -> tuple[list[Items], float]:
-    """The prints of a song and of its copies, and the CPU seconds that printing took a second."""
+def song_and_copies(index: int) -> tuple[list[Items], list[float]]:
+    """The prints of a song and of its copies, and what ingest's parts cost: see :func:`_costs`."""
     rng = np.random.default_rng([13, index])
     instruments = pool("all")
     stems = render(rng, compose(rng, instruments, SONG_S), instruments)
@@ -120,21 +123,33 @@ def song_and_copies(index: int) -> tuple[list[Items], float]:
             path = Path(folder) / f"{encoding.name}.{encoding.extension}"
             write(path, copy, encoding)
             found.append(printed(path))
-    return found, _printing_share(song)
+        costs = _costs(Path(folder) / f"{ENCODINGS[0].name}.{ENCODINGS[0].extension}")
+    return found, costs
 
 
-def _printing_share(song: np.ndarray) -> float:
-    """CPU seconds of a print a second of audio."""
-    with tempfile.TemporaryFile() as scratch:
+def _costs(path: Path) -> list[float]:
+    """CPU seconds a second of audio: all but the following, the print, the measures."""
+    with (
+        tempfile.TemporaryFile() as scratch,
+        tempfile.TemporaryFile() as target,
+        open_local(LOCAL, str(path)) as file,
+    ):
         audio = PreparedAudio(scratch, RATE, CHANNELS)
-        audio._append(song)
-        scratch.flush()
-        times = []
-        for work in (audio.content_hash, lambda: hash_and_print(audio)):
+        started = time.process_time()
+        for _ in decode_into(audio, file):
+            pass
+        audio.content_hash()
+        audio.write_wav(target)
+        times = [time.process_time() - started]
+        target.seek(44)
+        pcm = memoryview(target.read())
+        for heard in (Printer(RATE, CHANNELS), TrackMeasures(RATE, CHANNELS)):
             started = time.process_time()
-            work()
+            for start in range(0, len(pcm), 2**20):
+                heard.feed(pcm[start : start + 2**20])
+            _ = heard.finish() if isinstance(heard, Printer) else heard.row("", {})
             times.append(time.process_time() - started)
-    return float((times[1] - times[0]) * RATE / song.shape[1])
+    return [each / audio.duration_s for each in times]
 
 
 def measure(num_songs: int, workers: int) -> dict[str, float]:
@@ -161,6 +176,8 @@ def measure(num_songs: int, workers: int) -> dict[str, float]:
     false_pairs = sum(not _same(shuffled, pair.later, pair.earlier) for pair in pairs)
     num_pairs = len(flat) * (len(flat) - 1) // 2
     num_copies = num_songs * len(ENCODINGS)
+    costs = np.median([cost for _, cost in made], axis=0)
+    shares = costs / costs.sum()
     return {
         "songs": num_songs,
         "copies": num_copies,
@@ -171,7 +188,8 @@ def measure(num_songs: int, workers: int) -> dict[str, float]:
         "pairs": num_pairs,
         "false_a_100000": 1e5 * false_pairs / num_pairs,
         "pairs_s": round(pairs_s, 2),
-        "times_real_time": round(1 / float(np.median([cost for _, cost in made]))),
+        "print_share": round(float(shares[1]), 3),
+        "measure_share": round(float(shares[2]), 3),
     }
 
 

@@ -20,9 +20,12 @@ SILENT_DB = -60.0
 SILENCE_S = 0.1
 """Stretches of this length are silent or not."""
 
+CHUNK_STRETCHES = 40
+"""So many of them are measured at once: four seconds."""
+
 FFT_SAMPLES = 4096
 ONE_IN = 8
-"""Of so many stretches of that length one is transformed."""
+"""Of so many windows of that length one is transformed."""
 
 BELOW_LOUDEST_DB = -85.0
 NOISE_DB = -120.0
@@ -65,11 +68,11 @@ class Measuring:
         self._num_samples = self._num_clipped = self._num_silent = self._num_stretches = 0
         self._sums = np.zeros(num_channels)
         self._mid = self._side = 0.0
-        self._spectrum = np.zeros(FFT_SAMPLES // 2 + 1)
+        self._spectrum, self._num_spectra = np.zeros(FFT_SAMPLES // 2 + 1), 0
         self._window = np.hanning(FFT_SAMPLES).astype(np.float32)
         self._rest = np.zeros((0, num_channels), np.int16)
         self._step = round(SILENCE_S * sample_rate)
-        self._chunk = FFT_SAMPLES * ONE_IN * max(1, round(4 * sample_rate / FFT_SAMPLES / ONE_IN))
+        self._chunk = self._step * CHUNK_STRETCHES
 
     def feed(self, pcm: NDArray[np.int16]) -> None:
         """Hear a block ``(T, C)``."""
@@ -84,39 +87,45 @@ class Measuring:
         if len(self._rest):
             self._measure(self._rest)
         count = max(self._num_samples, 1)
-        side = self._side / self._mid if self._mid and self._side else 0.0
+        ratio = self._side / self._mid if self._mid else 0.0
         return Measures(
             clipped_share=self._num_clipped / (count * self._num_channels),
             silent_share=self._num_silent / max(self._num_stretches, 1),
             bandwidth_hz=self._bandwidth_hz(),
-            side_db=max(FLOOR_DB, 10 * math.log10(side)) if side else FLOOR_DB,
-            dc_offset=float(np.abs(self._sums / count).max()) / FULL_SCALE,
+            side_db=max(FLOOR_DB, 10 * math.log10(ratio)) if ratio > 0 else FLOOR_DB,
+            dc_offset=float(np.abs(self._sums / count).max()),
         )
 
     def _measure(self, pcm: NDArray[np.int16]) -> None:
         self._num_samples += len(pcm)
-        self._sums += pcm.sum(axis=0, dtype=np.float64)
-        if pcm.max() >= CLIPPED or pcm.min() <= -CLIPPED:
-            self._num_clipped += sum(_num_in_runs(channel) for channel in pcm.T)
-        audio = pcm.astype(np.float32) / np.float32(FULL_SCALE)
-        mono = audio.mean(axis=1)
-        self._mid += float(np.dot(mono, mono))
+        audio = np.ascontiguousarray(pcm.T).astype(np.float32) * np.float32(1 / FULL_SCALE)
+        self._sums += audio.sum(axis=1)
         if self._num_channels == 2:
-            half = (audio[:, 0] - audio[:, 1]) * np.float32(0.5)
-            self._side += float(np.dot(half, half))
-        power = np.einsum("tc,tc->t", audio, audio) / self._num_channels
-        edges = np.arange(0, len(power), self._step)
-        lengths = np.diff(np.append(edges, len(power)))
-        means = np.add.reduceat(power, edges) / lengths
-        self._num_silent += int((means < 10 ** (SILENT_DB / 10)).sum())
-        self._num_stretches += len(edges)
-        frames = mono[: len(mono) - len(mono) % FFT_SAMPLES].reshape(-1, FFT_SAMPLES)[::ONE_IN]
-        spectra = np.fft.rfft(frames * self._window, axis=1)
-        self._spectrum += np.square(np.abs(spectra)).sum(axis=0)
+            mid, side = audio[0] + audio[1], audio[0] - audio[1]
+            self._mid += float(mid @ mid)
+            self._side += float(side @ side)
+        if max(audio.max(), -audio.min()) >= CLIPPED / FULL_SCALE:
+            self._num_clipped += sum(_num_in_runs(channel) for channel in pcm.T)
+        whole = pcm.shape[0] - pcm.shape[0] % self._step
+        self._count_silent(audio[:, :whole].reshape(self._num_channels, -1, self._step))
+        if whole < pcm.shape[0]:
+            self._count_silent(audio[:, None, whole:])
+        starts = range(0, pcm.shape[0] - FFT_SAMPLES + 1, FFT_SAMPLES * ONE_IN)
+        for start in starts:
+            mono = audio[:, start : start + FFT_SAMPLES].mean(axis=0)
+            spectrum = np.fft.rfft(mono * self._window)
+            self._spectrum += spectrum.real**2 + spectrum.imag**2
+        self._num_spectra += len(starts)
+
+    def _count_silent(self, stretches: NDArray[np.float32]) -> None:
+        """Of stretches ``(C, N, samples)``."""
+        power = np.einsum("cns,cns->n", stretches, stretches)
+        least = 10 ** (SILENT_DB / 10) * self._num_channels * stretches.shape[2]
+        self._num_silent += int((power < least).sum())
+        self._num_stretches += len(power)
 
     def _bandwidth_hz(self) -> float:
-        num_frames = max(1, -(-self._num_samples // (FFT_SAMPLES * ONE_IN)))
-        power = self._spectrum / num_frames / self._window.sum() ** 2
+        power = self._spectrum / max(self._num_spectra, 1) / self._window.sum() ** 2
         least = max(power.max() * 10 ** (BELOW_LOUDEST_DB / 10), 10 ** (NOISE_DB / 10))
         there = np.flatnonzero(power > least)
         return float(there[-1] * self._rate / FFT_SAMPLES) if len(there) else 0.0

@@ -24,6 +24,7 @@ from flows.service.lifecycle import DEFAULT_PORT, chosen_server, own_login, who_
 from flows.service.server_log import loudest_complaint
 from flows.service.state import SERVER, ServiceState, service_home, standing_server
 from storage.ffmpeg import PROGRAMS, put_ffmpeg_on_path
+from storage.prints import HOW_TO_GET, can_print
 from storage.workspace import Workspace, WorkspaceError
 
 LEAST_FREE_BYTES = 5 * 10**9
@@ -99,6 +100,13 @@ def ffmpeg(_: str) -> Finding:
                 f"{program} does not run", f"install FFmpeg, or remove {found} from PATH"
             )
     return Finding(str(shutil.which(PROGRAMS[0])))
+
+
+def chromaprint(_: str) -> Finding:
+    """What acoustic fingerprints are made with; one can do without."""
+    if can_print():
+        return Finding("acoustic fingerprints are made")
+    return Finding(f"{HOW_TO_GET}; until then copies in other encodings are not known")
 
 
 def gpu(_: str) -> Finding:
@@ -255,6 +263,7 @@ CHECKS: dict[str, Callable[[str], Finding]] = {
     "Python": python,
     "packages": packages,
     "ffmpeg": ffmpeg,
+    "Chromaprint": chromaprint,
     "GPU": gpu,
     "workspace": workspace_rights,
     "disk": disk,
