@@ -71,8 +71,8 @@ def test_what_is_chosen(
         ("tempo > 3", "tempo"),
         ("artist LIKE", "syntax error"),
         ("true); SELECT 1; SELECT (1", "more than a condition"),
-        ("track_id IN (SELECT column0 FROM '/etc/passwd')", "where"),
-        ("artist", "where"),
+        ("track_id IN (SELECT column0 FROM '/etc/passwd')", "does not exist"),
+        ("artist", "BOOL"),
     ],
 )
 def test_what_is_no_condition_is_refused_by_name(
