@@ -147,6 +147,21 @@ def test_no_recipe_adds_what_is_no_training_song_any_more(manifests: Manifests) 
     assert [row["remix_id"] for row in manifests.rows(remixes, ["remix_id"])] == ["2", "3"]
 
 
+def test_no_label_is_of_a_track_that_is_held_out(manifests: Manifests) -> None:
+    labels = Partition("remixes", "music-pseudo", "f1")
+    write(
+        manifests,
+        labels,
+        {"remix_id": "1", "track_id": "t", "added": [stem("t")]},
+        {"remix_id": "2", "track_id": "t", "added": [stem("u")]},
+        {"remix_id": "3", "track_id": "v", "added": [stem("v")]},
+    )
+    retire(manifests, "music", ("tracks", "v"), reason="duplicate")
+    assert manifests.count(labels) == 3, "its audio is in another corpus, and may be heard"
+    retire(manifests, "music", ("tracks", "u"), reason="labelled_test", at=1)
+    assert [row["remix_id"] for row in manifests.rows(labels, ["remix_id"])] == ["1", "3"]
+
+
 @pytest.mark.parametrize("manifests", ["local"], indirect=True)
 def test_sql_sees_what_readers_see(manifests: Manifests) -> None:
     write(manifests, STEMS, *songs(("x", "train", "A"), ("y", "train", "B"), ("x", "test", "A")))
