@@ -4,13 +4,14 @@ WORKSPACE ?= demo-workspace
 UI ?= http://127.0.0.1:4200
 BIN := .venv/bin
 
-.PHONY: help demo test lint format bench ui down docs screenshots lock clean
+.PHONY: help demo test lint format bench audit ui down docs screenshots lock clean
 
 help:
 	@echo "make demo    set up, then run the whole pipeline on a corpus it generates"
 	@echo "make test    set up, then run the tests"
 	@echo "make lint    ruff, mypy --strict, import-linter"
 	@echo "make bench   the benchmarks, side by side with their peers"
+	@echo "make audit   look the locked packages up among known vulnerabilities; needs the network"
 	@echo "make ui      start the Prefect UI, workers and deployments; WORKSPACE=… on another workspace"
 	@echo "make down    stop them"
 	@echo "make docs    write the reference pages anew from the code, and the site from all pages"
@@ -47,7 +48,12 @@ format: .venv/installed
 
 bench: .venv/installed
 	@for name in $$(cd benchmarks && ls *.py | sed -e 's/\.py$$//' -e '/^__init__$$/d'); do \
-		echo "== $$name" && $(BIN)/python -m benchmarks.$$name || exit 1; done
+		case $$name in chaos|fuzz) quick=--quick;; *) quick=;; esac; \
+		echo "== $$name" && $(BIN)/python -m benchmarks.$$name $$quick || exit 1; done
+
+audit: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.lock -r requirements-cuda.lock
 
 ui: .venv/installed
 	$(BIN)/silentmix up --workspace $(WORKSPACE)

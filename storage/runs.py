@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.schemas import RUNS
 
@@ -57,6 +59,21 @@ def runs_of(manifests: Manifests, partition: Partition) -> Iterator[PastRun]:
             if row.pop("outcome") == "completed":
                 row["counts"] = json.loads(row["counts"])
                 yield PastRun(partition.corpus, partition.fingerprint, **row)
+
+
+def after_all(manifests: Manifests, corpus: str, now: datetime) -> datetime:
+    """A time for what is recorded now: that, or right after the last run of a corpus on record.
+
+    Clocks are set back, and of two records the later one holds.
+    """
+    for partition in manifests.partitions(RUNS.name, corpus):
+        with suppress(UserError):  # a damaged record stops no run
+            columns = ["started_at", "duration_s"]
+            batch = next(manifests.scan(partition, columns, newest_first=True), None)
+            for row in batch.to_pylist() if batch is not None else ():
+                took = timedelta(seconds=row["duration_s"], microseconds=1)
+                now = max(now, row["started_at"] + took)
+    return now
 
 
 def last_runs(manifests: Manifests, stages: Collection[str]) -> list[PastRun]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
@@ -217,7 +216,7 @@ def last_files(manifests: Manifests, corpus: str) -> dict[tuple[str, str], SeenF
 
 def note_files(run: StageRun, seen: Iterable[tuple[str, str, str, str]]) -> None:
     """Record what songs' files were found to be: split, name, identity and track."""
-    now = datetime.now(UTC)
+    now = run.now()
     rows = [
         {"split": split, "song": song, "identity": identity, "track_id": track_id, "seen_at": now}
         for split, song, identity, track_id in seen

@@ -15,6 +15,7 @@ from flows.ingest.duplicates import (
     retire_copies_of_held_out,
     tell_of_unprinted,
 )
+from flows.ingest.gone_audio import rows_without_audio, tell_of_gone
 from flows.ingest.notes import tell_of_rejects, tell_of_songs
 from flows.ingest.options import IngestOptions, IngestParameters
 from flows.ingest.report import report_songs, report_tracks
@@ -35,6 +36,7 @@ from storage.labelled.sets import find_songs
 from storage.labelled.stem_names import StemNames
 from storage.listing import open_location, url_of
 from storage.music_format import REST, MusicFormat
+from storage.schemas import STEMS, TRACKS
 from storage.sieve import told
 
 STAGE, VERSION = "ingest", 1
@@ -94,7 +96,9 @@ def _ingest_tracks(parameters: IngestParameters) -> StageResult:
     with stage_run(
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
-        items = to_look_at(run, files, parameters.retry == "rejected")
+        gone = {row["source_url"] for row in rows_without_audio(run, TRACKS, ["source_url"])}
+        items = to_look_at(run, files, parameters.retry == "rejected", gone)
+        tell_of_gone(run, len(gone & items.keys()), "tracks")
         done = {file.url for file in files} - items.keys()
         batches = [
             TrackBatch(
@@ -170,11 +174,16 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
         retry = parameters.retry == "rejected"
-        done = songs_done(run, songs, retry)
+        gone = {
+            f"{row['split']}/{row['song']}"
+            for row in rows_without_audio(run, STEMS, ["split", "song"])
+        }
+        done = songs_done(run, songs, retry, gone)
+        tell_of_gone(run, len(gone), "songs")
         batches = [
             StemBatch(
                 workspace, parameters.corpus, fs, batch, parameters.min_file_s, activity,
-                parameters.truth, parameters.force, uuid4().hex[:8] if retry else "",
+                parameters.truth, parameters.force, uuid4().hex[:8] if retry or gone else "",
             )
             for batch in pending_batches(songs, done, 2, song_item)
         ]  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from uuid import uuid4
 
 from prefect.logging import get_run_logger
@@ -97,7 +96,7 @@ def retire(
     ]
     if not events:
         return 0
-    now = datetime.now(UTC)
+    now = run.now()
     rows = [
         {
             **key._asdict(),

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -58,13 +57,16 @@ def old_item(file: SourceFile) -> str:
     return f"{file.url}|{file.num_bytes}"
 
 
-def to_look_at(run: StageRun, files: Sequence[SourceFile], retry: bool) -> dict[str, str]:
+def to_look_at(
+    run: StageRun, files: Sequence[SourceFile], retry: bool, gone: Set[str] = frozenset()
+) -> dict[str, str]:
     """The files that are new, have changed or are to be tried again, and what to call them.
 
     Args:
         run: of ingest; if it is forced, all are.
         files: that are there.
         retry: look at those again that were rejected.
+        gone: addresses of files whose audio is not there any more.
 
     Returns:
         The item of each such file, by its address.
@@ -92,13 +94,14 @@ def to_look_at(run: StageRun, files: Sequence[SourceFile], retry: bool) -> dict[
             continue
         is_same = (look.source_bytes, look.stamp) == (file.num_bytes, file.stamp)
         is_done = is_same and look.item in done
-        if is_done and not run.force and not (retry and look.reason):
+        if is_done and not run.force and not (retry and look.reason) and file.url not in gone:
             continue
         # a part of its name may be there, and another of that name would not be written
         is_new = not is_same or (run.force and not is_done)
         pending[file.url] = file_item(file, "" if is_new else again)
     if adopted and not run.dry_run:
         pending |= _adopt(run, adopted, retry, again)
+        pending |= {file.url: file_item(file, again) for file in adopted if file.url in gone}
     return pending
 
 
@@ -130,7 +133,7 @@ def _adopt(run: StageRun, files: Sequence[SourceFile], retry: bool, again: str) 
 
 def note_looks(run: StageRun, looks: Iterable[Look], items: Iterable[str]) -> None:
     """Record what files were found to be, as the part that covers ``items``."""
-    now = datetime.now(UTC)
+    now = run.now()
     rows = [{**asdict(look), "seen_at": now} for look in looks]
     run.manifests.write(run.partition(SOURCE_FILES.name), items, rows)
 

@@ -63,10 +63,16 @@ def _place(song: LabelledSong) -> str:
     return f"{song.split}/{song.name}"
 
 
-def songs_done(run: StageRun, songs: Sequence[LabelledSong], retry: bool = False) -> set[str]:
+def songs_done(
+    run: StageRun,
+    songs: Sequence[LabelledSong],
+    retry: bool = False,
+    gone: Set[str] = frozenset(),
+) -> set[str]:
     """The items of the songs that need not be looked at: they were, and have not changed since.
 
-    With ``retry`` those that could not be used are to be looked at again.
+    With ``retry`` those that could not be used are to be looked at again, and those whose audio is
+    ``gone`` always.
 
     Of songs ingested by 0.1.0 nobody knows the files: they are done, unless the run is forced.
     """
@@ -85,7 +91,7 @@ def songs_done(run: StageRun, songs: Sequence[LabelledSong], retry: bool = False
             is_done &= bool(files[place].track_id) or not retry
         else:
             is_done = _place(song) in done and place in named and not run.force
-        if is_done:
+        if is_done and _place(song) not in gone:
             found.add(song_item(song))
     return found
 

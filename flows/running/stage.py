@@ -28,14 +28,16 @@ from flows.running.workspace_overview import publish_overview
 from flows.server.announcements import announce
 from flows.server.exclusive_run import exclusive_run
 from storage.manifests import Manifests, Partition
-from storage.runs import PENDING
+from storage.runs import PENDING, after_all
 from storage.schemas import RUNS
+from storage.scratch import sweep_scratch
 from storage.workspace import Workspace
 
 __all__ = ["DryRunEnded", "Plan", "StageResult", "StageRun", "run_stage", "stage_run"]
 
 Result = TypeVar("Result")
 WRITTEN = ("manifests", "detectors", "models", "reports")
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 VERSIONED = ("silentmix", "torch", "numpy", "pyarrow", "prefect", "dask", "soxr", "av")
 
 
@@ -49,6 +51,7 @@ class StageRun:
 
     Attributes:
         leads_on: whether there is anything for the stage after it, which a server starts by itself.
+        not_before: when the last run of the corpus ended, where the clock was set back since.
     """
 
     stage: str
@@ -64,6 +67,11 @@ class StageRun:
     already_done: bool = False
     leads_on: bool = True
     notes: list[str] = field(default_factory=list)
+    not_before: datetime = LONG_AGO
+
+    def now(self) -> datetime:
+        """The time for what is recorded, later than what earlier runs recorded of the corpus."""
+        return max(datetime.now(UTC), self.not_before)
 
     def partition(self, table: str) -> Partition:
         """The partition of ``table`` that this run writes."""
@@ -158,10 +166,12 @@ def stage_run(
             yield run
         return
     quiet_log_on_broken_pipe()
-    started_at, started = datetime.now(UTC), time.monotonic()
+    started = time.monotonic()
+    run.not_before = started_at = after_all(run.manifests, corpus, datetime.now(UTC))
     outcome, message = "failed", ""
     try:
         with exclusive_run(stage, corpus, workspace.location):
+            sweep_scratch()
             for folder in (*WRITTEN, f"audio/{corpus}"):
                 workspace.sweep(folder)
             yield run

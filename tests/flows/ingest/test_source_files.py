@@ -37,8 +37,8 @@ def noise(seed: int, seconds: float = 3.2) -> np.ndarray:
     return audio
 
 
-def take(workspace: Workspace, source: Path, **fields: Any) -> StageResult:
-    values = {"workspace": workspace.location, "source": str(source), **fields}
+def take(workspace: Workspace, folder: Path, **fields: Any) -> StageResult:
+    values = {"workspace": workspace.location, "source": str(folder), **fields}
     return ingest(IngestParameters.model_validate(values))
 
 
@@ -142,3 +142,29 @@ def test_of_two_runs_at_once_one_keeps_the_audio(
     urls = [row["source_url"] for row in manifests.rows(partition, retired=True)]
     assert sorted(urls) == sorted(["/0/1.wav", str(folder / "2.wav")])
     assert rejects(workspace, "music") == {"1.wav": "duplicate"}
+
+
+def test_audio_that_is_gone_is_made_again(workspace: Workspace, folder: Path) -> None:
+    """It cost the track, and ingest said that all was done."""
+    for seed, name in enumerate(("a.wav", "b.wav", "c.wav")):
+        write(folder / name, noise(seed))
+    for number, stem in enumerate(("drums", "bass", "other", "vocals")):
+        write(folder.parent / f"set/train/Song/{stem}.wav", noise(50 + number))
+    labelled = {"source": str(folder.parent / "set"), "corpus": "labelled", "labelled": True}
+
+    def take_both() -> list[StageResult]:
+        return [take(workspace, folder), take(workspace, folder, **labelled)]
+
+    take_both()
+    before = {table: rows(workspace, table, corpus) for table, corpus in BOTH}
+    paths = [before[table][0]["path"] for table in ("tracks", "stems")]
+    content = [workspace.read(path) for path in paths]
+    for path in paths:
+        workspace.remove(path)
+    assert [result.already_done for result in take_both()] == [False, False]
+    assert [workspace.read(path) for path in paths] == content
+    assert {table: rows(workspace, table, corpus) for table, corpus in BOTH} == before
+    assert [result.already_done for result in take_both()] == [True, True]
+
+
+BOTH = (("tracks", "music"), ("stems", "labelled"), ("activity", "labelled"))

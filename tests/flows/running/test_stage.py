@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
@@ -125,3 +126,25 @@ def test_a_run_that_leads_to_nothing_starts_nothing(
         ) as run:  # fmt: skip
             run.leads_on = leads_on
     assert told == ["score"]
+
+
+def test_a_clock_that_was_set_back(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was made last is the latest, whatever the clock said then."""
+    manifests = Manifests(workspace)
+    for name, days in (("f9", 0), ("f1", -2)):
+
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None, days: int = days) -> datetime:  # type: ignore[override]
+                return datetime.now(tz) + timedelta(days=days)
+
+        monkeypatch.setattr(stage, "datetime", Clock)
+        parameters = StageParameters()
+        with stage_run(
+            "extract", parameters, corpus="music", fingerprint=name, workspace=workspace
+        ) as run:
+            manifests.write(Partition("segments", "music", name), [name], [])
+            now = run.now()
+    assert manifests.latest("segments", "music").fingerprint == "f1"
+    [first] = manifests.rows(Partition("runs", "music", "f9"))
+    assert now > first["started_at"]
