@@ -38,9 +38,12 @@ def test_a_model_makes_a_detector(finished: Finished) -> None:
     assert {row["detector_id"] for row in rows} == {made.fingerprint}
     told_of = {each.id: each.stands_on for each in networks_of(finished.manifests, "detectors")}
     assert told_of[made.fingerprint] == "3 songs of labelled"
-    heard = {row["track_id"] for row in finished.rows("heard") if row["fingerprint"] == model}
-    detectors = [row for row in finished.rows("heard") if row["heard_by"] == "detectors"]
-    assert heard <= {row["track_id"] for row in detectors}
+    heard = [
+        {row["track_id"] for row in finished.manifests.rows(Partition("heard", "labelled", name))}
+        for name in (model, made.fingerprint)
+    ]
+    assert heard[0]
+    assert heard[0] <= heard[1], "what its separator has heard"
 
 
 def test_a_model_that_learnt_from_the_songs_held_out_makes_none(
