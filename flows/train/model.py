@@ -11,6 +11,7 @@ from demucs_core.separators.imported import check_contract
 from demucs_core.separators.registry import build_model
 from demucs_core.separators.separator import SeparationModel
 from demucs_core.separators.transfer import Transfer, freeze, take_weights
+from demucs_core.training.memory import is_out_of_memory
 from demucs_core.training.mixit import output_names
 from flows.inputs import networks
 from flows.train.options import TrainOptions
@@ -28,8 +29,8 @@ def first_model(
         The model, and what its description says of where it began.
 
     Raises:
-        UserError: its configuration, its package, its class or the weights won't do; says what to
-            change.
+        UserError: its configuration, its package, its class, its size or the weights won't do; says
+            what to change.
     """
     try:
         described = options.describe_model(music, crop_s=options.crop_s)
@@ -44,6 +45,12 @@ def first_model(
             check_contract(model, max(1, round(options.crop_s * music.sample_rate)))
     except ValueError as error:
         raise UserError(f"architecture: {error}") from error
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            "architecture: a model of this size does not fit into memory; lower channels or depth"
+        ) from error
     began: dict[str, Any] = {}
     if start is not None:
         began["init_from"] = _begin(model, start)
@@ -57,8 +64,9 @@ def first_model(
 
 
 def _begin(model: SeparationModel, start: Start) -> dict[str, Any]:
+    weights = networks.to_float(start.weights())
     try:
-        transfer = take_weights(model, networks.to_float(start.weights()), start.sources)
+        transfer = take_weights(model, weights, start.sources)
     except ValueError as error:
         raise UserError(f"init_from: {start.place}: {error}") from error
     _tell(start, transfer, model.config.sources)

@@ -99,6 +99,7 @@ def test_what_can_be_no_model_is_refused_in_a_line(options: dict[str, Any], mess
         ({"architecture_config": "{chanels: 4}"}, "demucs has no field 'chanels'; it has sources"),
         ({"architecture": f"{HERE}:Listing"}, "returns a list, not a tensor"),
         ({"architecture": "tests.nowhere:Model"}, "can't be imported"),
+        ({"channels": 10**6, "depth": 1}, "does not fit into memory; lower channels or depth"),
     ],
 )
 def test_a_model_that_will_not_do_is_refused_before_the_first_step(

@@ -118,14 +118,15 @@ def hit(
         with pytest.raises(UserError, match=told):
             learn(workspace, **TWO)
     [(name, progress)] = registry.unfinished(workspace)
-    assert progress["step"] == 2 - (sent == signal.SIGKILL)
+    # the second may have asked whether to stop before step 3 when the signal came
+    assert progress["step"] in ((1,) if sent == signal.SIGKILL else (2, 3))
     return name
 
 
 def test_a_process_that_is_told_to_end_ends_all_and_the_rest_is_as_if_undisturbed(
     undisturbed: Workspace, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = "another of its processes was told to end, so all did; step 2 is saved"
+    told = "another of its processes was told to end, so all did; step [23] is saved"
     name = hit(monkeypatch, workspace, signal.SIGTERM, told)
     learn(workspace, **TWO)
     assert_same(state(workspace, name), state(undisturbed, name))
