@@ -49,7 +49,7 @@ def work(clock: Clock, key: str, cost_s: float, seconds: int) -> int:
 
     @flow
     def busy() -> None:
-        with live_plot(key, "A curve", draw) as plot:
+        with live_plot(key, "A curve", draw, lambda: f"Drawn {draw.count}") as plot:
             for _ in range(seconds):
                 clock.now_s += 1
                 plot.update()
@@ -61,7 +61,7 @@ def work(clock: Clock, key: str, cost_s: float, seconds: int) -> int:
 def test_it_is_one_artifact_that_is_drawn_anew(clock: Clock) -> None:
     assert work(clock, "grows-loss", 0.0, 60) == 6 + 1
     [only] = artifacts(key="grows-loss")
-    assert only["data"].startswith("![A curve](data:image/png;base64,")
+    assert only["data"].startswith("Drawn 7\n\n![A curve](data:image/png;base64,")
     first = only["data"]
     assert only["updated"] > only["created"]
     work(clock, "other-loss", 0.0, 10)

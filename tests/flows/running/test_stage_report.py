@@ -100,3 +100,4 @@ def test_a_training_leaves_one_plot_that_grew(finished: Finished, stage: str) ->
     run = made_by(finished, stage, "labelled")
     [plot] = artifacts(key=f"{stage}-loss", flow_run_id=run.flow_run_id)
     assert "data:image/png" in plot["data"]
+    assert ("| examples a second |" in plot["data"]) == (stage == "train")
