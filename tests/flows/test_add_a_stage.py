@@ -37,7 +37,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     blocks = re.findall(r"^```python\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
     schema, options, flow, row = blocks
     insert(code / "storage" / "schemas.py", "AUDITS = Table(", schema + "\n")
-    insert(code / "storage" / "schemas.py", "AUDITS, EVALUATIONS, RUNS,", "LOUDNESS, ")
+    insert(code / "storage" / "schemas.py", "AUDITS, EVALUATIONS,", "LOUDNESS, ")
     row = f"{textwrap.indent(row.rstrip(), '    ')},\n"
     insert(code / "flows" / "catalogue.py", '    Entry(\n        name="extract",', row)
     (code / "flows" / "loudness").mkdir()
