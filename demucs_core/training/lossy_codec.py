@@ -15,7 +15,6 @@ from math import gcd
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from scipy.signal import resample_poly
 
 from demucs_core.configuration import check_at_least, check_range, check_share
 from demucs_core.training.crops import Audio
@@ -133,5 +132,7 @@ def _resampled(audio: Audio, rate: int, wanted: int) -> Audio:
     if rate == wanted:
         return audio
     common = gcd(rate, wanted)
+    from scipy.signal import resample_poly  # whoever reads options does not wait for it
+
     made: Audio = resample_poly(audio, wanted // common, rate // common, axis=1)
     return made

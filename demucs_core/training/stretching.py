@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from demucs_core.configuration import check_at_least, check_below, check_share
 from demucs_core.runs import find_runs
 from demucs_core.training.crops import Audio
-from demucs_core.training.examples import Example
+
+if TYPE_CHECKING:
+    from demucs_core.training.examples import Example
 
 BLOCK_S = 0.12
 """Length of Signalsmith Stretch's window: so far is a sample smeared."""
@@ -97,6 +98,8 @@ def stretched(example: Example, stretch: Stretch, config: Stretching, crop_sampl
         config: that it was drawn from.
         crop_samples: to make.
     """
+    import torch  # whoever reads options does not wait for it
+
     given = example.targets.numpy()
     targets = np.zeros((*given.shape[:2], crop_samples), dtype=np.float32)
     for target, audio in zip(targets, given, strict=True):
