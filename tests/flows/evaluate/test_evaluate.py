@@ -162,9 +162,11 @@ def test_the_report_is_in_files_and_in_the_ui(evaluated: tuple[Workspace, Evalua
     folder = compared(evaluation).folder
     files = {path.removeprefix(f"{folder}/") for path in workspace.find(folder)}
     sounds = {f"{source}-{kind}.mp3" for source in SOURCES for kind in ("truth", "estimate")}
-    expected = {f"{place}/{name}" for place in ("best", "worst") for name in sounds}
-    expected |= {"best/mixture.mp3", "worst/mixture.mp3", "best/report.md", "worst/report.md"}
-    expected |= {"sdr.json", "sdr.png", "songs.csv", "report.md", "comparison.json"}
+    sounds |= {"mixture.mp3"}
+    songs = sounds | {name.replace(".mp3", "-spectrogram.png") for name in sounds}
+    songs |= {"report.md", "index.html"}
+    expected = {f"{place}/{name}" for place in ("best", "worst") for name in songs}
+    expected |= {"sdr.json", "sdr.png", "songs.csv", "report.md", "index.html", "comparison.json"}
     expected |= {"differences.json", "differences.csv", "differences.png"}
     assert files == expected
     scores = list(csv.DictReader(io.StringIO(workspace.read(f"{folder}/songs.csv").decode())))
