@@ -119,6 +119,14 @@ class TrackCommitter:
         self._forgotten = forgotten(run.manifests)
         # what another run made of this corpus, with other parameters, is no duplicate but kept
         self._kept: set[str] = set()
+        # where the rows of tracks were lost alone, these are there already
+        self._beside = {
+            table.name: {
+                row["track_id"]
+                for row in run.manifests.rows(run.partition(table.name), ["track_id"], retired=True)
+            }
+            for table in (PRINTS, MEASURES)
+        }
         self._urls: dict[str, str] = {}
         for partition in run.manifests.partitions(TRACKS.name, run.corpus):
             for row in run.manifests.rows(
@@ -168,8 +176,10 @@ class TrackCommitter:
             manifests.write(self._run.partition(DUPLICATES.name), outcome.items, similar)
         kept = {row["track_id"] for row in rows}
         for table, made in ((PRINTS, outcome.prints), (MEASURES, outcome.measures)):
+            new = kept - self._beside[table.name]
             # of two files with the same audio the first one's
-            found = {row["track_id"]: row for row in reversed(made) if row["track_id"] in kept}
+            found = {row["track_id"]: row for row in reversed(made) if row["track_id"] in new}
+            self._beside[table.name] |= found.keys()
             if found:
                 manifests.write(self._run.partition(table.name), outcome.items, [*found.values()])
         manifests.write(self._run.partition(TRACKS.name), outcome.items, rows)

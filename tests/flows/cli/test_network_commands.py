@@ -35,7 +35,9 @@ def test_models_of_0_1_0_are_listed_named_compared_and_deleted(
         return " ".join((told.out + told.err).split())
 
     assert f"{REMIXED} demucs 3 songs, 22 remixes 6 " in said(0, "models")
-    assert f"{DETECTOR} logmel-crnn 3 songs, stands on songs of labelled 120 " in said(0, "detectors")
+    assert f"{DETECTOR} logmel-crnn 3 songs, stands on songs of labelled 120 " in said(
+        0, "detectors"
+    )
     assert said(0, "models", "name", REMIXED, "live") == f"live: {REMIXED}"
     assert said(0, "models", "name", "live", "best.1") == f"best.1: {REMIXED}"
     assert f"best.1: {PLAIN}, before {REMIXED}" in said(0, "models", "name", PLAIN, "best.1")
