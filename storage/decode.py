@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from storage.chunk import Chunks, Unusable, one_line
 from storage.codecs import chunks
 from storage.downmix import downmix, downmix_matrix
+from storage.scratch import PREFIX
 
 SAMPLE_RATES = (2_000, 768_000)
 """Outside of these, a header is broken."""
@@ -108,7 +109,7 @@ def open_local(fs: AbstractFileSystem, path: str) -> Generator[BinaryIO]:
     with ExitStack() as stack:
         try:
             if not isinstance(fs, LocalFileSystem):
-                scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="silentmix-"))
+                scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX))
                 fs.get_file(path, f"{scratch}/copy")
                 path = f"{scratch}/copy"
             file = stack.enter_context(open(path, "rb", buffering=0, opener=_opened))

@@ -12,7 +12,8 @@ from pathlib import Path
 LEFT_AFTER_S = 2 * 86_400.0
 """How long nothing has written to what counts as left: no file takes so long to decode."""
 
-PREFIX = "silentmix-"
+PREFIX = "silentmix-scratch-"
+"""What temporary files with a name begin with; a folder that a person made is called otherwise."""
 
 
 def sweep_scratch(now_s: float | None = None) -> int:

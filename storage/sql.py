@@ -20,6 +20,7 @@ from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.retired import Hidden, Retired
 from storage.schemas import PARTITION_FIELDS, RETIRED, TABLES
+from storage.scratch import PREFIX
 from storage.workspace import Workspace
 
 MOST_MEMORY = 4 * 2**30
@@ -117,7 +118,7 @@ def connect(
 def _settings() -> dict[str, str | bool | int | float | list[str]]:
     """Nothing from outside, and what does not fit in memory goes where temporary files do."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    scratch = Path(tempfile.gettempdir()) / f"silentmix-sql-{uuid.uuid4().hex}"
+    scratch = Path(tempfile.gettempdir()) / f"{PREFIX}{uuid.uuid4().hex}"
     return {
         "enable_external_access": "false",
         "memory_limit": f"{min(MOST_MEMORY, memory // 2)}B",

@@ -21,6 +21,7 @@ from fsspec.core import url_to_fs
 from storage.damage import DamagedError, told
 from storage.errors import UserError
 from storage.music_format import MusicFormat
+from storage.scratch import PREFIX
 
 FORMAT = 2
 """Newest version of the workspace layout; a workspace of a newer one is refused. Since version 2 a
@@ -221,7 +222,7 @@ class Workspace:
         target = self.resolve(relative)
         if self.is_local:
             return _put_local(Path(target), write)
-        with tempfile.NamedTemporaryFile(prefix="silentmix-") as scratch:
+        with tempfile.NamedTemporaryFile(prefix=PREFIX) as scratch:
             write(scratch)  # type: ignore[arg-type]
             scratch.flush()
             size = scratch.seek(0, os.SEEK_END)

@@ -9,7 +9,6 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from flows.catalogue import CATALOGUE
 from flows.cli.commands import OF_MANY_FLOWS, SERVED, wants_help
@@ -32,8 +31,6 @@ OWN_WORKSPACES = {
 CREATING = (*OF_MANY_FLOWS, *(entry.name for entry in CATALOGUE if entry.creates))
 OF_MANY_PROCESSES = tuple(entry.name for entry in CATALOGUE if entry.others)
 READING = ("status", "models", "detectors", "manifests", "lineage", "forget", "fsck")
-MUSIC = ("labelled", "unlabelled")
-"""What the chain is to ingest."""
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -123,8 +120,8 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
         first = asked("only") or asked("from") or asked("from-stage")
         begins = first in ("", *CREATING)
     Workspace.check(workspace, create=begins)  # refuse it before anything starts
-    if command == "run" and begins and (missing := [it for it in MUSIC if not asked(it)]):
-        return partial(_refuse, missing[0])
+    if command == "run" and begins and not all(map(asked, _music())):
+        return lambda: None  # it is refused before there is a server, so none is started
     if "--dry-run" in arguments or asked("dry-run") == "True":
         return None
     if command in SERVED and configure_prefect(workspace, os.environ):
@@ -138,11 +135,11 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
     return None
 
 
-def _refuse(missing: str) -> None:
-    raise UserError(
-        f"{missing} is required for the stage ingest: name the {missing} music with --{missing} "
-        "PLACE, or begin at a later stage with --from score"
-    )
+def _music() -> Sequence[str]:
+    """The options of what the chain is to ingest."""
+    from flows.running.chain_parameters import MUSIC  # with all of its options, for `run` alone
+
+    return MUSIC
 
 
 def _asked(arguments: Sequence[str]) -> Callable[[str], str]:

@@ -47,9 +47,11 @@ def run_ahead(
     Raises:
         UserError: as ``run`` would.
     """
+    parameters = _alone(parameters, only)
+    parameters.require_music()
     from flows.pipeline.flow import begin
 
-    begin(_alone(parameters, only))
+    begin(parameters)
 
 
 def _alone(parameters: PipelineParameters, only: Stage | None) -> PipelineParameters:

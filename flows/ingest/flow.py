@@ -55,9 +55,7 @@ def in_chain(chain: Chain) -> list[IngestParameters]:
         UserError: one of them was not named.
     """
     asked = chain.parameters
-    for name in ("labelled", "unlabelled"):
-        if not getattr(asked, name):
-            raise UserError(f"{name} is required for the stage ingest; name the {name} music")
+    asked.require_music()
     needs_test = "evaluate" in asked.stages
     return [
         IngestParameters(

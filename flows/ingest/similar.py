@@ -20,6 +20,7 @@ from demucs_core.duplicates.keys import mixed, sampled_keys
 from demucs_core.duplicates.links import links_of
 from demucs_core.duplicates.overlap import Overlap, find_overlap
 from storage.buckets import Buckets
+from storage.scratch import PREFIX
 
 Items = NDArray[np.uint32]
 Prints = Callable[[], Iterable[tuple[int, Items]]]
@@ -54,7 +55,7 @@ def find_pairs(prints: Prints, first_new: int) -> Iterator[Pair]:
         prints: all there are, numbered in the order in which they came.
         first_new: the first number of a new one; of those before it only others' matches are told.
     """
-    with tempfile.TemporaryDirectory(prefix="silentmix-") as name:
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
         candidates = list(_candidates(_links(prints, first_new, Path(name))))
         wanted = {number for pair in candidates for number in pair[:2]}
         kept = _kept(prints, wanted, Path(name) / "items")

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 else:
     Stage = Literal[STAGES]
 
+MUSIC = ("labelled", "unlabelled")
+"""What the chain is to ingest."""
+
 
 class ChainParameters(MusicOptions, StageParameters):
     """The labelled set, the unlabelled music, and which stages work on them."""
@@ -57,3 +60,16 @@ class ChainParameters(MusicOptions, StageParameters):
                 f"the order is {', '.join(STAGES)}"
             )
         return STAGES[first : last + 1]
+
+    def require_music(self) -> None:
+        """Refuse a chain that is to ingest what was not named.
+
+        Raises:
+            UserError: names it.
+        """
+        for name in MUSIC if "ingest" in self.stages else ():
+            if not getattr(self, name):
+                raise UserError(
+                    f"{name} is required for the stage ingest: name the {name} music with --{name} "
+                    "PLACE, or begin at a later stage with --from score"
+                )

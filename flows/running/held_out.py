@@ -102,12 +102,13 @@ def require_unheard(manifests: Manifests, model: str, held_out: Mapping[str, str
             "SELECT DISTINCT detector_id FROM segments WHERE (corpus, fingerprint) IN "
             f"(SELECT (corpus, segments_fingerprint) FROM remixes WHERE {any_of(remixes)})"
         ).fetchall()
-        teachers = database.sql(
+        taught = database.sql(
             f"SELECT DISTINCT model_id FROM remixes WHERE {any_of(remixes)} AND model_id <> ''"
         ).fetchall()
+        teachers = {name for [name] in taught}
         hearers = {
             model: f"model {model}",
-            **{name: f"its teacher {name}" for [name] in teachers},
+            **{name: f"its teacher {name}" for name in sorted(teachers)},
             **{name: f"detector {name}" for [name] in detectors},
         }
         names = ", ".join(map(quoted, hearers))
@@ -123,7 +124,7 @@ def require_unheard(manifests: Manifests, model: str, held_out: Mapping[str, str
         anew = "fit a detector, score, extract, remix and train"
         if hearer == model:
             anew = "train it"
-        elif [hearer] in ([*row] for row in teachers):
+        elif hearer in teachers:
             anew = "train that, pseudo-label and train"
         require_apart(
             held_out, heard, f"testing model {model} ({told} was trained on it)",

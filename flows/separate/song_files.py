@@ -14,6 +14,7 @@ from typing import Any
 
 from storage.discovery import LIST_EXTENSIONS, DiscoveryError, find_audio
 from storage.listing import is_local, look_up, open_location, shown, url_of
+from storage.scratch import PREFIX
 
 PIPED = "-"
 """Names the standard input."""
@@ -45,7 +46,7 @@ def standard_input(names: Sequence[str]) -> Iterator[tuple[list[str], list[Song]
     if len(named) == len(names):
         yield named, []
         return
-    with tempfile.NamedTemporaryFile(prefix="silentmix-") as file:
+    with tempfile.NamedTemporaryFile(prefix=PREFIX) as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
         file.flush()
         fs, path = open_location(file.name)
