@@ -27,6 +27,10 @@ CONNECT_TIMEOUT_S = 20
 TRIM = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
 """What Dask puts into the environment, of this process too: memory that is let go goes back to the
 kernel at once. torch asks for it again in every layer, so that a step takes 2.5 times as long."""
+PROFILE = "distributed.worker.profile.enabled"
+"""Dask looks at the stacks of its workers' threads a hundred times a second, which nobody asks for
+here, and with Python 3.11 that stops the whole process for good, now and then: the interpreter may
+collect garbage meanwhile, and waits for a lock that it holds."""
 NO_WORKERS_S = 120
 """How long batches wait for a local worker that was killed, and that Dask failed to start again."""
 
@@ -67,7 +71,9 @@ def dask_client(
         return
     workers = 1 if in_process else parameters.num_workers
     with (
-        dask.config.set({"distributed.scheduler.no-workers-timeout": NO_WORKERS_S, TRIM: None}),
+        dask.config.set(
+            {"distributed.scheduler.no-workers-timeout": NO_WORKERS_S, TRIM: None, PROFILE: False}
+        ),
         distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
