@@ -6,6 +6,7 @@ configuration, or any JSON object (``dict``); its annotation says which.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -100,6 +101,8 @@ def _read(hint: Any, value: object, name: str) -> Any:
     allowed = (int, float) if hint is float else hint
     if not isinstance(value, allowed) or isinstance(value, bool) != (hint is bool):
         raise ValueError(f"{name} must be {_WORDS[hint]}, not {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, not {value}")
     return hint(value)
 
 

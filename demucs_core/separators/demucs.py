@@ -170,8 +170,8 @@ def rescale_weights(module: nn.Module, reference: float) -> None:
     """
     for layer in module.modules():
         if isinstance(layer, (nn.Conv1d, nn.ConvTranspose1d)):
-            # One weight alone has no deviation; leave it.
-            if layer.weight.numel() < 2:
+            # One weight alone has no deviation, nor have weights that are but a shape; leave them.
+            if layer.weight.numel() < 2 or layer.weight.is_meta:
                 continue
             scale = (layer.weight.std() / reference) ** 0.5
             layer.weight /= scale

@@ -135,44 +135,76 @@ def version_of(path: str) -> str:
 
 
 def check_contract(model: SeparationModel, num_samples: int) -> None:
-    """Run a model once, on noise, to see whether it keeps the contract.
+    """Run a model on noise, there and back, to see whether it keeps the contract.
+
+    A registered one is known to keep it in separation, so that it is run as it trains alone.
 
     Args:
-        model: in any mode, on any device; it is left as it was, but for torch's random state.
-        num_samples: length of the crops that it will be trained on.
+        model: in any mode, on any device; it is left as it was.
+        num_samples: length of the noise.
 
     Raises:
-        ValueError: it fails, or returns something of another shape; with what it should be.
+        ValueError: it has no weights, fails, or returns something of another shape or kind, that is
+            not finite, or that no weight has a part in; with what it should be.
     """
     config = model.config
-    mixture = torch.randn(
-        2, config.num_channels, num_samples, generator=torch.Generator().manual_seed(0)
-    )
-    parameter = next(model.parameters(), None)
-    mixture = mixture.to(mixture.device if parameter is None else parameter.device)
     name = config.path if isinstance(config, ImportedConfig) else type(model).__name__
-    expected = (2, len(config.sources), config.num_channels, num_samples)
+    parameter = next(model.parameters(), None)
+    if parameter is None:
+        raise ValueError(f"{name} has no weights to train")
+    noise = torch.Generator().manual_seed(0)
+    mixture = torch.randn(2, config.num_channels, num_samples, generator=noise)
     was_training = model.training
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
-        with torch.no_grad():
-            estimates = model.eval()(mixture)
+        with torch.random.fork_rng(devices=[]):
+            if isinstance(config, ImportedConfig):
+                _run(model.eval(), name, mixture.to(parameter.device))
+            _run(model.train(), name, mixture.to(parameter.device))
+    finally:
+        model.train(was_training).zero_grad(set_to_none=True)
+        for buffer, before in buffers:
+            buffer.detach().copy_(before)
+
+
+def _run(model: SeparationModel, name: str, mixture: Tensor) -> None:
+    """Take a mixture through a model, and back where it is in training mode."""
+    config = model.config
+    batch, channels, num_samples = mixture.shape
+    expected = (batch, len(config.sources), channels, num_samples)
+    wanted = f"{expected} (batch, sources, channels, samples)"
+    mode = "in training" if model.training else "in separation"
+    try:
+        with torch.set_grad_enabled(model.training):
+            estimates = model(mixture)
     except Exception as error:
         raise ValueError(
-            f"{name} fails on mixtures of shape {tuple(mixture.shape)}: "
+            f"{name} fails {mode} on mixtures of shape {tuple(mixture.shape)}: "
             f"{type(error).__name__}: {error}"
         ) from error
-    finally:
-        model.train(was_training)
     if not isinstance(estimates, Tensor):
         raise ValueError(
-            f"{name} returns a {type(estimates).__name__}, not a tensor of shape {expected} "
-            "(batch, sources, channels, samples)"
+            f"{name} returns a {type(estimates).__name__} {mode}, not a tensor of shape {wanted}"
         )
     if estimates.shape != expected:
         raise ValueError(
-            f"{name} returns another shape for mixtures of {tuple(mixture.shape)}: "
-            f"{tuple(estimates.shape)}, not {expected} (batch, sources, channels, samples)"
+            f"{name} returns another shape {mode} for mixtures of {tuple(mixture.shape)}: "
+            f"{tuple(estimates.shape)}, not {wanted}"
         )
+    if not estimates.is_floating_point():
+        raise ValueError(f"{name} returns {estimates.dtype} {mode}, not real numbers (float32)")
+    if not bool(estimates.isfinite().all()):
+        raise ValueError(f"{name} returns NaN or infinity {mode}, of noise that is finite")
+    if not model.training:
+        return
+    if not estimates.requires_grad:
+        raise ValueError(f"{name} returns what no weight has a part in, so that nothing is learned")
+    try:
+        torch.autograd.backward(estimates.float().abs().mean())
+    except Exception as error:
+        raise ValueError(
+            f"{name} fails {mode}, on the way back: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _class_of(path: str) -> type[nn.Module]:
@@ -186,6 +218,10 @@ def _class_of(path: str) -> type[nn.Module]:
         ) from error
     except AttributeError as error:
         raise ValueError(f"{path}: {module} has no class {name}") from error
+    except Exception as error:  # to import a module is to run it
+        raise ValueError(
+            f"{path}: {module} fails while it is imported: {type(error).__name__}: {error}"
+        ) from error
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
         raise ValueError(f"{path} is no class of torch modules")
     return kind

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from demucs_core.training.crops import Augmentation, Reader
 from demucs_core.training.examples import Example
+from demucs_core.training.recipes import Recipe
 from demucs_core.training.stream import ExampleStream
 from demucs_core.training.stream_config import StreamConfig
 
@@ -140,8 +141,7 @@ class MixtureStream(ExampleStream):
     All examples count as weak, since nothing of them is known by source.
 
     Args:
-        config: see :class:`StreamConfig`; what it says of labelled examples and remixes, of tempo,
-            pitch and codecs has no use.
+        config: see :class:`StreamConfig`; what it says of labelled examples and remixes has no use.
         mixtures: the unlabelled music.
         read: the reader of all audio.
         num_outputs: of the model.
@@ -169,14 +169,17 @@ class MixtureStream(ExampleStream):
         """All of them, at every step."""
         return self.config.batch_size
 
-    def __getitem__(self, index: int) -> Example:
-        if index < 0:
-            raise IndexError(f"example {index}: the first is 0")
+    def _draw_recipe(self, rng: np.random.Generator, step: int, place: int) -> None:
+        """None, of any example."""
+
+    def _make(self, rng: np.random.Generator, recipe: Recipe | None, crop_samples: int) -> Example:
+        """A sum of two mixtures."""
+        assert recipe is None
         return mixture_example(
-            np.random.default_rng((self.config.seed, index)),
+            rng,
             self._mixtures,
             self.read,
             num_outputs=self.num_sources,
-            crop_samples=self.config.crop_samples,
+            crop_samples=crop_samples,
             augmentation=self.config.augmentation,
         )

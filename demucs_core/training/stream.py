@@ -92,7 +92,7 @@ class ExampleStream(Dataset[Example]):
             raise IndexError(f"example {index}: the first is 0")
         step, place = divmod(index, config.batch_size)
         rng = np.random.default_rng((config.seed, index))
-        recipe = self._draw_recipe(rng) if place < self.num_weak_at(step) else None
+        recipe = self._draw_recipe(rng, step, place)
         stretch = config.stretching.draw(self._draws(index, _STRETCHING))
         if stretch is not None and recipe is not None:
             # Of a segment hardly longer than the stretcher's window, nothing would be known.
@@ -144,7 +144,10 @@ class ExampleStream(Dataset[Example]):
             batch, config.batch_augmentation, self.num_weak_at(step), seed=config.seed, step=step
         )
 
-    def _draw_recipe(self, rng: np.random.Generator) -> Recipe:
+    def _draw_recipe(self, rng: np.random.Generator, step: int, place: int) -> Recipe | None:
+        """Draw that of an example; None where it is a labelled one."""
+        if place >= self.num_weak_at(step):
+            return None
         assert self.remixes is not None
         source = int(rng.integers(len(self._sizes)))
         groups = int(rng.integers(len(self._sizes[source])))

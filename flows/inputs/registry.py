@@ -122,7 +122,8 @@ def trainer_state(metadata: dict[str, object]) -> dict[str, Any]:
 def is_folder(name: str) -> bool:
     """Whether a model's name means a folder, not a model of the workspace."""
     described = Path(name).expanduser() / DESCRIPTION
-    return bool(name) and ("/" in name or os.sep in name or described.is_file())
+    there = os.path.isfile(described)  # noqa: PTH113  Path.is_file fails where a name is too long
+    return bool(name) and ("/" in name or os.sep in name or there)
 
 
 def resolve(workspace: Workspace, kind: str, name: str) -> str:

@@ -93,6 +93,7 @@ class Options(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
+        allow_inf_nan=False,
         field_title_generator=_title,
         json_schema_extra=_lead_with_own_fields,
     )

@@ -41,7 +41,7 @@ def build_trainer(
     Raises:
         UserError: something of it won't do.
     """
-    if tracks:
+    if parameters.objective == "mixit":
         material = build_mixtures(parameters, manifests, tracks, model)
     else:
         material = build_examples(parameters, manifests, stems, remixes, validates=ranks.is_first)

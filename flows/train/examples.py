@@ -111,7 +111,7 @@ def build_mixtures(
     """Find what a training hears of mixtures of two tracks. Songs held out are none of them.
 
     Raises:
-        UserError: there is no track.
+        UserError: there is no track, or none is as long as the crop.
     """
     workspace = manifests.workspace
     rate, held_out = workspace.music.sample_rate, held_out_audio(manifests)
@@ -130,13 +130,17 @@ def build_mixtures(
                 crop_samples=max(1, round(parameters.crop_s * rate)),
                 augmentation=parameters.configure(Augmentation),
                 batch_augmentation=parameters.batch_augmentation(rate),
+                stretching=parameters.stretching(rate),
+                lossy_codec=parameters.lossy_codec(rate),
             ),
             mixtures=[mixtures[track_id] for track_id in sorted(mixtures)],
             read=CropReader(workspace.location, cache),
             num_outputs=len(model.config.sources),
         )
     except ValueError as error:
-        raise UserError(f"corpora {', '.join(parameters.corpora)}: {error}") from error
+        raise UserError(f"corpora {', '.join(parameters.corpora) or '(none)'}: {error}") from error
+    lengths = {track.path: track.num_samples for track in mixtures.values()}
+    _require_length(lengths, parameters.crop_s, rate, "track of these corpora")
     return Material(examples=examples, crops=[], counts={"tracks": len(mixtures)})
 
 
@@ -150,19 +154,27 @@ def songs_to_learn_from(
     """
     songs = load_learning_songs(manifests, stems, "training")
     sample_rate = manifests.workspace.music.sample_rate
-    _require_length(songs, max(1, round(crop_s * sample_rate)), sample_rate)
+    lengths = {song.name: song.num_samples for song in songs}
+    _require_length(lengths, crop_s, sample_rate, "training song")
     _require_sound(manifests, stems)
     return songs
 
 
-def _require_length(songs: Sequence[Song], crop_samples: int, sample_rate: int) -> None:
-    """Refuse a crop that is longer than every song: all examples would end in silence."""
-    longest = max(songs, key=lambda song: song.num_samples)
-    if longest.num_samples < crop_samples:
+def _require_length(lengths: Mapping[str, int], crop_s: float, rate: int, what: str) -> None:
+    """Refuse a crop that is longer than all there is: all examples would end in silence.
+
+    Args:
+        lengths: in samples, by name.
+        crop_s: length of the crop.
+        rate: samples a second.
+        what: each of them is, for the message.
+    """
+    longest = max(lengths, key=lambda name: lengths[name])
+    if lengths[longest] < round(crop_s * rate):
         raise UserError(
-            f"crop_s is {crop_samples / sample_rate:g} s, and no training song is as long: "
-            f"{longest.name} has {longest.num_samples / sample_rate:.2f} s and is the longest; "
-            "lower crop_s, or ingest longer songs"
+            f"crop_s is {crop_s:g} s, and no {what} is as long: {longest} has "
+            f"{lengths[longest] / rate:.2f} s and is the longest; lower crop_s, or ingest longer "
+            "music"
         )
 
 

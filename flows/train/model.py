@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+from distributed.system import memory_limit
 from prefect.logging import get_logger
 
 from demucs_core.separators.imported import check_contract
@@ -18,6 +20,11 @@ from flows.train.options import TrainOptions
 from flows.train.start import Start
 from storage.errors import UserError
 from storage.music_format import MusicFormat
+
+GLIMPSE_S = 0.1
+"""Length of the noise that a registered model is tried on."""
+TOO_LARGE = "a model of this size does not fit into memory; lower channels or depth"
+GIB = 2**30
 
 
 def first_model(
@@ -36,21 +43,22 @@ def first_model(
         described = options.describe_model(music, crop_s=options.crop_s)
         if options.objective == "mixit":
             described["sources"] = list(output_names(len(music.sources)))
+        if not options.is_imported:
+            _require_size(described)
         model = build_model(
             described,
             seed=options.seed,
             allow_import=options.allowed,
         )
-        if options.is_imported:
-            check_contract(model, max(1, round(options.crop_s * music.sample_rate)))
+        # a registered one takes any length
+        crop_s = options.crop_s if options.is_imported else min(options.crop_s, GLIMPSE_S)
+        check_contract(model, max(1, round(crop_s * music.sample_rate)))
     except ValueError as error:
         raise UserError(f"architecture: {error}") from error
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise UserError(
-            "architecture: a model of this size does not fit into memory; lower channels or depth"
-        ) from error
+        raise UserError(f"architecture: {TOO_LARGE}") from error
     began: dict[str, Any] = {}
     if start is not None:
         began["init_from"] = _begin(model, start)
@@ -61,6 +69,29 @@ def first_model(
     if frozen:
         began["frozen"] = list(frozen)
     return model, began
+
+
+def _require_size(described: Mapping[str, Any]) -> None:
+    """Refuse a model whose checkpoints this machine could not hold, before memory is taken for it.
+
+    A checkpoint holds the weights, the best ones and two moments.
+
+    Raises:
+        ValueError: says how large it is; or as :func:`build_model`.
+    """
+    try:
+        with torch.device("meta"):  # where tensors have a shape, and nothing in them
+            model = build_model(described, seed=0)
+    except (RuntimeError, TypeError, OverflowError) as error:  # sizes beyond all numbers
+        raise ValueError(f"{TOO_LARGE} ({str(error).splitlines()[0]})") from error
+    num_weights = sum(weight.numel() for weight in model.parameters())
+    needed, room = 4 * num_weights * torch.float32.itemsize, memory_limit()
+    if needed > room:
+        raise ValueError(
+            f"{TOO_LARGE}: {num_weights / 1e6:,.0f} million weights, the best ones "
+            f"so far and two moments of each are {needed / GIB:,.0f} GiB, and this machine has "
+            f"{room / GIB:,.0f}"
+        )
 
 
 def _begin(model: SeparationModel, start: Start) -> dict[str, Any]:

@@ -52,7 +52,10 @@ def _read_fields(told: str) -> str:
         raise _wrong_config(f"{told}: not valid YAML: {error}") from error
     if not isinstance(loaded, dict | None):
         raise _wrong_config(f"{told}: fields and their values are wanted, this is something else")
-    return json.dumps(loaded, sort_keys=True) if loaded else ""
+    try:
+        return json.dumps(loaded, sort_keys=True) if loaded else ""
+    except TypeError as error:  # a date, say, or fields of which some are numbers
+        raise _wrong_config(f"{told}: holds what JSON can't: {error}") from error
 
 
 def _wrong_config(text: str) -> PydanticCustomError:

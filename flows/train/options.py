@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -42,8 +42,8 @@ class TrainOptions(AugmentationOptions, ModelOptions):
         "corpora alone, to begin another training with (init_from).",
     )
     steps: int = Field(_training.steps, ge=1, description="Optimiser steps.")
-    batch_size: int = Field(_stream.batch_size, ge=1, description="Examples a step.")
-    crop_s: float = Field(_CROP_S, gt=0, description="Length of an example in seconds.")
+    batch_size: int = Field(_stream.batch_size, ge=1, le=65_536, description="Examples a step.")
+    crop_s: float = Field(_CROP_S, ge=0.001, description="Length of an example in seconds.")
     learning_rate: float = Field(
         _training.learning_rate, gt=0, description="Of the optimiser, at its highest."
     )
@@ -148,7 +148,7 @@ class TrainOptions(AugmentationOptions, ModelOptions):
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         _training.precision, description="Of the forward pass; the loss is always float32."
     )
-    seed: int = Field(_stream.seed, ge=0, description="Decides weights and examples.")
+    seed: int = Field(_stream.seed, ge=0, lt=2**63, description="Decides weights and examples.")
     device: Device = Field("auto", description="auto takes a GPU if there is one.")
     processes: Annotated[int, RUNTIME] = Field(
         1,
@@ -204,6 +204,15 @@ class TrainOptions(AugmentationOptions, ModelOptions):
             return {**load_preset(values["preset"]), **values}
         except ValueError as error:
             raise PydanticCustomError("preset", "{text}", {"text": str(error)}) from error
+
+    @model_validator(mode="after")
+    def _mixtures_have_no_sources_to_deal(self) -> Self:
+        if self.objective == "mixit" and self.batch_remix:
+            raise ValueError(
+                "batch_remix must be 0 where the objective is mixit: nothing in a mixture is known "
+                "by its source"
+            )
+        return self
 
     def execution(self, device: str) -> Execution:
         """How a training on a device is carried out."""

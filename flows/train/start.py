@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
+from demucs_core.architectures import as_object
 from demucs_core.separators.registry import stored_config
 from flows.inputs import registry
 from storage.errors import UserError
@@ -105,10 +106,18 @@ def _require_hash(content: bytes, description: Mapping[str, Any], url: str) -> N
 
 
 def _description(folder: Path) -> Mapping[str, Any]:
+    path = folder / registry.DESCRIPTION
+    if not path.exists():
+        raise UserError(
+            f"init_from: {folder}: no {registry.DESCRIPTION} in it, so it is no model's folder; "
+            f"name one with {registry.DESCRIPTION} and {registry.WEIGHTS}, a file that ends in "
+            f"{SAFE}, or a model of the workspace"
+        )
+    content = _read(path)
     try:
-        found: Mapping[str, Any] = json.loads(_read(folder / registry.DESCRIPTION))
+        found: Mapping[str, Any] = as_object(json.loads(content))
     except ValueError as error:
-        raise UserError(f"init_from: {folder / registry.DESCRIPTION}: no JSON ({error})") from error
+        raise UserError(f"init_from: {path}: no object of JSON ({error})") from error
     return found
 
 

@@ -38,6 +38,54 @@ class ForFour(nn.Module):
         return num_samples + 1
 
 
+class Forgetful(Mixing):
+    """Loses a sample, once it is trained."""
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        return super().forward(mixture)[..., int(self.training) :]
+
+
+class Whole(Mixing):
+    def forward(self, mixture: Tensor) -> Tensor:
+        return super().forward(mixture).int()
+
+
+class Endless(Mixing):
+    def forward(self, mixture: Tensor) -> Tensor:
+        return super().forward(mixture) / 0
+
+
+class Detached(Mixing):
+    def forward(self, mixture: Tensor) -> Tensor:
+        return super().forward(mixture).detach()
+
+
+class Doubling(Mixing):
+    """Changes what its own way back would need."""
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        estimates = super().forward(mixture).exp()
+        estimates *= 2
+        return estimates
+
+
+class Weightless(nn.Module):
+    def __init__(self, sources: Sequence[str]) -> None:
+        super().__init__()
+        self.num_sources = len(sources)
+
+
+class Remembering(Mixing):
+    """Counts, normalises and draws."""
+
+    def __init__(self, sources: Sequence[str], num_channels: int) -> None:
+        super().__init__(sources, num_channels)
+        self.norm = nn.BatchNorm1d(num_channels)
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        return super().forward(nn.functional.dropout(self.norm(mixture), training=self.training))
+
+
 class Listing(Mixing):
     def forward(self, mixture: Tensor) -> Tensor:
         return list(super().forward(mixture))  # type: ignore[return-value]

@@ -101,12 +101,28 @@ def test_what_is_no_class_of_modules_is_refused(
         made(path, **arguments)
 
 
+def test_a_model_that_is_tried_is_left_as_it_was() -> None:
+    model, drawn = made(f"{HERE}:Remembering").eval(), torch.get_rng_state()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    check_contract(model, 50)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(weight.grad is None for weight in model.parameters())
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert not model.training
+
+
 @pytest.mark.parametrize(
     ("model", "arguments", "message"),
     [
         ("ForFour", {"stems": 3}, r"returns another shape .* \(2, 3, 2, 50\), not \(2, 4, 2, 50\)"),
-        ("Listing", {}, r"returns a list, not a tensor of shape \(2, 4, 2, 50\)"),
-        ("Failing", {}, r"fails on mixtures of shape \(2, 2, 50\): .*the crop of 50 is too short"),
+        ("Listing", {}, r"returns a list in separation, not a tensor of shape \(2, 4, 2, 50\)"),
+        ("Failing", {}, r"on mixtures of shape \(2, 2, 50\): .*the crop of 50 is too short"),
+        ("Forgetful", {}, r"another shape in training .* \(2, 4, 2, 49\), not \(2, 4, 2, 50\)"),
+        ("Whole", {}, r"returns torch\.int32 in separation, not real numbers \(float32\)"),
+        ("Endless", {}, "returns NaN or infinity in separation, of noise that is finite"),
+        ("Detached", {}, "returns what no weight has a part in"),
+        ("Doubling", {}, "fails in training, on the way back: RuntimeError"),
+        ("Weightless", {}, "has no weights to train"),
     ],
 )
 def test_a_class_that_breaks_the_contract_is_refused(

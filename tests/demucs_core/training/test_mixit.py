@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ import torch
 
 from demucs_core.separators.registry import build_model
 from demucs_core.training.crops import Audio
+from demucs_core.training.lossy_codec import LossyCodec
 from demucs_core.training.mixit import MixtureStream, MixtureTrack, assigned, output_names
 from demucs_core.training.stream_config import StreamConfig
+from demucs_core.training.stretching import Stretching
 from demucs_core.training.trainer import StepReport, Trainer
 from demucs_core.training.training_config import TrainingConfig
 from demucs_core.training.weak_loss import check_partition
@@ -63,6 +66,21 @@ def test_an_example_is_the_sum_of_two_tracks_and_depends_on_its_number_alone() -
     assert stream(0.1)[0].mixture.abs().sum() > 0, "one track is enough"
     with pytest.raises(ValueError, match="no unlabelled track"):
         stream()
+
+
+def test_tempo_pitch_and_codec_are_those_of_any_example() -> None:
+    plain = stream(0.1, 0.2)
+    changed = stream(0.1, 0.2)
+    changed.config = replace(
+        CONFIG,
+        stretching=Stretching(probability=1.0, sample_rate=8_000),
+        lossy_codec=LossyCodec(probability=1.0, codecs=("mp3",), sample_rate=8_000),
+    )
+    example = changed[0]
+    assert example.targets.shape == plain[0].targets.shape
+    assert bool(example.mask.all())
+    assert not torch.allclose(example.targets, plain[0].targets, atol=1e-3)
+    assert not torch.allclose(example.mixture, example.targets.sum(dim=0), atol=1e-4), "coded"
 
 
 def test_a_model_learns_from_mixtures() -> None:

@@ -78,6 +78,7 @@ def test_a_class_is_trained_under_its_name() -> None:
         ({"architecture_config": "nowhere/my.yaml"}, "nowhere/my.yaml: no file to read (No such"),
         ({"architecture_config": "{a: b: c}"}, "not valid YAML"),
         ({"architecture_config": "[{a: 1}]"}, "fields and their values are wanted"),
+        ({"architecture_config": "{depth: 2024-01-01}"}, "holds what JSON can't: Object of type"),
         (
             {"channels": 4, "architecture_config": "{channels: 5}"},
             "channels is given by itself too",
@@ -97,9 +98,17 @@ def test_what_can_be_no_model_is_refused_in_a_line(options: dict[str, Any], mess
     ("options", "message"),
     [
         ({"architecture_config": "{chanels: 4}"}, "demucs has no field 'chanels'; it has sources"),
-        ({"architecture": f"{HERE}:Listing"}, "returns a list, not a tensor"),
+        ({"architecture": f"{HERE}:Listing"}, "returns a list in separation, not a tensor"),
         ({"architecture": "tests.nowhere:Model"}, "can't be imported"),
-        ({"channels": 10**6, "depth": 1}, "does not fit into memory; lower channels or depth"),
+        ({"depth": 12}, "not fit into memory; lower channels or depth: 1,088,064 million weights"),
+        ({"channels": 10**9}, "not fit into memory; lower channels or depth .Storage size"),
+        ({"channels": 10**20}, "not fit into memory; lower channels or depth .empty"),
+        ({"architecture_config": "{growth: .inf}"}, "growth must be finite, not inf"),
+        (
+            {"architecture_config": "{kernel_size: 2}"},
+            "kernel_size must be at least stride .4., not",
+        ),
+        ({"architecture": f"{HERE}:Detached"}, "returns what no weight has a part in"),
     ],
 )
 def test_a_model_that_will_not_do_is_refused_before_the_first_step(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,9 +168,22 @@ def test_tempos_and_codecs_reach_the_examples(monkeypatch: pytest.MonkeyPatch) -
         ({"codec_probability": 0.1, "batch_shift_s": 0.1}, "codec_probability must be 0 where"),
         ({"codecs": ["mp4"]}, "codecs"),
         ({"codecs": []}, "codecs"),
+        ({"gain_max": math.inf}, "gain_max must be finite, not inf"),
+        ({"batch_shift_s": math.inf}, "batch_shift_s must be finite, not inf"),
+        ({"objective": "mixit", "batch_remix": 0.1}, "batch_remix must be 0 where the objective"),
+        ({"crop_s": math.nan}, "crop_s must be finite, not nan"),
+        ({"crop_s": -1.0}, "crop_s must be at least 0.001, not -1.0"),
+        ({"crop_s": 1e-9}, "crop_s must be at least 0.001, not 1e-09"),
+        ({"ema_decays": [1.0]}, "ema_decays.0 must be below 1, not 1.0"),
+        ({"steps": 0}, "steps must be at least 1, not 0"),
+        ({"patience": -1}, "patience must be at least 0, not -1"),
+        ({"processes": 65}, "processes must be at most 64, not 65"),
+        ({"seed": 2**63}, "seed must be below 9.22337e+18"),
+        ({"preset": "../options"}, "there is no preset '../options'; there are demo"),
+        ({"epochs": 3}, "unknown field 'epochs'"),
     ],
 )
-def test_changes_that_do_not_fit_are_refused(fields: dict[str, Any], message: str) -> None:
+def test_values_that_can_not_be_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as refused:
         TrainOptions(**fields)
     assert message in describe(refused.value)

@@ -106,21 +106,31 @@ def test_a_pickle_is_not_opened(workspace: Workspace, tmp_path: Path) -> None:
 def test_what_can_not_be_begun_with_is_refused(workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no finished model 'nine'; there are four"):
         find_start("nine", workspace)
-    with pytest.raises(UserError, match=r"init_from: .*nine/config\.json: no weights to read"):
-        find_start(f"{tmp_path}/nine", workspace)
+    for place in (f"{tmp_path}/nine", str(tmp_path), str(__file__)):
+        with pytest.raises(
+            UserError, match=r"init_from: [^:]*: no config\.json in it, so it is no"
+        ):
+            find_start(place, workspace)
+    with pytest.raises(UserError, match="nine"):
+        find_start("nine" * 1000, workspace)
     with pytest.raises(UserError, match=r"init_from: .*nine\.safetensors: no weights to read"):
         find_start(f"{tmp_path}/nine.safetensors", workspace)
     other = tmp_path / "other.safetensors"
     save_file({"a.b": torch.zeros(3)}, other)
     with pytest.raises(UserError, match=r"init_from: .*no weight fits: there are a\.b, the model"):
         begun(str(other), workspace)
-    other.write_bytes(b"damaged")
-    with pytest.raises(UserError, match="damaged weights"):
-        begun(str(other), workspace)
+    for damaged in (b"", b"damaged", pickle.dumps({"a.b": 0})):
+        other.write_bytes(damaged)
+        with pytest.raises(UserError, match="damaged weights"):
+            begun(str(other), workspace)
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / registry.DESCRIPTION).write_text(json.dumps({"detector": {}}), encoding="utf-8")
     (folder / registry.WEIGHTS).write_bytes(b"")
     with pytest.raises(UserError, match="describes no model of ours"):
         find_start(str(folder), workspace)
+    for text in ("[1]", "{"):
+        (folder / registry.DESCRIPTION).write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match=r"init_from: .*config\.json: no object of JSON"):
+            find_start(str(folder), workspace)
     assert find_start("", workspace) is None
