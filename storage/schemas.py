@@ -28,6 +28,8 @@ class Table:
         rows_a_group: rows in a Parquet row group: few where a row holds a value a frame.
         added: columns that came later, and the value that rows of before have. So that old
             workspaces stay readable, the version says only what a default can't bridge.
+        music: columns that name tracks or songs by their ``track_id``, or are lists of structs
+            that do: a row goes when any of that music is forgotten. None where rows stay for good.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Table:
     fields: _Fields
     rows_a_group: int = 16_384
     added: Mapping[str, Any] = field(default_factory=dict)
+    music: tuple[str, ...] = ()
 
     @property
     def schema(self) -> pa.Schema:
@@ -59,6 +62,7 @@ TRACKS = Table(
     version=1,
     description="Unlabelled music in canonical form, a row a track.",
     key=("track_id",),
+    music=("track_id",),
     fields=(
         ("track_id", _text, "Name of the track: the first digits of content_hash"),
         ("path", _text, "Canonical audio, relative to the workspace"),
@@ -94,6 +98,7 @@ STEMS = Table(
     version=1,
     description="The labelled set in canonical form, a row a song and stem, mixture included.",
     key=("track_id", "source"),
+    music=("track_id",),
     fields=(
         ("track_id", _text, "Name of the song: a hash of its stems' content hashes"),
         ("song", _text, "Name of the song in the labelled set"),
@@ -134,6 +139,7 @@ ACTIVITY = Table(
     description="Where each stem sounds that is one source or a mixture, a row a song and stem.",
     key=("track_id", "source"),
     rows_a_group=64,
+    music=("track_id",),
     fields=(
         ("track_id", _text, "Song, as in stems"),
         ("split", _text, "train, valid or test"),
@@ -155,6 +161,7 @@ LABELLED_FILES = Table(
     description="Which files each labelled song was made of, a row each time that they were looked "
     "at and had changed; the last one holds.",
     key=("split", "song", "identity", "seen_at"),
+    music=("track_id",),
     fields=(
         ("split", _text, "train, valid or test"),
         ("song", _text, "Name of the song in the labelled set"),
@@ -170,6 +177,7 @@ SOURCE_FILES = Table(
     description="What each file of unlabelled music was found to be, a row each time that it was "
     "looked at; the last one holds.",
     key=("source_url", "item", "seen_at"),
+    music=("track_id",),
     fields=(
         ("source_url", _text, "The file"),
         ("source_bytes", _int, "Its size in bytes; -1 where it could not be read"),
@@ -188,6 +196,7 @@ PRINTS = Table(
     "row a track, and a row a stem of a labelled song that sounds.",
     key=("track_id", "source"),
     rows_a_group=256,
+    music=("track_id",),
     fields=(
         ("track_id", _text, "Track, as in tracks; or song, as in stems"),
         ("source", _text, "mixture, or which stem of a song"),
@@ -203,6 +212,7 @@ MEASURES = Table(
     description="What each track is like as a whole, and what its file says of it, a row a track: "
     "the columns that `--where` knows beside those of tracks.",
     key=("track_id",),
+    music=("track_id",),
     fields=(
         ("track_id", _text, "Track, as in tracks"),
         ("loudness_lufs", _float, "Integrated loudness after ITU-R BS.1770, at least -70"),
@@ -235,6 +245,7 @@ DUPLICATES = Table(
     description="Music that another track or a labelled song holds too, in whatever encoding: a "
     "row a pair, the one that came later first.",
     key=("track_id", "other_id", "other_source"),
+    music=("track_id", "other_id"),
     fields=(
         ("track_id", _text, "Track that came later, as in tracks; or that was rejected for it"),
         ("other_id", _text, "Track that was there before, as in tracks; or song, as in stems"),
@@ -259,6 +270,7 @@ RETIRED = Table(
     "whose segments and remixes are not either. They stay for the lineage of what heard them. Rows "
     "are events, of which the last one holds.",
     key=("manifest", "track_id", "split", "name", "decided_at"),
+    music=("track_id",),
     fields=(
         ("manifest", _text, "tracks, stems, activity or rejects"),
         ("track_id", _text, "Track or song"),
@@ -280,6 +292,7 @@ SCORES = Table(
     description="How likely each source is silent, frame by frame, a row a track.",
     key=("track_id",),
     rows_a_group=64,
+    music=("track_id",),
     fields=(
         ("track_id", _text, "Track, as in tracks"),
         ("detector_id", _text, "Detector that made the scores"),
@@ -298,6 +311,7 @@ SEGMENTS = Table(
     version=1,
     description="Stretches of unlabelled music in which some sources are silent.",
     key=("segment_id",),
+    music=("track_id",),
     fields=(
         ("segment_id", _text, "Name of the segment: track, samples and silent sources hashed"),
         ("track_id", _text, "Track, as in tracks"),
@@ -321,6 +335,7 @@ REMIXES = Table(
     version=2,
     description="Recipes: a segment, and what is added where it is silent. Rendered on the fly.",
     key=("remix_id",),
+    music=("track_id", "added"),
     fields=(
         ("remix_id", _text, "Name of the recipe"),
         ("segment_id", _text, "Segment, as in segments"),
@@ -372,6 +387,7 @@ TEMPOS = Table(
     version=1,
     description="Tempo and key of unlabelled tracks and of labelled songs, a row a track.",
     key=("track_id",),
+    music=("track_id",),
     fields=(
         ("track_id", _text, "Track, as in tracks; or song, as in stems"),
         ("tempo_bpm", _float, "Tempo in beats a minute"),
@@ -423,6 +439,7 @@ EVALUATIONS = Table(
     version=1,
     description="BSSEval v4 of a model on the test songs, a row a song and source.",
     key=("model_id", "track_id", "source"),
+    music=("track_id",),
     fields=(
         ("model_id", _text, "Model, as in models/"),
         ("track_id", _text, "Song, as in stems"),
@@ -442,6 +459,7 @@ AUDITS = Table(
     version=1,
     description="What a person heard in extracted segments, a row a segment and source.",
     key=("segment_id", "source"),
+    music=("track_id",),
     fields=(
         ("segment_id", _text, "Segment, as in segments"),
         ("track_id", _text, "Track of the segment"),

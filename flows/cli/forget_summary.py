@@ -13,7 +13,9 @@ def print_forgotten(result: Forgotten, console: Console) -> None:
     say = "would forget" if result.dry_run else "forgot"
     lines = [f"{say} {track_id}  {name}" for track_id, name in result.names.items()]
     rows = ", ".join(f"{count} {table}" for table, count in result.rows.items())
-    lines.append(f"rows: {rows or 'none'}; files: {result.files}")
+    lines.append(
+        f"rows: {rows or 'none'}; files: {result.files}; texts of reports less it: {result.texts}"
+    )
     for kind, hearers, stage in (
         ("detector", result.detectors, "fit-detector"),
         ("model", result.models, "train"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import partial, reduce
 
 import duckdb
 import pyarrow as pa
@@ -20,12 +20,14 @@ from pydantic import BaseModel
 
 from flows.inputs import registry
 from flows.inputs.forgotten import FORGOTTEN, RECORDS, STAGE, forgotten
-from flows.provenance.forget_reports import remove_sound, sounds_in_reports
+from flows.provenance.forget_reports import InReports
+from flows.provenance.report_texts import Named
+from flows.reports.file_names import base_name
 from flows.running.rejects import reject_row
 from storage.errors import UserError
 from storage.manifests import Manifests, Partition
 from storage.retired import adds_stem_of
-from storage.schemas import EVALUATIONS, HEARD, REJECTS, STEMS, TABLES
+from storage.schemas import EVALUATIONS, REJECTS, STEMS, TABLES
 from storage.sql import FILES_OF_STEM, reading
 from storage.workspace import Workspace, track_path
 
@@ -38,6 +40,7 @@ class Forgotten(BaseModel):
         names: of the files and songs, by the track_id.
         rows: that went, a manifest.
         files: of audio and reports that went.
+        texts: of reports that named it among other things, and do not any more.
         models: to train again.
         detectors: to train again.
     """
@@ -46,6 +49,7 @@ class Forgotten(BaseModel):
     names: dict[str, str]
     rows: dict[str, int] = {}
     files: int = 0
+    texts: int = 0
     models: list[str] = []
     detectors: list[str] = []
 
@@ -85,10 +89,12 @@ def forget(
         )
         heard = {kind: _hearers(workspace, database, kind, ids) for kind in ("models", "detectors")}
         result.models, result.detectors = sorted(heard["models"]), sorted(heard["detectors"])
-        items, sounds, files = _derived(database, ids)
+        items, called, files = _derived(database, ids)
+        in_reports = _in_reports(workspace, database, called, music)
     audio = [path for found in music for path in _audio(workspace, found)]
-    reports = sounds_in_reports(workspace, sounds, {found.name for found in music})
-    result.files = sum(workspace.exists(path) for path in audio + files) + len(reports)
+    traces = in_reports.traces()
+    result.files = sum(workspace.exists(path) for path in audio + files) + len(traces.files)
+    result.texts = len(traces.texts) + len(traces.pages)
     if not dry_run:
         _record(manifests, music)
         for kind, hearers in heard.items():
@@ -96,8 +102,7 @@ def forget(
                 marked = sorted(heard_ids.union(registry.forgotten(workspace, kind, name)))
                 path = f"{kind}/{name}/{registry.FORGOTTEN}"
                 workspace.put_json(path, {"track_ids": marked})
-        for path in reports:
-            remove_sound(workspace, path)
+        in_reports.remove(traces)
         for path in files:
             workspace.remove(path)
     # what was made last goes first
@@ -105,12 +110,11 @@ def forget(
         if table is STEMS and not dry_run:
             for path in audio:
                 workspace.remove(path)
-        columns = [name for name in ("track_id", "added") if name in table.schema.names]
-        if not columns or table is HEARD:
-            continue
-        for partition in manifests.partitions(table.name):
+        for partition in manifests.partitions(table.name) if table.music else ():
+            hits = partial(_hits, columns=table.music, ids=ids)
+            covered = {item for item in manifests.items(partition) if _names_one_of(item, ids)}
             gone = manifests.forget(
-                partition, partial(_hits, ids=ids), items, columns=columns, dry_run=dry_run
+                partition, hits, items | covered, columns=table.music, dry_run=dry_run
             )
             if gone:
                 result.rows[table.name] = result.rows.get(table.name, 0) + gone
@@ -160,7 +164,7 @@ def _hearers(
 def _derived(
     database: duckdb.DuckDBPyConnection, ids: Set[str]
 ) -> tuple[set[str], set[str], list[str]]:
-    """Items of the manifests, names of sounds in reports, and files: of museval, and labels."""
+    """Items of the manifests, names in reports, and files: of museval, and labels."""
     database.execute("CREATE TABLE gone AS SELECT unnest($ids) AS track_id", {"ids": sorted(ids)})
 
     def column(query: str) -> list[str]:
@@ -189,13 +193,53 @@ def _derived(
     return {*ids, *segments, *items}, {*ids, *segments, *remixes}, [*scored, *labels]
 
 
-def _hits(batch: pa.RecordBatch, ids: Set[str]) -> pa.BooleanArray:
-    """Which rows are of, or add a stem of, one of the tracks."""
-    wanted = pa.array(sorted(ids))
-    hits = pc.is_in(batch["track_id"], wanted)
-    if "added" in batch.schema.names:
-        hits = pc.or_(hits, adds_stem_of(batch, ids))
-    return hits
+def _in_reports(
+    workspace: Workspace,
+    database: duckdb.DuckDBPyConnection,
+    ids: Set[str],
+    music: Sequence[_Music],
+) -> InReports:
+    """How reports know the music: by ids, files and songs; and by who validated on a song."""
+
+    def column(query: str) -> set[str]:
+        return {value for [value] in database.sql(query).fetchall()}
+
+    files = column(
+        "SELECT source_url FROM tracks SEMI JOIN gone USING (track_id) "
+        "UNION SELECT source_url FROM source_files SEMI JOIN gone USING (track_id)"
+    )
+    songs = column("SELECT song FROM stems SEMI JOIN gone USING (track_id)")
+    called = files | songs | {found.name for found in music}
+    # the name alone of a stem's file is that of other songs' files
+    stems = column(f"SELECT unnest({FILES_OF_STEM}) FROM stems SEMI JOIN gone USING (track_id)")
+    trainings = column(
+        "SELECT run_id FROM runs SEMI JOIN (FROM heard SEMI JOIN gone USING (track_id) "
+        "WHERE heard_by = 'models' AND labelled AND track_id NOT IN "
+        "(SELECT track_id FROM stems WHERE split = 'train')) USING (fingerprint)"
+    )
+    return InReports(
+        workspace=workspace,
+        named=Named(ids=ids, names={*called, *map(base_name, called), *stems}),
+        songs=songs | {found.name for found in music},
+        trainings=trainings,
+    )
+
+
+def _hits(batch: pa.RecordBatch, columns: Sequence[str], ids: Set[str]) -> pa.BooleanArray:
+    """Which rows name one of the tracks and songs."""
+    wanted = pa.array(sorted(ids), pa.string())
+    hits = [
+        adds_stem_of(batch, ids)
+        if pa.types.is_list(batch.schema.field(name).type)
+        else pc.is_in(batch[name], wanted)
+        for name in columns
+    ]
+    return reduce(pc.or_, hits)
+
+
+def _names_one_of(item: str, ids: Set[str]) -> bool:
+    """Whether what a partition covers has the id of one of the tracks and songs in its name."""
+    return not ids.isdisjoint(item.split("|"))
 
 
 def _record(manifests: Manifests, music: Iterable[_Music]) -> None:

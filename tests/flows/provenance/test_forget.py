@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from flows.fsck.command import examine
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.inputs import registry
 from flows.provenance.forget import forget
 from flows.provenance.lineage import lineage
+from flows.reports.file_names import base_name
 from storage.errors import UserError
 from storage.manifests import Manifests
 from storage.schemas import TABLES
@@ -38,7 +40,24 @@ def everything(workspace: Workspace) -> list[str]:
 
 def uses(row: dict[str, Any], track_id: str) -> bool:
     added = {stem["track_id"] for stem in row.get("added", [])}
-    return track_id in {row.get("track_id"), *added}
+    return track_id in {row.get("track_id"), row.get("other_id"), *added}
+
+
+def pair(track_id: str, other_id: str) -> dict[str, Any]:
+    """A row of ``duplicates``."""
+    texts = {"track_id": track_id, "other_id": other_id, "other_corpus": "music"}
+    numbers = dict.fromkeys(("start_s", "other_start_s", "overlap_s", "share", "error_rate"), 0.5)
+    return {**texts, "other_source": "mixture", "reason": "near_duplicate", **numbers}
+
+
+def in_reports(workspace: Workspace, *texts: str) -> list[str]:
+    """The texts of reports that one of the texts is in, and all files with one in their name."""
+    return [
+        path
+        for path in traces(workspace, *texts)
+        if path.startswith("reports/")
+        and (not path.endswith((".mp3", ".png")) or any(text in path for text in texts))
+    ]
 
 
 def heard_track(workspace: Workspace) -> dict[str, Any]:
@@ -75,19 +94,34 @@ def test_a_dry_run_tells_and_leaves_all(copy: Workspace) -> None:
 def test_a_track_and_all_that_was_made_of_it(copy: Workspace) -> None:
     track = heard_track(copy)
     track_id = track["track_id"]
+    others = [row["track_id"] for row in rows(copy, "tracks") if row["track_id"] != track_id]
+    duplicates = Manifests(copy).partitions("duplicates", "music")[0]
+    pairs = [pair(track_id, others[0]), pair(others[0], track_id), pair(others[0], others[1])]
+    Manifests(copy).write(duplicates, ["pairs"], pairs)
     expected = survivors(copy, track_id)
     segments = [row["segment_id"] for row in rows(copy, "segments") if uses(row, track_id)]
     hearers = [hearer.id for hearer in lineage(copy, track_id).models]
     assert hearers
     assert segments
+    assert in_reports(copy, track_id)
+    assert in_reports(copy, base_name(track["source_url"]))
     result = forget(copy, [track_id])
     assert result.models == hearers
     assert result.detectors == []
-    assert result.rows.keys() == {"tracks", "source_files", "scores", "segments", "remixes"}
+    assert result.rows.keys() == {
+        "tracks", "source_files", "prints", "measures", "duplicates", "scores", "segments",
+        "remixes",
+    }  # fmt: skip
+    assert result.rows["duplicates"] == 2
     assert survivors(copy, track_id) == expected == {table: rows(copy, table) for table in expected}
     assert not copy.exists(track["path"])
     left = traces(copy, *segments)
     assert not left
+    assert (
+        in_reports(copy, track_id, track["source_url"], f"/{base_name(track['source_url'])}") == []
+    )
+    assert in_reports(copy, f">{base_name(track['source_url'])}<") == []
+    assert examine(copy).findings == []
     # what is left of it: the models' marks, what they heard, and the record
     kept = {"/".join(path.split("/")[:2]) for path in traces(copy, track_id)}
     # parts may be too small or too large to be compressed, so some show their rows and some don't
@@ -103,21 +137,38 @@ def test_a_song(copy: Workspace) -> None:
     track_id = song["track_id"]
     expected = survivors(copy, track_id)
     name = next(row["song"] for row in rows(copy, "stems") if row["track_id"] == track_id)
+    assert in_reports(copy, name)
     result = forget(copy, [name])
+    assert in_reports(copy, name, track_id) == []
     assert result.names == {track_id: name}
     assert set(result.models) == set(registry.names(copy, "models"))
     assert result.detectors == registry.names(copy, "detectors")
     assert expected == {table: rows(copy, table) for table in expected}
     assert not copy.find(f"audio/labelled/{track_id}")
+    assert examine(copy).findings == []
 
 
 def test_a_test_song_leaves_no_scores_and_no_sounds(copy: Workspace) -> None:
     test = next(row for row in rows(copy, "stems") if row["split"] == "test")
+    assert [path for path in in_reports(copy, test["song"]) if path.endswith("songs.csv")]
     result = forget(copy, [test["track_id"]])
     assert result.models == result.detectors == []
     assert rows(copy, "evaluations") == []
-    assert not [path for path in copy.find("reports") if test["song"] in path]
-    assert not [path for path in copy.find("reports") if path.endswith("-estimate.mp3")]
+    assert in_reports(copy, test["song"]) == []
+    assert not [path for path in copy.find("reports") if "-estimate" in path]
+
+
+def test_a_validation_song_is_not_played_by_trainings_any_more(copy: Workspace) -> None:
+    def played() -> list[str]:
+        return [path for path in copy.find("reports") if "/validation-" in path]
+
+    of = {row["split"]: row["song"] for row in rows(copy, "stems")}
+    before = played()
+    assert before
+    forget(copy, [of["train"]])
+    assert played() == before
+    forget(copy, [of["valid"]])
+    assert played() == in_reports(copy, "validation-") == []
 
 
 def test_a_forgetting_that_was_killed_is_ended_by_the_next(
