@@ -40,6 +40,8 @@ from storage.workspace import Workspace
 STAGE, VERSION = "extract", 1
 PLAYERS = 8
 """In all; but one a source, where there are more of them."""
+ROWS_LOOKED_AT = 100_000
+"""For segments of other tracks to play, of perhaps millions."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,9 @@ def _summarise(run: StageRun, segments: Partition, minutes: dict[str, float]) ->
         return
     bars(run.report, "minutes", minutes, "minutes", "Minutes in which a source is silent")
     sample_rate = run.workspace.music.sample_rate
-    examples = _examples(run.manifests, segments, [name for name in minutes if minutes[name]])
+    examples = segments_to_play(
+        run.manifests, segments, [name for name in minutes if minutes[name]]
+    )
     names = file_names(run.manifests, segments.corpus, {row["track_id"] for row in examples})
     for row in examples:
         start, stop = row["start_sample"], row["stop_sample"]
@@ -216,24 +220,37 @@ def _summarise(run: StageRun, segments: Partition, minutes: dict[str, float]) ->
         )  # fmt: skip
 
 
-def _examples(
+def segments_to_play(
     manifests: Manifests, segments: Partition, sources: Sequence[str]
 ) -> Sequence[dict[str, Any]]:
-    """The first segments found without each of the sources that some are without."""
+    """Segments without each of the sources that some are without: the first ones, a track each.
+
+    A source that is silent in no other track has the first segment without it all the same.
+    """
     each = max(1, PLAYERS // len(manifests.workspace.music.sources))
-    wanted = dict.fromkeys(sources, each)
-    found = []
+    found: dict[str, list[dict[str, Any]]] = {source: [] for source in sources}
+    spare: dict[str, dict[str, Any]] = {}
+    seen: set[str] = set()
+    num_rows = 0
     for batch in manifests.scan(segments):
-        first = {
-            row
-            for source, missing in wanted.items()
-            for row in rows_without(batch["silent_sources"], source)[:missing].tolist()
-        }
-        for row in batch.take(pa.array(sorted(first), pa.int64())).to_pylist():
-            source = max(row["silent_sources"], key=lambda name: wanted[name])
-            if wanted[source] > 0:
-                wanted[source] -= 1
-                found.append(row)
-        if not any(wanted.values()):
+        tracks = np.array(batch["track_id"])
+        for source in sources:
+            rows = rows_without(batch["silent_sources"], source)
+            _, first_of_track = np.unique(tracks[rows], return_index=True)
+            firsts = rows[np.sort(first_of_track)]
+            if firsts.size:
+                spare.setdefault(source, _row(batch, firsts[0]))
+            for row in firsts[: len(seen) + each]:  # of so many, enough are of tracks not seen
+                if len(found[source]) < each and tracks[row] not in seen:
+                    seen.add(tracks[row])
+                    found[source].append(_row(batch, row))
+        num_rows += len(batch)
+        enough = all(len(rows) == each for rows in found.values())
+        if enough or (num_rows >= ROWS_LOOKED_AT and len(spare) == len(sources)):
             break
-    return found
+    return [row for source in sources for row in found[source] or [spare[source]]]
+
+
+def _row(batch: pa.RecordBatch, index: int) -> dict[str, Any]:
+    [row] = batch.slice(index, 1).to_pylist()
+    return dict(row)

@@ -109,8 +109,11 @@ class Report:
         on_page = [page.words(head), *self._on_page]
         self.workspace.put_bytes(
             f"{self.folder}/index.html",
-            page.page(title, on_page, f"{self.folder} in {self.workspace.location}"),
-        )
+            page.page(
+                title, on_page, f"{self.folder} in {self.workspace.location}",
+                overview="../" * self.folder.count("/") + "index.html",
+            ),
+        )  # fmt: skip
         self.workspace.put_bytes(
             f"{self.folder}/report.md", f"# {plain(title, None)}\n\n{markdown}".encode()
         )

@@ -56,19 +56,21 @@ def sound(file: str, spectrogram: str, caption: str) -> str:
     )
 
 
-def page(title: str, sections: Iterable[str], footer: str = "") -> bytes:
+def page(title: str, sections: Iterable[str], footer: str = "", overview: str = "") -> bytes:
     """The whole page.
 
     Args:
         title: text.
         sections: HTML.
         footer: text.
+        overview: where the page of the workspace is, from this one; empty on that itself.
     """
     said = html.escape(title)
+    back = f'<nav><a href="{quote(overview)}">All of the workspace</a></nav>' if overview else ""
     body = "\n".join(sections)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{said}</title>'
         '<meta name="viewport" content="width=device-width">'
-        f"<style>{STYLE}</style></head><body>\n<h1>{said}</h1>\n{body}\n"
+        f"<style>{STYLE}</style></head><body>\n{back}<h1>{said}</h1>\n{body}\n"
         f"<footer>{html.escape(footer)}</footer></body></html>\n"
     ).encode()

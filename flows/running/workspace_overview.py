@@ -76,6 +76,7 @@ def _reports(runs: Sequence[PastRun]) -> str:
     rows = [
         {
             "report": f"[{plain(run.stage)} {plain(run.corpus)}]({run.run_id}/index.html)",
+            "made": f"`{run.fingerprint}`",
             "began": f"{run.started_at:%Y-%m-%d %H:%M} UTC",
         }
         for run in reversed(runs)

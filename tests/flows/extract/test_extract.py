@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.extract.flow import ExtractBatch, extract, extract_batch
+from flows.extract.flow import ExtractBatch, extract, extract_batch, segments_to_play
 from flows.extract.options import ExtractParameters
 from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
@@ -58,3 +58,26 @@ def test_scores_that_are_no_probabilities_reject_their_track(
     [reject] = manifests.rows(Partition("rejects", "music", "f2"))
     assert (reject["stage"], reject["item"], reject["reason"]) == ("extract", bad, "bad_scores")
     assert "NaN" in reject["detail"]
+
+
+def test_what_is_played_is_of_many_tracks(tmp_path: Path) -> None:
+    """The first track has the first segments of all sources, and is heard once nevertheless."""
+    manifests = Manifests(Workspace(str(tmp_path / "w"), create=True))
+    target = Partition("segments", "music", "f1")
+    silent = [("a", ["bass"])] * 4 + [("b", ["bass", "drums"]), ("c", ["drums"]), ("a", ["vocals"])]
+    rows = [
+        {
+            "segment_id": f"{track}{number}", "track_id": track, "path": "", "track_num_samples": 9,
+            "start_sample": 0, "stop_sample": 9, "duration_s": 1.0, "silent_sources": sources,
+            "mean_probability": [1.0], "min_probability": [1.0], "level_db": -20.0,
+            "detector_id": "", "scores_fingerprint": "", "policy": "",
+        }
+        for number, (track, sources) in enumerate(silent)
+    ]  # fmt: skip
+    manifests.write(target, ["a", "b", "c"], rows)
+    played = [row["segment_id"] for row in segments_to_play(manifests, target, SOURCES[:2])]
+    assert played == ["b4", "c5", "a0"]
+    [only] = segments_to_play(manifests, target, ["vocals"])
+    assert only["segment_id"] == "a6"
+    played = [row["segment_id"] for row in segments_to_play(manifests, target, ["bass", "vocals"])]
+    assert played == ["a0", "b4", "a6"], "vocals are silent in no other track"
