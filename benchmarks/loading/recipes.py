@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.manifests import Partition
-from storage.parts import ITEMS
+from storage.parts import ITEMS, schema_of_part
 from storage.schemas import REMIXES
 from storage.workspace import Workspace
 
@@ -38,12 +38,12 @@ def write_recipes(workspace: Workspace, partition: Partition, count: int, *, see
 
 
 def _parts(count: int, sources: tuple[str, ...], rng: np.random.Generator) -> Iterator[pa.Table]:
-    schema = REMIXES.schema
-    schema = schema.with_metadata({**(schema.metadata or {}), ITEMS: json.dumps([]).encode()})
     for first in range(0, count, SEGMENTS_A_PART * RECIPES_A_SEGMENT):
         size = min(SEGMENTS_A_PART * RECIPES_A_SEGMENT, count - first)
         segment = np.arange(first, first + size) // RECIPES_A_SEGMENT
-        yield _rows(segment, sources, rng).cast(schema)
+        rows = _rows(segment, sources, rng)
+        items = json.dumps(sorted(set(rows["segment_id"].to_pylist())))
+        yield rows.cast(schema_of_part(REMIXES.name, {ITEMS: items.encode()}))
 
 
 def _rows(segment: np.ndarray, sources: tuple[str, ...], rng: np.random.Generator) -> pa.Table:
@@ -51,11 +51,14 @@ def _rows(segment: np.ndarray, sources: tuple[str, ...], rng: np.random.Generato
     size = len(segment)
     names = np.array([f"{value * 0x9E3779B97F4A7C15 % 2**80:020x}" for value in segment.tolist()])
     tracks = [f"{value:020x}" for value in (segment // SEGMENTS_A_TRACK).tolist()]
-    first_silent = rng.integers(len(sources), size=size)
-    both = rng.random(size) < 0.3
+    # what a segment has is the same in all its recipes
+    place = segment - segment[0]
+    first_silent = rng.integers(len(sources), size=size)[place]
+    both = rng.random(size)[place] < 0.3
     num_silent = 1 + both.astype(np.int32)
     silent = np.stack([first_silent, (first_silent + 1) % len(sources)], axis=1)
-    start = rng.integers(TRACK_SAMPLES - SEGMENT_SAMPLES, size=size)
+    start = rng.integers(TRACK_SAMPLES - SEGMENT_SAMPLES, size=size)[place]
+    confidence = rng.uniform(0.9, 1, size).astype(np.float32)[place]
     songs = [f"{value:020x}" for value in rng.integers(SONGS, size=size).tolist()]
     filled = np.array(sources)[first_silent]
     added = pa.StructArray.from_arrays(
@@ -88,7 +91,8 @@ def _rows(segment: np.ndarray, sources: tuple[str, ...], rng: np.random.Generato
         "silent_sources": pa.ListArray.from_arrays(  # type: ignore[call-overload]
             pa.array(bounds), pa.array(np.array(sources)[silent[kept]])
         ),
-        "confidence": rng.uniform(0.9, 1, size).astype(np.float32),
+        "confidence": confidence,
         "added": pa.ListArray.from_arrays(one_each, added),  # type: ignore[call-overload]
+        "model_id": [""] * size,
     }
     return pa.table({name: columns[name] for name in REMIXES.schema.names})
