@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,10 +41,24 @@ def kill_once(config: Path, reached: Callable[[], bool]) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
+def before_scoring(finished: Finished, root: Path) -> None:
+    """A copy of the workspace as it was when the detector had been fitted."""
+    shutil.copytree(finished.workspace.root, root, ignore=shutil.ignore_patterns(".prefect"))
+    models = registry.names(finished.workspace, "models")
+    for pattern in (
+        "reports", "models", "manifests/scores/corpus=music",
+        *(f"manifests/{table}" for table in ("segments", "remixes", "steps", "evaluations")),
+        *(f"manifests/heard/*/fingerprint={name}" for name in models),
+    ):  # fmt: skip
+        for folder in root.glob(pattern):
+            shutil.rmtree(folder)
+
+
 @pytest.mark.slow
 def test_killed_in_score_and_in_train(corpus: Corpus, finished: Finished, tmp_path: Path) -> None:
     root = tmp_path / "workspace"
     config = corpus.config(root)
+    before_scoring(finished, root)
 
     def some_scores() -> bool:
         return len(list(root.glob("manifests/scores/corpus=music/*/*.parquet"))) >= 2

@@ -35,6 +35,12 @@ pytestmark = pytest.mark.slow
 CORPUS, TRACKS = "second", 12
 BUSY = 503
 PATIENCE_MS = 1000 * TIMEOUT_S
+STILL = """addEventListener("DOMContentLoaded", () => {
+    const style = document.createElement("style");
+    style.textContent = "* { animation: none !important; transition: none !important }";
+    document.head.append(style);
+});"""
+"""What turns while a page waits is drawn on the cores that it waits for."""
 COLOURS = """async (image) => {
     await image.decode();
     const canvas = document.createElement("canvas");
@@ -72,6 +78,7 @@ def page(browser: Browser, service: Service) -> Iterator[Page]:
     with browser.new_context(base_url=service.address) as context:
         context.set_default_timeout(PATIENCE_MS)
         log_in(context, service.login)
+        context.add_init_script(STILL)
         yield context.new_page()
 
 
