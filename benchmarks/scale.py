@@ -37,7 +37,6 @@ STEPS, FACTOR = 3, 10
 NOISE_S = 2.0
 TRAINING = "train, one step"
 FORGET = "forget --dry-run"
-START = "from flows.cli.main import main; main()"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +114,7 @@ def _silentmix(root: Path, *arguments: str) -> Cost:
     started = time.monotonic()
     with (root / "output.log").open("w+b") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", START, *arguments], stdout=log, stderr=log
+            [sys.executable, "-m", "flows.cli", *arguments], stdout=log, stderr=log
         )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
