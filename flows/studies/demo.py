@@ -7,7 +7,7 @@ and on remixes of its true silences, which no detector's error spoils.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from demo_corpus.spreading import over_processes
 from flows.evaluate.flow import evaluate
 from flows.evaluate.options import EvaluateParameters
 from flows.inputs.networks import pick_device
-from flows.pipeline.flow import pipeline
+from flows.pipeline.flow import begin, pipeline
 from flows.pipeline.options import PipelineParameters
 from flows.remix.flow import remix
 from flows.remix.options import RemixParameters
@@ -57,27 +57,15 @@ def run_demo(parameters: DemoParameters, console: Console) -> None:
     corpus = root.with_name(f"{root.name}-corpus")
     truth = write_songs(parameters, corpus)
     made = time.monotonic()
-    _run_chain(parameters, root, corpus)
-    trainings = _trainings(root, truth)
-    prepared = time.monotonic()
-    plans = {name: planned(wish) for name, wish in trainings.items()}
-    _train({name: trainings[name] for name in plans if not plans[name].already_done}, root, console)
+    demo = _Demo(parameters, root, corpus, truth, console)
+    demo.train()
     trained = time.monotonic()
-    models = {plan.fingerprint: name for name, plan in plans.items()}
-    evaluation = evaluate(
-        EvaluateParameters(
-            workspace=str(root),
-            workers=parameters.workers,
-            labelled=LABELLED,
-            models=list(models),
-            compare_to=next(iter(models)),
-        )
-    )
-    print_summary(Workspace(str(root)), MUSIC, truth, evaluation, models, console)
+    evaluation = evaluate(demo.evaluation())
+    print_summary(Workspace(str(root)), MUSIC, truth, evaluation, demo.models, console)
     console.print(
         f"workspace {root}\ncorpus    {corpus}\n"
-        f"corpus {made - started:.0f} s, until remixes {prepared - made:.0f} s, "
-        f"training {trained - prepared:.0f} s, evaluation {time.monotonic() - trained:.0f} s\n"
+        f"corpus {made - started:.0f} s, stages and training {trained - made:.0f} s, "
+        f"evaluation of what was left {time.monotonic() - trained:.0f} s\n"
         f"look at every run: silentmix up --workspace {parameters.workspace}   (or make ui)\n"
         f"what is where:     silentmix status --workspace {parameters.workspace}",
         highlight=False,
@@ -115,60 +103,95 @@ def write_songs(parameters: DemoParameters, root: Path) -> Path:
     return root / "truth" / "unlabelled" / "truth.parquet"
 
 
-def _run_chain(parameters: DemoParameters, root: Path, corpus: Path) -> None:
-    pipeline(
-        PipelineParameters.model_validate(
+class _Demo:
+    """A demo at work: trainings in processes of their own, and all that they wait for in this one.
+
+    Attributes:
+        models: the models by their names, and what each learns from.
+    """
+
+    def __init__(
+        self, parameters: DemoParameters, root: Path, corpus: Path, truth: Path, console: Console
+    ) -> None:
+        self.parameters, self.root, self.console = parameters, root, console
+        self.corpus, self.truth = corpus, truth
+        self.models: dict[str, str] = {}
+        self._place = {"workspace": str(root), "labelled": LABELLED}
+        self._under_way = set[str]()
+
+    def train(self) -> None:
+        """Run the chain, and train each model as soon as what it learns from is there.
+
+        Raises:
+            UserError: the chain would refuse its work, or a training failed.
+        """
+        begin(self._chain("ingest", "remix"))
+        pipeline(self._chain("ingest", "ingest"))
+        device = pick_device("auto").partition(":")[0]
+        run_side_by_side(
+            self._jobs(),
+            num_processes=how_many(0, device),
+            device=device,
+            logs=self.root / LOGS,
+            on_end=self._ended,
+        )
+
+    def evaluation(self) -> EvaluateParameters:
+        """The evaluation of the models so far, against the first."""
+        models = list(self.models)
+        told = {"models": models, "compare_to": models[0], "workers": self.parameters.workers}
+        return EvaluateParameters.model_validate({**self._place, **told})
+
+    def _jobs(self) -> Iterator[Job | None]:
+        """The trainings in turn. What stands between them runs here, beside those under way."""
+        yield from self._training(ALONE, weak_share=0.0)
+        pipeline(self._chain("fit-detector", "remix"))
+        yield from self._training(REMIXES, corpora=[MUSIC])
+        self._find_true_silences()
+        first_two = self.evaluation()
+        yield from self._training(CEILING, corpora=[TRUTH])
+        while self._under_way - {CEILING}:
+            yield None
+        if self._under_way:  # one training is left, and takes one core
+            workers = max(1, first_two.num_workers - 1)
+            evaluate(first_two.model_copy(update={"workers": workers}))
+
+    def _chain(self, first: str, last: str) -> PipelineParameters:
+        return PipelineParameters.model_validate(
             {
-                "workspace": str(root),
-                "workers": parameters.workers,
-                "labelled": str(corpus / "labelled"),
-                "unlabelled": str(corpus / "unlabelled"),
+                "workspace": str(self.root),
+                "workers": self.parameters.workers,
+                "labelled": str(self.corpus / "labelled"),
+                "unlabelled": str(self.corpus / "unlabelled"),
                 "labelled_corpus": LABELLED,
                 "corpus": MUSIC,
                 "sample_rate": FORMAT.sample_rate,
                 "channels": FORMAT.num_channels,
-                "until_stage": "remix",
+                "from_stage": first,
+                "until_stage": last,
                 **STAGES,
             }
         )
-    )
 
+    def _find_true_silences(self) -> None:
+        """Remix what a detector that is always right would find."""
+        told = {"workspace": str(self.root), "corpus": MUSIC, "into": TRUTH, **POLICY}
+        true_segments(TrueSegmentsParameters.model_validate({**told, "truth": str(self.truth)}))
+        remix(RemixParameters.model_validate({**self._place, "corpus": TRUTH, "workers": 1}))
 
-def _trainings(root: Path, truth: Path) -> dict[str, TrainParameters]:
-    """The three trainings by what they learn from: alike but for that."""
-    place = {"workspace": str(root), "labelled": LABELLED}
-    true_segments(
-        TrueSegmentsParameters.model_validate(
-            {"workspace": str(root), "corpus": MUSIC, "into": TRUTH, "truth": str(truth), **POLICY}
-        )
-    )
-    remix(RemixParameters.model_validate({**place, "corpus": TRUTH, "workers": 1}))
+    def _training(self, name: str, **more: Any) -> Iterator[Job]:
+        """A training, if it is not done; they are alike but for what they learn from."""
+        wish = TrainParameters.model_validate({**self._place, **TRAINING, **more})
+        plan = planned(wish)
+        self.models[plan.fingerprint] = name
+        if not plan.already_done:
+            job = Job(label=name, log=f"{name.replace(' ', '-')}.log", train=wish, evaluate=None)
+            self._under_way.add(name)
+            self.console.print(f"training {name}: {self.root / LOGS / job.log}", soft_wrap=True)
+            yield job
 
-    def training(**more: Any) -> TrainParameters:
-        return TrainParameters.model_validate({**place, **TRAINING, **more})
-
-    return {
-        ALONE: training(weak_share=0.0),
-        REMIXES: training(corpora=[MUSIC]),
-        CEILING: training(corpora=[TRUTH]),
-    }
-
-
-def _train(trainings: Mapping[str, TrainParameters], root: Path, console: Console) -> None:
-    """Train side by side."""
-    device = pick_device("auto").partition(":")[0]
-
-    def ended(job: Job, problem: str) -> None:
+    def _ended(self, job: Job, problem: str) -> None:
+        self._under_way.remove(job.label)
         if problem:
-            raise UserError(f"training {job.label}: {problem}; see {root / LOGS / job.log}")
-        console.print(f"trained {job.label}", highlight=False)
-
-    jobs = [
-        Job(label=name, log=f"{name.replace(' ', '-')}.log", train=wish, evaluate=None)
-        for name, wish in trainings.items()
-    ]
-    if jobs:
-        console.print(f"training {len(jobs)} models side by side: {root / LOGS}", soft_wrap=True)
-    run_side_by_side(
-        jobs, num_processes=how_many(0, device), device=device, logs=root / LOGS, on_end=ended
-    )
+            raise UserError(f"training {job.label}: {problem}; see {self.root / LOGS / job.log}")
+        self.console.print(f"trained {job.label}", highlight=False)

@@ -94,7 +94,8 @@ def run_side_by_side(
 ) -> None:
     """Run jobs in their order, so many at once; each is asked for when there is room for it.
 
-    One at a time needs no process of its own.
+    What ``jobs`` does until it gives the next one is done in this process, beside those at work,
+    and takes the room of one. One at a time needs no process of its own.
 
     Args:
         jobs: all of them; None where the next one has to wait until another has ended.

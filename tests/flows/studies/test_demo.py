@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from multiprocessing import Pipe
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
 
 from flows.evaluate.summary import Verdict
-from flows.studies import demo
+from flows.studies import demo, side_by_side
 from flows.studies.demo import run_demo
 from flows.studies.demo_options import DemoParameters
 from flows.studies.demo_summary import conclusion
+from flows.studies.side_by_side import Job, Slot, do, run_side_by_side
+from flows.train.options import TrainParameters
 from storage.errors import UserError
 from storage.manifests import Manifests
 from storage.workspace import Workspace
@@ -22,6 +29,23 @@ POLICY = {
 }  # fmt: skip
 
 
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> list[Slot]:
+    """Two jobs side by side, but each is done in this process where it begins; lists them."""
+    begun = list[Slot]()
+
+    def begin(job: Job, *_: Any) -> Slot:
+        answer, theirs = Pipe(duplex=False)
+        theirs.send(do(job))
+        begun.append(Slot(job, Mock(spec=SpawnProcess), answer, 0))
+        return begun[-1]
+
+    monkeypatch.setattr(side_by_side, "_begin", begin)
+    monkeypatch.setattr(demo, "how_many", lambda *_: 2)
+    return begun
+
+
+@pytest.mark.usefixtures("two_cores")
 def test_three_models_alike_but_for_what_they_learn_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -30,7 +54,6 @@ def test_three_models_alike_but_for_what_they_learn_from(
     monkeypatch.setattr(demo, "STAGES", {"fit_detector": fit, "extract": POLICY})
     training = {"channels": 2, "depth": 2, "steps": 2, "crop_s": 2.0, "batch_size": 2}
     monkeypatch.setattr(demo, "TRAINING", {**training, "validation_crops": 1, "weak_share": 0.5})
-    monkeypatch.setattr(demo, "how_many", lambda *_: 1)
     parameters = DemoParameters(
         workspace=str(tmp_path / "demo"), train_songs=1, valid_songs=2, test_songs=2,
         unlabelled_songs=3, song_s=10.0, workers=1,
@@ -43,6 +66,30 @@ def test_three_models_alike_but_for_what_they_learn_from(
     manifests = Manifests(Workspace(parameters.workspace))
     assert manifests.latest("segments", demo.MUSIC) != manifests.latest("segments", demo.TRUTH)
     assert manifests.count(manifests.latest("remixes", demo.TRUTH)) > 0
+    runs = [row for part in manifests.partitions("runs") for row in manifests.rows(part)]
+    assert [row["stage"] for row in sorted(runs, key=lambda row: row["started_at"])] == [
+        *("ingest", "ingest", "train", "fit-detector", "score", "extract", "remix", "train"),
+        *("true-segments", "remix", "train", "evaluate", "evaluate"),
+        *("evaluate", "evaluate", "evaluate"),
+    ], "a training begins as soon as it can; two models are evaluated beside the last one"
+
+
+def test_an_error_between_two_trainings_ends_those_at_work(
+    two_cores: list[Slot], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(side_by_side, "train", Mock())
+    job = Job(label="a", log="a.log", train=TrainParameters(), evaluate=None)
+
+    def jobs() -> Iterator[Job]:
+        yield job
+        raise UserError("no room")
+
+    with pytest.raises(UserError, match="no room"):
+        run_side_by_side(
+            jobs(), num_processes=2, device="cpu", logs=tmp_path, on_end=lambda *_: None
+        )
+    [slot] = two_cores
+    assert [call[0] for call in slot.process.method_calls] == ["terminate", "join"]
 
 
 def verdict(median_db: float | None, *, shown: bool) -> Verdict:
