@@ -1,7 +1,9 @@
 """``silentmix demo``: make songs with known silences, run the chain on them, say what it gave.
 
 Three models are trained alike: on the labelled songs alone, on remixes of the unlabelled music too,
-and on remixes of its true silences, which no detector's error spoils.
+and on remixes of its true silences, which no detector's error spoils. Each training begins as
+soon as what it learns from is there, the first one before there is a detector; all else goes on
+beside them.
 """
 
 from __future__ import annotations

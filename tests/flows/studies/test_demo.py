@@ -89,6 +89,7 @@ def test_an_error_between_two_trainings_ends_those_at_work(
             jobs(), num_processes=2, device="cpu", logs=tmp_path, on_end=lambda *_: None
         )
     [slot] = two_cores
+    assert isinstance(slot.process, Mock)
     assert [call[0] for call in slot.process.method_calls] == ["terminate", "join"]
 
 
