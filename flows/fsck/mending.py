@@ -104,9 +104,13 @@ def commands(manifests: Manifests, findings: Iterable[Finding]) -> list[str]:
     found: dict[str, list[str]] = {name: [] for name in BY_NAME}
     for finding in findings:
         mine = [run for run in runs if run.stage in finding.stages]
-        of_it = [run for run in mine if run.fingerprint == finding.made]
         # of several stages that write a manifest, those that worked on this corpus
         of_corpus = [run for run in mine if run.corpus == finding.corpus]
+        of_it = [
+            run
+            for run in (of_corpus if finding.corpus else mine)
+            if run.fingerprint == finding.made
+        ]
         for run in of_it or of_corpus or mine:
             found[run.stage].append(_command(manifests, run.stage, json.loads(run.parameters)))
         if not mine:

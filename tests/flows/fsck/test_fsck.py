@@ -135,6 +135,18 @@ def test_what_is_put_away_is_made_again(tmp_path: Path, workspace: Workspace) ->
     assert len(manifests.items(Partition("tracks", "music", tracks.fingerprint))) == 3
 
 
+def test_scores_are_made_again_by_who_made_them(workspace: Workspace) -> None:
+    """Those of the held-out songs have the fingerprint of the music's, and another maker."""
+    for corpus, stage in {"labelled": "fit-detector", "music": "score"}.items():
+        part = only(workspace, f"manifests/scores/corpus={corpus}/*/*.parquet")
+        whole = part.read_bytes()
+        cut(part)
+        found = examine(workspace)
+        assert [each.kind for each in found.findings if each.put_away] == ["damaged_part"]
+        assert [command.split()[1] for command in found.commands] == [stage], corpus
+        part.write_bytes(whole)
+
+
 SQL_READERS = (
     ["lineage", "x"],
     ["forget", "--source", "*", "--dry-run"],
