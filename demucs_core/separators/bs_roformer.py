@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from demucs_core.configuration import check_at_least, check_even
+from demucs_core.configuration import check_at_least, check_even, check_share
 from demucs_core.separators.extras import import_extra
 from demucs_core.separators.separator import (
     SeparatorConfig,
@@ -82,7 +82,7 @@ class BSRoFormerConfig(SeparatorConfig):
         check_at_least(self, 1, "heads", "num_residual_streams", "mask_estimator_depth")
         check_at_least(self, 1, "stft_hop_length")
         check_at_least(self, 2, "dim_head", "stft_n_fft")
-        check_at_least(self, 0, "attn_dropout", "ff_dropout")
+        check_share(self, "attn_dropout", "ff_dropout")
         check_even(self, "dim_head", "stft_n_fft")
         if 2 * self.stft_hop_length > self.stft_n_fft:
             raise ValueError(

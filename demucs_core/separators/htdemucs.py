@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from demucs_core.configuration import check_above, check_at_least, check_range
+from demucs_core.configuration import check_above, check_at_least, check_range, check_share
 from demucs_core.separators.extras import import_extra
 from demucs_core.separators.separator import SeparatorConfig, WrappedSeparator
 
@@ -74,8 +74,8 @@ class HTDemucsConfig(SeparatorConfig):
         super().__post_init__()
         check_at_least(self, 1, "channels", "growth", "depth", "dconv_depth", "dconv_comp")
         check_at_least(self, 1, "t_heads")
-        check_at_least(self, 0, "bottom_channels", "norm_starts", "t_layers", "t_dropout")
-        check_at_least(self, 0, "rescale")
+        check_at_least(self, 0, "bottom_channels", "norm_starts", "t_layers", "rescale")
+        check_share(self, "t_dropout")
         check_above(self, 0, "t_hidden_scale", "segment_s")
         check_range(self, 0, 3, "dconv_mode")
         if self.dconv_mode and self.channels % self.dconv_comp:

@@ -19,6 +19,7 @@ from storage.errors import UserError
 from storage.labelled.song import sources_of
 from storage.local_cache import LocalCache, cache_folder
 from storage.manifests import Manifests, Partition
+from storage.parts import ManifestError
 from storage.reading import CropReader
 from storage.sql import any_of, reading
 
@@ -142,6 +143,21 @@ def build_mixtures(
     lengths = {track.path: track.num_samples for track in mixtures.values()}
     _require_length(lengths, parameters.crop_s, rate, "track of these corpora")
     return Material(examples=examples, crops=[], counts={"tracks": len(mixtures)})
+
+
+def remixes_to_learn_from(parameters: TrainParameters, manifests: Manifests) -> list[Partition]:
+    """The recipes that were chosen; there need not be any in them.
+
+    Raises:
+        UserError: there are none.
+    """
+    try:
+        return [manifests.latest("remixes", *chosen) for chosen in parameters.chosen_remixes]
+    except ManifestError as error:
+        raise UserError(
+            f"{error}; draw them with `silentmix remix`, or set weak_share to 0 to train on "
+            "labelled songs alone"
+        ) from error
 
 
 def songs_to_learn_from(

@@ -15,7 +15,7 @@ from flows.running.held_out import require_apart, sounds_of, sounds_of_remixes
 from flows.running.stage import StageResult, stage_run
 from flows.train.build import build_trainer
 from flows.train.disk import require_room
-from flows.train.examples import songs_to_learn_from
+from flows.train.examples import remixes_to_learn_from, songs_to_learn_from
 from flows.train.listening import play_validation
 from flows.train.loop import train_to_the_end
 from flows.train.model import first_model
@@ -46,7 +46,7 @@ def train(parameters: TrainParameters) -> StageResult:
         tracks = [manifests.latest("tracks", name) for name in dict.fromkeys(parameters.corpora)]
     else:
         stems = learning_corpora(manifests, parameters.labelled, parameters.libraries)
-    remixes = [manifests.latest("remixes", *chosen) for chosen in parameters.chosen_remixes]
+    remixes = remixes_to_learn_from(parameters, manifests)
     digests = {partition: manifests.digest(partition) for partition in [*stems, *remixes, *tracks]}
     made_from = {
         f"{partition.table}/{partition.corpus}/{partition.fingerprint}": digest

@@ -39,8 +39,8 @@ def first_model(
         UserError: its configuration, its package, its class, its size or the weights won't do; says
             what to change.
     """
+    described = options.describe_model(music, crop_s=options.crop_s)
     try:
-        described = options.describe_model(music, crop_s=options.crop_s)
         if options.objective == "mixit":
             described["sources"] = list(output_names(len(music.sources)))
         if not options.is_imported:

@@ -55,8 +55,8 @@ def num_processes(parameters: TrainParameters, device: str, launch: Launch | Non
     """How many processes train together.
 
     Raises:
-        UserError: so many can't: a launcher started others, there are fewer GPUs, or they can't
-            share a batch evenly.
+        UserError: so many can't: a launcher started others, there are fewer GPUs or cores, or they
+            can't share a batch evenly.
     """
     on_gpus = device.startswith("cuda")
     size = parameters.processes or (torch.cuda.device_count() if on_gpus else 1)
@@ -81,6 +81,12 @@ def num_processes(parameters: TrainParameters, device: str, launch: Launch | Non
             f"batch_size {parameters.batch_size} can't be shared evenly by {size} processes; take "
             f"a multiple of {size}, such as {-(-parameters.batch_size // size) * size}, or a "
             "number of processes that divides it"
+        )
+    num_cores = os.cpu_count() or size
+    if launch is None and not on_gpus and size > num_cores:
+        raise UserError(
+            f"processes is {size}, and this machine has {num_cores} cores, of which each process "
+            "needs one; lower processes"
         )
     return size
 

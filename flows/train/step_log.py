@@ -74,7 +74,7 @@ def events(folder: str, model: str) -> Iterator[Events | None]:
     """What takes the events of a training, in a folder of its own below ``folder``.
 
     Raises:
-        UserError: TensorBoard is not installed.
+        UserError: TensorBoard is not installed, or the folder can't be written.
     """
     if not folder:
         yield None
@@ -86,7 +86,12 @@ def events(folder: str, model: str) -> Iterator[Events | None]:
             f"tensorboard: needs the package tensorboard, which can't be imported here ({error}): "
             "pip install 'silentmix[tensorboard]'"
         ) from error
-    writer: Events = SummaryWriter(f"{folder}/{model}")
+    try:
+        writer: Events = SummaryWriter(f"{folder}/{model}")
+    except OSError as error:
+        raise UserError(
+            f"tensorboard: {folder}: no folder to write events to ({error.strerror}); name another"
+        ) from error
     try:
         yield writer
     finally:

@@ -149,6 +149,8 @@ def test_a_missing_extra_is_named_with_the_command_that_brings_it(
         ("bs_roformer", {"freqs_per_bands": [3, 10]}, r"add up to stft_n_fft / 2 \+ 1 = 33, not"),
         ("htdemucs", {"channels": 9}, r"channels must be a multiple of dconv_comp \(8\), not 9"),
         ("htdemucs", {"t_heads": 3}, "bottom_channels: the transformer's width, here 16, must"),
+        ("htdemucs", {"t_dropout": 5.0}, "t_dropout must be from 0 to 1, not 5.0"),
+        ("bs_roformer", {"attn_dropout": 7.0}, "attn_dropout must be from 0 to 1, not 7.0"),
         ("htdemucs", {"nfft": 32}, "nfft must be a power of two of at least 64 for depth 2"),
     ],
 )

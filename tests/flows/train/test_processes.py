@@ -178,6 +178,11 @@ def test_processes_that_a_launcher_started(
             {},
             "batch_size 2 can't be shared evenly by 3 processes; take a",
         ),
+        (
+            {"processes": 64, "batch_size": 64},
+            {},
+            "processes is 64, and this machine has 4 cores, of which each process needs one; lower",
+        ),
         ({"processes": 2, "device": "cuda"}, {}, "processes is 2, and torch finds 0 GPUs here"),
         ({"processes": 2, "device": "cuda:1"}, {}, "device cuda:1 is one GPU, and 2 processes"),
         (
@@ -191,9 +196,10 @@ def test_processes_that_a_launcher_started(
     ],
 )
 def test_processes_that_can_not_be_are_refused(
-    fields: dict[str, Any], environ: dict[str, str], message: str
+    fields: dict[str, Any], environ: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parameters = TrainParameters.model_validate({"batch_size": 2, **fields})
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
 
     def count() -> int:
         launch = launched({"MASTER_ADDR": "a", "MASTER_PORT": "1", **environ})

@@ -204,7 +204,10 @@ def test_a_validation_song_is_heard_while_it_trains_in_the_room_of_one_look(
     assert_same(weights(workspace, heard), unheard)
 
 
-def test_events_need_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_need_a_folder_and_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="tensorboard: /dev/null: no folder to write events to"):  # noqa: SIM117
+        with step_log.events("/dev/null", "model"):
+            pass
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(UserError, match=r"pip install 'silentmix\[tensorboard\]'"):  # noqa: SIM117
         with step_log.events("folder", "model"):
