@@ -64,6 +64,7 @@ def test_workers_batches_and_places_change_no_row(finished: Finished, tmp_path: 
     assert [result.stage for result in results] == ["ingest", "ingest", *STAGES[1:5]]
     mine = content(Workspace(str(other)))
     assert {partition.table for partition in mine} == {
-        "tracks", "rejects", "stems", "activity", "scores", "segments", "remixes", "heard"
+        "tracks", "rejects", "stems", "activity", "prints", "measures", "duplicates",
+        "scores", "segments", "remixes", "heard",
     }  # fmt: skip
     assert_same(mine, content(finished.workspace))
