@@ -135,9 +135,10 @@ def version_of(path: str) -> str:
 
 
 def check_contract(model: SeparationModel, num_samples: int) -> None:
-    """Run a model on noise, there and back, to see whether it keeps the contract.
+    """Run a model on noise, to see whether it keeps the contract: in separation, there and back.
 
-    A registered one is known to keep it in separation, so that it is run as it trains alone.
+    A registered one is known to keep it, but for what its fields make of it: it is run as in
+    training alone, and not back.
 
     Args:
         model: in any mode, on any device; it is left as it was.
@@ -158,24 +159,25 @@ def check_contract(model: SeparationModel, num_samples: int) -> None:
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
         with torch.random.fork_rng(devices=[]):
-            if isinstance(config, ImportedConfig):
-                _run(model.eval(), name, mixture.to(parameter.device))
-            _run(model.train(), name, mixture.to(parameter.device))
+            theirs = isinstance(config, ImportedConfig)
+            if theirs:
+                _run(model.eval(), name, mixture.to(parameter.device), back=False)
+            _run(model.train(), name, mixture.to(parameter.device), back=theirs)
     finally:
         model.train(was_training).zero_grad(set_to_none=True)
         for buffer, before in buffers:
             buffer.detach().copy_(before)
 
 
-def _run(model: SeparationModel, name: str, mixture: Tensor) -> None:
-    """Take a mixture through a model, and back where it is in training mode."""
+def _run(model: SeparationModel, name: str, mixture: Tensor, *, back: bool) -> None:
+    """Take a mixture through a model, and back where that is asked for."""
     config = model.config
     batch, channels, num_samples = mixture.shape
     expected = (batch, len(config.sources), channels, num_samples)
     wanted = f"{expected} (batch, sources, channels, samples)"
     mode = "in training" if model.training else "in separation"
     try:
-        with torch.set_grad_enabled(model.training):
+        with torch.set_grad_enabled(back):
             estimates = model(mixture)
     except Exception as error:
         raise ValueError(
@@ -195,7 +197,7 @@ def _run(model: SeparationModel, name: str, mixture: Tensor) -> None:
         raise ValueError(f"{name} returns {estimates.dtype} {mode}, not real numbers (float32)")
     if not bool(estimates.isfinite().all()):
         raise ValueError(f"{name} returns NaN or infinity {mode}, of noise that is finite")
-    if not model.training:
+    if not back:
         return
     if not estimates.requires_grad:
         raise ValueError(f"{name} returns what no weight has a part in, so that nothing is learned")
