@@ -33,7 +33,7 @@ demo: .venv/installed
 	$(BIN)/silentmix demo --workspace $(WORKSPACE)
 
 test: .venv/installed
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=
 	@$(BIN)/coverage report | grep ^TOTAL
 
 lint: .venv/installed
