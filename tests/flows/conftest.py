@@ -30,6 +30,7 @@ from flows.pipeline.flow import pipeline
 from flows.pipeline.options import PipelineParameters
 from flows.remix import report as remix_report
 from flows.reports import artifacts, live_plot
+from flows.reports.spectrogram import spectrogram_png
 from flows.running import execution
 from flows.running.execution import dask_client
 from flows.running.parameters import WorkParameters
@@ -44,7 +45,6 @@ SAMPLE_RATE = MUSIC.sample_rate
 SOURCES = MUSIC.sources
 
 PNG_OF, PLAYER_S, TIGHT_LAYOUT = artifacts.png_of, artifacts.PLAYER_S, Figure.tight_layout
-SPECTROGRAM = artifacts.spectrogram_png
 BLANK = PNG_OF(Figure(figsize=(0.1, 0.1)))
 
 SONG_S = 7.0
@@ -128,7 +128,7 @@ def reports(*, drawn: bool) -> Iterator[None]:
         for module in (artifacts, ingest_report, remix_report):
             player_s = PLAYER_S if drawn else 0.5
             stack.enter_context(mock.patch.object(module, "PLAYER_S", player_s))
-        spectrogram = SPECTROGRAM if drawn else lambda *_: BLANK
+        spectrogram = spectrogram_png if drawn else lambda *_: BLANK
         stack.enter_context(mock.patch.object(artifacts, "spectrogram_png", spectrogram))
         layout = TIGHT_LAYOUT if drawn else blank
         stack.enter_context(mock.patch.object(Figure, "tight_layout", layout))
