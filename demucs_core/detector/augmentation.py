@@ -13,7 +13,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.signal import oaconvolve
 from torch import Tensor
 
 from demucs_core.detector.fit_config import AugmentationConfig
@@ -42,6 +41,8 @@ def equalise(
     Gains are drawn up to ``limit_db`` up or down, and lie on a line in between. The filter has
     linear phase and no delay.
     """
+    from scipy.signal import oaconvolve  # whoever only hears with a detector does not wait for it
+
     octaves_hz = 62.5 * 2.0 ** np.arange(9)
     gains_db = rng.uniform(-limit_db, limit_db, len(octaves_hz))
     bins_hz = np.fft.rfftfreq(EQUALISER_TAPS, 1.0 / sample_rate)

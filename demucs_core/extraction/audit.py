@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +111,8 @@ def estimate(strata: Sequence[Stratum], confidence: float) -> Estimate | None:
         strata: all that is asked about.
         confidence: of the two-sided interval.
     """
+    from scipy.stats import beta  # whoever extracts without an audit does not wait for it
+
     if not strata or any(stratum.num_draws == 0 for stratum in strata):
         return None
     weight = np.array([stratum.seconds for stratum in strata])

@@ -31,7 +31,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from demucs_core.metrics.medians import FloatArray, median
 
@@ -229,6 +228,8 @@ def _interval(
     differences: FloatArray, confidence: float, num_resamples: int, rng: np.random.Generator
 ) -> tuple[float, float]:
     """Hesterberg's expanded percentile interval of the median."""
+    from scipy import stats  # what only reads or plots a comparison does not wait for it
+
     num_songs = len(differences)
     if num_songs < MIN_SONGS:
         return float("nan"), float("nan")
@@ -244,6 +245,8 @@ def _interval(
 
 def _signed_rank(differences: FloatArray) -> float:
     """Wilcoxon's p-value: exact for few songs (with ties up to 13, else to 50), then normal."""
+    from scipy import stats
+
     if len(differences) < MIN_SONGS:
         return float("nan")
     if not differences.any():

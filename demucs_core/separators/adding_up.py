@@ -10,7 +10,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 SMOOTHING_S: Final = 0.05
 """Time constant of the stems' power."""
@@ -39,6 +38,8 @@ class ResidualSpreader:
         self, stems: NDArray[np.float32], mixture: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Stems ``(S, C, N)`` that add up to the mixture ``(C, N)``."""
+        from scipy.signal import lfilter  # whoever takes the stems as they are does not wait for it
+
         if not stems.shape[-1]:
             return stems  # of nothing, lfilter forgets its state
         power = np.square(stems, dtype=np.float64).mean(axis=1) + POWER_FLOOR
