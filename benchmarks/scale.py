@@ -9,9 +9,9 @@ it took and the memory of its largest process.
 What a command costs is taken for ``a + b n^e``, and ``e`` is the exponent that the three sizes
 give: a start of ten seconds shall not hide what comes after it. Where what comes after it is less
 than ``NOISE_S`` at the largest size, there is no exponent to tell. ``worst_exponent`` is the
-largest, ``worst_noop_s`` the longest of those with nothing to do at the largest size, and
-``peak_mib`` the memory of the largest process of all but training, which holds torch and a model.
-The last line is JSON.
+largest, ``worst_noop_s`` the longest of those with nothing to do at the largest size, ``peak_mib``
+the memory of the largest process of all but training, and ``grown_mib`` the most that any of them
+took more than at the smallest size: what is left is what it imports. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def commands(music: Path, track_url: str) -> list[Command]:
         *_options("train"), "--steps", "1", "--validate-every", "1", "--checkpoint-every", "1",
     ]  # fmt: skip
     score = ("score", *_options("score"), "--corpus", CORPUS)
-    ingest = ("ingest", str(music), "--corpus", CORPUS)
+    ingest = ("ingest", "--source", str(music), "--corpus", CORPUS)
     return [
         Command(name="ingest, nothing to do", arguments=ingest, is_noop=True),
         Command(name="score, nothing to do", arguments=score, is_noop=True),
@@ -78,7 +78,7 @@ def commands(music: Path, track_url: str) -> list[Command]:
         Command(name="extract, nothing to do", arguments=extract, is_noop=True),
         Command(name="remix", arguments=remix),
         Command(name="remix, nothing to do", arguments=remix, is_noop=True),
-        Command(name=TRAINING, arguments=("train", *train, "--force", "--corpus", CORPUS)),
+        Command(name=TRAINING, arguments=("train", *train, "--force", "--corpora", CORPUS)),
         Command(name="status", arguments=("status",), is_noop=True),
         Command(name="lineage", arguments=("lineage", track_url), is_noop=True),
         Command(name=FORGET, arguments=("forget", track_url, "--dry-run"), is_noop=True),
@@ -151,9 +151,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     _tell(found, counts, exponents)
     noops = [costs[-1].wall_s for is_noop, costs in found.values() if is_noop]
-    peaks = [
-        cost.peak_mib for name, (_, costs) in found.items() if name != TRAINING for cost in costs
-    ]
+    stages = [costs for name, (_, costs) in found.items() if name != TRAINING]
+    peaks = [cost.peak_mib for costs in stages for cost in costs]
+    growths = [costs[-1].peak_mib - costs[0].peak_mib for costs in stages]
     known = [value for value in exponents.values() if value is not None]
     result = {
         "name": "scale",
@@ -162,6 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "worst_exponent": round(max(known, default=0.0), 2),
         "worst_noop_s": round(max(noops), 1),
         "peak_mib": round(max(peaks)),
+        "grown_mib": round(max(growths)),
     }
     print(json.dumps(result))
     return 0
