@@ -48,7 +48,10 @@ format: .venv/installed
 
 bench: .venv/installed
 	@for name in $$(cd benchmarks && ls *.py | sed -e 's/\.py$$//' -e '/^__init__$$/d'); do \
-		case $$name in chaos|fuzz) quick=--quick;; *) quick=;; esac; \
+		case $$name in \
+			chaos|fuzz) quick=--quick;; manifests) quick="--rows 1000000";; \
+			scale) quick="--tracks 1000 --segments 100000";; *) quick=;; \
+		esac; \
 		echo "== $$name" && $(BIN)/python -m benchmarks.$$name $$quick || exit 1; done
 
 audit: .venv/installed

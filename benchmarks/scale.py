@@ -34,7 +34,7 @@ from benchmarks.scaling.growing import Grown
 from storage.manifests import Manifests
 
 STEPS, FACTOR = 3, 10
-NOISE_S = 2.0
+NOISE_S = 5.0
 TRAINING = "train, one step"
 FORGET = "forget --dry-run"
 
