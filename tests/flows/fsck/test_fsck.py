@@ -16,7 +16,7 @@ from flows.score.flow import score
 from flows.score.options import ScoreParameters
 from storage.manifests import Manifests, Partition
 from storage.workspace import Workspace
-from tests.flows.conftest import assert_same, content, mix, play, write
+from tests.flows.conftest import content, mix, play, write
 from tests.flows.test_older_workspaces import unpack
 
 
@@ -110,8 +110,7 @@ def test_what_is_put_away_is_made_again(tmp_path: Path, workspace: Workspace) ->
         score(ScoreParameters(**values))
 
     run()
-    whole = content(made)
-    audio = {path: made.read(path) for path in made.find("audio")}
+    whole = content(made), {path: made.read(path) for path in made.find("audio")}
     flipped, lost, _ = (Path(made.root) / path for path in made.find("audio"))
     before = flipped.read_bytes()
     flip(flipped)
@@ -126,8 +125,7 @@ def test_what_is_put_away_is_made_again(tmp_path: Path, workspace: Workspace) ->
     assert [command.split()[1] for command in found.commands] == ["ingest", "score"]
     assert f"--source {music}" in found.commands[0]
     run()
-    assert_same(content(made), whole)
-    assert {path: made.read(path) for path in made.find("audio")} == audio
+    assert (content(made), {path: made.read(path) for path in made.find("audio")}) == whole
     [songs] = examine(made, samples=True).findings  # of the detector, which came from elsewhere
     assert songs.kind == "lost_reference"
     manifests = Manifests(made)

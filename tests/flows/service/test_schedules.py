@@ -98,11 +98,10 @@ def test_doctor_sees_a_server_that_complains_again_and_again(service: Service) -
     assert COMPLAINT in log.read_text()  # of an earlier server, and over
     with log.open("a") as file:
         file.write(COMPLAINT * 2)
-    # on a busy machine a server may have other complaints of its own
-    assert "RuntimeError: no" not in service.command("doctor").stdout
+    assert service.command("doctor").returncode == 0
     with log.open("a") as file:
-        file.write(COMPLAINT.replace("15ms", "9ms") * 28)
+        file.write(COMPLAINT.replace("15ms", "9ms"))
     done = service.command("doctor")
     assert done.returncode == EXIT_WRONG
-    assert "30 errors alike from 03:00:00 to 03:00:00" in done.stdout
+    assert "3 errors alike from 03:00:00 to 03:00:00" in done.stdout
     assert "schedule_deployments: RuntimeError: no" in " ".join(done.stdout.split())
