@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -134,7 +134,7 @@ class Manifests:
         self,
         partition: Partition,
         matches: Callable[[pa.RecordBatch], pa.BooleanArray],
-        items: Set[str],
+        items: Container[str],
         *,
         columns: Sequence[str],
         dry_run: bool = False,

@@ -20,7 +20,7 @@ import soundfile
 from flows.ingest.source_files import file_item
 from flows.ingest.tracks import ID_DIGITS
 from storage.discovery import SourceFile, find_audio
-from storage.manifests import Manifests
+from storage.manifests import Manifests, Partition
 from storage.schemas import DUPLICATES, MEASURES, PRINTS, SCORES, SOURCE_FILES, TRACKS, Table
 from storage.workspace import Workspace, track_path
 
@@ -29,6 +29,7 @@ PRINT_ITEMS_A_S = 8.0
 LINKS_A_FILE = 30_000
 """A file system has a limit."""
 TRACKS_A_PART = 16
+ROWS_LIKE = tuple(table.name for table in (TRACKS, SOURCE_FILES, PRINTS, MEASURES, SCORES))
 PAUSE_S = 0.9
 """Between two silences of a source."""
 
@@ -82,22 +83,27 @@ class Grown:
             TRACKS.name: [self._track(*each) for each in zip(files, ids, strict=True)],
         }  # fmt: skip
         for table, made in rows.items():
-            manifests.write(manifests.latest(table, self.corpus), items, made)
+            manifests.write(self._partitions[table], items, made)
+        if DUPLICATES.name in self._partitions:
+            compared = [f"track|{track_id}" for track_id in ids]
+            manifests.write(self._partitions[DUPLICATES.name], compared, [])
+        scored = [self._scores(number) for number in numbers]
+        manifests.write(self._partitions[SCORES.name], ids, scored)
+
+    @cached_property
+    def _partitions(self) -> dict[str, Partition]:
+        """Where the rows of each table go; looked up once, since every part makes that longer."""
+        manifests = Manifests(self.workspace)
+        found = {name: manifests.latest(name, self.corpus) for name in ROWS_LIKE}
         for partition in manifests.partitions(DUPLICATES.name, self.corpus):
             if any(item.startswith("track|") for item in manifests.items(partition)):
-                manifests.write(partition, [f"track|{track_id}" for track_id in ids], [])
-                break
-        scores = manifests.latest(SCORES.name, self.corpus)
-        manifests.write(scores, ids, [self._scores(number) for number in numbers])
+                found[DUPLICATES.name] = partition
+        return found
 
     @cached_property
     def _templates(self) -> dict[str, dict[str, Any]]:
         manifests = Manifests(self.workspace)
-        tables = (TRACKS, SOURCE_FILES, PRINTS, MEASURES, SCORES)
-        return {
-            table.name: next(manifests.rows(manifests.latest(table.name, self.corpus)))
-            for table in tables
-        }
+        return {name: next(manifests.rows(self._partitions[name])) for name in ROWS_LIKE}
 
     def _like(self, table: Table) -> dict[str, Any]:
         return self._templates[table.name]

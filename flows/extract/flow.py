@@ -233,15 +233,14 @@ def segments_to_play(
     seen: set[str] = set()
     num_rows = 0
     for batch in manifests.scan(segments):
-        tracks = np.array(batch["track_id"])
+        tracks = batch["track_id"].to_pylist()
         for source in sources:
-            rows = rows_without(batch["silent_sources"], source)
-            _, first_of_track = np.unique(tracks[rows], return_index=True)
-            firsts = rows[np.sort(first_of_track)]
-            if firsts.size:
-                spare.setdefault(source, _row(batch, firsts[0]))
-            for row in firsts[: len(seen) + each]:  # of so many, enough are of tracks not seen
-                if len(found[source]) < each and tracks[row] not in seen:
+            for row in rows_without(batch["silent_sources"], source).tolist():
+                if len(found[source]) == each:
+                    break
+                if source not in spare:
+                    spare[source] = _row(batch, row)
+                if tracks[row] not in seen:
                     seen.add(tracks[row])
                     found[source].append(_row(batch, row))
         num_rows += len(batch)

@@ -63,6 +63,24 @@ class _Music:
     name: str
 
 
+@dataclass(frozen=True)
+class _Items:
+    """What partitions shall not cover any more.
+
+    Attributes:
+        items: by their whole names.
+        ids: of tracks and songs: whatever has one of them in its name.
+    """
+
+    items: Set[str]
+    ids: Set[str]
+
+    def __contains__(self, item: object) -> bool:
+        return isinstance(item, str) and (
+            item in self.items or not self.ids.isdisjoint(item.split("|"))
+        )
+
+
 def forget(
     workspace: Workspace, names: Sequence[str], pattern: str = "", *, dry_run: bool = False
 ) -> Forgotten:
@@ -110,11 +128,10 @@ def forget(
         if table is STEMS and not dry_run:
             for path in audio:
                 workspace.remove(path)
+        hits = partial(_hits, columns=table.music, ids=ids)
         for partition in manifests.partitions(table.name) if table.music else ():
-            hits = partial(_hits, columns=table.music, ids=ids)
-            covered = {item for item in manifests.items(partition) if _names_one_of(item, ids)}
             gone = manifests.forget(
-                partition, hits, items | covered, columns=table.music, dry_run=dry_run
+                partition, hits, _Items(items, ids), columns=table.music, dry_run=dry_run
             )
             if gone:
                 result.rows[table.name] = result.rows.get(table.name, 0) + gone
@@ -235,11 +252,6 @@ def _hits(batch: pa.RecordBatch, columns: Sequence[str], ids: Set[str]) -> pa.Bo
         for name in columns
     ]
     return reduce(pc.or_, hits)
-
-
-def _names_one_of(item: str, ids: Set[str]) -> bool:
-    """Whether what a partition covers has the id of one of the tracks and songs in its name."""
-    return not ids.isdisjoint(item.split("|"))
 
 
 def _record(manifests: Manifests, music: Iterable[_Music]) -> None:
