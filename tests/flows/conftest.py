@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sqlite3
@@ -96,7 +97,8 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """
     # at its end, a flow run that has a heartbeat waits for it for up to a second
     quiet = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
-    with prefect_test_harness(server_startup_timeout=600), quiet:
+    silent = mock.patch.dict(os.environ, PREFECT_SERVER_ANALYTICS_ENABLED="false")
+    with silent, prefect_test_harness(server_startup_timeout=600), quiet:
         database = make_url(PREFECT_SERVER_DATABASE_CONNECTION_URL.value()).database
         empty = tmp_path_factory.mktemp("database") / "prefect.db"
         with (
