@@ -156,7 +156,7 @@ def _ours(folder: Path, num_samples: int, device: str) -> Run:
 
 
 def _museval(folder: Path, num_samples: int, device: str) -> Run:  # noqa: ARG001
-    from storage.ffmpeg import put_ffmpeg_on_path
+    from storage.decoding.ffmpeg import put_ffmpeg_on_path
 
     put_ffmpeg_on_path()
     import museval

@@ -22,9 +22,9 @@ import psutil
 import soundfile
 from fsspec.implementations.local import LocalFileSystem
 
-from storage.canonical import PreparedAudio, decode_into, prepare
-from storage.decode import open_local
-from storage.decoder_process import decoder
+from storage.decoding.canonical import PreparedAudio, decode_into, prepare
+from storage.decoding.decode import open_local
+from storage.decoding.decoder_process import decoder
 
 RATE, CHANNELS = 44_100, 2
 LOCAL = LocalFileSystem()

@@ -38,9 +38,9 @@ from demucs_core.duplicates.known import KnownPrints
 from flows.ingest.measures import TrackMeasures
 from flows.ingest.prints import hash_and_print
 from flows.ingest.similar import Items, find_pairs
-from storage.canonical import PreparedAudio, decode_into
-from storage.decode import open_local
-from storage.prints import HOW_TO_GET, Printer, can_print
+from storage.decoding.canonical import PreparedAudio, decode_into
+from storage.decoding.decode import open_local
+from storage.decoding.prints import HOW_TO_GET, Printer, can_print
 
 RATE, CHANNELS = 44_100, 2
 SONG_S = 40.0

@@ -36,10 +36,10 @@ from demucs_core.training.recipes import AddedStem, Recipe, RecipeList
 from demucs_core.training.stream import ExampleStream
 from demucs_core.training.stream_config import StreamConfig
 from demucs_core.training.stretching import Stretching
-from storage.canonical import wav_header
-from storage.manifests import Partition
+from storage.decoding.canonical import wav_header
 from storage.music_format import MusicFormat
 from storage.reading import CropReader
+from storage.tables.manifests import Partition
 from storage.workspace import Workspace
 
 SOURCES = MusicFormat().sources

@@ -22,8 +22,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.loading.recipes import write_recipes
-from storage.manifests import Manifests, Partition
-from storage.sql import reading
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.sql import reading
 from storage.workspace import Workspace
 
 CORPUS = "music"

@@ -31,7 +31,7 @@ from pathlib import Path
 
 from benchmarks.faults.music import CORPUS, FIELDS, MUSIC, write_music
 from benchmarks.scaling.growing import Grown
-from storage.manifests import Manifests
+from storage.tables.manifests import Manifests
 
 STEPS, FACTOR = 3, 10
 NOISE_S = 5.0

@@ -32,7 +32,7 @@ from benchmarks.soaking.checks import COMPARED, Findings, check_corpus, read_cor
 from benchmarks.soaking.music import Music
 from benchmarks.soaking.stages import FIELDS, fit_detector, forget_settings, run_stages
 from flows.server.process import configure_prefect
-from storage.manifests import Manifests
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 
 LOST_AFTER = timedelta(seconds=100)

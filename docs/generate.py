@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from flows.catalogue import CATALOGUE, FOLLOWING, POOLS, Entry
 from flows.server.announcements import TAG
-from storage.schemas import TABLES
+from storage.tables.schemas import TABLES
 
 DOCS = Path(__file__).parent
 
@@ -133,8 +133,15 @@ def api_page(package: str) -> str:
 
 def api_packages() -> list[str]:
     """What somebody would build on: the science, by what it is about, and the storage."""
-    core = sorted(path.parent.name for path in DOCS.parent.glob("demucs_core/*/__init__.py"))
-    return ["demucs_core", *(f"demucs_core.{name}" for name in core), "storage"]
+    rooms = {
+        package: sorted(path.parent.name for path in DOCS.parent.glob(f"{package}/*/__init__.py"))
+        for package in ("demucs_core", "storage")
+    }
+    return [
+        page
+        for package, names in rooms.items()
+        for page in (package, *(f"{package}.{name}" for name in names))
+    ]
 
 
 PAGES: dict[str, Callable[[], str]] = {

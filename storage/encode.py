@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from storage.chunk import Unusable, one_line
+from storage.decoding.chunk import Unusable, one_line
 from storage.workspace import remove_if_left
 
 Format = Literal["wav", "flac", "mp3"]

@@ -12,7 +12,7 @@ from typing import IO, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.canonical import wav_header
+from storage.decoding.canonical import wav_header
 from storage.music_format import MusicFormat
 from storage.workspace import Workspace
 

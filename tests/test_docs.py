@@ -12,7 +12,7 @@ import pytest
 
 from flows.catalogue import CHAIN, STAGES
 from flows.cli.commands import NAMES
-from storage.schemas import TABLES
+from storage.tables.schemas import TABLES
 
 ROOT = Path(__file__).parent.parent
 PAGES = runpy.run_path(str(ROOT / "docs" / "generate.py"))["PAGES"]

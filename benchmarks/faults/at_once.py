@@ -13,7 +13,7 @@ from benchmarks.faults.child import forked
 from benchmarks.faults.compare import Content, content
 from benchmarks.faults.hooks import AtPut, kill
 from benchmarks.faults.music import CORPUS, TWIN, command
-from storage.manifests import Manifests
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 
 

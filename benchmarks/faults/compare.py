@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flows.inputs import registry
-from storage.manifests import Manifests
-from storage.schemas import TABLES
+from storage.tables.manifests import Manifests
+from storage.tables.schemas import TABLES
 from storage.workspace import Workspace
 
 OF_TIMES = frozenset(("runs", "labelled_files", "source_files", "retired", "steps"))

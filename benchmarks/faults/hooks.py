@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from storage import workspace
-from storage.decoder_process import DecoderProcess
+from storage.decoding.decoder_process import DecoderProcess
 
 PLACES = ("before", "half", "written", "after")
 """Where in the writing of a file: before it, in its middle, before it has its name, after it."""

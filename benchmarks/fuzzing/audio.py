@@ -13,10 +13,11 @@ from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
 from benchmarks.fuzzing.target import Bytes, CrashError, in_short
-from storage import canonical, reading
-from storage.chunk import Unusable
-from storage.decode import open_local
-from storage.decoder_process import decoder
+from storage import reading
+from storage.decoding import canonical
+from storage.decoding.chunk import Unusable
+from storage.decoding.decode import open_local
+from storage.decoding.decoder_process import decoder
 
 RATE = 44_100
 HEADER_BYTES = 44

@@ -22,7 +22,7 @@ from flows.running.parameters import Options, option_words
 from flows.running.wrong_values import describe
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 LIMIT_S = 10.0

@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from benchmarks.fuzzing.mutation import mutated_value, strange
 from benchmarks.fuzzing.target import Bytes, CrashError, in_short
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
-from storage.parts import ITEMS
-from storage.schemas import TABLES
-from storage.sql import connect
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.parts import ITEMS
+from storage.tables.schemas import TABLES
+from storage.tables.sql import connect
 from storage.workspace import Workspace
 
 NUM_ROWS = 40

@@ -17,8 +17,8 @@ from flows.catalogue import CATALOGUE
 from flows.cli.configuration import load_config, stage_section
 from flows.running.wrong_values import describe
 from flows.separate.song_files import find_songs
-from storage.discovery import find_audio
 from storage.errors import UserError
+from storage.finding.discovery import find_audio
 from storage.museval_folder import read_results, result_path
 from storage.museval_json import to_museval
 

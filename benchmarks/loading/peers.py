@@ -16,7 +16,7 @@ import soundfile
 import torch
 import torchaudio
 
-from storage.ffmpeg import put_ffmpeg_on_path
+from storage.decoding.ffmpeg import put_ffmpeg_on_path
 
 
 class Dataset(Protocol):

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.manifests import Partition
-from storage.parts import ITEMS, schema_of_part
-from storage.schemas import REMIXES
+from storage.tables.manifests import Partition
+from storage.tables.parts import ITEMS, schema_of_part
+from storage.tables.schemas import REMIXES
 from storage.workspace import Workspace
 
 RECIPES_A_SEGMENT = 4

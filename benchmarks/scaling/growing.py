@@ -19,9 +19,9 @@ import soundfile
 
 from flows.ingest.source_files import file_item
 from flows.ingest.tracks import ID_DIGITS
-from storage.discovery import SourceFile, find_audio
-from storage.manifests import Manifests, Partition
-from storage.schemas import DUPLICATES, MEASURES, PRINTS, SCORES, SOURCE_FILES, TRACKS, Table
+from storage.finding.discovery import SourceFile, find_audio
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.schemas import DUPLICATES, MEASURES, PRINTS, SCORES, SOURCE_FILES, TRACKS, Table
 from storage.workspace import Workspace, track_path
 
 TRACK_S = 60.0

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from storage.manifests import Manifests
+from storage.tables.manifests import Manifests
 
 Row = Mapping[str, Any]
 Rows = Mapping[str, Sequence[Row]]

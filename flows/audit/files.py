@@ -16,7 +16,7 @@ from flows.audit.result import summarise
 from flows.reports.terminal_table import print_table
 from storage.errors import UserError
 from storage.reading import CropReader
-from storage.schemas import AUDITS
+from storage.tables.schemas import AUDITS
 
 ANSWERS, PARAMETERS = "answers.csv", "audit.json"
 HEADINGS = ("clip", "source", "silent", "segment_id")

@@ -28,10 +28,10 @@ from flows.running.execution import pending_batches
 from flows.running.stage import StageResult, StageRun, stage_run
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
-from storage.manifests import Manifests, Partition
 from storage.reading import CropReader
-from storage.schemas import AUDITS
-from storage.sql import any_of, reading
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.schemas import AUDITS
+from storage.tables.sql import any_of, reading
 from storage.workspace import Workspace
 
 STAGE, VERSION = "audit", 1

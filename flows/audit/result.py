@@ -8,8 +8,8 @@ from typing import Any
 from demucs_core.extraction.audit import Stratum, estimate, least_score
 from flows.running.stage import StageRun
 from storage.errors import UserError
-from storage.manifests import Manifests
-from storage.schemas import AUDITS
+from storage.tables.manifests import Manifests
+from storage.tables.schemas import AUDITS
 
 
 def strata_heard(

@@ -19,7 +19,7 @@ from flows.inputs.inventory import Network, networks_of
 from flows.provenance.deletion import delete, dependents
 from flows.reports.terminal_table import print_table
 from storage.errors import UserError
-from storage.manifests import Manifests
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 
 console = Console()

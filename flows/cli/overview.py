@@ -15,9 +15,9 @@ from flows.reports.silent_minutes import silent_minutes
 from flows.reports.terminal_table import print_table
 from storage.damage import DamagedError
 from storage.errors import UserError
-from storage.manifests import Manifests
-from storage.schemas import REJECTS, TABLES
-from storage.sql import connect, damage_told
+from storage.tables.manifests import Manifests
+from storage.tables.schemas import REJECTS, TABLES
+from storage.tables.sql import connect, damage_told
 from storage.workspace import Workspace
 
 

@@ -40,11 +40,11 @@ from flows.running.stage import StageRun, stage_run
 from flows.running.stage_result import StageResults
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
-from storage.manifests import Manifests, Partition
 from storage.museval_folder import frame_median, result_path
 from storage.museval_json import METRICS, to_museval
 from storage.music_format import MIXTURE
 from storage.reading import CanonicalAudioError, CropReader
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 STAGE, VERSION = "evaluate", 1

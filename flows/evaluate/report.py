@@ -30,7 +30,7 @@ from flows.inputs.songs import Song
 from flows.reports.artifacts import Report
 from storage.errors import UserError
 from storage.fingerprint import short_hash
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 SUMMARY = "comparison.json"

@@ -19,9 +19,9 @@ from flows.reports.csv_text import cells
 from flows.running.whole_folder import require_new, whole_folder
 from storage.encode import writing
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
 from storage.music_format import MIXTURE
 from storage.reading import CropReader
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 BLOCK_S = 20

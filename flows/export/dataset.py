@@ -11,8 +11,8 @@ from flows.inputs.recipes import RecipeTable
 from flows.inputs.songs import learning_corpora, load_learning_songs
 from flows.train.examples import CACHE
 from storage.local_cache import LocalCache, cache_folder
-from storage.manifests import Manifests
 from storage.reading import CropReader
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 
 

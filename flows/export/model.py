@@ -22,8 +22,8 @@ from flows.inputs import registry
 from flows.inputs.songs import load_songs
 from flows.running.whole_folder import require_new, whole_folder
 from flows.separate.model_folder import open_model
-from storage.manifests import Manifests
 from storage.reading import CanonicalAudioError, CropReader
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 
 CARD, ONNX, PACKAGES = "README.md", "model.onnx", "demucs"

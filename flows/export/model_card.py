@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from demucs_core.separators.registry import SEPARATORS
 from flows.reports.markdown import plain, table
-from storage.sql import quoted, reading
+from storage.tables.sql import quoted, reading
 from storage.workspace import Workspace
 
 CODE: Final[Mapping[str, str]] = {

@@ -32,9 +32,9 @@ from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.flow import scores_fingerprint
 from flows.server.deployed import as_deployed
 from storage.fingerprint import fingerprint, short_hash
-from storage.manifests import Manifests, Partition, RowGroup
 from storage.music_format import MusicFormat
 from storage.reading import CropReader
+from storage.tables.manifests import Manifests, Partition, RowGroup
 from storage.workspace import Workspace
 
 STAGE, VERSION = "extract", 1

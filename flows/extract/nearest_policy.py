@@ -8,7 +8,7 @@ from flows.policy.calibration import calibrated
 from flows.policy.options import PolicyOptions
 from flows.yields.flow import YieldBatch, Yields, thresholds_of, yields_of_batch
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition, RowGroup
+from storage.tables.manifests import Manifests, Partition, RowGroup
 
 NUM_TRACKS = 500
 DURATIONS_S = (10.0, 5.0, 3.0, 2.0, 1.0, 0.5)

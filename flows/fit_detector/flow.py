@@ -52,9 +52,9 @@ from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.flow import ScoreBatch, score_batch, scores_fingerprint
 from storage.fingerprint import fingerprint
 from storage.labelled.sets import find_songs
-from storage.manifests import Manifests, Partition
 from storage.music_format import MIXTURE
 from storage.reading import CropReader
+from storage.tables.manifests import Manifests, Partition
 from storage.weights import load_tensors, save_tensors
 from storage.workspace import Workspace
 

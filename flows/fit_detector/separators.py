@@ -11,7 +11,7 @@ from demucs_core.separators.registry import config_of
 from flows.inputs import networks, registry
 from flows.running.held_out import ID_DIGITS, sounds_of, sounds_of_remixes
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 

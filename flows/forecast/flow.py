@@ -25,8 +25,8 @@ from flows.score.flow import scorable_tracks, score_tracks, scores_fingerprint
 from flows.yields.flow import Yields, track_yield
 from storage.errors import UserError
 from storage.fingerprint import short_hash
-from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 STAGE = "forecast"

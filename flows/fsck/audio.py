@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 import duckdb
 
 from flows.fsck.finding import Finding
-from storage.canonical import wav_header
+from storage.decoding.canonical import wav_header
 from storage.reading import AsWritten, CanonicalAudioError, CropReader
 from storage.workspace import TEMPORARY, Workspace
 

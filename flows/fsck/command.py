@@ -11,8 +11,8 @@ from flows.fsck import audio, parts, references, weights
 from flows.fsck.finding import Finding
 from flows.fsck.mending import Touched, commands
 from flows.fsck.quarantine import put_away
-from storage.manifests import Manifests
-from storage.sql import connect
+from storage.tables.manifests import Manifests
+from storage.tables.sql import connect
 from storage.workspace import Workspace
 
 PUT_AWAY = ("damaged_part", "damaged_audio", "missing_audio", "damaged_weights", "orphan")

@@ -13,8 +13,8 @@ from flows.catalogue import BY_NAME
 from flows.fsck.finding import Finding
 from flows.running.parameters import option_words
 from storage.errors import UserError
-from storage.manifests import Manifests
-from storage.runs import last_runs
+from storage.tables.manifests import Manifests
+from storage.tables.runs import last_runs
 
 MADE_OF = {
     "tracks": ("scores", "segments", "remixes"),

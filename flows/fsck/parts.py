@@ -9,9 +9,9 @@ from flows.catalogue import CATALOGUE
 from flows.fsck.finding import Finding
 from storage.damage import DamagedError, without_advice
 from storage.errors import UserError
-from storage.manifests import CORPUS_NAME, Manifests, Partition
-from storage.parts import ITEMS, ManifestError, check_schema, names_in, open_part
-from storage.schemas import ACTIVITY, REJECTS, TABLES, Table
+from storage.tables.manifests import CORPUS_NAME, Manifests, Partition
+from storage.tables.parts import ITEMS, ManifestError, check_schema, names_in, open_part
+from storage.tables.schemas import ACTIVITY, REJECTS, TABLES, Table
 
 BESIDE = {ACTIVITY.name: ("stems",), REJECTS.name: ("tracks", "stems", "scores")}
 """Manifests whose parts are written beside one of the same name, which says what is done."""

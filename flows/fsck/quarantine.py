@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.fsck.finding import Finding
-from storage.manifests import Manifests
-from storage.schemas import ACTIVITY, STEMS, TRACKS
+from storage.tables.manifests import Manifests
+from storage.tables.schemas import ACTIVITY, STEMS, TRACKS
 from storage.workspace import Workspace
 
 FOLDER = "quarantine"

@@ -13,7 +13,7 @@ import duckdb
 
 from flows.fsck.finding import Finding
 from flows.fsck.parts import makers
-from storage.schemas import RETIRED, TABLES
+from storage.tables.schemas import RETIRED, TABLES
 from storage.workspace import Workspace
 
 _HEARABLE = "(SELECT corpus, track_id FROM tracks UNION ALL SELECT corpus, track_id FROM stems)"

@@ -10,7 +10,7 @@ from flows.fsck.parts import makers
 from flows.inputs import registry
 from storage.damage import without_advice
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.weights import load_tensors
 from storage.workspace import Workspace
 

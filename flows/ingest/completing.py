@@ -15,15 +15,15 @@ from flows.ingest.prints import Listener, print_rows
 from flows.running.execution import pending_batches, results_of
 from flows.running.held_out import SILENCE_DB
 from flows.running.stage import StageRun
-from storage.chunk import Unusable
-from storage.decode import open_local
-from storage.decoder_process import decoder
+from storage.decoding.chunk import Unusable
+from storage.decoding.decode import open_local
+from storage.decoding.decoder_process import decoder
+from storage.decoding.prints import Printer, can_print
 from storage.errors import UserError
-from storage.listing import open_location, valid_text
+from storage.finding.listing import open_location, valid_text
 from storage.music_format import MIXTURE
-from storage.prints import Printer, can_print
 from storage.reading import PCM_SCALE, CropReader
-from storage.schemas import MEASURES, PRINTS, STEMS, TRACKS
+from storage.tables.schemas import MEASURES, PRINTS, STEMS, TRACKS
 from storage.workspace import Workspace
 
 FILES_A_BATCH = 16

@@ -20,10 +20,10 @@ from flows.running.held_out import SILENCE_DB
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
 from storage.labelled.song import LabelledSong
-from storage.manifests import Manifests, Partition
 from storage.music_format import MIXTURE
-from storage.retired import RetiredKey, Retirement
-from storage.schemas import ACTIVITY, LABELLED_FILES, REJECTS, STEMS
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.retired import RetiredKey, Retirement
+from storage.tables.schemas import ACTIVITY, LABELLED_FILES, REJECTS, STEMS
 
 SPLITS = ("test", "valid", "train")
 """Of two splits with one song, the one that comes first keeps it."""

@@ -16,11 +16,11 @@ from flows.ingest.retiring import retire
 from flows.ingest.similar import Items, find_pairs
 from flows.inputs.same_music import HELD_OUT, PrintedSound, SameMusic, printed, sounds_held_out
 from flows.running.stage import StageRun
-from storage.manifests import Manifests, Partition
+from storage.decoding.prints import HOW_TO_GET, NO_ITEMS, can_print
 from storage.music_format import MIXTURE
-from storage.prints import HOW_TO_GET, NO_ITEMS, can_print
-from storage.retired import RetiredKey, Retirement
-from storage.schemas import DUPLICATES, PRINTS, STEMS, TRACKS
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.retired import RetiredKey, Retirement
+from storage.tables.schemas import DUPLICATES, PRINTS, STEMS, TRACKS
 
 ITEMS_A_PART = 16_384
 

@@ -28,16 +28,16 @@ from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
 from flows.running.music_options import MusicOptions
 from flows.running.stage import StageResult, StageRun, stage_run
-from storage.discovery import find_audio
 from storage.errors import UserError
+from storage.finding.discovery import find_audio
+from storage.finding.listing import open_location, url_of
+from storage.finding.sieve import told
 from storage.fingerprint import fingerprint
 from storage.labelled.identity import identified
 from storage.labelled.sets import find_songs
 from storage.labelled.stem_names import StemNames
-from storage.listing import open_location, url_of
 from storage.music_format import REST, MusicFormat
-from storage.schemas import STEMS, TRACKS
-from storage.sieve import told
+from storage.tables.schemas import STEMS, TRACKS
 
 STAGE, VERSION = "ingest", 1
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flows.running.stage import StageRun
-from storage.schemas import Table
+from storage.tables.schemas import Table
 
 
 def rows_without_audio(run: StageRun, table: Table, columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from demucs_core.duplicates.known import KnownPrints
 from flows.inputs.same_music import printed
-from storage.manifests import Manifests, Partition
 from storage.music_format import MIXTURE
-from storage.schemas import PRINTS, STEMS
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.schemas import PRINTS, STEMS
 
 MIN_SHARE = 0.5
 """Songs are alike that share half of the shorter one; less may be a sample, or a loop."""

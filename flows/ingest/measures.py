@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from demucs_core.measures import Measuring
-from storage.loudness import Loudness
-from storage.tags import known_tags
+from storage.decoding.loudness import Loudness
+from storage.decoding.tags import known_tags
 
 
 class TrackMeasures:

@@ -13,10 +13,10 @@ from flows.ingest.retiring import DUPLICATE, LABELLED
 from flows.inputs.forgotten import FORGOTTEN
 from flows.running.stage import StageRun
 from storage.errors import UserError
+from storage.finding.listing import shown
 from storage.labelled.song import sources_of
-from storage.listing import shown
 from storage.music_format import MIXTURE
-from storage.schemas import STEMS
+from storage.tables.schemas import STEMS
 
 KNOWN = frozenset((DUPLICATE, *LABELLED.values(), FORGOTTEN[0]))
 """Reasons of rejects that nobody needs to mend."""

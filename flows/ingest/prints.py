@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from storage.canonical import PreparedAudio
-from storage.prints import ALGORITHM, ITEM_S, Print, Printer, can_print
+from storage.decoding.canonical import PreparedAudio
+from storage.decoding.prints import ALGORITHM, ITEM_S, Print, Printer, can_print
 
 Listener = Callable[[memoryview], object]
 
@@ -18,7 +18,7 @@ def hash_and_print(
 
     Args:
         audio: decoded.
-        gain_db: as of :meth:`~storage.canonical.PreparedAudio.content_hash`.
+        gain_db: as of :meth:`~storage.decoding.canonical.PreparedAudio.content_hash`.
         also: who else hears the samples.
 
     Returns:

@@ -17,7 +17,7 @@ from flows.reports.plots import SIZE_IN, colors_of, slant_names
 from flows.running.stage import StageRun
 from storage.music_format import MIXTURE
 from storage.reading import CropReader
-from storage.schemas import ACTIVITY, STEMS, TRACKS
+from storage.tables.schemas import ACTIVITY, STEMS, TRACKS
 
 PLAYERS = 2
 SPLITS = ("train", "valid", "test")

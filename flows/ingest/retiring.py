@@ -10,9 +10,9 @@ from uuid import uuid4
 from prefect.logging import get_run_logger
 
 from flows.running.stage import StageRun
-from storage.manifests import Manifests, Partition
-from storage.retired import RetiredKey, Retirement
-from storage.schemas import REJECTS, RETIRED, RETURNED, STEMS, TRACKS
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.retired import RetiredKey, Retirement
+from storage.tables.schemas import REJECTS, RETIRED, RETURNED, STEMS, TRACKS
 
 REPLACED, MOVED, DUPLICATE = "replaced", "moved", "duplicate"
 SPLITS = ("train", "valid", "test")

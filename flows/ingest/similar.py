@@ -19,8 +19,8 @@ from demucs_core.duplicates.candidates import candidate_offsets
 from demucs_core.duplicates.keys import mixed, sampled_keys
 from demucs_core.duplicates.links import links_of
 from demucs_core.duplicates.overlap import Overlap, find_overlap
-from storage.buckets import Buckets
 from storage.scratch import PREFIX
+from storage.tables.buckets import Buckets
 
 Items = NDArray[np.uint32]
 Prints = Callable[[], Iterable[tuple[int, Items]]]

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from demucs_core.alignment import AUDIBLE_DB, lag_samples, relative_level_db
 from flows.ingest.options import Truth
-from storage.canonical import BLOCK_SAMPLES, FLOOR_DB, PreparedAudio, prepare, summed
-from storage.chunk import Unusable
+from storage.decoding.canonical import BLOCK_SAMPLES, FLOOR_DB, PreparedAudio, prepare, summed
+from storage.decoding.chunk import Unusable
+from storage.finding.listing import shown
 from storage.labelled.song import LabelledSong, StemSource, sources_of
-from storage.listing import shown
 from storage.music_format import MIXTURE, REST, MusicFormat
 
 WINDOW_SAMPLES = 2**16

@@ -14,10 +14,10 @@ from flows.ingest.prints import hash_and_print, print_rows
 from flows.ingest.song_audio import SongAudio
 from flows.ingest.tracks import ID_DIGITS
 from flows.running.held_out import SILENCE_DB
-from storage.canonical import PreparedAudio
+from storage.decoding.canonical import PreparedAudio
+from storage.finding.listing import url_of
 from storage.fingerprint import short_hash
 from storage.labelled.song import LabelledSong, sources_of
-from storage.listing import url_of
 from storage.music_format import MIXTURE
 from storage.workspace import Workspace
 

@@ -15,10 +15,10 @@ from uuid import uuid4
 
 from flows.ingest.retiring import DUPLICATE, REPLACED, retire
 from flows.running.stage import StageRun
-from storage.discovery import SourceFile
-from storage.manifests import Manifests
-from storage.retired import RetiredKey, Retirement
-from storage.schemas import MEASURES, PRINTS, REJECTS, SOURCE_FILES, TRACKS
+from storage.finding.discovery import SourceFile
+from storage.tables.manifests import Manifests
+from storage.tables.retired import RetiredKey, Retirement
+from storage.tables.schemas import MEASURES, PRINTS, REJECTS, SOURCE_FILES, TRACKS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,9 @@ from flows.ingest.tracks import STAGE
 from flows.inputs.forgotten import FORGOTTEN, forgotten
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
-from storage.chunk import Unusable
+from storage.decoding.chunk import Unusable
 from storage.labelled.song import LabelledSong
-from storage.schemas import ACTIVITY, PRINTS, STEMS
+from storage.tables.schemas import ACTIVITY, PRINTS, STEMS
 from storage.workspace import Workspace
 
 

@@ -16,13 +16,13 @@ from flows.inputs.forgotten import FORGOTTEN, forgotten
 from flows.inputs.same_music import SameMusic, sounds_held_out
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
-from storage.canonical import PreparedAudio, prepare
-from storage.chunk import Unusable
-from storage.discovery import SourceFile
-from storage.lists import is_undecodable
+from storage.decoding.canonical import PreparedAudio, prepare
+from storage.decoding.chunk import Unusable
+from storage.decoding.prints import NO_ITEMS
+from storage.finding.discovery import SourceFile
+from storage.finding.lists import is_undecodable
 from storage.music_format import MIXTURE
-from storage.prints import NO_ITEMS
-from storage.schemas import DUPLICATES, MEASURES, PRINTS, REJECTS, TRACKS
+from storage.tables.schemas import DUPLICATES, MEASURES, PRINTS, REJECTS, TRACKS
 from storage.workspace import Workspace, track_path
 
 STAGE = "ingest"

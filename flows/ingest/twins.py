@@ -15,8 +15,8 @@ from flows.ingest.retiring import DUPLICATE, retire
 from flows.ingest.source_files import last_looks, note_looks
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
-from storage.retired import RetiredKey, Retirement
-from storage.schemas import REJECTS, TRACKS
+from storage.tables.retired import RetiredKey, Retirement
+from storage.tables.schemas import REJECTS, TRACKS
 
 
 def settle_twins(run: StageRun) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from storage.fingerprint import fingerprint
-from storage.manifests import Manifests
-from storage.schemas import REJECTS
+from storage.tables.manifests import Manifests
+from storage.tables.schemas import REJECTS
 
 STAGE = "forget"
 RECORDS = fingerprint(STAGE, 1)

@@ -9,9 +9,9 @@ from typing import Any
 from flows.inputs import registry
 from flows.inputs.given_names import given_names
 from flows.inputs.paper_table import sdr_of_models
-from storage.manifests import Manifests
-from storage.runs import maker
-from storage.schemas import RUNS
+from storage.tables.manifests import Manifests
+from storage.tables.runs import maker
+from storage.tables.schemas import RUNS
 from storage.workspace import Workspace
 
 

@@ -16,9 +16,9 @@ from flows.inputs import networks, registry
 from flows.inputs.given_names import given_names
 from flows.inputs.songs import Song
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
 from storage.museval_folder import SUBSET, MusevalFolderError, read_results, run_folders
 from storage.museval_json import METRICS
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 BSS_COLUMNS = {name: f"{name.lower()}_db" for name in METRICS}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from demucs_core.metrics.medians import median_sdr
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 
 
 def evaluated_models(manifests: Manifests) -> Iterator[tuple[Partition, str]]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from demucs_core.training.recipes import taught_sources
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition, RowGroup
+from storage.tables.manifests import Manifests, Partition, RowGroup
 
 Pool = tuple[int, tuple[int, ...]]
 """A source that recipes tell about, and the sources that are silent in them."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 from demucs_core.training.recipes import AddedStem, Recipe
 from flows.inputs.recipe_index import Pool, RecipeIndex, write_index
 from storage.local_cache import LocalCache
-from storage.manifests import Manifests, Partition, RowGroup
+from storage.tables.manifests import Manifests, Partition, RowGroup
 from storage.workspace import Workspace
 
 VERSION = 1

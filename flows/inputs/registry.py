@@ -16,8 +16,8 @@ import numpy as np
 from flows.inputs.given_names import DEFAULT, given_names
 from storage.damage import damaged
 from storage.errors import UserError
-from storage.manifests import Manifests
-from storage.runs import maker
+from storage.tables.manifests import Manifests
+from storage.tables.runs import maker
 from storage.weights import save_tensors
 from storage.workspace import Workspace
 

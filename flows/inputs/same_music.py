@@ -12,10 +12,10 @@ import pyarrow as pa
 from demucs_core.duplicates.known import KnownPrints
 from demucs_core.duplicates.overlap import Overlap
 from flows.inputs.songs import HeldOut
+from storage.decoding.prints import ALGORITHM, ITEM_S, Print
 from storage.fingerprint import digest, fingerprint
-from storage.manifests import Manifests, Partition
-from storage.prints import ALGORITHM, ITEM_S, Print
-from storage.schemas import DUPLICATES, PRINTS, STEMS
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.schemas import DUPLICATES, PRINTS, STEMS
 
 HELD_OUT = ("valid", "test")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import duckdb
 
 from storage.errors import UserError
-from storage.manifests import Manifests
-from storage.schemas import DUPLICATES, MEASURES, TRACKS
-from storage.sql import connect, damage_told, quoted
+from storage.tables.manifests import Manifests
+from storage.tables.schemas import DUPLICATES, MEASURES, TRACKS
+from storage.tables.sql import connect, damage_told, quoted
 
 MOST_OF = 0.5
 """A track is a duplicate if it shares so much of itself with one that came earlier."""

@@ -12,8 +12,8 @@ from demucs_core.activity import FLOOR_DB, ActivityConfig, power, to_db
 from demucs_core.stem_tracks import StemTrack
 from storage.errors import UserError
 from storage.labelled.song import sources_of
-from storage.manifests import Manifests, Partition
 from storage.music_format import MIXTURE
+from storage.tables.manifests import Manifests, Partition
 
 
 @dataclass(frozen=True)

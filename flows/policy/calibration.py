@@ -17,8 +17,8 @@ from flows.inputs.songs import load_activity
 from flows.policy.options import PolicyOptions
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
-from storage.manifests import Manifests, Partition
-from storage.runs import maker
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.runs import maker
 from storage.workspace import Workspace
 
 VERSION = 1

@@ -17,7 +17,7 @@ from demucs_core.extraction.likeness import (
 from demucs_core.extraction.segments import ExtractionPolicy
 from flows.inputs import registry
 from storage.damage import damaged
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 MAX_TRACKS = 500

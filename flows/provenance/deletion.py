@@ -6,8 +6,8 @@ from flows.inputs import registry
 from flows.inputs.given_names import Kind, names_of, take_names
 from flows.inputs.paper_table import evaluated_models
 from flows.provenance.lineage import lineage
-from storage.manifests import Manifests
-from storage.sql import reading
+from storage.tables.manifests import Manifests
+from storage.tables.sql import reading
 from storage.workspace import Workspace
 
 

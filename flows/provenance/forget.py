@@ -25,10 +25,10 @@ from flows.provenance.report_texts import Named
 from flows.reports.file_names import base_name
 from flows.running.rejects import reject_row
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
-from storage.retired import adds_stem_of
-from storage.schemas import EVALUATIONS, REJECTS, STEMS, TABLES
-from storage.sql import FILES_OF_STEM, reading
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.retired import adds_stem_of
+from storage.tables.schemas import EVALUATIONS, REJECTS, STEMS, TABLES
+from storage.tables.sql import FILES_OF_STEM, reading
 from storage.workspace import Workspace, track_path
 
 

@@ -17,8 +17,8 @@ from flows.inputs import registry
 from flows.inputs.forgotten import RECORDS
 from flows.inputs.given_names import given_names
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
-from storage.sql import FILES_OF_STEM, any_of, quoted, reading
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.sql import FILES_OF_STEM, any_of, quoted, reading
 from storage.workspace import Workspace
 
 Kind = Literal["model", "detector", "track", "song", "segment", "remix", "file"]

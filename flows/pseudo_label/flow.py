@@ -25,8 +25,8 @@ from flows.running.stage import StageResult, stage_run
 from storage.damage import ADVICE
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
-from storage.manifests import Manifests, Partition
 from storage.reading import CanonicalAudioError
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 STAGE, VERSION = "pseudo-label", 1

@@ -16,10 +16,10 @@ from flows.inputs import networks
 from flows.inputs.songs import Song
 from flows.pseudo_label.options import PseudoLabelParameters
 from storage.fingerprint import short_hash
-from storage.manifests import Partition
 from storage.music_format import MIXTURE
 from storage.reading import AsWritten, CropReader
 from storage.stem_scratch import stem_scratch
+from storage.tables.manifests import Partition
 from storage.workspace import Workspace
 
 ID_DIGITS = 20

@@ -28,7 +28,7 @@ from flows.running.execution import dask_client, results_of
 from flows.running.row_groups import left_out_of, pending_groups
 from flows.running.stage import StageResult, stage_run
 from storage.fingerprint import fingerprint
-from storage.manifests import Manifests, Partition, RowGroup
+from storage.tables.manifests import Manifests, Partition, RowGroup
 from storage.workspace import Workspace
 
 STAGE, VERSION = "remix", 2

@@ -9,7 +9,7 @@ from demucs_core.remixing.matching import TempoKey
 from demucs_core.remixing.stem_pool import LabelledSong, StemPool
 from flows.inputs.songs import Song, load_learning_activity, load_learning_songs
 from flows.remix.tempos import load_tempos
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 

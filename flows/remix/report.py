@@ -13,8 +13,8 @@ from flows.reports.artifacts import PLAYER_S
 from flows.reports.file_names import file_names
 from flows.reports.markdown import plain
 from flows.running.stage import StageRun
-from storage.manifests import Partition
 from storage.reading import CropReader
+from storage.tables.manifests import Partition
 
 PLAYERS = 6
 PLAIN = Augmentation(gain_min=1.0, gain_max=1.0, swap_channels=False, flip_sign=False)

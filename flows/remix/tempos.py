@@ -21,8 +21,8 @@ from flows.running.parameters import WorkParameters
 from flows.running.rejects import reject_row
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
-from storage.manifests import Manifests, Partition
 from storage.reading import CropReader
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 NAME, VERSION = "tempos", 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from storage.manifests import Manifests
-from storage.schemas import STEMS, TRACKS
+from storage.tables.manifests import Manifests
+from storage.tables.schemas import STEMS, TRACKS
 
 
 def file_names(manifests: Manifests, corpus: str, track_ids: Collection[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 
 TRACK_STRIDE = 1 << 40
 """Samples from one track to the next on the line that they are laid out on: 288 days."""

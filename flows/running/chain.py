@@ -17,7 +17,7 @@ from flows.running.chain_parameters import ChainParameters
 from flows.running.parameters import StageParameters
 from flows.running.stage_result import StageResult
 from storage.errors import UserError
-from storage.manifests import Manifests
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flows.running.stage import StageRun
-from storage.manifests import Partition
-from storage.schemas import HEARD
-from storage.sql import any_of, quoted, reading
+from storage.tables.manifests import Partition
+from storage.tables.schemas import HEARD
+from storage.tables.sql import any_of, quoted, reading
 
 
 def write_heard(

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from flows.inputs import registry
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
-from storage.schemas import DUPLICATES, STEMS
-from storage.sql import any_of, quoted, reading
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.schemas import DUPLICATES, STEMS
+from storage.tables.sql import any_of, quoted, reading
 
 SILENCE_DB = -80.0
 """A stem below this level, in dBFS, is silent but for a converter's last bits. Such are alike."""

@@ -11,7 +11,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from flows.running.stage import StageRun
-from storage.manifests import Partition, RowGroup, part_path
+from storage.tables.manifests import Partition, RowGroup, part_path
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ from flows.running.terminal import quiet_log_on_broken_pipe
 from flows.running.workspace_overview import publish_overview
 from flows.server.announcements import announce
 from flows.server.exclusive_run import exclusive_run
-from storage.manifests import Manifests, Partition
-from storage.runs import PENDING, after_all
-from storage.schemas import RUNS
 from storage.scratch import sweep_scratch
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.runs import PENDING, after_all
+from storage.tables.schemas import RUNS
 from storage.workspace import Workspace
 
 __all__ = ["DryRunEnded", "Plan", "StageResult", "StageRun", "run_stage", "stage_run"]

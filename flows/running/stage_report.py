@@ -26,9 +26,9 @@ from flows.server.pages import (
     report_of,
     run_path,
 )
-from storage.manifests import Manifests, Partition
-from storage.runs import maker
-from storage.schemas import REJECTS, RUNS, TABLES
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.runs import maker
+from storage.tables.schemas import REJECTS, RUNS, TABLES
 
 MAX_REASONS = 6
 MAX_EXAMPLES = 3

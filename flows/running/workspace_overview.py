@@ -18,8 +18,8 @@ from flows.reports import page
 from flows.reports.markdown import number, plain, table
 from flows.server.best_effort import best_effort
 from flows.server.pages import OVERVIEW, run_path
-from storage.manifests import Manifests
-from storage.runs import PastRun, last_runs
+from storage.tables.manifests import Manifests
+from storage.tables.runs import PastRun, last_runs
 
 MAX_ROWS = 100
 NONE = "-"

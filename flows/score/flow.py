@@ -29,9 +29,9 @@ from flows.score.report import report_scores
 from flows.server.deployed import as_deployed
 from storage.damage import ADVICE
 from storage.fingerprint import fingerprint
-from storage.manifests import Manifests, Partition
 from storage.reading import AsWritten, CanonicalAudioError, CropReader
-from storage.schemas import REJECTS
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.schemas import REJECTS
 from storage.workspace import Workspace
 
 STAGE, VERSION = "score", 1

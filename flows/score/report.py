@@ -17,9 +17,9 @@ from flows.reports.file_names import file_names
 from flows.reports.markdown import plain
 from flows.reports.plots import colors_of, grid_of
 from flows.running.stage import StageRun
-from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
 from storage.reading import CanonicalAudioError, CropReader
+from storage.tables.manifests import Manifests, Partition
 
 MAX_TRACKS = 500
 """Looked at, the first ones by the names of their parts, which are hashes."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from storage.chunk import Unusable
+from storage.decoding.chunk import Unusable
 
 NOTE = ".silentmix.json"
 

@@ -23,12 +23,12 @@ from flows.separate.full_scale import within_full_scale
 from flows.separate.model_folder import model_named, open_model
 from flows.separate.options import SeparateParameters
 from flows.separate.song_files import Song, find_songs, standard_input
-from storage.canonical import PreparedAudio
-from storage.chunk import Unusable, one_line
+from storage.decoding.canonical import PreparedAudio
+from storage.decoding.chunk import Unusable, one_line
+from storage.decoding.original import Resampled, Resampler, prepare_original, resampled
 from storage.encode import BITS, encodable_rate, writing
 from storage.errors import UserError
-from storage.listing import DiscoveryError, Entry, look_up
-from storage.original import Resampled, Resampler, prepare_original, resampled
+from storage.finding.listing import DiscoveryError, Entry, look_up
 
 FLOATING_POINT = 32
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from storage.discovery import LIST_EXTENSIONS, DiscoveryError, find_audio
-from storage.listing import is_local, look_up, open_location, shown, url_of
+from storage.finding.discovery import LIST_EXTENSIONS, DiscoveryError, find_audio
+from storage.finding.listing import is_local, look_up, open_location, shown, url_of
 from storage.scratch import PREFIX
 
 PIPED = "-"

@@ -16,7 +16,7 @@ from prefect.settings import PREFECT_UI_URL
 
 from flows.server.best_effort import best_effort
 from flows.server.process import REPORTS_PREFIX, REPORTS_VARIABLE
-from storage.runs import PastRun
+from storage.tables.runs import PastRun
 from storage.workspace import Workspace
 
 CAME_OF_IT = "- **Came of it:**"

@@ -23,8 +23,8 @@ from flows.catalogue import POOLS
 from flows.service.lifecycle import DEFAULT_PORT, chosen_server, own_login, who_listens
 from flows.service.server_log import loudest_complaint
 from flows.service.state import SERVER, ServiceState, service_home, standing_server
-from storage.ffmpeg import PROGRAMS, put_ffmpeg_on_path
-from storage.prints import HOW_TO_GET, can_print
+from storage.decoding.ffmpeg import PROGRAMS, put_ffmpeg_on_path
+from storage.decoding.prints import HOW_TO_GET, can_print
 from storage.workspace import Workspace, WorkspaceError
 
 LEAST_FREE_BYTES = 5 * 10**9

@@ -13,7 +13,7 @@ from flows.evaluate.flow import Evaluation
 from flows.evaluate.summary import Verdict, print_comparison
 from flows.inputs import registry
 from flows.studies.truth import SourceQuality, extraction_quality, rows_of
-from storage.manifests import Manifests
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 
 

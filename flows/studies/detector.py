@@ -38,8 +38,8 @@ from flows.studies.real_music import quality_on_real_music
 from flows.studies.songs import MUSIC, StudySongs, write_study_songs
 from flows.studies.truth import SourceQuality, extraction_quality, true_activity
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
 from storage.reading import CropReader
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 LABELLED, TEST, REAL = "study-labelled", "study-unseen", "study-real"

@@ -18,9 +18,9 @@ from demucs_core.detector.scoring import score_chunks
 from demucs_core.extraction.segments import ExtractionPolicy, extracted_frames
 from flows.inputs.songs import Song, load_songs
 from flows.studies.truth import SourceQuality
-from storage.manifests import Manifests
 from storage.music_format import MIXTURE, MusicFormat
 from storage.reading import CropReader
+from storage.tables.manifests import Manifests
 
 SPLITS = ("train", "valid", "test")
 

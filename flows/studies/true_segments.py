@@ -27,8 +27,8 @@ from flows.running.stage import StageResult, stage_run
 from flows.studies.truth import rows_of, true_activity
 from storage.errors import UserError
 from storage.fingerprint import fingerprint, short_hash
-from storage.manifests import Manifests, Partition
 from storage.music_format import MIXTURE
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 STAGE, VERSION = "true-segments", 1

@@ -15,8 +15,8 @@ from demucs_core.activity import ActivityConfig, active_frames
 from demucs_core.extraction.quality import wanted_frames
 from demucs_core.extraction.segments import ExtractionPolicy
 from flows.inputs.songs import Activity
-from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
+from storage.tables.manifests import Manifests, Partition
 
 
 @dataclass

@@ -17,7 +17,7 @@ from demucs_core.activity import ActivityConfig, active_frames
 from demucs_core.extraction.segments import ExtractionPolicy, Segment, extract_segments
 from demucs_core.extraction.yields import usable_seconds
 from flows.studies.songs import MUSIC
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 
 CERTAIN_THRESHOLD = 0.5
 FRAME_RATE = MUSIC.frame_rate

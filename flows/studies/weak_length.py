@@ -38,7 +38,7 @@ from flows.studies.weak_length_options import WeakLengthParameters
 from flows.train.flow import train
 from flows.train.options import TrainParameters
 from storage.errors import UserError
-from storage.manifests import Manifests
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 
 LABELLED, MUSIC = "weak-length-labelled", "weak-length-music"

@@ -13,7 +13,7 @@ from demucs_core.training.training_config import TrainingConfig
 from flows.train.examples import build_examples, build_mixtures
 from flows.train.options import TrainParameters
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 
 
 def build_trainer(

@@ -18,10 +18,10 @@ from flows.train.options import TrainParameters
 from storage.errors import UserError
 from storage.labelled.song import sources_of
 from storage.local_cache import LocalCache, cache_folder
-from storage.manifests import Manifests, Partition
-from storage.parts import ManifestError
 from storage.reading import CropReader
-from storage.sql import any_of, reading
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.parts import ManifestError
+from storage.tables.sql import any_of, reading
 
 CACHE = "training"
 

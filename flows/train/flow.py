@@ -26,7 +26,7 @@ from flows.train.start import find_start
 from flows.train.step_log import StepLog, events
 from flows.train.worker import take_part, what_is_trained
 from storage.fingerprint import fingerprint
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 __all__ = ["ahead", "in_chain", "take_part", "train"]

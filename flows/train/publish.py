@@ -6,8 +6,8 @@ from typing import Any
 
 from flows.inputs import registry
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
-from storage.schemas import HEARD
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.schemas import HEARD
 from storage.weights import load_tensors
 from storage.workspace import Workspace
 

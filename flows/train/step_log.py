@@ -14,8 +14,8 @@ import torch
 from demucs_core.training.trainer import StepReport
 from flows.running.stage import StageRun
 from storage.errors import UserError
-from storage.manifests import Partition
-from storage.schemas import STEPS
+from storage.tables.manifests import Partition
+from storage.tables.schemas import STEPS
 
 
 class Events(Protocol):

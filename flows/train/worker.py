@@ -29,7 +29,7 @@ from flows.train.processes import (
 )
 from flows.train.threads import threads
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 

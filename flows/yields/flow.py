@@ -22,8 +22,8 @@ from flows.running.execution import results_of
 from flows.score.flow import scores_fingerprint
 from flows.yields.options import YieldsParameters
 from storage.errors import UserError
-from storage.manifests import Manifests, RowGroup
 from storage.music_format import MusicFormat
+from storage.tables.manifests import Manifests, RowGroup
 from storage.workspace import Workspace
 
 CHOSEN = " *"

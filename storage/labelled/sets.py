@@ -17,6 +17,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
+from storage.finding.listing import (
+    DiscoveryError,
+    Entry,
+    list_folder,
+    look_up,
+    open_location,
+    shown,
+)
 from storage.labelled.libraries import CSV, songs_of_csv, songs_of_library
 from storage.labelled.musdb import choose_validation
 from storage.labelled.song import LabelledSetError, LabelledSong, Split
@@ -31,7 +39,6 @@ from storage.labelled.song_files import (
     where_is,
 )
 from storage.labelled.stem_names import StemNames
-from storage.listing import DiscoveryError, Entry, list_folder, look_up, open_location, shown
 
 __all__ = ["LabelledSetError", "find_songs"]
 

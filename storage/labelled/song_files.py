@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from storage.finding.listing import Entry, list_folder, shown, url_of, valid_text, walk
+from storage.finding.sieve import MUSIC_EXTENSIONS
 from storage.labelled.musdb import musdb_conventions
 from storage.labelled.song import (
     LabelledSetError,
@@ -16,9 +18,7 @@ from storage.labelled.song import (
     sources_of,
 )
 from storage.labelled.stem_names import REST, SKIP, Match, StemNames, UnclearNameError
-from storage.listing import Entry, list_folder, shown, url_of, valid_text, walk
 from storage.music_format import MIXTURE
-from storage.sieve import MUSIC_EXTENSIONS
 
 STEM_FILE = ".stem.mp4"
 UNREADABLE = "neither a file nor a folder, perhaps a link to nowhere; replace or remove it"

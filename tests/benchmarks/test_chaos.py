@@ -13,7 +13,7 @@ from benchmarks.faults.hooks import PLACES, AtPut
 from benchmarks.faults.kinds import KINDS
 from benchmarks.faults.music import STAGES, command
 from storage import workspace as workspace_module
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 TRACKS = "manifests/tracks/corpus=music/fingerprint=f"

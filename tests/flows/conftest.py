@@ -36,9 +36,9 @@ from flows.running import execution
 from flows.running.execution import dask_client
 from flows.running.parameters import WorkParameters
 from flows.running.stage import StageResult
-from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
-from storage.schemas import TABLES
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.schemas import TABLES
 from storage.workspace import Workspace
 
 MUSIC = MusicFormat()

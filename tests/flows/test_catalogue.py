@@ -11,7 +11,7 @@ import pytest
 from flows.catalogue import BY_NAME, CATALOGUE, CHAIN, FOLLOWING, POOLS, Entry, load
 from flows.pipeline.options import PipelineParameters
 from flows.running.parameters import Options
-from storage.schemas import HEARD, REJECTS, RUNS, TABLES
+from storage.tables.schemas import HEARD, REJECTS, RUNS, TABLES
 
 NAMED = pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from flows.cli import main as cli
-from storage.manifests import Manifests
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 from tests.workspaces.make_0_1_0 import mix, play, write
 

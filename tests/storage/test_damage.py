@@ -11,10 +11,10 @@ import pytest
 
 from storage.damage import DamagedError
 from storage.errors import UserError
-from storage.manifests import Manifests, RowGroup
-from storage.parts import ITEMS as ITEMS_KEY
+from storage.tables.manifests import Manifests, RowGroup
+from storage.tables.parts import ITEMS as ITEMS_KEY
 from storage.workspace import Workspace, WorkspaceError
-from tests.storage.test_manifests import REJECTS, reject
+from tests.storage.tables.test_manifests import REJECTS, reject
 
 ITEMS = [f"item {number}" for number in range(2000)]
 NESTED = b"[" * 100_000

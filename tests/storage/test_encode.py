@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from storage.chunk import Unusable
+from storage.decoding.chunk import Unusable
 from storage.encode import BITS, AudioWriter, Format, encodable_rate, writing
 
 
@@ -124,7 +124,7 @@ def test_a_full_disk_is_said_and_nothing_stays(tmp_path: Path) -> None:
 import resource, signal
 import numpy as np
 from pathlib import Path
-from storage.chunk import Unusable
+from storage.decoding.chunk import Unusable
 from storage.encode import writing
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.ffmpeg import put_ffmpeg_on_path
+from storage.decoding.ffmpeg import put_ffmpeg_on_path
 from storage.museval_folder import (
     MusevalFolderError,
     file_stem,

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.ffmpeg import put_ffmpeg_on_path
+from storage.decoding.ffmpeg import put_ffmpeg_on_path
 from storage.museval_json import METRICS, from_museval, to_museval
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from storage import cached_bytes, pcm, reading
-from storage.canonical import wav_header
+from storage.decoding.canonical import wav_header
 from storage.local_cache import LocalCache
 from storage.reading import HEADER_BYTES, CanonicalAudioError, CropReader, parse_wav_header
 from storage.workspace import Workspace

@@ -26,7 +26,7 @@ from flows.studies.true_segments import (
     truth_rows,
 )
 from flows.studies.truth import SourceQuality, extraction_quality
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 DETECTOR_BATCH, DETECTOR_CROP_S = 8, 6.0

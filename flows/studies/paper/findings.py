@@ -15,8 +15,8 @@ from flows.inputs.songs import load_songs
 from flows.studies.paper.arms import LATER, PRIMARY, SECONDARY, Comparison
 from flows.studies.paper.trainings import State, Training, Trainings
 from flows.studies.truth import SourceQuality
-from storage.manifests import Manifests, Partition
-from storage.schemas import RUNS
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.schemas import RUNS
 from storage.workspace import Workspace
 
 FloatArray = NDArray[np.float64]

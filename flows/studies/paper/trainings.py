@@ -26,7 +26,7 @@ from flows.studies.paper.parameters import PaperParameters
 from flows.studies.side_by_side import Job, planned
 from flows.train.options import TrainParameters
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 SHARED = (

@@ -26,7 +26,7 @@ from demucs_core.metrics.bsseval import (
     song_sdr,
 )
 from demucs_core.metrics.museval_filters import museval_filters
-from storage.ffmpeg import put_ffmpeg_on_path
+from storage.decoding.ffmpeg import put_ffmpeg_on_path
 
 FloatArray = NDArray[np.float64]
 

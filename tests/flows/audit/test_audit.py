@@ -26,8 +26,8 @@ from flows.extract.flow import extract
 from flows.extract.options import ExtractParameters
 from flows.running.stage import StageRun
 from storage.errors import UserError
-from storage.manifests import Manifests
 from storage.music_format import MusicFormat
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import SETTINGS, Finished, play
 

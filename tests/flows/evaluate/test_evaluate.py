@@ -25,13 +25,13 @@ from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.inputs import networks, registry
 from flows.reports.artifacts import MAX_ARTIFACT_BYTES
+from storage.decoding.ffmpeg import put_ffmpeg_on_path
 from storage.errors import UserError
-from storage.ffmpeg import put_ffmpeg_on_path
 from storage.fingerprint import fingerprint
-from storage.manifests import Manifests, Partition
 from storage.museval_folder import result_path
 from storage.museval_json import METRICS, to_museval
 from storage.music_format import MusicFormat
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import play, write
 

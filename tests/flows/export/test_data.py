@@ -22,7 +22,7 @@ from flows.export.options import ExportDataParameters
 from flows.export.pieces import Clip, Wanted
 from flows.inputs.songs import Song
 from storage.errors import UserError
-from storage.manifests import Manifests
+from storage.tables.manifests import Manifests
 from tests.flows.conftest import Finished
 
 SOURCES = ("drums", "bass", "other", "vocals")

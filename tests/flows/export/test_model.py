@@ -27,8 +27,8 @@ from flows.inputs import networks
 from flows.separate.model_folder import load_folder
 from flows.train.start import find_start
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.demucs_core.separators.small import SMALL
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from flows.extract.flow import ExtractBatch, extract, extract_batch, segments_to_play
 from flows.extract.options import ExtractParameters
-from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished
 

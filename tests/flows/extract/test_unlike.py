@@ -11,7 +11,7 @@ import pytest
 from flows.inputs import registry
 from flows.policy.likeness import keep_spreads, what_is_unlike
 from storage.damage import DamagedError
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 STANDS_ON, ALIKE, UNLIKE = (

@@ -8,8 +8,8 @@ import pytest
 
 from demucs_core.activity import ActivityConfig
 from flows.inputs.songs import activity_definition
-from storage.manifests import Manifests, Partition
-from storage.schemas import TABLES
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.schemas import TABLES
 from storage.workspace import Workspace
 
 GIVEN = ActivityConfig(relative_db=-33.3, absolute_db=-50.0, close_gap_s=0.3, context_s=2.0)

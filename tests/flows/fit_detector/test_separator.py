@@ -13,7 +13,7 @@ from flows.inputs.inventory import networks_of
 from flows.score.flow import score
 from flows.score.options import ScoreParameters
 from storage.errors import UserError
-from storage.manifests import Partition
+from storage.tables.manifests import Partition
 from tests.flows.conftest import Finished
 
 

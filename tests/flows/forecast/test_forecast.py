@@ -19,7 +19,7 @@ from flows.policy.calibration import calibrated
 from flows.score.flow import score, scores_fingerprint
 from flows.score.options import ScoreParameters
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished
 from tests.flows.yields.scored import policy

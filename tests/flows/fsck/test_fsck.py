@@ -14,7 +14,7 @@ from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.score.flow import score
 from flows.score.options import ScoreParameters
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import content, mix, play, write
 from tests.flows.test_older_workspaces import unpack

@@ -11,7 +11,7 @@ from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
 from flows.ingest.song_audio import song_audio
-from storage.chunk import Unusable
+from storage.decoding.chunk import Unusable
 from storage.labelled.song import LabelledSong, StemSource
 from storage.music_format import MusicFormat
 

@@ -17,7 +17,7 @@ from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.inputs.songs import load_activity, load_songs
 from flows.running.stage import StageResult
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import SAMPLE_RATE, SOURCES, write
 

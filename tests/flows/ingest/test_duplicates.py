@@ -13,8 +13,8 @@ from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.provenance.forget import forget
 from flows.running.stage import StageResult
-from storage.manifests import Manifests, Partition
-from storage.prints import HOW_TO_GET, can_print
+from storage.decoding.prints import HOW_TO_GET, can_print
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import SAMPLE_RATE, SOURCES, write
 

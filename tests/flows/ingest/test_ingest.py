@@ -22,8 +22,8 @@ from flows.score.flow import (
     _reject_leaked,
     scorable_tracks,
 )
-from storage.manifests import Manifests, Partition
 from storage.reading import CropReader
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import BROKEN, Corpus, Finished, play, write
 

@@ -17,9 +17,9 @@ from flows.provenance.lineage import lineage
 from flows.running.stage import StageResult
 from storage.errors import UserError
 from storage.labelled.song import LabelledSetError
-from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
 from storage.reading import CropReader
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import mix, play, write
 

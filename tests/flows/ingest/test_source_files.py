@@ -15,7 +15,7 @@ from flows.ingest import tracks as tracks_module
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.running.stage import StageResult
-from storage.manifests import Manifests
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import SAMPLE_RATE, write
 

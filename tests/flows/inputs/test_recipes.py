@@ -17,7 +17,7 @@ from demucs_core.training.recipes import Recipe, RecipeList
 from flows.inputs.recipes import RecipeTable, load_recipes
 from storage.errors import UserError
 from storage.local_cache import LocalCache
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 SOURCES = ("drums", "bass", "other", "vocals")

@@ -15,8 +15,8 @@ from flows.remix.options import RemixParameters
 from flows.score.flow import score
 from flows.score.options import ScoreParameters
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
-from storage.schemas import TABLES
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.schemas import TABLES
 from storage.workspace import Workspace
 from tests.flows.conftest import SETTINGS, Finished
 

@@ -21,8 +21,8 @@ from flows.remix.options import RemixParameters
 from flows.running.parameters import StageParameters
 from flows.train import flow as train
 from flows.train.options import TrainParameters
-from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import play, write
 

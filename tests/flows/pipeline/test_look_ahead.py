@@ -13,7 +13,7 @@ from flows.pipeline.options import PipelineParameters
 from flows.running.chain import Chain
 from flows.running.stage import StageResult
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import SOURCES
 

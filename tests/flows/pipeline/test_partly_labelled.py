@@ -17,7 +17,7 @@ from flows.running.stage import StageResult
 from flows.train.flow import train
 from flows.train.options import TrainParameters
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import play, write
 

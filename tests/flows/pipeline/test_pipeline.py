@@ -6,8 +6,8 @@ from flows.catalogue import STAGES
 from flows.inputs import registry
 from flows.pipeline.flow import pipeline
 from flows.pipeline.options import PipelineParameters
-from storage.manifests import Partition
 from storage.music_format import MusicFormat
+from storage.tables.manifests import Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished, assert_same, content, worker_processes
 

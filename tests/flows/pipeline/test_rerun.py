@@ -23,10 +23,10 @@ from flows.running.stage import StageResult, run_stage
 from flows.score.flow import score
 from flows.score.options import ScoreParameters
 from storage.errors import UserError
-from storage.manifests import Manifests
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import SETTINGS, Corpus, Finished, content
-from tests.storage.compacted import compact
+from tests.storage.tables.compacted import compact
 
 
 def files(root: Path) -> dict[Path, int]:

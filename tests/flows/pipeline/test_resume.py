@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from flows.inputs import registry
-from storage.schemas import TABLES
+from storage.tables.schemas import TABLES
 from storage.workspace import Workspace
 from tests.flows.conftest import TABLES_OF_TIMES, Corpus, Finished, assert_same, content
 

@@ -16,8 +16,8 @@ from flows.provenance.forget import forget
 from flows.provenance.lineage import lineage
 from flows.reports.file_names import base_name
 from storage.errors import UserError
-from storage.manifests import Manifests
-from storage.schemas import TABLES
+from storage.tables.manifests import Manifests
+from storage.tables.schemas import TABLES
 from storage.workspace import Workspace
 from tests.flows.conftest import Corpus, Finished, content
 

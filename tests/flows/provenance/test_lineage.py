@@ -10,7 +10,7 @@ import pytest
 from flows.inputs import registry
 from flows.provenance.lineage import Lineage, lineage
 from storage.errors import UserError
-from storage.manifests import Partition
+from storage.tables.manifests import Partition
 from tests.flows.conftest import Finished
 
 

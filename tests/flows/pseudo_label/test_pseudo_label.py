@@ -18,8 +18,8 @@ from flows.running.stage_result import StageResult
 from flows.train.flow import train
 from flows.train.options import TrainParameters
 from storage.errors import UserError
-from storage.manifests import Partition
 from storage.reading import CropReader
+from storage.tables.manifests import Partition
 from tests.flows.conftest import SOURCES, Finished
 
 

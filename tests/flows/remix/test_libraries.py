@@ -8,7 +8,7 @@ from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.remix.flow import remix
 from flows.remix.options import RemixParameters
-from storage.manifests import Partition
+from storage.tables.manifests import Partition
 from tests.flows.conftest import Finished, play, write
 
 

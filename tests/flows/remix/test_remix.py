@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flows.remix.flow import remix
 from flows.remix.options import RemixParameters
-from storage.manifests import Partition
+from storage.tables.manifests import Partition
 from tests.flows.conftest import Finished
 
 

@@ -14,8 +14,8 @@ from flows.remix.flow import remix
 from flows.remix.options import RemixParameters
 from flows.remix.tempos import Listening, TempoBatch, listen, load_tempos, tempo_batch, tempos_of
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from flows.reports.silent_minutes import silent_minutes
-from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
-from storage.schemas import SEGMENTS
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.schemas import SEGMENTS
 from storage.workspace import Workspace
 
 MUSIC = MusicFormat()

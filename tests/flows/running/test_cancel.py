@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from flows.running.interruption import interruptible
-from storage.manifests import Manifests
+from storage.tables.manifests import Manifests
 from storage.weights import load_tensors
 from storage.workspace import Workspace
 from tests.flows.conftest import Corpus, Finished, content

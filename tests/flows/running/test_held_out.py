@@ -16,7 +16,7 @@ from flows.provenance.lineage import lineage
 from flows.train.flow import train
 from flows.train.options import TrainParameters
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.weights import load_tensors
 from storage.workspace import Workspace
 from tests.flows.conftest import SETTINGS, Finished

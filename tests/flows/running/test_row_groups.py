@@ -11,7 +11,7 @@ from flows.reports.artifacts import Report
 from flows.running.rejects import reject_row
 from flows.running.row_groups import pending_groups
 from flows.running.stage import StageRun
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 SOURCE, TARGET = Partition("rejects", "music", "f1"), Partition("rejects", "music", "f2")

@@ -16,7 +16,7 @@ from flows.cli.main import EXIT_USER_ERROR
 from flows.score.flow import score
 from flows.score.options import ScoreParameters
 from flows.server.process import healthy, server_command, server_environment
-from storage.manifests import Manifests
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished, content
 from tests.flows.running.held_track import held

@@ -15,7 +15,7 @@ from flows.running import stage
 from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult, StageRun, stage_run
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 RUNS = Partition("runs", "music", "f1")

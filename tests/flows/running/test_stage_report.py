@@ -8,8 +8,8 @@ from flows.catalogue import STAGES
 from flows.score.flow import score
 from flows.score.options import ScoreParameters
 from flows.server.pages import CAME_OF_IT, artifact_path, run_path
-from storage.manifests import Partition
-from storage.runs import PastRun, maker, runs_of
+from storage.tables.manifests import Partition
+from storage.tables.runs import PastRun, maker, runs_of
 from tests.flows.conftest import BROKEN, Finished
 from tests.flows.reports.pages import artifacts
 

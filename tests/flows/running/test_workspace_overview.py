@@ -15,8 +15,8 @@ import pytest
 from flows.catalogue import STAGES
 from flows.running.workspace_overview import overview_markdown, shown_runs
 from flows.server.pages import run_path
-from storage.manifests import Manifests, Partition
-from storage.runs import last_runs
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.runs import last_runs
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished
 from tests.flows.reports.pages import artifacts

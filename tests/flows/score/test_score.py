@@ -11,7 +11,7 @@ from flows.ingest.options import IngestParameters
 from flows.inputs import registry
 from flows.score.flow import ScoreBatch, score, score_batch
 from flows.score.options import ScoreParameters
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.weights import load_tensors
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished, play, write

@@ -15,7 +15,7 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from flows.cli.service_commands import EXIT_WRONG
 from flows.server.deployed import FORM
 from flows.service import registration
-from storage.manifests import Manifests
+from storage.tables.manifests import Manifests
 from tests.flows.conftest import Finished, mix, play, write
 from tests.flows.service.standing_service import Service, standing, wait_for
 

@@ -39,8 +39,8 @@ from flows.server.announcements import TAG
 from flows.server.deployed import FORM
 from flows.service import automations, deployments, registration
 from flows.service.state import ServiceState
-from storage.manifests import Manifests
-from storage.runs import last_runs
+from storage.tables.manifests import Manifests
+from storage.tables.runs import last_runs
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished, play, write
 from tests.flows.service.standing_service import TIMEOUT_S, Service, standing, wait_for

@@ -16,7 +16,7 @@ import pytest
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.service import registration
-from storage.manifests import Manifests
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import Corpus, Finished, play, write
 from tests.flows.running.held_track import held

@@ -20,7 +20,7 @@ from flows.studies.demo_summary import conclusion
 from flows.studies.side_by_side import Job, Slot, do, run_side_by_side
 from flows.train.options import TrainParameters
 from storage.errors import UserError
-from storage.manifests import Manifests
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 
 POLICY = {

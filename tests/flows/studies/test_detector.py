@@ -11,8 +11,8 @@ from flows.studies.detector import study_detector
 from flows.studies.detector_options import StudyDetectorParameters
 from flows.studies.detector_report import write_detector_study
 from storage.errors import UserError
-from storage.manifests import Manifests
 from storage.music_format import MusicFormat
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 from tests.flows.conftest import Corpus
 

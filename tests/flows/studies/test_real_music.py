@@ -12,8 +12,8 @@ from demucs_core.extraction.segments import ExtractionPolicy
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.studies.real_music import quality_on_real_music
-from storage.manifests import Manifests
 from storage.music_format import MusicFormat
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 from tests.demucs_core.music import FRAMES
 from tests.flows.conftest import write

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from flows.studies.truth import extraction_quality
-from storage.manifests import Manifests, Partition
 from storage.music_format import MusicFormat
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 MUSIC = MusicFormat()

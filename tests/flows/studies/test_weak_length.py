@@ -13,8 +13,8 @@ from flows.studies.weak_length import arms, study_weak_length
 from flows.studies.weak_length_options import WeakLengthParameters
 from flows.studies.weak_length_report import compare, write_weak_length_study
 from storage.errors import UserError
-from storage.manifests import Manifests
 from storage.music_format import MusicFormat
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 
 MUSIC = MusicFormat()

@@ -17,7 +17,7 @@ from flows.running.stage import StageResult
 from flows.train import loop
 from flows.train.flow import train
 from flows.train.options import TrainParameters
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.weights import load_tensors
 from storage.workspace import Workspace
 

@@ -23,7 +23,7 @@ from flows.reports.live_plot import LivePage
 from flows.train import listening, step_log
 from flows.train.publish import publish
 from storage.errors import UserError
-from storage.manifests import Manifests, Partition
+from storage.tables.manifests import Manifests, Partition
 from storage.weights import load_tensors
 from storage.workspace import Workspace
 from tests.flows.conftest import play, write

@@ -14,8 +14,8 @@ from flows.extract.options import ExtractParameters
 from flows.reports.silent_minutes import silent_minutes
 from flows.yields.flow import yields
 from flows.yields.options import YieldsParameters
-from storage.manifests import Partition
 from storage.music_format import MusicFormat
+from storage.tables.manifests import Partition
 from tests.flows.conftest import Finished
 from tests.flows.yields.scored import policy
 

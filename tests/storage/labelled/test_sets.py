@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from storage.decode import AudioDecoder
-from storage.ffmpeg import put_ffmpeg_on_path
+from storage.decoding.decode import AudioDecoder
+from storage.decoding.ffmpeg import put_ffmpeg_on_path
 from storage.labelled.musdb import choose_validation, musdb_conventions
 from storage.labelled.musdb18 import SONGS
 from storage.labelled.sets import find_songs

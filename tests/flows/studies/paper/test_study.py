@@ -17,7 +17,7 @@ from flows.studies.paper.lock import only_study
 from flows.studies.paper.parameters import PaperParameters
 from flows.studies.paper.trainings import Trainings, in_order
 from storage.errors import UserError
-from storage.manifests import Manifests
+from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
 
 TINY: dict[str, Any] = {

@@ -1,0 +1,1 @@
+"""From any file to canonical audio: whatever a stranger's file holds, in a process that may die."""

@@ -1,0 +1,155 @@
+"""Parts: Parquet files that say which schema their rows have and which items they cover."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.damage import damaged, told
+from storage.errors import UserError
+from storage.tables.schemas import TABLES, Table
+from storage.workspace import Workspace
+
+ITEMS = b"silentmix.items"
+REPLACES = b"silentmix.replaces"
+
+
+class ManifestError(UserError):
+    """A manifest that is missing, ambiguous, or of a schema this version does not know."""
+
+
+def known_table(name: str) -> Table:
+    """The table of a name.
+
+    Raises:
+        ManifestError: there is none; the message lists those there are.
+    """
+    if name not in TABLES:
+        raise ManifestError(f"no manifest {name!r}; there are {', '.join(TABLES)}")
+    return TABLES[name]
+
+
+def schema_of_part(table: str, metadata: Mapping[bytes, bytes]) -> pa.Schema:
+    """The schema that a new part of a table has, with metadata of its own."""
+    schema = known_table(table).schema
+    return schema.with_metadata({**(schema.metadata or {}), **metadata})
+
+
+def write_parquet(name: str, tables: Iterable[pa.Table], file: Any) -> None:
+    """Write tables of one schema as one part of the manifest ``name``."""
+    writer: pq.ParquetWriter | None = None
+    for table in tables:
+        if writer is None:
+            writer = pq.ParquetWriter(
+                file, table.schema, compression="zstd", version="2.6", write_page_checksum=True
+            )
+        writer.write_table(table, row_group_size=known_table(name).rows_a_group)
+    if writer is not None:
+        writer.close()
+
+
+@contextmanager
+def open_part(workspace: Workspace, path: str) -> Iterator[pq.ParquetFile]:
+    """A part, to be read while the context lasts; its pages are compared with their checksums.
+
+    Parts of 0.1.0 have no checksums.
+
+    Raises:
+        DamagedError: it is damaged; here, or while it is read.
+    """
+    url = workspace.url(path)
+    try:
+        with (
+            told(url),
+            workspace.fs.open(workspace.resolve(path), "rb") as content,
+            pq.ParquetFile(content, page_checksum_verification=True) as file,
+        ):
+            yield file
+    except pa.ArrowException as error:
+        raise damaged(url, error) from error
+    except OSError as error:
+        # what a disk or a network says has a number or a class of its own; Arrow's has neither
+        if type(error) is not OSError or error.errno is not None:
+            raise
+        raise damaged(url, error) from error
+
+
+def names_in(schema: pa.Schema, key: bytes, url: str) -> list[str]:
+    """A list of names that a part keeps in its metadata.
+
+    Raises:
+        DamagedError: it is no list of names.
+    """
+    found: object = json.loads((schema.metadata or {}).get(key, b"[]"))
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise damaged(url, f"no list of names in {key.decode()}")
+    return found
+
+
+def table_of(schema: pa.Schema) -> Table:
+    """The table that a part says it belongs to."""
+    return known_table((schema.metadata or {}).get(b"silentmix.table", b"").decode())
+
+
+def check_schema(schema: pa.Schema, table: Table, url: str) -> None:
+    """Refuse a part that this version can't read.
+
+    Raises:
+        ManifestError: it has another version.
+        DamagedError: it lacks a column of its version, or has one of another type.
+    """
+    version = (schema.metadata or {}).get(b"silentmix.version", b"none").decode()
+    if version != str(table.version):
+        raise ManifestError(
+            f"{url}: {table.name} of schema version {version}, this silentmix knows "
+            f"{table.version}; read it with the version that wrote it, or upgrade"
+        )
+    for field in table.schema:
+        if field.name not in schema.names:
+            if field.name not in table.added:
+                raise damaged(url, f"{table.name} without the column {field.name!r}")
+        elif not _is_kind(schema.field(field.name).type, field.type):
+            kind = schema.field(field.name).type
+            why = f"{table.name} with the column {field.name!r} as {kind}, not {field.type}"
+            raise damaged(url, why)
+
+
+def _is_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether two types hold the same, whatever their parts are called."""
+    if found.id != wanted.id or found.num_fields != wanted.num_fields:
+        return False
+    fields = range(wanted.num_fields)
+    return all(_is_kind(found.field(at).type, wanted.field(at).type) for at in fields)
+
+
+def present_columns(wanted: Sequence[str], schema: pa.Schema, table: Table) -> list[str]:
+    """Which columns to read: those that the part has; its key, where it has none of them."""
+    return [name for name in wanted if name in schema.names] or list(table.key)
+
+
+def completed(batch: pa.RecordBatch, wanted: Sequence[str], table: Table) -> pa.RecordBatch:
+    """The columns that are wanted; those that came after the part was written have their default.
+
+    Only columns in :attr:`Table.added` can be missing: :func:`check_schema` saw to that.
+
+    Raises:
+        ArrowInvalid: a value is missing, which no part of ours has.
+    """
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if column.null_count:
+            raise pa.ArrowInvalid(f"{table.name} without a value of {name} in some row")
+    if batch.schema.names == list(wanted):
+        return batch
+    columns = [
+        batch.column(name)
+        if name in batch.schema.names
+        else pa.array([table.added[name]] * batch.num_rows, table.schema.field(name).type)
+        for name in wanted
+    ]
+    fields = [table.schema.field(name) for name in wanted]
+    return pa.record_batch(columns, schema=pa.schema(fields))

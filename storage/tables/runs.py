@@ -1,0 +1,93 @@
+"""What ran, from the manifest ``runs``: who made something, and what came out."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from storage.errors import UserError
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.schemas import RUNS
+
+PENDING = "pending"
+"""Among the counts: how much a run had to do; one that found all of it done made nothing."""
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A stage run that ended well.
+
+    Attributes:
+        corpus: on which it worked.
+        fingerprint: of what it made.
+        run_id: its own name, that of the folder of its report.
+        stage: its name.
+        flow_run_id: Prefect's, or empty.
+        parameters: as JSON.
+        started_at: when.
+        counts: what went in and what came out.
+    """
+
+    corpus: str
+    fingerprint: str
+    run_id: str
+    stage: str
+    flow_run_id: str
+    parameters: str
+    started_at: datetime
+    counts: dict[str, float]
+
+    @property
+    def made_something(self) -> bool:
+        """Whether it had anything to do."""
+        return self.counts.get(PENDING, 1) > 0
+
+
+def runs_of(manifests: Manifests, partition: Partition) -> Iterator[PastRun]:
+    """The runs of one partition that ended well, newest first; read as far as they are asked for.
+
+    A run is a part of its own, so the last one costs a listing and a part, however many there are.
+    """
+    columns = ["run_id", "stage", "flow_run_id", "parameters", "started_at", "counts", "outcome"]
+    for batch in manifests.scan(partition, columns, newest_first=True):
+        rows = sorted(batch.to_pylist(), key=lambda row: row["started_at"], reverse=True)
+        for row in rows:
+            if row.pop("outcome") == "completed":
+                row["counts"] = json.loads(row["counts"])
+                yield PastRun(partition.corpus, partition.fingerprint, **row)
+
+
+def after_all(manifests: Manifests, corpus: str, now: datetime) -> datetime:
+    """A time for what is recorded now: that, or right after the last run of a corpus on record.
+
+    Clocks are set back, and of two records the later one holds.
+    """
+    for partition in manifests.partitions(RUNS.name, corpus):
+        with suppress(UserError):  # a damaged record stops no run
+            columns = ["started_at", "duration_s"]
+            batch = next(manifests.scan(partition, columns, newest_first=True), None)
+            for row in batch.to_pylist() if batch is not None else ():
+                took = timedelta(seconds=row["duration_s"], microseconds=1)
+                now = max(now, row["started_at"] + took)
+    return now
+
+
+def last_runs(manifests: Manifests, stages: Collection[str]) -> list[PastRun]:
+    """The last run of one of some stages in each corpus with each fingerprint, oldest first."""
+    found: list[PastRun] = []
+    for partition in manifests.partitions(RUNS.name):
+        runs = runs_of(manifests, partition)
+        found += itertools.islice((run for run in runs if run.stage in stages), 1)
+    return sorted(found, key=lambda run: run.started_at)
+
+
+def maker(manifests: Manifests, fingerprint: str) -> PastRun | None:
+    """The last run that made something of a fingerprint."""
+    partitions = manifests.partitions(RUNS.name)
+    of_it = (found for found in partitions if found.fingerprint == fingerprint)
+    runs = itertools.chain.from_iterable(runs_of(manifests, found) for found in of_it)
+    return next((run for run in runs if run.made_something), None)

@@ -1,0 +1,225 @@
+"""SQL over the manifests: each is a table of its name, with its corpus and fingerprint."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow.fs import FileSystem, FileSystemHandler, FSSpecHandler, LocalFileSystem, PyFileSystem
+
+from storage.errors import UserError
+from storage.scratch import PREFIX
+from storage.tables.manifests import Manifests, Partition
+from storage.tables.retired import Hidden, Retired
+from storage.tables.schemas import PARTITION_FIELDS, RETIRED, TABLES
+from storage.workspace import Workspace
+
+MOST_MEMORY = 4 * 2**30
+"""Bytes that a query holds in memory; half of what the machine has, where that is less."""
+
+MOST_SCRATCH = "100GB"
+"""Of what a query writes to a disk because it does not fit in memory."""
+
+FILES_OF_STEM = (
+    "[file FOR file IN string_split(source_url || chr(10) || take_urls, chr(10)) IF file <> '']"
+)
+"""SQL for the files that a row of ``stems`` was decoded from: one, or those that were summed."""
+
+_FAILED = re.compile(r"reading the stream registered as '(\w+)_parts' failed")
+"""What DuckDB says where Arrow can't read a part."""
+
+
+@contextmanager
+def reading(
+    workspace: Workspace, tables: Iterable[str] = tuple(TABLES), *, retired: bool = False
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """As :func:`connect`, while the context lasts; damage is told as all other readers tell it.
+
+    Raises:
+        DamagedError: in the context: a part is damaged.
+        ManifestError: in the context: a part has a schema this version does not know.
+    """
+    with connect(workspace, tables, retired=retired) as connection, damage_told(workspace):
+        yield connection
+
+
+@contextmanager
+def damage_told(workspace: Workspace) -> Iterator[None]:
+    """Turn what DuckDB says of a part that can't be read into the error that names it.
+
+    Raises:
+        DamagedError: a part is damaged.
+        ManifestError: a part has a schema this version does not know.
+    """
+    try:
+        yield
+    except duckdb.Error as error:
+        failed = _FAILED.search(str(error))
+        if failed is None:
+            raise
+        manifests = Manifests(workspace)
+        for partition in manifests.partitions(failed[1]):
+            for _ in manifests.scan(partition, retired=True):
+                pass  # it is the reader that knows what is wrong with which
+        raise UserError(
+            f"{workspace.location}: parts of {failed[1]} changed while they were read; run the "
+            "same command again"
+        ) from error
+
+
+def connect(
+    workspace: Workspace,
+    tables: Iterable[str] = tuple(TABLES),
+    *,
+    retired: bool = False,
+    leave_out: Collection[str] = (),
+) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection in which each manifest is a view; rows are streamed from the parts.
+
+    A manifest that nobody has written yet is an empty view. The connection reaches nothing else:
+    parts are read by Arrow, which is handed their names, so that DuckDB itself opens no file, and
+    no SQL can change that.
+
+    Args:
+        workspace: whose manifests.
+        tables: their names.
+        retired: see rows that are not current too.
+        leave_out: parts that are not read.
+    """
+    manifests = Manifests(workspace)
+    connection = duckdb.connect(config=_settings())
+    connection.execute("SET python_enable_replacements = false")  # no variables of ours as tables
+    connection.execute("SET enable_progress_bar = false")
+    for name in tables:
+        rows = f"SELECT * FROM {_registered(connection, manifests, name, leave_out)}"
+        table = TABLES[name]
+        if table.added:
+            filled = ", ".join(
+                f"coalesce({column}, {_literal(value)}) AS {column}"
+                for column, value in table.added.items()
+            )
+            rows = f"SELECT * REPLACE ({filled}) FROM ({rows})"
+        if not retired and table is not RETIRED:
+            rows = _current(connection, manifests.retired(), name, rows)
+        connection.execute(f"CREATE VIEW {name} AS {rows}")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def _settings() -> dict[str, str | bool | int | float | list[str]]:
+    """Nothing from outside, and what does not fit in memory goes where temporary files do."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    scratch = Path(tempfile.gettempdir()) / f"{PREFIX}{uuid.uuid4().hex}"
+    return {
+        "enable_external_access": "false",
+        "memory_limit": f"{min(MOST_MEMORY, memory // 2)}B",
+        "temp_directory": str(scratch),
+        "max_temp_directory_size": MOST_SCRATCH,
+    }
+
+
+def _registered(
+    connection: duckdb.DuckDBPyConnection,
+    manifests: Manifests,
+    name: str,
+    leave_out: Collection[str],
+) -> str:
+    """Register all parts of a manifest as one table; returns its name."""
+    workspace = manifests.workspace
+    fields = [pa.field(field, kind) for field, kind, _ in TABLES[name].fields]
+    schema = pa.schema([*fields, *(pa.field(each, pa.string()) for each in PARTITION_FIELDS)])
+    paths, partitions = [], []
+    for partition in manifests.partitions(name):
+        within = (ds.field("corpus") == partition.corpus) & (
+            ds.field("fingerprint") == partition.fingerprint
+        )
+        parts = [part for part in manifests.parts(partition) if part not in leave_out]
+        paths += [workspace.resolve(part) for part in parts]
+        partitions += [within] * len(parts)
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    dataset = ds.FileSystemDataset.from_paths(
+        paths,
+        schema=schema,
+        format=ds.ParquetFileFormat(default_fragment_scan_options=options),
+        filesystem=_filesystem(workspace),
+        partitions=partitions,
+    )
+    connection.register(f"{name}_parts", dataset)
+    return f"{name}_parts"
+
+
+def _filesystem(workspace: Workspace) -> FileSystem:
+    if workspace.is_local:
+        return LocalFileSystem()
+    handler: FileSystemHandler = _Handler(workspace.fs)  # type: ignore[abstract]  # stubs
+    return PyFileSystem(handler)
+
+
+class _Handler(FSSpecHandler):
+    """Opens parts for Arrow; raises nothing.
+
+    Arrow begins a scan with Python's lock held, waits there for its own threads, and these want
+    Python's lock to say what was raised: now and then both waited for ever. What can't be opened
+    is an empty file, which Arrow itself complains of.
+    """
+
+    def open_input_file(self, path: str) -> pa.NativeFile:
+        try:
+            return super().open_input_file(path)
+        except Exception:  # noqa: BLE001  whatever a store raises
+            return pa.BufferReader(b"")
+
+
+def _current(connection: duckdb.DuckDBPyConnection, retired: Retired, table: str, rows: str) -> str:
+    """SQL for the rows of a table that are current, of those that ``rows`` selects."""
+    keys: list[str] = []
+    columns: tuple[str, ...] = ()
+    added: frozenset[str] = frozenset()
+    for corpus in {*retired.corpora(), ""}:
+        hidden = retired.hidden(table, corpus)
+        if hidden is not None:
+            columns, added = hidden.columns, hidden.added
+            keys += [hidden.SEPARATOR.join((corpus, key)) for key in hidden.keys]
+    if keys:
+        connection.register(f"{table}_retired", pa.table({"key": pa.array(keys, pa.string())}))
+        joined = ", ".join(("corpus", *columns))
+        key = f"concat_ws({quoted(Hidden.SEPARATOR)}, {joined})"
+        rows = f"SELECT * FROM ({rows}) WHERE {key} NOT IN (SELECT key FROM {table}_retired)"
+    if added:
+        names = _literal(sorted(added))
+        adds = f"list_has_any([stem.track_id FOR stem IN added], {names})"
+        rows = f"SELECT * FROM ({rows}) WHERE NOT {adds}"
+    return rows
+
+
+def _literal(value: Any) -> str:
+    """A column's default as SQL: a text, a number, a truth or a list of these."""
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    return str(value).lower()
+
+
+def quoted(text: str) -> str:
+    """A text as an SQL literal.
+
+    >>> quoted("it's")
+    "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"
+
+
+def any_of(partitions: Sequence[Partition]) -> str:
+    """SQL for: the row lies in one of these partitions."""
+    named = [f"({quoted(found.corpus)}, {quoted(found.fingerprint)})" for found in partitions]
+    return f"(corpus, fingerprint) IN ({', '.join(named)})" if named else "false"
