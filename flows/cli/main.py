@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from flows.catalogue import CATALOGUE
 from flows.cli.commands import OF_MANY_FLOWS, SERVED, wants_help
@@ -104,6 +105,8 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
         What to call before a flow runs.
     """
     command = arguments[0] if arguments else ""
+    if command == "separate" and not wants_help(arguments):
+        _tell_what_runs(_asked(arguments)("workspace") or DEFAULT_WORKSPACE)
     if command not in (*SERVED, *READING) or wants_help(arguments):
         return None
     launch = launched(os.environ) if command in SERVED else None
@@ -127,12 +130,26 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
     if command in SERVED and configure_prefect(workspace, os.environ):
         if launch is not None and launch.rank > 0:
             return None  # the first has the flow
-        if address := standing_server(service_home(workspace, os.environ)):
-            os.environ["PREFECT_API_URL"] = f"{address}/api"
-            put_login(service_home(workspace, os.environ), os.environ)
-            return None
-        return WorkspaceServer(os.environ).wait
+        if not _use_standing_server(workspace):
+            return WorkspaceServer(os.environ).wait
     return None
+
+
+def _use_standing_server(workspace: str) -> bool:
+    """Turn to the server that `silentmix up` started for a workspace, if it runs."""
+    home = service_home(workspace, os.environ)
+    if address := standing_server(home):
+        os.environ["PREFECT_API_URL"] = f"{address}/api"
+        put_login(home, os.environ)
+    return bool(address)
+
+
+def _tell_what_runs(workspace: str) -> None:
+    """Let a command that needs no server tell the one that runs, if there is a workspace."""
+    with suppress(UserError):  # there is none, or nobody knows what was started
+        Workspace.check(workspace)
+        if configure_prefect(workspace, os.environ):
+            _use_standing_server(workspace)
 
 
 def _music() -> Sequence[str]:

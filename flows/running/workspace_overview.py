@@ -22,17 +22,22 @@ from storage.tables.manifests import Manifests
 from storage.tables.runs import PastRun, last_runs
 
 MAX_ROWS = 100
+SEPARATION = "separate-"
+"""How the folders of reports of ``separate`` begin, which is no stage; the time of day follows."""
+
 NONE = "-"
 
 
-def publish_overview(manifests: Manifests) -> None:
-    """Show what a workspace holds, in the UI and as a page."""
+def publish_overview(manifests: Manifests, *, in_ui: bool = True) -> None:
+    """Show what a workspace holds, as a page, and in the UI where a flow runs."""
     runs = shown_runs(manifests)
     markdown = overview_markdown(manifests, runs)
     title = f"Workspace {manifests.workspace.location}"
-    with best_effort("of the workspace's overview"):
-        create_markdown_artifact(markdown, key=OVERVIEW, description=title)
-    on_page = page.page(title, [page.words(markdown), page.words(_reports(runs))])
+    if in_ui:
+        with best_effort("of the workspace's overview"):
+            create_markdown_artifact(markdown, key=OVERVIEW, description=title)
+    links = [_reports(runs), _separations(manifests)]
+    on_page = page.page(title, [page.words(section) for section in (markdown, *links)])
     manifests.workspace.put_bytes("reports/index.html", on_page)
 
 
@@ -83,6 +88,17 @@ def _reports(runs: Sequence[PastRun]) -> str:
         if run.made_something
     ]
     return f"### Reports\n\n{table(rows[:MAX_ROWS])}" if rows else ""
+
+
+def _separations(manifests: Manifests) -> str:
+    """The reports of ``separate``, newest first, by the names of their folders."""
+    folders = manifests.workspace.folders("reports")
+    rows = [
+        {"separated": f"[{name.removeprefix(SEPARATION)}]({name}/index.html)"}
+        for name in sorted(folders, reverse=True)
+        if name.startswith(SEPARATION)
+    ]
+    return f"### Separations\n\n{table(rows[:MAX_ROWS])}" if rows else ""
 
 
 def _more(rows: Sequence[object]) -> str:

@@ -6,29 +6,34 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from demucs_core.separators.adding_up import ResidualSpreader
-from demucs_core.separators.separation import ReadMixture, separate_stream
 from demucs_core.separators.separator import SeparationModel
-from flows.inputs import networks
+from flows.inputs import networks, registry
 from flows.separate.claim import claimed
+from flows.separate.estimates import stem_names, stems_of
 from flows.separate.full_scale import within_full_scale
+from flows.separate.level import Level
 from flows.separate.model_folder import model_named, open_model
 from flows.separate.options import SeparateParameters
 from flows.separate.song_files import Song, find_songs, standard_input
 from storage.decoding.canonical import PreparedAudio
 from storage.decoding.chunk import Unusable, one_line
-from storage.decoding.original import Resampled, Resampler, prepare_original, resampled
+from storage.decoding.original import prepare_original
 from storage.encode import BITS, encodable_rate, writing
 from storage.errors import UserError
 from storage.finding.listing import DiscoveryError, Entry, look_up
+from storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    from flows.separate.report import SeparationReport
 
 FLOATING_POINT = 32
 
@@ -71,30 +76,61 @@ def separate_files(
                 raise UserError(f"{field}: the model knows {known}, not {source!r}")
     if parameters.two_stems and parameters.only:
         raise UserError("only and two_stems each say which stems to write; leave one out")
+    job = _Job(model=model, parameters=parameters, complain=complain, report=_report(parameters))
     with standard_input(files) as (named, piped):
         songs, problems = find_songs(named, Path(parameters.output)) if named else ([], [])
-        yield from _separate_songs([*piped, *songs], problems, model, parameters, complain)
+        try:
+            yield from _separate_songs([*piped, *songs], problems, job)
+        finally:
+            job.publish()
 
 
-def _separate_songs(
-    songs: Sequence[Song],
-    problems: list[str],
-    model: SeparationModel,
-    parameters: SeparateParameters,
-    complain: Callable[[str], None],
-) -> Iterator[Path]:
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """What is the same for all files."""
+
+    model: SeparationModel
+    parameters: SeparateParameters
+    complain: Callable[[str], None]
+    report: SeparationReport | None
+
+    def note(self, file: str, outcome: str, *notes: str) -> None:
+        """Have the report say that a file was not separated."""
+        if self.report is not None:
+            self.report.add(file, outcome, *notes)
+
+    def publish(self) -> None:
+        """Write the report, and say where it is."""
+        if self.report is not None and (said := self.report.publish()):
+            self.complain(said)
+
+
+def _report(parameters: SeparateParameters) -> SeparationReport | None:
+    """The report, where there is a workspace to keep it: that of the model."""
+    if not parameters.report or registry.is_folder(parameters.model):
+        return None
+    from flows.separate.report import SeparationReport  # with Prefect, which takes a second
+
+    workspace = Workspace(parameters.workspace)
+    model = registry.resolve(workspace, "models", parameters.model)
+    return SeparationReport(workspace, model, parameters)
+
+
+def _separate_songs(songs: Sequence[Song], problems: list[str], job: _Job) -> Iterator[Path]:
     num_all = len(songs) + len(problems)
-    if num_all > 1:
-        for problem in problems:
-            complain(problem)
+    for problem in problems:
+        job.note("", "refused", problem)
+        if num_all > 1:
+            job.complain(problem)
     for song in songs:
         try:
-            paths = _separate_song(song, model, parameters, complain)
+            paths = _separate_song(song, job)
         except (Unusable, OSError) as error:
             detail = str(error) if isinstance(error, Unusable) else one_line(error)
+            job.note(song.label, "refused", detail)
             problems.append(f"{song.label}: {detail}")
             if num_all > 1:
-                complain(problems[-1])
+                job.complain(problems[-1])
         else:
             yield from paths
     if problems:
@@ -112,19 +148,17 @@ def _require_room_for_folders(output: Path) -> None:
         raise UserError(f"output: {there} can't be written to; name another with --output")
 
 
-def _separate_song(
-    song: Song,
-    model: SeparationModel,
-    parameters: SeparateParameters,
-    complain: Callable[[str], None],
-) -> list[Path]:
-    names = _stem_names(model, parameters)
+def _separate_song(song: Song, job: _Job) -> list[Path]:
+    parameters = job.parameters
+    names = stem_names(job.model, parameters)
     folder = Path(parameters.output) / song.place
     targets = [folder / f"{name}.{parameters.format}" for name in names]
     told = _told(song, parameters)
     with claimed(folder, targets, told, overwrite=parameters.overwrite) as to_do:
         if to_do:
-            _write_stems(song, folder, names, model, parameters, complain)
+            _write_stems(song, targets, job)
+        else:
+            job.note(song.label, "skipped: separated alike before")
     return targets
 
 
@@ -133,7 +167,7 @@ def _told(song: Song, parameters: SeparateParameters) -> dict[str, Any]:
     file = Entry(path=song.path, stamp=uuid.uuid4().hex)  # unlike any other
     with suppress(DiscoveryError):  # decoding says what is wrong with the file
         file = (None if song.is_piped else look_up(song.fs, song.path)) or file
-    elsewhere = {"workspace", "output", "overwrite", "device", "allow_import", "model"}
+    elsewhere = {"workspace", "output", "overwrite", "device", "allow_import", "model", "report"}
     return {
         "file": song.label,
         "size": file.num_bytes,
@@ -143,14 +177,7 @@ def _told(song: Song, parameters: SeparateParameters) -> dict[str, Any]:
     }
 
 
-def _write_stems(
-    song: Song,
-    folder: Path,
-    names: Sequence[str],
-    model: SeparationModel,
-    parameters: SeparateParameters,
-    complain: Callable[[str], None],
-) -> None:
+def _write_stems(song: Song, targets: Sequence[Path], job: _Job) -> None:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
@@ -158,127 +185,63 @@ def _write_stems(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
+    notes: list[str] = []
 
     def say(text: str) -> None:
-        complain(f"{song.label}: {text}")
+        notes.append(text)
+        job.complain(f"{song.label}: {text}")
 
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(song.place.name, total=None, done="decoding")
-        with (
-            prepare_original(
-                song.fs, song.path, lambda rate: encodable_rate(parameters.format, rate)
-            ) as (audio, num_channels),
-            writing(
-                folder,
-                names,
-                file_format=parameters.format,
-                bits=parameters.bits,
-                sample_rate=audio.sample_rate,
-                num_channels=num_channels,
-                num_samples=audio.num_samples,
-            ) as writer,
-        ):
+        with prepare_original(
+            song.fs, song.path, lambda rate: encodable_rate(job.parameters.format, rate)
+        ) as (audio, num_channels):
             if audio.truncated:
                 say(f"breaks off; the {audio.duration_s:.1f} s that are there are separated")
             bar.update(task, total=audio.duration_s, done="separating")
 
-            def counted() -> Iterator[NDArray[np.float32]]:
+            def blocks() -> Iterator[NDArray[np.float32]]:
                 done_s = 0.0
-                for block in _stems(audio, num_channels, model, parameters):
+                for block in stems_of(audio, num_channels, job.model, job.parameters):
                     yield block
                     done_s += block.shape[-1] / audio.sample_rate
                     done = f"{done_s:.0f} of {audio.duration_s:.0f} s"
                     bar.update(task, completed=done_s, done=done)
 
-            blocks = counted()
-            if parameters.bits != FLOATING_POINT:
-                blocks = within_full_scale(blocks, names, parameters.clip, say)
-            num_done = 0
-            for block in blocks:
-                writer.write(block)
-                num_done += block.shape[-1]
-            assert num_done == audio.num_samples
+            levels = _write(blocks(), audio, num_channels, targets, job.parameters, say)
+            if job.report is not None:
+                job.report.separated(
+                    song.label, audio, list(zip(targets, levels, strict=True)), notes
+                )
 
 
-def _stem_names(model: SeparationModel, parameters: SeparateParameters) -> list[str]:
-    if parameters.two_stems:
-        return [parameters.two_stems, f"no_{parameters.two_stems}"]
-    return [source for source in model.config.sources if source in (parameters.only or [source])]
-
-
-def _stems(
+def _write(
+    blocks: Iterator[NDArray[np.float32]],
     audio: PreparedAudio,
     num_channels: int,
-    model: SeparationModel,
+    targets: Sequence[Path],
     parameters: SeparateParameters,
-) -> Iterator[NDArray[np.float32]]:
-    """What to write, block by block ``(S, C, n)``, at the audio's own rate and level."""
-    config = model.config
-    kept = [config.sources.index(source) for source in _stem_names(model, parameters)
-            if not parameters.two_stems]  # fmt: skip
-    # what the stems lack of the file goes to all of them, written or not
-    early = bool(kept) and not parameters.add_up
-    num_stems = 2 if parameters.two_stems else len(kept) if early else len(config.sources)
-    # the model heard peaks above full scale scaled down to it
-    level = np.float32(10 ** (-audio.gain_db / 20))
-    back = Resampler(
-        num_stems * num_channels, config.sample_rate, audio.sample_rate, audio.num_samples
-    )
-    spread = ResidualSpreader(num_stems, audio.sample_rate) if parameters.add_up else None
-    with resampled(audio, config.sample_rate) as mixture:
-        num_left, num_done = mixture.num_samples, 0
-        for estimates in _estimates(mixture, num_channels, model, parameters):
-            if not np.isfinite(estimates).all():
-                raise Unusable("non_finite", "the model makes NaN or infinite samples of it")
-            num_left -= estimates.shape[-1]
-            stems = _two_stems(estimates, config.sources, parameters.two_stems) * level
-            if early:
-                stems = stems[kept]
-            if stems.shape[1] != num_channels:  # a stereo model, which heard mono on both sides
-                stems = stems.mean(axis=1, keepdims=True)
-            flat = back(stems.reshape(num_stems * num_channels, -1), last=not num_left)
-            stems = flat.reshape(num_stems, num_channels, -1)
-            if spread is not None:
-                heard = audio.read(num_done, stems.shape[-1], gain_db=0.0)
-                stems = spread(stems, heard[:num_channels])
-            num_done += stems.shape[-1]
-            yield stems if early or not kept else stems[kept]
-
-
-def _estimates(
-    mixture: Resampled, num_channels: int, model: SeparationModel, parameters: SeparateParameters
-) -> Iterator[NDArray[np.float32]]:
-    """Stems ``(S, C, n)`` at the model's rate; a model of mono hears each channel by itself."""
-    rate = model.config.sample_rate
-
-    def blocks(read: ReadMixture) -> Iterator[NDArray[np.float32]]:
-        return separate_stream(
-            model,
-            read,
-            mixture.num_samples,
-            segment_samples=max(1, round(parameters.segment_s * rate)),
-            overlap=parameters.overlap,
-            shifts=parameters.shifts,
-            seed=parameters.seed,
-            max_shift_samples=rate // 2,
-        )
-
-    if model.config.num_channels > 1:
-        return blocks(mixture.read)
-
-    def channel(index: int) -> Iterator[NDArray[np.float32]]:
-        return blocks(lambda start, num: mixture.read(start, num)[index : index + 1])
-
-    sides = zip(*(channel(index) for index in range(num_channels)), strict=True)
-    return (np.concatenate(blocks_of_sides, axis=1) for blocks_of_sides in sides)
-
-
-def _two_stems(
-    estimates: NDArray[np.float32], sources: tuple[str, ...], wanted: str
-) -> NDArray[np.float32]:
-    """All stems, or one and the sum of the others."""
-    if not wanted:
-        return estimates
-    index = sources.index(wanted)
-    others = np.delete(estimates, index, axis=0).sum(axis=0)
-    return np.stack([estimates[index], others])
+    say: Callable[[str], None],
+) -> list[Level]:
+    """Write stems, all or none; returns how loud they are."""
+    names = [target.stem for target in targets]
+    levels = [Level() for _ in targets]
+    with writing(
+        targets[0].parent,
+        names,
+        file_format=parameters.format,
+        bits=parameters.bits,
+        sample_rate=audio.sample_rate,
+        num_channels=num_channels,
+        num_samples=audio.num_samples,
+    ) as writer:
+        if parameters.bits != FLOATING_POINT:
+            blocks = within_full_scale(blocks, names, parameters.clip, say)
+        num_done = 0
+        for block in blocks:
+            writer.write(block)
+            num_done += block.shape[-1]
+            for level, stem in zip(levels, block, strict=True):
+                level.hear(stem)
+        assert num_done == audio.num_samples
+    return levels

@@ -51,5 +51,10 @@ class SeparateParameters(Options):
         0, ge=0, le=100, description="Random shifts to average over: slower by as much, and better."
     )
     seed: int = Field(0, ge=0, description="Decides the shifts.")
+    report: bool = Field(
+        True,
+        description="Write what came of the files, with players of the first ten, to the reports "
+        "of the workspace that holds the model; a model from elsewhere has none.",
+    )
     device: Device = Field("auto", description="auto takes a GPU if there is one.")
     allow_import: AllowImport = Field([])

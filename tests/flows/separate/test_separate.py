@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from demucs_core.separators.registry import build_model, config_of
 from flows.cli import main as cli
 from flows.inputs import networks
 from flows.separate import command as separate
+from flows.separate import estimates
 from flows.separate.command import separate_files
 from flows.separate.model_folder import open_model
 from flows.separate.options import SeparateParameters
@@ -29,7 +32,7 @@ from storage.workspace import Workspace
 MUSIC = MusicFormat()
 SOURCES = MUSIC.sources
 
-FAST = {"segment_s": 1.0, "device": "cpu"}
+FAST = {"segment_s": 1.0, "device": "cpu", "report": False}
 
 
 def music(
@@ -79,6 +82,13 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = build_model(config, seed=0)
     networks.store(made, "models", "speech", model, {"model": config_of(model)})
     return Path(made.root) / "models" / "speech"
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """Commands put Prefect's settings into it."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 def run(files: list[Path], output: Path, **fields: Any) -> list[Path]:
@@ -238,8 +248,10 @@ def test_files_that_cannot_be_separated_are_named_and_the_others_go_on(
     assert lines == [
         f"silentmix: {tmp_path}/gone.wav: no such file or folder; check the path",
         lines[1],
+        lines[2],
         "silentmix: 2 of 4 files not separated",
     ]
+    assert lines[2].startswith(f"silentmix: report: {workspace}/reports/separate-")
     assert lines[1].startswith(f"silentmix: {tmp_path}/broken.mp3: corrupt: ")
     assert sorted(path.name for path in output.iterdir()) == ["better", "good"]
     assert all(len(shown(folder)) == 4 for folder in output.iterdir())
@@ -265,7 +277,7 @@ def test_a_crash_leaves_nothing_half_written(
     soundfile.write(tmp_path / "a.wav", music(90_000, 44_100), 44_100)
     kept = run([tmp_path / "a.wav"], tmp_path / "out", workspace=str(workspace))
     before = [path.read_bytes() for path in kept]
-    monkeypatch.setattr(separate, "separate_stream", crashing)
+    monkeypatch.setattr(estimates, "separate_stream", crashing)
     for output in ("out", "new"):
         with pytest.raises(RuntimeError, match="crash"):
             run([tmp_path / "a.wav"], tmp_path / output, workspace=str(workspace))
@@ -281,7 +293,7 @@ def test_estimates_that_are_no_numbers_are_refused(
         yield np.full((4, 2, 90_000), np.nan, dtype=np.float32)
 
     soundfile.write(tmp_path / "a.wav", music(90_000, 44_100), 44_100)
-    monkeypatch.setattr(separate, "separate_stream", broken)
+    monkeypatch.setattr(estimates, "separate_stream", broken)
     with pytest.raises(UserError, match=r"a\.wav: non_finite: the model makes NaN"):
         run([tmp_path / "a.wav"], tmp_path / "out", workspace=str(workspace))
     assert not list((tmp_path / "out").glob("*/*"))
