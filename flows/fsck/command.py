@@ -46,6 +46,7 @@ def examine(workspace: Workspace, *, samples: bool = False, repair: bool = False
     """
     manifests, found = Manifests(workspace), Examination()
     found.findings += parts.check_parts(manifests)
+    found.findings += parts.check_lost(manifests)
     unreadable = {path for each in found.findings for path in each.put_away}
     unreadable |= {each.what for each in found.findings if each.kind == "foreign_part"}
     with connect(workspace, retired=True, leave_out=unreadable) as database:

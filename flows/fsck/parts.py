@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 from flows.catalogue import CATALOGUE
@@ -11,7 +12,8 @@ from storage.damage import DamagedError, without_advice
 from storage.errors import UserError
 from storage.tables.manifests import CORPUS_NAME, Manifests, Partition
 from storage.tables.parts import ITEMS, ManifestError, check_schema, names_in, open_part
-from storage.tables.schemas import ACTIVITY, REJECTS, TABLES, Table
+from storage.tables.runs import lost_parts
+from storage.tables.schemas import ACTIVITY, REJECTS, RUNS, TABLES, Table
 
 BESIDE = {ACTIVITY.name: ("stems",), REJECTS.name: ("tracks", "stems", "scores")}
 """Manifests whose parts are written beside one of the same name, which says what is done."""
@@ -35,6 +37,22 @@ def check_parts(manifests: Manifests) -> Iterator[Finding]:
                     yield _stray(path, "no part")
                 elif (problem := _problem(manifests, path, table)) is not None:
                     yield _unreadable(manifests, partition, path, problem)
+
+
+def check_lost(manifests: Manifests) -> Iterator[Finding]:
+    """No partition has fewer parts than its last run left there."""
+    for runs in manifests.partitions(RUNS.name):
+        with suppress(UserError):  # a damaged record is found by itself
+            for partition, lost in lost_parts(manifests, runs):
+                yield Finding(
+                    kind="lost_part",
+                    what=partition.folder,
+                    why=lost,
+                    corpus=partition.corpus,
+                    made=partition.fingerprint,
+                    tables=(partition.table,),
+                    stages=makers(partition.table),
+                )
 
 
 def _problem(manifests: Manifests, path: str, table: Table) -> UserError | None:

@@ -19,6 +19,7 @@ import prefect.runtime
 from prefect import Flow
 from prefect.logging import get_run_logger
 
+from flows.catalogue import BY_NAME
 from flows.reports.artifacts import Report
 from flows.running.parameters import StageParameters, WorkParameters
 from flows.running.stage_report import publish_report
@@ -29,7 +30,7 @@ from flows.server.announcements import announce
 from flows.server.exclusive_run import exclusive_run
 from storage.scratch import sweep_scratch
 from storage.tables.manifests import Manifests, Partition
-from storage.tables.runs import PENDING, after_all
+from storage.tables.runs import PARTS, PENDING, after_all, require_all_parts
 from storage.tables.schemas import RUNS
 from storage.workspace import Workspace
 
@@ -105,8 +106,12 @@ class StageRun:
         """Say what there is to do, before doing it.
 
         Raises:
+            DamagedError: parts of what it reads are gone.
             DryRunEnded: the run is a dry one.
         """
+        for read in reads:
+            if isinstance(read, Partition):
+                require_all_parts(self.manifests, read)
         names = [
             read if isinstance(read, str) else f"{read.table}/{read.corpus}/{read.fingerprint}"
             for read in reads
@@ -168,13 +173,14 @@ def stage_run(
     quiet_log_on_broken_pipe()
     started = time.monotonic()
     run.not_before = started_at = after_all(run.manifests, corpus, datetime.now(UTC))
-    outcome, message = "failed", ""
+    outcome, message, parts = "failed", "", {}
     try:
         with exclusive_run(stage, corpus, workspace.location):
             sweep_scratch()
             for folder in (*WRITTEN, f"audio/{corpus}"):
                 workspace.sweep(folder)
             yield run
+            parts = _parts(run)
         outcome = "completed"
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
@@ -192,7 +198,7 @@ def stage_run(
             "git_revision": _git_revision(),
             "started_at": started_at,
             "duration_s": (duration_s := time.monotonic() - started),
-            "counts": json.dumps(run.counts | _planned(run)),
+            "counts": json.dumps(run.counts | _planned(run) | parts),
             "outcome": outcome,
             "message": message,
         }
@@ -215,6 +221,12 @@ def run_stage(stage_flow: Flow[..., Result], parameters: WorkParameters) -> Resu
 def _planned(run: StageRun) -> dict[str, float]:
     plan = run.planned
     return {} if plan is None else {PENDING: plan.pending, "total": plan.total}
+
+
+def _parts(run: StageRun) -> dict[str, float]:
+    """How many parts there are of what the run wrote."""
+    written = BY_NAME[run.stage].writes if run.stage in BY_NAME else ()
+    return {f"{PARTS}{name}": len(run.manifests.parts(run.partition(name))) for name in written}
 
 
 def _versions() -> dict[str, str]:

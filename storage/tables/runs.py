@@ -6,15 +6,20 @@ import itertools
 import json
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from storage.damage import damaged
 from storage.errors import UserError
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.schemas import RUNS
 
 PENDING = "pending"
 """Among the counts: how much a run had to do; one that found all of it done made nothing."""
+
+
+PARTS = "parts_of_"
+"""Among the counts, before a table's name: how many parts of it there were when the run ended."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,41 @@ def runs_of(manifests: Manifests, partition: Partition) -> Iterator[PastRun]:
             if row.pop("outcome") == "completed":
                 row["counts"] = json.loads(row["counts"])
                 yield PastRun(partition.corpus, partition.fingerprint, **row)
+
+
+def lost_parts(
+    manifests: Manifests, runs: Partition, *tables: str
+) -> Iterator[tuple[Partition, str]]:
+    """Of which partitions parts are gone since a run left them there, and how many, in words.
+
+    Nothing that silentmix does leaves fewer parts than there were, so they were deleted.
+
+    Args:
+        manifests: of the workspace.
+        runs: the runs that made the partitions.
+        tables: those to look at; all by default.
+    """
+    last = next(runs_of(manifests, runs), None)
+    for name, left in last.counts.items() if last is not None else ():
+        table = name.removeprefix(PARTS)
+        if table == name or (tables and table not in tables):
+            continue
+        partition = replace(runs, table=table)
+        if (gone := int(left) - len(manifests.parts(partition))) > 0:
+            yield partition, f"{gone} of {left:g} parts that {last.stage} left there are missing"
+
+
+def require_all_parts(manifests: Manifests, partition: Partition) -> None:
+    """Refuse to work on what is left of a partition.
+
+    Raises:
+        DamagedError: parts of it are gone.
+    """
+    runs, found = replace(partition, table=RUNS.name), []
+    with suppress(UserError):  # a damaged record stops no run
+        found = [lost for _, lost in lost_parts(manifests, runs, partition.table)]
+    if found:
+        raise damaged(manifests.workspace.url(partition.folder), found[0])
 
 
 def after_all(manifests: Manifests, corpus: str, now: datetime) -> datetime:

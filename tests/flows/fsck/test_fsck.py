@@ -14,6 +14,7 @@ from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.score.flow import score
 from flows.score.options import ScoreParameters
+from storage.damage import DamagedError
 from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import content, mix, play, write
@@ -131,6 +132,17 @@ def test_what_is_put_away_is_made_again(tmp_path: Path, workspace: Workspace) ->
     manifests = Manifests(made)
     [tracks] = manifests.partitions("tracks")
     assert len(manifests.items(Partition("tracks", "music", tracks.fingerprint))) == 3
+
+    only(made, "manifests/tracks/*/*/*.parquet").unlink()
+    lost = "1 of 2 parts that ingest left there are missing"
+    with pytest.raises(DamagedError, match=lost):
+        score(ScoreParameters(**values))
+    found = examine(made)
+    [missing] = [each for each in found.findings if each.kind == "lost_part"]
+    assert (missing.what, missing.why) == (tracks.folder, lost)
+    assert "ingest" in {command.split()[1] for command in found.commands}
+    run()
+    assert content(made) == whole[0]
 
 
 def test_scores_are_made_again_by_who_made_them(workspace: Workspace) -> None:
