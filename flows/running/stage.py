@@ -226,7 +226,8 @@ def _planned(run: StageRun) -> dict[str, float]:
 def _parts(run: StageRun) -> dict[str, float]:
     """How many parts there are of what the run wrote."""
     written = BY_NAME[run.stage].writes if run.stage in BY_NAME else ()
-    return {f"{PARTS}{name}": len(run.manifests.parts(run.partition(name))) for name in written}
+    found = {name: len(run.manifests.parts(run.partition(name))) for name in written}
+    return {f"{PARTS}{name}": number for name, number in found.items() if number}
 
 
 def _versions() -> dict[str, str]:

@@ -78,8 +78,9 @@ def lost_parts(
         runs: the runs that made the partitions.
         tables: those to look at; all by default.
     """
-    last = next(runs_of(manifests, runs), None)
-    for name, left in last.counts.items() if last is not None else ():
+    if (last := next(runs_of(manifests, runs), None)) is None:
+        return
+    for name, left in last.counts.items():
         table = name.removeprefix(PARTS)
         if table == name or (tables and table not in tables):
             continue

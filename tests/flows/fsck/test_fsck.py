@@ -134,12 +134,12 @@ def test_what_is_put_away_is_made_again(tmp_path: Path, workspace: Workspace) ->
     assert len(manifests.items(Partition("tracks", "music", tracks.fingerprint))) == 3
 
     only(made, "manifests/tracks/*/*/*.parquet").unlink()
-    lost = "1 of 2 parts that ingest left there are missing"
-    with pytest.raises(DamagedError, match=lost):
+    why = "1 of 2 parts that ingest left there are missing"
+    with pytest.raises(DamagedError, match=why):
         score(ScoreParameters(**values))
     found = examine(made)
     [missing] = [each for each in found.findings if each.kind == "lost_part"]
-    assert (missing.what, missing.why) == (tracks.folder, lost)
+    assert (missing.what, missing.why) == (tracks.folder, why)
     assert "ingest" in {command.split()[1] for command in found.commands}
     run()
     assert content(made) == whole[0]
