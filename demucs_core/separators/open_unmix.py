@@ -9,8 +9,10 @@ the mixture's phase. Their Wiener filter is off in training and on in separation
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -105,6 +107,24 @@ class OpenUnmixSeparator(WrappedSeparator):
             nb_channels=config.num_channels,
             wiener_win_len=config.wiener_win_len,
         )
+
+    def alone(self, sources: Collection[str]) -> OpenUnmixSeparator | None:
+        """Return a separator of some sources' networks; None where all have a part in each.
+
+        They have in the Wiener filter and in a soft mask.
+        """
+        config = self.config
+        kept = tuple(source for source in config.sources if source in sources)
+        if config.softmask or (config.niter and len(config.sources) > 1) or not kept:
+            return None
+        with torch.device("meta"):  # no weights of its own
+            smaller = OpenUnmixSeparator(replace(config, sources=kept))
+        for name, module in self.net.named_children():
+            setattr(smaller.net, name, module)
+        networks = self.net.target_models
+        smaller.net.target_models = nn.ModuleDict({name: networks[name] for name in kept})
+        smaller.net.sample_rate = self.net.sample_rate
+        return smaller.train(self.training)
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Map mixtures ``(B, C, T)``, any T of at least 1, to estimates ``(B, S, C, T)``."""

@@ -5,6 +5,7 @@ Shape legend: B batch, S sources, C audio channels, T samples.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch import nn
@@ -54,6 +55,15 @@ class SeparationModel(nn.Module):
 
     def longest_segment(self) -> int | None:
         """Return the length of the longest piece that separation should give it; None for any."""
+        return None
+
+    def alone(self, sources: Collection[str]) -> SeparationModel | None:
+        """Return a model of some sources alone, in their order here, which computes less.
+
+        Its weights are these, and its estimates what these are. None where there is no such model:
+        most compute all sources at once.
+        """
+        del sources
         return None
 
     def own_name(self, name: str) -> str:

@@ -50,7 +50,9 @@ def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = No
             fields = dict.fromkeys(tokens[1:2], fields)
         app.config = [cyclopts.config.Dict({tokens[0]: fields})]
     try:
-        command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+        command, bound, _ = app.parse_args(
+            _readable(tokens), exit_on_error=False, print_error=False
+        )
     except cyclopts.ValidationError as error:
         cause = error.__cause__
         if isinstance(cause, ValidationError):
@@ -66,6 +68,17 @@ def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = No
     with _tagged() if served else nullcontext():
         status: int | None = command(*bound.args, **bound.kwargs)
     return status or 0
+
+
+def _readable(tokens: Sequence[str]) -> list[str]:
+    """The command line with the standard input's name, ``-``, where it is taken for no option.
+
+    >>> _readable(["separate", "-", "--only", "vocals"])
+    ['separate', '--only', 'vocals', '--', '-']
+    """
+    if tokens[:1] != ["separate"] or "-" not in tokens or "--" in tokens:
+        return list(tokens)
+    return [*(word for word in tokens if word != "-"), "--", "-"]
 
 
 def _tagged() -> AbstractContextManager[Any]:

@@ -76,6 +76,8 @@ def separate_files(
                 raise UserError(f"{field}: the model knows {known}, not {source!r}")
     if parameters.two_stems and parameters.only:
         raise UserError("only and two_stems each say which stems to write; leave one out")
+    if parameters.only and not parameters.add_up:  # which adds to all of them
+        model = model.alone(parameters.only) or model
     job = _Job(model=model, parameters=parameters, complain=complain, report=_report(parameters))
     with standard_input(files) as (named, piped):
         songs, problems = find_songs(named, Path(parameters.output)) if named else ([], [])
@@ -126,7 +128,7 @@ def _separate_songs(songs: Sequence[Song], problems: list[str], job: _Job) -> It
         try:
             paths = _separate_song(song, job)
         except (Unusable, OSError) as error:
-            detail = str(error) if isinstance(error, Unusable) else one_line(error)
+            detail = _detail(error)
             job.note(song.label, "refused", detail)
             problems.append(f"{song.label}: {detail}")
             if num_all > 1:
@@ -137,6 +139,13 @@ def _separate_songs(songs: Sequence[Song], problems: list[str], job: _Job) -> It
         raise UserError(
             problems[0] if num_all == 1 else f"{len(problems)} of {num_all} files not separated"
         )
+
+
+def _detail(error: Unusable | OSError) -> str:
+    """What is wrong, and where: it may be the output as well as the file."""
+    if isinstance(error, Unusable):
+        return str(error)
+    return f"{error.filename}: {one_line(error)}" if error.filename else one_line(error)
 
 
 def _require_room_for_folders(output: Path) -> None:

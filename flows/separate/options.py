@@ -36,7 +36,11 @@ class SeparateParameters(Options):
         description="Where a stem goes beyond full scale: cut it off there, or make all stems of "
         "the file quieter alike. Of 32 bits, nothing has to be.",
     )
-    only: list[str] = Field([], description="Write these sources alone; empty writes all.")
+    only: list[str] = Field(
+        [],
+        description="Write these sources alone; empty writes all. open_unmix "
+        "without a Wiener filter (niter 0) computes no others; any other model computes all.",
+    )
     two_stems: str = Field(
         "", description="Write this source, and the sum of the others as no_SOURCE."
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from storage.errors import UserError
 from storage.finding.discovery import LIST_EXTENSIONS, DiscoveryError, find_audio
 from storage.finding.listing import is_local, look_up, open_location, shown, url_of
 from storage.scratch import PREFIX
@@ -41,11 +42,17 @@ class Song:
 
 @contextmanager
 def standard_input(names: Sequence[str]) -> Iterator[tuple[list[str], list[Song]]]:
-    """What was named less ``-``, and the file that ``-`` means, which is there in the context."""
+    """What was named less ``-``, and the file that ``-`` means, which is there in the context.
+
+    Raises:
+        UserError: nothing is piped in.
+    """
     named = [name for name in names if name != PIPED]
     if len(named) == len(names):
         yield named, []
         return
+    if sys.stdin.isatty():
+        raise UserError(f"{PIPED} is the standard input, and nothing is piped into it")
     with tempfile.NamedTemporaryFile(prefix=PREFIX) as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
         file.flush()

@@ -52,6 +52,8 @@ LOCAL_HOSTS = ["127.0.0.1", "localhost"]
 
 SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # in a terminal, Prefect tells its makers when it is imported, whatever the server says
+    "DO_NOT_TRACK": "1",
     # a first start migrates the database, which takes longer than Prefect's 20 s
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     # the terminal has progress bars and one line for an error; the UI has the logs

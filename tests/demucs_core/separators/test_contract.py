@@ -10,6 +10,7 @@ import torch
 
 from demucs_core.separators.extras import MissingExtraError
 from demucs_core.separators.htdemucs import HTDemucsSeparator
+from demucs_core.separators.open_unmix import OpenUnmixSeparator
 from demucs_core.separators.registry import SEPARATORS, build_model
 from demucs_core.separators.separation import separate
 from demucs_core.separators.separator import SeparationModel
@@ -104,6 +105,25 @@ def test_htdemucs_separates_as_its_authors_do() -> None:
     theirs.use_train_segment = True
     expected = apply_model(theirs, mixture[None], shifts=0, overlap=0.25)[0]
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
+
+
+def test_open_unmix_computes_the_sources_that_are_wanted_alone() -> None:
+    """Without what all sources have a part in; no other separator knows its sources apart."""
+    mixture = noise(1, 2, 2000)
+    whole = small("open_unmix", 4, niter=0).eval()
+    alone = whole.alone(["source 3", "source 1"])
+    assert isinstance(whole, OpenUnmixSeparator)
+    assert isinstance(alone, OpenUnmixSeparator)
+    assert alone.config.sources == ("source 1", "source 3")
+    calls: list[str] = []
+    for name, network in whole.net.target_models.items():
+        network.register_forward_hook(lambda *_, name=name: calls.append(name))
+    with torch.inference_mode():
+        some = alone(mixture)
+        assert calls == ["source 1", "source 3"]
+        assert torch.equal(some, whole(mixture)[:, [1, 3]])
+    for name in SMALL:
+        assert small(name).alone(["source 1"]) is None, "open_unmix filters by default"
 
 
 def test_open_unmix_filters_in_separation_alone() -> None:

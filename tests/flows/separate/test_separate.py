@@ -17,6 +17,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from demucs_core.separators.registry import build_model, config_of
+from demucs_core.separators.separation import separate_stream
 from flows.cli import main as cli
 from flows.inputs import networks
 from flows.separate import command as separate
@@ -500,6 +501,21 @@ def test_what_is_done_is_skipped_and_nothing_is_written_over(
     assert all(path.stat().st_mtime_ns > before for path, before in written.items())
 
 
+def test_no_more_is_computed_than_is_wanted(tmp_path: Path) -> None:
+    pytest.importorskip("openunmix")
+    made = Workspace(str(tmp_path / "workspace"), create=True)
+    config = {**asdict(MUSIC), "architecture": "open_unmix", "niter": 0, "hidden_size": 4}
+    model = build_model({**config, "nb_layers": 1}, seed=0)
+    networks.store(made, "models", "apart", model, {"model": config_of(model)})
+    soundfile.write(tmp_path / "a.wav", music(22_050, 44_100), 44_100)
+    at = {"workspace": made.location, "bits": 32}
+    whole = run([tmp_path / "a.wav"], tmp_path / "whole", **at)
+    with mock.patch.object(estimates, "separate_stream", wraps=separate_stream) as asked:
+        some = run([tmp_path / "a.wav"], tmp_path / "some", **at, only=["vocals"])
+    assert asked.call_args.args[0].config.sources == ("vocals",)
+    assert np.array_equal(read(some[0]), read(whole[SOURCES.index("vocals")]))
+
+
 def test_the_standard_input_and_a_file_that_breaks_off(
     tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -510,6 +526,50 @@ def test_the_standard_input_and_a_file_that_breaks_off(
     paths, said = said_of(["-"], tmp_path / "out", workspace=str(workspace), only=["bass"])
     assert paths == [tmp_path / "out" / "stdin" / "bass.wav"]
     assert said == ["standard input: breaks off; the 1.0 s that are there are separated"]
+
+
+def test_the_command_line_takes_the_standard_input(
+    tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lone hyphen is no option, wherever it stands; a terminal has nothing to separate."""
+    soundfile.write(tmp_path / "a.wav", music(4_410, 44_100), 44_100)
+    piped = io.TextIOWrapper(io.BytesIO((tmp_path / "a.wav").read_bytes()))
+    monkeypatch.setattr("sys.stdin", piped)
+    options = ["--only", "bass", "--output", str(tmp_path / "out"), "--no-report"]
+    assert cli.main(["separate", "-", *options, "--workspace", str(workspace)]) == 0
+    assert shown(tmp_path / "out" / "stdin") == [tmp_path / "out" / "stdin" / "bass.wav"]
+    monkeypatch.setattr(piped, "isatty", lambda: True)
+    with pytest.raises(UserError, match="nothing is piped into it"):
+        said_of(["-"], tmp_path / "out", workspace=str(workspace))
+
+
+def test_two_commands_write_no_song_at_once(
+    tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one is refused while the first one writes, and finds it done afterwards."""
+    soundfile.write(tmp_path / "a.wav", music(4_410, 44_100), 44_100)
+    both = [str(tmp_path / "a.wav")], tmp_path / "out"
+    refused: list[str] = []
+
+    def other_meanwhile(*arguments: Any, **options: Any) -> Iterator[NDArray[np.float32]]:
+        if not refused:
+            refused.append("")
+            with pytest.raises(UserError, match=f"another command is writing to {both[1]}/a"):
+                said_of(*both, workspace=str(workspace), overwrite=True)
+        return separate_stream(*arguments, **options)
+
+    monkeypatch.setattr(estimates, "separate_stream", other_meanwhile)
+    first, _ = said_of(*both, workspace=str(workspace))
+    assert refused
+    assert said_of(*both, workspace=str(workspace)) == (first, [])
+
+
+def test_what_can_not_be_written_is_named(tmp_path: Path, workspace: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", music(4_410, 44_100), 44_100)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").write_text("in the way")
+    with pytest.raises(UserError, match=rf"a\.wav: {tmp_path}/out/a: File exists"):
+        said_of([str(tmp_path / "a.wav")], tmp_path / "out", workspace=str(workspace))
 
 
 def test_an_output_that_can_be_no_folder_is_named(tmp_path: Path, workspace: Path) -> None:
