@@ -12,8 +12,10 @@ trainer itself runs on files: ``trainer_share`` is what it takes around its step
 
 The last line is JSON: ``ratio`` is their time over ours, both in float32, ``bfloat16_ratio`` theirs
 over ours in bfloat16; ``max_abs`` the largest difference of a weight after one step of both, in the
-rounding of which the first step of Adam magnifies what is left of a gradient near zero; on a GPU,
-``busy_share`` is the share of our time that it computes.
+rounding of which the first step of Adam magnifies what is left of a gradient near zero;
+``peak_share`` what our step computes a second, in float32, over what a product of two large matrices
+does (on a GPU in TF32, as convolutions there); on a GPU, ``busy_share`` is the share of our time that
+it computes.
 
 On a CPU ``ratio`` is about 1, and was not brought to more. The default step takes 32 GFLOP (21 in
 convolutions, 11 in the LSTM), and both sides get through 55 a second and core, where a product of
@@ -52,6 +54,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.peers.official_demucs import paper_demucs
+from benchmarks.training.arithmetic import most_flop_s, step_flop
 from demucs_core.separators.demucs import Demucs, DemucsConfig, from_official_state
 from demucs_core.stem_tracks import StemTrack
 from demucs_core.training.examples import Example
@@ -149,6 +152,10 @@ def _compare(asked: argparse.Namespace) -> dict[str, Any]:
         "step_s": round(min(seconds["silentmix"]), 4),
         "max_abs": max_abs,
     }
+    flop = step_flop(_config(asked), asked.batch_size, batch.mixture.shape[-1])
+    most, took_s = most_flop_s(asked.device), min(seconds["silentmix"])
+    print(f"{flop / 1e9:.1f} GFLOP a step, {flop / took_s / 1e9:.0f} a second of {most / 1e9:.0f}")
+    found["peak_share"] = round(flop / took_s / most, 3)
     if asked.device != "cpu":
         found["busy_share"] = _busy_share(our_step)
     return found
@@ -246,14 +253,16 @@ def _batch(asked: argparse.Namespace) -> Example:
 
 
 def _own(asked: argparse.Namespace) -> Demucs:
-    return Demucs(
-        DemucsConfig(
-            sources=SOURCES,
-            sample_rate=SAMPLE_RATE,
-            num_channels=NUM_CHANNELS,
-            channels=asked.channels,
-            depth=asked.depth,
-        )
+    return Demucs(_config(asked))
+
+
+def _config(asked: argparse.Namespace) -> DemucsConfig:
+    return DemucsConfig(
+        sources=SOURCES,
+        sample_rate=SAMPLE_RATE,
+        num_channels=NUM_CHANNELS,
+        channels=asked.channels,
+        depth=asked.depth,
     )
 
 

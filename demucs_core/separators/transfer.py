@@ -16,6 +16,8 @@ WRAPPERS: Final = ("module.", "model.", "_orig_mod.")
 """What trainers put before the names of weights."""
 NUM_TOLD: Final = 3
 """Names in a message."""
+NUM_LAYERS_TOLD: Final = 20
+"""Layers in what is told of a transfer, of each kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,7 @@ class Transfer:
     left: tuple[str, ...]
 
     def __str__(self) -> str:
+        """What became of them, by layer where it is not all."""
         parts = [f"{len(self.taken)} weights taken"]
         for names, what in (
             (self.in_part, "in part, by source"),
@@ -42,17 +45,18 @@ class Transfer:
             (self.left, "of the file have no place"),
         ):
             if names:
-                parts.append(f"{len(names)} {what} ({told(names)})")
+                layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
+                parts.append(f"{len(names)} {what} ({told(layers, NUM_LAYERS_TOLD)})")
         return "; ".join(parts)
 
 
-def told(names: Sequence[str]) -> str:
+def told(names: Sequence[str], most: int = NUM_TOLD) -> str:
     """The first of some names, for a message.
 
     >>> told(["a", "b", "c", "d"])
     'a, b, c, …'
     """
-    return ", ".join([*names[:NUM_TOLD], *(["…"] if len(names) > NUM_TOLD else [])])
+    return ", ".join([*names[:most], *(["…"] if len(names) > most else [])])
 
 
 @torch.no_grad()

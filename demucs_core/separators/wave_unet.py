@@ -10,6 +10,7 @@ What departs from the paper and from the authors' code (``cfg.full_multi_instrum
   longer input than its output. Here that input is the mixture with zeros around it, where they
   have real audio in training; separation gives it real audio but for the ends of a song, where
   theirs has zeros too.
+- Learned upsampling begins at the mean of two steps; theirs at random, around it.
 - It works at the rate of the music it is for, 44.1 kHz by default, not at 22.05 kHz.
 - It is trained as everything here is, to be compared with it: on L1 instead of the squared error,
   with Adam at 3e-4 instead of 1e-4, on crops longer than their 16,389 samples.

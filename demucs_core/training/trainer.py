@@ -46,6 +46,7 @@ class StepReport:
     Attributes:
         step: optimiser steps done, this one included.
         num_steps: of the whole run.
+        num_examples: that the step learned from, in all processes.
         figures: what the step showed.
         wait_s: time that the step waited for its examples.
         step_s: time that it took in all, without a validation.
@@ -54,6 +55,7 @@ class StepReport:
 
     step: int
     num_steps: int
+    num_examples: int
     figures: StepFigures
     wait_s: float
     step_s: float
@@ -63,6 +65,11 @@ class StepReport:
     def loss(self) -> float:
         """The loss of this step's batch, before the step."""
         return self.figures.loss
+
+    @property
+    def examples_per_s(self) -> float:
+        """Throughput of this step."""
+        return self.num_examples / self.step_s
 
 
 class Trainer:
@@ -190,6 +197,7 @@ class Trainer:
                     StepReport(
                         step=self.step,
                         num_steps=config.steps,
+                        num_examples=self.examples.config.batch_size,
                         figures=figures,
                         wait_s=waited - began,
                         step_s=ended - began,

@@ -58,7 +58,13 @@ def export_model(parameters: ExportModelParameters, tell: Callable[[str], None])
         if "converted" in description:
             public["converted"] = description["converted"]
         (folder / registry.DESCRIPTION).write_text(json.dumps(public, indent=1) + "\n", "utf-8")
-        card = ModelCard(name=name, config=config, description=description, workspace=workspace)
+        card = ModelCard(
+            name=name,
+            config=config,
+            num_weights=sum(weight.numel() for weight in model.parameters()),
+            description=description,
+            workspace=workspace,
+        )
         (folder / CARD).write_text(card.markdown(notes), "utf-8")
     for note in notes:
         tell(note.replace("`", ""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,12 +30,14 @@ class ModelCard:
     Attributes:
         name: of the model; in a workspace, its fingerprint.
         config: what the model is built of.
+        num_weights: how many it has.
         description: all that is written of it.
         workspace: that it is in, if it is in one.
     """
 
     name: str
     config: Mapping[str, Any]
+    num_weights: int
     description: Mapping[str, Any]
     workspace: Workspace | None
 
@@ -47,7 +49,8 @@ class ModelCard:
             self._data(),
             self._scores(),
             self._settings("Model", self.config),
-            self._settings("Training", self.description.get("training", {})),
+            self._settings("Parameters of the training", self.description.get("parameters", {})),
+            self._settings("Examples and steps", self.description.get("training", {})),
             f"## Licence\n\n{LICENCES}",
         ]
         return "\n\n".join(section for section in sections if section) + "\n"
@@ -63,7 +66,8 @@ class ModelCard:
             f"- {architecture.partition(':')[2] or architecture}\n---\n\n"
             f"# {self.name}\n\n"
             f"Separates music into {', '.join(config['sources'])}, at {config['sample_rate']} Hz, "
-            f"{config['num_channels']} channel(s). Architecture `{architecture}`, of {code}."
+            f"{config['num_channels']} channel(s). Architecture `{architecture}`, of {code}; "
+            f"{self.num_weights:,} weights."
         )
 
     def _use(self, notes: Sequence[str]) -> str:
@@ -116,8 +120,22 @@ class ModelCard:
 
     @staticmethod
     def _settings(heading: str, values: Mapping[str, Any]) -> str:
-        rows = [[name, str(value)] for name, value in values.items()]
+        rows = list(_fields(values))
         return f"## {heading}\n\n" + _table(["field", "value"], rows) if rows else ""
+
+
+def _fields(values: Mapping[str, Any], prefix: str = "") -> Iterator[list[str]]:
+    """Names and values, those of an object within under its own name and theirs.
+
+    >>> list(_fields({"a": {"b": True}, "c": ["d", "e"], "f": []}))
+    [['a.b', 'True'], ['c', 'd, e'], ['f', '']]
+    """
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _fields(value, f"{prefix}{name}.")
+        else:
+            told = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            yield [f"{prefix}{name}", told]
 
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

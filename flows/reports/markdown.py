@@ -16,11 +16,14 @@ def plain(text: str, longest: int | None = LONGEST) -> str:
 
     >>> plain("a_b|<c>")
     'a\\_b\\|&lt;c&gt;'
+    >>> plain("Don't #1")
+    'Don&#x27;t \\#1'
     """
     line = " ".join(text.split())
     if longest is not None and len(line) > longest:
         line = f"{line[: longest - 1]}…"
-    return SPECIAL.sub(r"\\\1", html.escape(line))
+    # the other way round, the # of an entity would be escaped, and the entity be none
+    return html.escape(SPECIAL.sub(r"\\\1", line))
 
 
 def number(value: float) -> str:

@@ -83,12 +83,12 @@ def train(parameters: TrainParameters) -> StageResult:
             sounds_of(manifests, stems, "train") | sounds_of_remixes(manifests, remixes),
             STAGE,
         )
-        model, began = first_model(parameters, workspace.music, start)
+        first = first_model(parameters, workspace.music, start)
         hear = {partition: digests[partition] for partition in remixes}
         with together(parameters, device) as (ranks, own_device, num_threads):
             ranks.told(what_is_trained(parameters, stems, hear, tracks))
             trainer, counts = build_trainer(
-                parameters, manifests, stems, hear, tracks, model, own_device, ranks
+                parameters, manifests, stems, hear, tracks, first.model, own_device, ranks
             )
             run.count(**counts)
             require_room(workspace, trainer)
@@ -97,10 +97,12 @@ def train(parameters: TrainParameters) -> StageResult:
                 "training": trainer.configuration,
                 "parameters": content,
                 "made_from": made_from,
-                **began,
+                **first.description,
             }
             if not parameters.force and not saved.state_path:
                 require_no_other_rows(workspace, description)
+            if parameters.force or not saved.state_path:
+                run.notes += first.notes
             write_heard(run, "models", stems, remixes, tracks, after=start.model if start else "")
             description |= saved.begin(trainer, description, anew=parameters.force)
             with events(parameters.tensorboard, name) as taken:

@@ -119,5 +119,4 @@ def _go_back(trainer: Trainer, run: StageRun, saved: SavedTraining, error: Diver
     trainer.rate_share = LOWER_RATE
     saved.save(trainer)
     note = f"{error}: went back to step {trainer.step}, and on at a quarter of the rate"
-    get_run_logger().warning(note)
-    run.notes.append(note)
+    run.warn(note)

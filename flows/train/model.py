@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from distributed.system import memory_limit
-from prefect.logging import get_logger
 
 from demucs_core.separators.imported import check_contract
 from demucs_core.separators.registry import build_model
 from demucs_core.separators.separator import SeparationModel
-from demucs_core.separators.transfer import Transfer, freeze, take_weights
+from demucs_core.separators.transfer import freeze, take_weights
 from demucs_core.training.memory import is_out_of_memory
 from demucs_core.training.mixit import output_names
 from flows.inputs import networks
@@ -27,13 +26,24 @@ TOO_LARGE = "a model of this size does not fit into memory; lower channels or de
 GIB = 2**30
 
 
+class FirstModel(NamedTuple):
+    """A model with the weights that it is trained from.
+
+    Attributes:
+        model: itself.
+        description: what its description says of where it began.
+        notes: what a person should know of that.
+    """
+
+    model: SeparationModel
+    description: dict[str, Any]
+    notes: list[str]
+
+
 def first_model(
     options: TrainOptions, music: MusicFormat, start: Start | None = None
-) -> tuple[SeparationModel, dict[str, Any]]:
+) -> FirstModel:
     """Build the model with the weights that it is trained from.
-
-    Returns:
-        The model, and what its description says of where it began.
 
     Raises:
         UserError: its configuration, its package, its class, its size or the weights won't do; says
@@ -60,15 +70,16 @@ def first_model(
             raise
         raise UserError(f"architecture: {TOO_LARGE}") from error
     began: dict[str, Any] = {}
+    notes: list[str] = []
     if start is not None:
-        began["init_from"] = _begin(model, start)
+        began["init_from"], notes = _begin(model, start)
     try:
         frozen = freeze(model, options.freeze)
     except ValueError as error:
         raise UserError(f"freeze: {error}") from error
     if frozen:
         began["frozen"] = list(frozen)
-    return model, began
+    return FirstModel(model, began, notes)
 
 
 def _require_size(described: Mapping[str, Any]) -> None:
@@ -94,14 +105,18 @@ def _require_size(described: Mapping[str, Any]) -> None:
         )
 
 
-def _begin(model: SeparationModel, start: Start) -> dict[str, Any]:
+def _begin(model: SeparationModel, start: Start) -> tuple[dict[str, Any], list[str]]:
+    """Take the weights; returns what is described of that, and what is told."""
     weights = networks.to_float(start.weights())
     try:
         transfer = take_weights(model, weights, start.sources)
     except ValueError as error:
         raise UserError(f"init_from: {start.place}: {error}") from error
-    _tell(start, transfer, model.config.sources)
-    return {
+    notes = [f"begins with {start.place}: {transfer}"]
+    if start.sources is None:
+        here = ", ".join(model.config.sources)
+        notes.append(f"nothing says which sources {start.place} is for; taken as {here}")
+    described = {
         "from": start.place,
         "model": start.model,
         "sha256": start.digest,
@@ -111,12 +126,4 @@ def _begin(model: SeparationModel, start: Start) -> dict[str, Any]:
         "fresh": list(transfer.fresh),
         "left": list(transfer.left),
     }
-
-
-def _tell(start: Start, transfer: Transfer, here: Sequence[str]) -> None:
-    logger = get_logger(__name__)
-    logger.info("begins with %s: %s", start.place, transfer)
-    if start.sources is None:
-        logger.warning(
-            "nothing says which sources %s is for; taken as %s", start.place, ", ".join(here)
-        )
+    return described, notes

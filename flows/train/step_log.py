@@ -109,6 +109,7 @@ def _row(report: StepReport) -> dict[str, Any]:
         "learning_rate": figures.learning_rate,
         "wait_s": report.wait_s,
         "step_s": report.step_s,
+        "examples_per_s": report.examples_per_s,
         "memory_bytes": _memory_bytes(),
         "validation_loss": math.nan if validation is None else validation.loss,
         "validation_sdr_db": [] if validation is None else list(validation.sdr_db),
@@ -120,7 +121,7 @@ def _scalars(row: Mapping[str, Any], sources: Sequence[str]) -> Iterator[tuple[s
     for name, value in row.items():
         if name != "step" and isinstance(value, int | float) and not math.isnan(value):
             yield f"train/{name}", value
-    yield "train/wait_share", row["wait_s"] / row["step_s"] if row["step_s"] else 0.0
+    yield "train/wait_share", row["wait_s"] / row["step_s"]
     for source, sdr_db in zip(sources, row["validation_sdr_db"], strict=False):
         if not math.isnan(sdr_db):
             yield f"validation/sdr_db/{source}", sdr_db

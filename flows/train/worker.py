@@ -70,7 +70,7 @@ def train_beside(parameters: TrainParameters, ranks: Ranks, device: str) -> None
         return  # the model is there already
     _require_same(json.loads(json.dumps(parameters.content())), told["content"])
     workspace = Workspace(parameters.workspace)
-    model, _ = first_model(parameters, workspace.music)
+    model = first_model(parameters, workspace.music).model
     trainer, _ = build_trainer(
         parameters,
         Manifests(workspace),

@@ -7,6 +7,7 @@ The Hive partition columns ``corpus`` and ``fingerprint`` come on top of the fie
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -424,6 +425,7 @@ STEPS = Table(
         ("learning_rate", pa.float64(), "That the step was taken with"),
         ("wait_s", _float, "Time that the step waited for its examples"),
         ("step_s", _float, "Time that it took in all, without a validation"),
+        ("examples_per_s", _float, "Examples of the step over that time"),
         ("memory_bytes", _int, "Most memory used so far: of the GPU, or else of the process"),
         ("validation_loss", _float, "Loss of the validation after the step"),
         (
@@ -432,6 +434,7 @@ STEPS = Table(
             "SDR of that validation, a value a source of the workspace; empty without one",
         ),
     ),
+    added={"examples_per_s": math.nan},
 )
 
 EVALUATIONS = Table(

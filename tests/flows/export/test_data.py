@@ -160,12 +160,19 @@ def test_another_trainer_has_it_in_ten_lines(
     )
     dataset = example["HalfKnown"](config, finished.workspace.location, weak_share=0.5)
     assert len(dataset) == 8
-    known, mixture = next(iter(DataLoader(dataset, batch_size=4)))
-    assert mixture.shape == (4, 2, 4096)
-    # of two of them, not every source is a group of its own
-    assert (known.membership.sum(-1) > 1).any()
+    torch.manual_seed(0)
+    # as its train_one_epoch goes through it
+    epochs = [list(DataLoader(dataset, batch_size=4, shuffle=True)) for _ in range(2)]
+    batch, mixtures = epochs[0][0]
+    assert mixtures.shape == (4, 2, 4096)
+    known = batch.to("cpu")
+    memberships = torch.cat([known["membership"] for known, _ in epochs[0]])
+    # of remixes, not every source is a group of its own
+    assert (memberships.sum(-1) > 1).any()
+    heard = [mixture.sum().item() for epoch in epochs for _, many in epoch for mixture in many]
+    assert len(set(heard)) == 16
     estimates = torch.zeros(4, 4, 2, 4096, requires_grad=True)
-    loss = example["half_known_loss"](estimates, known)
+    loss = example["half_known_loss"](estimates, known, mixtures)
     loss.backward()
     assert loss > 0
     assert estimates.grad is not None

@@ -69,7 +69,8 @@ def test_safetensors_come_with_a_card_and_are_taken_back(workspace: Workspace) -
     model = stored(
         workspace, "demucs",
         made_from={"stems/labelled/f1": "abc"}, counts={"songs": 3.0, "remixes": 12.0},
-        training={"weak_share": 0.25},
+        training={"weak_share": 0.25, "augmentation": {"flip_sign": True}},
+        parameters={"crop_s": 1.5, "freeze": ["encoder.*", "lstm.*"]},
         init_from={"from": "model f0", "sha256": "123", "model": "f0"},
     )  # fmt: skip
     Manifests(workspace).write(
@@ -93,10 +94,13 @@ def test_safetensors_come_with_a_card_and_are_taken_back(workspace: Workspace) -
     with safe_open(folder / "weights.safetensors", "np") as file:
         assert json.loads(file.metadata()["model"]) == config_of(model)
     card = (folder / "README.md").read_text("utf-8")
+    num_weights = sum(weight.numel() for weight in model.parameters())
     assert card.startswith("---\nlibrary_name: silentmix\n")
     for told in ("| stems | labelled | f1 | abc |", "remixes 12, songs 3", "Began with model f0",
                  "| labelled | e1 | vocals | 1 | 5.12 | 7.50 | 4.00 |", "| weak\\_share | 0.25 |",
-                 "| depth | 2 |", "MUSDB18", "MIT"):  # fmt: skip
+                 "| augmentation.flip\\_sign | True |", "| crop\\_s | 1.5 |",
+                 "| freeze | encoder.\\*, lstm.\\* |", "| sources | vocals, other |",
+                 f"; {num_weights:,} weights.", "| depth | 2 |", "MUSDB18", "MIT"):  # fmt: skip
         assert told in card, told
 
 

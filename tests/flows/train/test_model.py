@@ -37,7 +37,7 @@ def test_a_file_of_fields_is_read_once_and_stays_with_the_run(tmp_path: Path) ->
     assert TrainOptions(**told.model_dump()) == told
     inline = TrainOptions(architecture_config="{channels: 4, depth: 2, lstm_layers: 0}", **FAST)
     assert inline == told
-    described = config_of(first_model(told, MUSIC)[0])
+    described = config_of(first_model(told, MUSIC).model)
     assert (described["lstm_layers"], described["channels"]) == (0, 4)
     content = told.content()
     assert (content["channels"], content["depth"]) == (4, 2)
@@ -60,7 +60,7 @@ def test_htdemucs_is_told_the_length_of_its_crops() -> None:
 
 def test_a_class_is_trained_under_its_name() -> None:
     options = TrainOptions(architecture=MIXING, architecture_config="{taps: 5}", **FAST)
-    model, _ = first_model(options, MUSIC)
+    model = first_model(options, MUSIC).model
     assert config_of(model)["arguments"] == {"taps": 5}
     content = options.content()
     assert content["architecture"] == MIXING
@@ -120,7 +120,7 @@ def test_a_model_that_will_not_do_is_refused_before_the_first_step(
 
 def test_a_stored_model_of_a_class_wants_the_class_to_be_named(tmp_path: Path) -> None:
     workspace = Workspace(str(tmp_path / "workspace"), create=True)
-    model, _ = first_model(TrainOptions(architecture=MIXING, **FAST), MUSIC)
+    model = first_model(TrainOptions(architecture=MIXING, **FAST), MUSIC).model
     networks.store(workspace, "models", "theirs", model, {"model": config_of(model)})
     refused = f"--allow-import {MIXING}"
     with pytest.raises(UserError, match=refused):

@@ -138,8 +138,9 @@ def test_presets_after_publications_leave_levels_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in preset_names() if name.startswith("paper")])
-def test_the_paper_knows_no_tempos_and_no_codecs(name: str) -> None:
+def test_the_paper_knows_no_tempos_no_codecs_and_no_changes_to_batches(name: str) -> None:
     options = TrainOptions(preset=name)
+    assert options.batch_augmentation(44_100).is_off
     assert not options.stretching(44_100).probability
     assert not options.lossy_codec(44_100).probability
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from demucs_core.separators.registry import build_model, config_of
 from demucs_core.separators.separator import SeparationModel
 from flows.inputs import networks, registry
-from flows.train.model import first_model
+from flows.train.model import FirstModel, first_model
 from flows.train.options import TrainOptions
 from flows.train.start import find_start
 from storage.errors import UserError
@@ -40,7 +40,9 @@ def model(workspace: Workspace) -> SeparationModel:
     return made
 
 
-def begun(name: str, workspace: Workspace, music: MusicFormat = MUSIC, **told: Any) -> Any:
+def begun(
+    name: str, workspace: Workspace, music: MusicFormat = MUSIC, **told: Any
+) -> FirstModel:
     start = find_start(name, workspace)
     return first_model(TrainOptions(**SMALL | told), music, start)
 
@@ -51,8 +53,11 @@ def test_a_model_begins_with_one_of_the_workspace_or_of_a_folder_or_a_file(
     folder = Path(workspace.root) / "models" / "four"
     bare = tmp_path / "bare.safetensors"
     save_file({f"module.{name}": value for name, value in model.state_dict().items()}, bare)
+    unsaid = [
+        [], [f"nothing says which sources {bare} is for; taken as drums, bass, other, vocals"]
+    ]  # fmt: skip
     for name in ("four", str(folder), str(bare)):
-        began, told = begun(name, workspace)
+        began, told, notes = begun(name, workspace)
         assert torch.equal(
             torch.nn.utils.parameters_to_vector(began.parameters()),
             torch.nn.utils.parameters_to_vector(model.parameters()),
@@ -60,6 +65,8 @@ def test_a_model_begins_with_one_of_the_workspace_or_of_a_folder_or_a_file(
         assert told["init_from"]["taken"] == len(model.state_dict())
         assert told["init_from"]["model"] == ("four" if name == "four" else "")
         assert (told["init_from"]["sources"] is None) == (name == str(bare))
+        assert notes[0].endswith(f": {len(model.state_dict())} weights taken")
+        assert notes[1:] == unsaid[name == str(bare)]
     starts = [find_start(name, workspace) for name in ("four", str(folder), str(bare))]
     digests = [start.digest for start in starts if start is not None]
     assert digests[0] == digests[1] != digests[2]
@@ -68,8 +75,9 @@ def test_a_model_begins_with_one_of_the_workspace_or_of_a_folder_or_a_file(
 def test_other_sources_begin_afresh_and_are_named(
     workspace: Workspace, model: SeparationModel
 ) -> None:
-    began, told = begun("four", workspace, BAND)
+    began, told, [note] = begun("four", workspace, BAND)
     assert told["init_from"]["in_part"] == ["decoder.1.2.weight", "decoder.1.2.bias"]
+    assert "weights taken; 2 in part, by source (decoder.1.2)" in note
     bias, old = (each.state_dict()["decoder.1.2.bias"] for each in (began, model))
     assert torch.equal(bias[2:4], old[6:8])  # the vocals
     assert not torch.equal(bias[:2], old[:2])
@@ -80,13 +88,13 @@ def test_half_precision_is_read(
 ) -> None:
     halves = {name: value.half() for name, value in model.state_dict().items()}
     save_file(halves, tmp_path / "half.safetensors")
-    began, _ = begun(str(tmp_path / "half.safetensors"), workspace)
+    began, *_ = begun(str(tmp_path / "half.safetensors"), workspace)
     assert all(value.dtype == torch.float32 for value in began.state_dict().values())
 
 
 @pytest.mark.usefixtures("model")
 def test_what_is_frozen_is_told(workspace: Workspace) -> None:
-    began, told = begun("four", workspace, freeze=["encoder.*", "lstm.*"])
+    began, told, _ = begun("four", workspace, freeze=["encoder.*", "lstm.*"])
     assert told["frozen"]
     still = {name for name, value in began.named_parameters() if not value.requires_grad}
     assert still == set(told["frozen"])

@@ -102,6 +102,8 @@ def test_more_steps_go_on_from_a_finished_training(
     for num_steps in (2, 3):
         cosine = learn(workspace, steps=num_steps, schedule="cosine").fingerprint
     assert "continued_from" not in registry.describe(workspace, "models", cosine)
+    [note] = learn(workspace, steps=1, init_from=short).notes
+    assert note.startswith(f"begins with model {short}: ")
 
 
 def test_rows_that_changed_under_a_training_are_told_before_it_begins_anew(
@@ -164,10 +166,18 @@ def test_every_step_has_one_row_whatever_happened(
     assert all(row["loss"] == row["labelled_loss"] > 0 for row in rows)
     assert all(np.isnan(row["weak_loss"]) for row in rows)
     assert all(0 <= row["wait_s"] <= row["step_s"] for row in rows)
+    throughputs = [1 / row["examples_per_s"] for row in rows]
+    np.testing.assert_allclose([row["step_s"] for row in rows], np.multiply(2, throughputs), 1e-5)
     events = EventAccumulator(str(tmp_path / "events" / name)).Reload()
     [told] = events.Scalars("train/loss")
     assert (told.step, told.value) == (4, rows[3]["loss"])
-    assert "train/weak_loss" not in events.Tags()["scalars"]
+    scalars = set(events.Tags()["scalars"])
+    assert "train/weak_loss" not in scalars
+    assert scalars >= {
+        f"train/{name}" for name in ("labelled_loss", "learning_rate", "gradient_norm",
+                                     "examples_per_s", "wait_share", "memory_bytes")
+    }  # fmt: skip
+    assert "validation/sdr_db/vocals" in scalars  # which sound in the crop
 
     learn(workspace, force=True)
     assert [row["step"] for row in steps(workspace, name)] == [1, 2, 3, 4]

@@ -1,0 +1,1 @@
+"""What a training step is measured against, beside its peer."""
