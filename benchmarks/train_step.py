@@ -13,9 +13,9 @@ trainer itself runs on files: ``trainer_share`` is what it takes around its step
 The last line is JSON: ``ratio`` is their time over ours, both in float32, ``bfloat16_ratio`` theirs
 over ours in bfloat16; ``max_abs`` the largest difference of a weight after one step of both, in the
 rounding of which the first step of Adam magnifies what is left of a gradient near zero;
-``peak_share`` what our step computes a second, in float32, over what a product of two large matrices
-does (on a GPU in TF32, as convolutions there); on a GPU, ``busy_share`` is the share of our time that
-it computes.
+``peak_share`` what our step computes a second, in float32, over what a product of two large
+matrices does (on a GPU in TF32, as convolutions there); on a GPU, ``busy_share`` is the share of
+our time that it computes.
 
 On a CPU ``ratio`` is about 1, and was not brought to more. The default step takes 32 GFLOP (21 in
 convolutions, 11 in the LSTM), and both sides get through 55 a second and core, where a product of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tempfile
@@ -207,6 +208,8 @@ def _literal(value: Any) -> str:
         return quoted(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_literal, value))}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{quoted(str(value))}::FLOAT"  # which is of no wider type than any such column
     return str(value).lower()
 
 
