@@ -40,9 +40,7 @@ def model(workspace: Workspace) -> SeparationModel:
     return made
 
 
-def begun(
-    name: str, workspace: Workspace, music: MusicFormat = MUSIC, **told: Any
-) -> FirstModel:
+def begun(name: str, workspace: Workspace, music: MusicFormat = MUSIC, **told: Any) -> FirstModel:
     start = find_start(name, workspace)
     return first_model(TrainOptions(**SMALL | told), music, start)
 
