@@ -9,8 +9,8 @@ from demucs_core.training.stream import ExampleStream
 from demucs_core.training.stream_config import StreamConfig
 from flows.inputs.recipes import RecipeTable
 from flows.inputs.songs import learning_corpora, load_learning_songs
-from flows.train.examples import CACHE
-from storage.local_cache import LocalCache, cache_folder
+from flows.train.examples import training_cache
+from flows.train.options import CACHE_GB
 from storage.reading import CropReader
 from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
@@ -23,11 +23,11 @@ def training_examples(
     labelled: str = "labelled",
     libraries: Sequence[str] = (),
     corpora: Sequence[str] = ("music",),
-    weak_share: float = 0.25,
-    batch_size: int = 16,
-    seed: int = 0,
+    weak_share: float = StreamConfig.weak_share,
+    batch_size: int = StreamConfig.batch_size,
+    seed: int = StreamConfig.seed,
     augmentation: Augmentation | None = None,
-    cache_gb: float = 10.0,
+    cache_gb: float = CACHE_GB,
 ) -> ExampleStream:
     """The examples that ``silentmix train`` trains on, by index: labelled crops and remixes.
 
@@ -53,7 +53,7 @@ def training_examples(
     found = Workspace(workspace)
     manifests = Manifests(found)
     stems = learning_corpora(manifests, labelled, libraries)
-    cache = LocalCache(cache_folder(CACHE), round(cache_gb * 2**30))
+    cache = training_cache(cache_gb)
     remixes = [manifests.latest("remixes", corpus) for corpus in corpora] if weak_share > 0 else []
     digests = {partition: manifests.digest(partition) for partition in remixes}
     config = StreamConfig(

@@ -23,8 +23,6 @@ from storage.tables.manifests import Manifests, Partition
 from storage.tables.parts import ManifestError
 from storage.tables.sql import any_of, reading
 
-CACHE = "training"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
@@ -66,7 +64,7 @@ def build_examples(
     music = workspace.music
     songs = songs_to_learn_from(manifests, stems, parameters.crop_s)
     held_out = load_songs(manifests, stems[0], "valid") if validates else []
-    cache = LocalCache(cache_folder(CACHE), round(parameters.cache_gb * 2**30))
+    cache = training_cache(parameters.cache_gb)
     recipes = RecipeTable(
         workspace, remixes, cache, confidence_weighting=parameters.confidence_weighting
     )
@@ -75,14 +73,7 @@ def build_examples(
             f"corpora {', '.join(parameters.corpora) or '(none)'}: no remixes to train on; extract "
             "more (see `silentmix extract --help`), or set weak_share to 0"
         )
-    stream = parameters.configure(
-        StreamConfig,
-        crop_samples=max(1, round(parameters.crop_s * music.sample_rate)),
-        augmentation=parameters.configure(Augmentation),
-        batch_augmentation=parameters.batch_augmentation(music.sample_rate),
-        stretching=parameters.stretching(music.sample_rate),
-        lossy_codec=parameters.lossy_codec(music.sample_rate),
-    )
+    stream = _stream_config(parameters, music.sample_rate)
     reader = CropReader(workspace.location, cache)
     examples = ExampleStream(
         stream,
@@ -123,19 +114,11 @@ def build_mixtures(
         for row in manifests.rows(partition, columns)
         if row["content_hash"] not in held_out
     }
-    cache = LocalCache(cache_folder(CACHE), round(parameters.cache_gb * 2**30))
     try:
         examples = MixtureStream(
-            parameters.configure(
-                StreamConfig,
-                crop_samples=max(1, round(parameters.crop_s * rate)),
-                augmentation=parameters.configure(Augmentation),
-                batch_augmentation=parameters.batch_augmentation(rate),
-                stretching=parameters.stretching(rate),
-                lossy_codec=parameters.lossy_codec(rate),
-            ),
+            _stream_config(parameters, rate),
             mixtures=[mixtures[track_id] for track_id in sorted(mixtures)],
-            read=CropReader(workspace.location, cache),
+            read=CropReader(workspace.location, training_cache(parameters.cache_gb)),
             num_outputs=len(model.config.sources),
         )
     except ValueError as error:
@@ -143,6 +126,23 @@ def build_mixtures(
     lengths = {track.path: track.num_samples for track in mixtures.values()}
     _require_length(lengths, parameters.crop_s, rate, "track of these corpora")
     return Material(examples=examples, crops=[], counts={"tracks": len(mixtures)})
+
+
+def _stream_config(parameters: TrainParameters, sample_rate: int) -> StreamConfig:
+    """What was asked of the examples, at a sample rate."""
+    return parameters.configure(
+        StreamConfig,
+        crop_samples=max(1, round(parameters.crop_s * sample_rate)),
+        augmentation=parameters.configure(Augmentation),
+        batch_augmentation=parameters.batch_augmentation(sample_rate),
+        stretching=parameters.stretching(sample_rate),
+        lossy_codec=parameters.lossy_codec(sample_rate),
+    )
+
+
+def training_cache(cache_gb: float) -> LocalCache:
+    """Where all trainings of this user keep recipes and remote audio, on this machine's disk."""
+    return LocalCache(cache_folder("training"), round(cache_gb * 2**30))
 
 
 def remixes_to_learn_from(parameters: TrainParameters, manifests: Manifests) -> list[Partition]:

@@ -124,7 +124,7 @@ def train(parameters: TrainParameters) -> StageResult:
             "counts": run.counts,
         }
         networks.store(workspace, "models", name, best, description | outcome)
-        saved.end()
+        saved.end(description)
         play_validation(run, best, trainer)
     return run.result()
 

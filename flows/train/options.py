@@ -22,6 +22,7 @@ from flows.train.model_options import ModelOptions
 from flows.train.preset import load_preset, preset_names
 from storage.errors import UserError
 
+CACHE_GB = 20.0
 _CROP_S = 10.0
 _stream = StreamConfig(crop_samples=1)
 _training = TrainingConfig()
@@ -188,7 +189,7 @@ class TrainOptions(AugmentationOptions, ModelOptions):
         0, ge=0, le=256, description="Processes that make examples; 0 makes them in training's own."
     )
     cache_gb: Annotated[float, RUNTIME] = Field(
-        20.0,
+        CACHE_GB,
         ge=0.1,
         description="Most room on this machine's disk, in GiB, for copies of what is slow to get: "
         "single recipes, and audio of a workspace that is elsewhere.",

@@ -2,7 +2,8 @@
 
 ``models/<id>/unfinished.json`` is there from before the first step until the model is: it says what
 is trained and how far it is. ``checkpoint.safetensors`` is what it takes to continue, and
-``final-state.safetensors`` what it takes to go on with more steps once all are done.
+``final-state.safetensors`` what it takes to go on with more steps once all are done. It is
+taken away once a longer training that went on from it is done.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from storage.weights import load_tensors, save_tensors
 from storage.workspace import Workspace
 
 FINAL_STATE = "final-state.safetensors"
+CONTINUED_FROM = "continued_from"
+"""What a description calls the state of a shorter training that one went on from."""
 KIND = "models"
 
 
@@ -72,20 +75,24 @@ class SavedTraining:
             UserError: a state is damaged, or of something else.
         """
         unfinished = self.path(registry.UNFINISHED)
+        own = "" if anew else self.state_path
+        before = own or ("" if anew else shorter(self.workspace, description))
+        went_on = {} if before == own else {CONTINUED_FROM: before}
         if anew or not self.workspace.exists(unfinished):
-            progress = {"description": dict(description), "step": 0, "best": None}
+            progress = {"description": {**description, **went_on}, "step": 0, "best": None}
             self.workspace.put_json(unfinished, progress)
+        elif own:
+            begun = self.workspace.read_json(unfinished)["description"]
+            went_on = {name: begun[name] for name in (CONTINUED_FROM,) if name in begun}
         if anew:
             for file in (registry.CHECKPOINT, FINAL_STATE):
                 self.workspace.remove(self.path(file))
-        own = self.state_path
-        before = own or ("" if anew else shorter(self.workspace, description))
         if before:
             self.load(trainer, before)
             get_run_logger().info("continues at step %d of %s", trainer.step, before)
         if not own:
             self.save(trainer)  # to go back to, and to see that it can be written
-        return {} if before == own else {"continued_from": before}
+        return went_on
 
     def save(self, trainer: Trainer) -> None:
         """Keep what it takes to continue, and then say how far it is."""
@@ -117,8 +124,14 @@ class SavedTraining:
                 "the file to begin anew"
             ) from error
 
-    def end(self) -> None:
-        """Take away what a finished model needs no more."""
+    def end(self, description: Mapping[str, Any]) -> None:
+        """Take away what a finished model needs no more, and the state that it went on from.
+
+        Args:
+            description: of the model.
+        """
+        if CONTINUED_FROM in description:
+            self.workspace.remove(description[CONTINUED_FROM])
         for file in (registry.CHECKPOINT, registry.UNFINISHED):
             self.workspace.remove(self.path(file))
 

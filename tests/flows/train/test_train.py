@@ -22,6 +22,7 @@ from flows.inputs import registry
 from flows.reports.live_plot import LivePage
 from flows.train import listening, step_log
 from flows.train.publish import publish
+from flows.train.saved import FINAL_STATE
 from storage.errors import UserError
 from storage.tables.manifests import Manifests, Partition
 from storage.weights import load_tensors
@@ -83,13 +84,17 @@ def test_a_forced_training_begins_anew_and_if_interrupted_is_continued_without_f
 
 
 def test_more_steps_go_on_from_a_finished_training(
-    workspace: Workspace, ingested: Path, tmp_path: Path
+    workspace: Workspace, ingested: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = learn(workspace, steps=3).fingerprint
     kept = weights(workspace, short)
+    interrupt(monkeypatch, workspace, 1, steps=6)
+    assert workspace.exists(f"models/{short}/{FINAL_STATE}")
     longer = learn(workspace, steps=6).fingerprint
     described = registry.describe(workspace, "models", longer)
-    assert described["continued_from"].startswith(f"models/{short}/")
+    assert described["continued_from"] == f"models/{short}/{FINAL_STATE}"
+    assert not workspace.exists(f"models/{short}/{FINAL_STATE}")
+    assert learn(workspace, steps=3).already_done
     shutil.copytree(ingested / "workspace", tmp_path / "other")
     straight = Workspace(str(tmp_path / "other"))
     assert learn(straight, steps=6).fingerprint == longer
