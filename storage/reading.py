@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.cached_bytes import cached_bytes
+from storage.damage import ADVICE
 from storage.errors import UserError
 from storage.local_cache import LocalCache
 from storage.pcm import UNCHANGED, deinterleave
@@ -29,6 +30,10 @@ UNKNOWN_SIZE = 0xFFFFFFFF
 
 class CanonicalAudioError(UserError):
     """A file that is no canonical audio: not 16-bit PCM WAV, or shorter than its header says."""
+
+
+class MissingAudioError(CanonicalAudioError):
+    """Canonical audio that is gone."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class CropReader:
 
         Raises:
             CanonicalAudioError: the file is no canonical audio.
-            FileNotFoundError: there is no such file.
+            MissingAudioError: there is no such file.
         """
         layout = _layout(self.location, path, self.cache)
         audio = np.empty((layout.num_channels, num_samples), dtype=np.float32)
@@ -89,7 +94,7 @@ class CropReader:
 
         Raises:
             CanonicalAudioError: the file is no canonical audio, or has other channels.
-            FileNotFoundError: there is no such file.
+            MissingAudioError: there is no such file.
         """
         layout = _layout(self.location, path, self.cache)
         num_samples = out.shape[1]
@@ -167,6 +172,15 @@ def _layout(location: str, path: str, cache: LocalCache | None) -> WavLayout:
 
 def _bytes(location: str, path: str, start: int, stop: int, cache: LocalCache | None) -> bytes:
     """Bytes ``[start, stop)`` of a file, or fewer at its end."""
+    try:
+        return _present_bytes(location, path, start, stop, cache)
+    except FileNotFoundError as error:
+        raise MissingAudioError(f"{path} is missing; {ADVICE}") from error
+
+
+def _present_bytes(
+    location: str, path: str, start: int, stop: int, cache: LocalCache | None
+) -> bytes:
     workspace = _workspace(location, os.getpid())
     target = workspace.resolve(path)
     if not workspace.is_local:

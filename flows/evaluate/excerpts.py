@@ -68,7 +68,7 @@ def _play(
     reader = CropReader(workspace.location)
     try:
         truth = {name: reader(song.paths[name], start, num_samples) for name in (MIXTURE, *sources)}
-    except (FileNotFoundError, CanonicalAudioError):
+    except CanonicalAudioError:
         return  # scored by an earlier run, and gone since
     estimates = separate(
         networks.load_model(workspace, model.name, device, allow_import),

@@ -43,7 +43,7 @@ from storage.fingerprint import fingerprint
 from storage.museval_folder import frame_median, result_path
 from storage.museval_json import METRICS, to_museval
 from storage.music_format import MIXTURE
-from storage.reading import CanonicalAudioError, CropReader
+from storage.reading import CanonicalAudioError, CropReader, MissingAudioError
 from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
@@ -297,7 +297,7 @@ def _read(batch: EvaluateBatch, source: str) -> NDArray[np.float32]:
         audio: NDArray[np.float32] = CropReader(batch.workspace.location)(
             path, 0, batch.song.num_samples
         )
-    except FileNotFoundError as error:
+    except MissingAudioError as error:
         detail = f"{source}: {path} is missing; restore it and run again"
         raise NotScoredError("missing_audio", detail, lasting=False) from error
     except CanonicalAudioError as error:

@@ -138,7 +138,7 @@ def _song(workspace: Workspace, num_samples: int) -> tuple[np.ndarray, str] | No
                 first = (song.num_samples - num) // 2
                 try:
                     return CropReader(workspace.location)(song.heard_path, first, num), song.name
-                except (FileNotFoundError, CanonicalAudioError):
+                except CanonicalAudioError:
                     continue
     return None
 

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 import duckdb
 
 from flows.fsck.finding import Finding
+from storage.damage import without_advice
 from storage.decoding.canonical import wav_header
 from storage.reading import AsWritten, CanonicalAudioError, CropReader
 from storage.workspace import TEMPORARY, Workspace
@@ -116,7 +117,7 @@ def _problem(workspace: Workspace, row: Row, num_bytes: int, *, samples: bool) -
     except FileNotFoundError:
         return "is gone"
     except CanonicalAudioError as error:
-        return str(error).removeprefix(f"{row.path}: ")
+        return without_advice(str(error).removeprefix(f"{row.path}: "))
     except OSError as error:
         return f"can't be read ({error.strerror or os.strerror(error.errno or 0)})"
     return ""

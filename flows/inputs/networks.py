@@ -129,7 +129,11 @@ def load_detector(workspace: Workspace, name: str, device: str) -> SilenceDetect
     Raises:
         UserError: as :func:`require_own_detector`, or its weights are those of something else.
     """
-    detector = build_detector(require_own_detector(workspace, name))
+    config = require_own_detector(workspace, name)
+    try:
+        detector = build_detector(config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _foreign("detectors", name, error) from error
     _load_weights(workspace, "detectors", name, detector)
     return detector.eval().to(device)
 

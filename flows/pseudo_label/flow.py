@@ -22,7 +22,7 @@ from flows.pseudo_label.teaching import Examined, Stretch, Teacher, examine, rec
 from flows.running.execution import pending_batches, results_of
 from flows.running.rejects import reject_row
 from flows.running.stage import StageResult, stage_run
-from storage.damage import ADVICE
+from storage.damage import ADVICE, without_advice
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.reading import CanonicalAudioError
@@ -131,11 +131,9 @@ def teach_batch(batch: TeachBatch) -> dict[str, float]:
     for track in batch.tracks:
         try:
             stretches += teach(batch.teacher, batch.rule, track, batch.target)
-        except (FileNotFoundError, CanonicalAudioError) as error:
-            gone = isinstance(error, FileNotFoundError)
-            why = f"{track['path']} is missing" if gone else str(error)
-            reject = reject_row(STAGE, track["track_id"], "damaged_audio", f"{why}; {ADVICE}")
-            damaged.append(reject)
+        except CanonicalAudioError as error:
+            why = f"{without_advice(str(error))}; {ADVICE}"
+            damaged.append(reject_row(STAGE, track["track_id"], "damaged_audio", why))
         except ValueError as error:
             rejects.append(reject_row(STAGE, track["track_id"], "not_separated", str(error)))
     rows = recipe_rows(

@@ -108,8 +108,7 @@ def teach(teacher: Teacher, rule: Rule, track: dict[str, Any], target: Partition
     The labels add up to the track: what they lack of it goes to those that are loud at the time.
 
     Raises:
-        CanonicalAudioError: the track's audio is not what was ingested.
-        FileNotFoundError: it is gone.
+        CanonicalAudioError: the track's audio is not what was ingested, or gone.
         ValueError: the model makes NaN of it.
     """
     workspace, parameters = teacher.workspace, teacher.parameters

@@ -106,7 +106,7 @@ def tempo_batch(batch: TempoBatch) -> None:
         try:
             audio = reader(track.path, (track.num_samples - length) // 2, length)
             found = listen(audio, sample_rate)
-        except (FileNotFoundError, ValueError) as error:
+        except ValueError as error:
             detail = f"{type(error).__name__}: {error}"
             rejects.append(reject_row(NAME, track.track_id, "no_tempo_or_key", detail))
             continue

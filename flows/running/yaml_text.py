@@ -42,6 +42,9 @@ def parse_yaml(text: str) -> Any:
         return yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader
     except RecursionError as error:
         raise yaml.YAMLError("nested too deep") from error
+    except (ValueError, AttributeError, TypeError) as error:
+        # where a tag does not fit, `!!int x`, PyYAML says what its own code stumbled at
+        raise yaml.YAMLError("a value is not what its tag says") from error
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:

@@ -27,7 +27,7 @@ from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.options import ScoreParameters
 from flows.score.report import report_scores
 from flows.server.deployed import as_deployed
-from storage.damage import ADVICE
+from storage.damage import ADVICE, without_advice
 from storage.fingerprint import fingerprint
 from storage.reading import AsWritten, CanonicalAudioError, CropReader
 from storage.tables.manifests import Manifests, Partition
@@ -198,9 +198,9 @@ def score_batch(batch: ScoreBatch) -> dict[str, float]:
             heard.require()
             if not np.isfinite(probability).all():
                 problem = "the detector gave NaN"
-        except (FileNotFoundError, CanonicalAudioError) as error:
-            why = f"{path} is missing" if isinstance(error, FileNotFoundError) else str(error)
-            damaged.append(reject_row(STAGE, track["track_id"], DAMAGED, f"{why}; {ADVICE}"))
+        except CanonicalAudioError as error:
+            why = f"{without_advice(str(error))}; {ADVICE}"
+            damaged.append(reject_row(STAGE, track["track_id"], DAMAGED, why))
             continue
         except ValueError as error:  # other I/O errors pass; a retry may help
             problem = f"{type(error).__name__}: {error}"

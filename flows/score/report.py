@@ -207,7 +207,7 @@ def _play(run: StageRun, look: Look, thresholds: dict[str, float]) -> None:
         for source, excerpt in found.items():
             try:
                 audio = reader(excerpt.path, excerpt.start_sample, excerpt.num_samples)
-            except (FileNotFoundError, CanonicalAudioError):
+            except CanonicalAudioError:
                 continue  # forgotten or damaged since it was scored
             run.report.player(
                 f"{excerpt.track_id}-{source}-{kind}",

@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 from storage import cached_bytes, pcm, reading
 from storage.decoding.canonical import wav_header
 from storage.local_cache import LocalCache
-from storage.reading import HEADER_BYTES, CanonicalAudioError, CropReader, parse_wav_header
+from storage.reading import (
+    HEADER_BYTES,
+    CanonicalAudioError,
+    CropReader,
+    MissingAudioError,
+    parse_wav_header,
+)
 from storage.workspace import Workspace
 from tests.storage.s3_server import s3_bucket
 
@@ -205,7 +211,7 @@ def test_a_file_that_was_cut_is_named(workspace: Workspace) -> None:
 
 
 def test_a_missing_file_is_missing(workspace: Workspace) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(MissingAudioError, match=r"audio/none\.wav is missing; `silentmix fsck`"):
         CropReader(workspace.location)("audio/none.wav", 0, 1)
 
 

@@ -26,6 +26,7 @@ from tests.flows.conftest import Finished
         ({"num_layers": 3}, "schema that this silentmix does not know .*num_layers"),
         ({"architecture": "oracle"}, "schema that this silentmix does not know .*'oracle'"),
         ({"hidden_channels": 8}, "does not hold the weights"),
+        ({"features": {"fft_samples": 87_231}}, "does not know .*not 87231"),
         (None, "schema that this silentmix does not know .*detector"),
     ],
 )
@@ -45,6 +46,6 @@ def test_a_foreign_detector_is_refused(
     workspace.put_bytes(weights, finished.workspace.read(weights))
     with pytest.raises(UserError, match=f"detector '{name}'.*{expected}"):
         networks.load_detector(workspace, name, "cpu")
-    if changes != {"hidden_channels": 8}:
+    if changes not in ({"hidden_channels": 8}, {"features": {"fft_samples": 87_231}}):
         with pytest.raises(UserError, match=expected):
             calibrated(workspace, name, finished.parameters.extract)

@@ -19,6 +19,8 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: &a [*a]", "more than 100000 values"),
         ("a: &a {b: *a}", "more than 100000 values"),
         ("[" * 20_000, "nested too deep"),
+        ("steps: !!int x", "not what its tag says"),
+        ("!!timestamp x: 1", "not what its tag says"),
         ("!!python/object/apply:os.system [ls]", "could not determine a constructor"),
     ],
 )
