@@ -20,9 +20,8 @@ from flows.inputs.songs import held_out_audio, load_songs, require_songs
 from flows.pseudo_label.options import PseudoLabelParameters
 from flows.pseudo_label.teaching import Examined, Stretch, Teacher, examine, recipe_rows, teach
 from flows.running.execution import pending_batches, results_of
-from flows.running.rejects import reject_row
+from flows.running.rejects import reject_damaged, reject_row
 from flows.running.stage import StageResult, stage_run
-from storage.damage import ADVICE, without_advice
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.reading import CanonicalAudioError
@@ -127,13 +126,12 @@ def teach_batch(batch: TeachBatch) -> dict[str, float]:
     """
     manifests, parameters = Manifests(batch.teacher.workspace), batch.teacher.parameters
     stretches: list[Stretch] = []
-    rejects, damaged = [], []
+    rejects, damaged = [], dict[str, CanonicalAudioError]()
     for track in batch.tracks:
         try:
             stretches += teach(batch.teacher, batch.rule, track, batch.target)
         except CanonicalAudioError as error:
-            why = f"{without_advice(str(error))}; {ADVICE}"
-            damaged.append(reject_row(STAGE, track["track_id"], "damaged_audio", why))
+            damaged[track["track_id"]] = error
         except ValueError as error:
             rejects.append(reject_row(STAGE, track["track_id"], "not_separated", str(error)))
     rows = recipe_rows(
@@ -142,20 +140,18 @@ def teach_batch(batch: TeachBatch) -> dict[str, float]:
         mixed_per_stretch=parameters.mixed_per_stretch,
         seed=parameters.seed,
     )
-    away = {str(reject["item"]) for reject in damaged}
-    items = [track["track_id"] for track in batch.tracks if track["track_id"] not in away]
+    items = [track["track_id"] for track in batch.tracks if track["track_id"] not in damaged]
     refused = Partition("rejects", batch.target.corpus, batch.target.fingerprint)
     if rejects:
         manifests.write(refused, items, rejects)
-    for reject in damaged:  # none of these counts as done: they may be mended
-        manifests.write(refused, [str(reject["item"])], [reject])
+    num_damaged = reject_damaged(manifests, refused, STAGE, damaged)
     if items:
         manifests.write(batch.target, items, rows)
     rate = batch.teacher.workspace.music.sample_rate
     seconds = sum(each.stop_sample - each.start_sample for each in stretches) / rate
     return {
         "tracks": len(items) - len(rejects),
-        "rejected": len(rejects) + len(damaged),
+        "rejected": len(rejects) + num_damaged,
         "stretches": len(stretches),
         "minutes": seconds / 60,
     }

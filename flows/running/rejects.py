@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from flows.inputs.forgotten import forgotten
+from storage.damage import ADVICE, without_advice
+from storage.reading import CanonicalAudioError
+from storage.tables.manifests import Manifests, Partition
+
+DAMAGED = "damaged_audio"
 
 
 def reject_row(
@@ -24,3 +32,26 @@ def reject_row(
         "reason": reason,
         "detail": detail,
     }
+
+
+def reject_damaged(
+    manifests: Manifests, refused: Partition, stage: str, damaged: Mapping[str, CanonicalAudioError]
+) -> int:
+    """Reject tracks whose audio is not what was ingested, or gone; what was forgotten is no reject.
+
+    Each is a part of its own and none counts as done, since they may be mended.
+
+    Args:
+        manifests: of the workspace.
+        refused: the partition of ``rejects``.
+        stage: who refuses them.
+        damaged: what is wrong, by the ``track_id``.
+
+    Returns:
+        How many were rejected.
+    """
+    left = {*damaged} - (forgotten(manifests) if damaged else set())
+    for track_id in sorted(left):
+        why = f"{without_advice(str(damaged[track_id]))}; {ADVICE}"
+        manifests.write(refused, [track_id], [reject_row(stage, track_id, DAMAGED, why)])
+    return len(left)

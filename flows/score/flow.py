@@ -21,13 +21,12 @@ from flows.policy.calibration import fitted_calibration
 from flows.policy.likeness import what_is_unlike
 from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
-from flows.running.rejects import reject_row
+from flows.running.rejects import reject_damaged, reject_row
 from flows.running.selection_options import SelectionOptions
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.options import ScoreParameters
 from flows.score.report import report_scores
 from flows.server.deployed import as_deployed
-from storage.damage import ADVICE, without_advice
 from storage.fingerprint import fingerprint
 from storage.reading import AsWritten, CanonicalAudioError, CropReader
 from storage.tables.manifests import Manifests, Partition
@@ -35,7 +34,6 @@ from storage.tables.schemas import REJECTS
 from storage.workspace import Workspace
 
 STAGE, VERSION = "score", 1
-DAMAGED = "damaged_audio"
 """The reason of a reject whose canonical audio is missing, or is not what was ingested."""
 
 
@@ -179,7 +177,8 @@ def score_batch(batch: ScoreBatch) -> dict[str, float]:
     """
     detector = networks.load_detector(batch.workspace, batch.detector, batch.device)
     reader = CropReader(batch.workspace.location)
-    rows, rejects, damaged, duration_s = [], [], [], 0.0
+    damaged: dict[str, CanonicalAudioError] = {}
+    rows, rejects, duration_s = [], [], 0.0
     for track in batch.tracks:
         path, num_samples = track["path"], track["num_samples"]
         problem = ""
@@ -199,8 +198,7 @@ def score_batch(batch: ScoreBatch) -> dict[str, float]:
             if not np.isfinite(probability).all():
                 problem = "the detector gave NaN"
         except CanonicalAudioError as error:
-            why = f"{without_advice(str(error))}; {ADVICE}"
-            damaged.append(reject_row(STAGE, track["track_id"], DAMAGED, why))
+            damaged[track["track_id"]] = error
             continue
         except ValueError as error:  # other I/O errors pass; a retry may help
             problem = f"{type(error).__name__}: {error}"
@@ -221,15 +219,16 @@ def score_batch(batch: ScoreBatch) -> dict[str, float]:
                 "level_db": level_db,
             }
         )
-    away = {str(reject["item"]) for reject in damaged}
-    items = [track["track_id"] for track in batch.tracks if track["track_id"] not in away]
+    items = [track["track_id"] for track in batch.tracks if track["track_id"] not in damaged]
     manifests = Manifests(batch.workspace)
     refused = replace(batch.partition, table=REJECTS.name)
     if rejects:
         manifests.write(refused, items, rejects)
-    for reject in damaged:  # none of these counts as done: they may be mended
-        manifests.write(refused, [str(reject["item"])], [reject])
+    num_damaged = reject_damaged(manifests, refused, STAGE, damaged)
     if items:
         manifests.write(batch.partition, items, rows)
-    num_rejected = len(rejects) + len(damaged)
-    return {"tracks": len(rows), "rejected": num_rejected, "seconds": duration_s}
+    return {
+        "tracks": len(rows),
+        "rejected": len(rejects) + num_damaged,
+        "seconds": duration_s,
+    }

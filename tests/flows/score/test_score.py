@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.inputs import registry
+from flows.inputs.forgotten import FORGOTTEN, RECORDS
+from flows.running.rejects import reject_row
 from flows.score.flow import ScoreBatch, score, score_batch
 from flows.score.options import ScoreParameters
 from storage.tables.manifests import Manifests, Partition
@@ -68,6 +71,14 @@ def test_damaged_audio_is_scored_once_it_is_mended(finished: Finished, tmp_path:
     [reject] = manifests.rows(Partition("rejects", "music", "f1"))
     assert reject["reason"] == "damaged_audio"
     assert f"{track['path']} is missing; `silentmix fsck`" in reject["detail"]
+
+    # forgotten while it is scored, it is no reject
+    record = reject_row("forget", track["track_id"], *FORGOTTEN)
+    manifests.write(Partition("rejects", "music", RECORDS), [track["track_id"]], [record])
+    workspace.remove(track["path"])
+    counts = score_batch(replace(batch, partition=Partition("scores", "music", "f2")))
+    assert counts["rejected"] == 0
+    assert not manifests.parts(Partition("rejects", "music", "f2"))
 
 
 def test_a_detector_that_gives_nan_scores_nothing(finished: Finished, tmp_path: Path) -> None:
