@@ -10,9 +10,10 @@ from typing import Any
 import soundfile
 from rich.console import Console
 
-from flows.audit.flow import Answer, audit_run, draw_clips, segments_of, take_back, write_answers
+from flows.audit.flow import audit_run
 from flows.audit.options import AuditParameters
 from flows.audit.result import summarise
+from flows.audit.sample import Answer, draw_clips, segments_of, take_back, write_answers
 from flows.reports.terminal_table import print_table
 from storage.errors import UserError
 from storage.reading import CropReader
@@ -37,7 +38,7 @@ def export_audit(parameters: AuditParameters, folder: Path) -> int:
     if table.exists():
         raise UserError(f"{table}: is there already, perhaps with answers; choose a new folder")
     with audit_run(parameters) as run:
-        clips = draw_clips(run, parameters)
+        clips = draw_clips(run.manifests, parameters)
         done = run.manifests.items(run.partition(AUDITS.name))
         left = [clip for clip in clips if clip.name not in done]
         segments = segments_of(run.manifests, parameters)
@@ -80,18 +81,21 @@ def import_answers(table: Path, workspace: str) -> tuple[str, list[dict[str, Any
     parameters = saved.model_copy(update={"workspace": workspace})
     answers = _answers(table, rows)
     with audit_run(parameters) as run:
-        clips = draw_clips(run, parameters)
+        clips = draw_clips(run.manifests, parameters)
         unknown = answers.keys() - {clip.name for clip in clips}
         if unknown:
             raise UserError(
                 f"{table}: {sorted(unknown)[0]} is not in the sample; the segments have changed "
                 "since it was exported: export anew"
             )
-        take_back(run, answers)
-        done = run.manifests.items(run.partition(AUDITS.name))
+        audit = run.partition(AUDITS.name)
+        if corrected := take_back(run.manifests, audit, answers):
+            run.count(corrected_answers=len(corrected))
+        done = run.manifests.items(audit)
         new = [clip for clip in clips if clip.name in answers and clip.name not in done]
         run.plan("clips", len(new), len(clips), segments_of(run.manifests, parameters))
-        write_answers(run, {clip.name: answers[clip.name] for clip in new}, new)
+        given = {clip.name: answers[clip.name] for clip in new}
+        run.count(new_answers=write_answers(run.manifests, audit, given, new))
         said = summarise(run, parameters.target_precision, parameters.confidence)
     return run.fingerprint, said
 

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from flows.running.parameters import RUNTIME, CorpusName, StageParameters
 
+QUESTION = ("segments", "draws", "strata", "seed", "target_precision", "confidence")
+"""What an audit is about, beside the corpus: that is in the address of the page that asks."""
+
 
 class AuditParameters(StageParameters):
     """Which segments to listen to, and what to find out."""
@@ -36,3 +39,7 @@ class AuditParameters(StageParameters):
     timeout_s: Annotated[int, RUNTIME] = Field(
         7 * 24 * 3600, ge=1, description="Seconds to wait for the answers to a page."
     )
+
+    def question(self) -> dict[str, object]:
+        """Those of :data:`QUESTION` that are not as usual."""
+        return self.model_dump(include=set(QUESTION), exclude_defaults=True)

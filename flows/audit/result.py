@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from demucs_core.extraction.audit import Stratum, estimate, least_score
-from flows.running.stage import StageRun
 from storage.errors import UserError
-from storage.tables.manifests import Manifests
+from storage.tables.manifests import Manifests, Partition
 from storage.tables.schemas import AUDITS
+
+if TYPE_CHECKING:
+    from flows.running.stage import StageRun
+
+LEAST_SCORE = "least score that meets the target"
 
 
 def strata_heard(
@@ -67,21 +71,17 @@ def least_scores(
     return {source: least_score(found, target, confidence) for source, found in strata.items()}
 
 
-def summarise(run: StageRun, target: float, confidence: float) -> list[dict[str, Any]]:
-    """Count what the answers say; returns a row a source of which each stratum was heard."""
-    answers = list(run.manifests.rows(run.partition(AUDITS.name)))
-    run.counts["answers"] = len(answers)
+def precision_rows(
+    manifests: Manifests, audit: Partition, target: float, confidence: float
+) -> list[dict[str, Any]]:
+    """What the answers of an audit say; a row a source of which each stratum was heard."""
     rows = []
-    for source, strata in strata_heard(answers, run.workspace.music.sources).items():
+    heard = strata_heard(manifests.rows(audit), manifests.workspace.music.sources)
+    for source, strata in heard.items():
         found = estimate(strata, confidence)
         if found is None:
             continue
         cut = least_score(strata, target, confidence)
-        run.counts[f"{source}_precision"] = round(found.precision, 4)
-        run.counts[f"{source}_precision_lower"] = round(found.lower, 4)
-        run.counts[f"{source}_precision_upper"] = round(found.upper, 4)
-        if cut is not None:
-            run.counts[f"{source}_least_score"] = round(cut, 4)
         rows.append(
             {
                 "source": source,
@@ -89,7 +89,22 @@ def summarise(run: StageRun, target: float, confidence: float) -> list[dict[str,
                 "precision": found.precision,
                 "from": found.lower,
                 "to": found.upper,
-                "least score that meets the target": "none" if cut is None else cut,
+                LEAST_SCORE: "none" if cut is None else cut,
             }
         )
+    return rows
+
+
+def summarise(run: StageRun, target: float, confidence: float) -> list[dict[str, Any]]:
+    """Count what the answers say; returns the rows of :func:`precision_rows`."""
+    audit = run.partition(AUDITS.name)
+    run.counts["answers"] = len(run.manifests.items(audit))
+    rows = precision_rows(run.manifests, audit, target, confidence)
+    for row in rows:
+        source, cut = row["source"], row[LEAST_SCORE]
+        run.counts[f"{source}_precision"] = round(row["precision"], 4)
+        run.counts[f"{source}_precision_lower"] = round(row["from"], 4)
+        run.counts[f"{source}_precision_upper"] = round(row["to"], 4)
+        if cut != "none":
+            run.counts[f"{source}_least_score"] = round(cut, 4)
     return rows

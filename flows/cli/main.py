@@ -105,8 +105,10 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
         What to call before a flow runs.
     """
     command = arguments[0] if arguments else ""
-    if command == "separate" and not wants_help(arguments):
-        _tell_what_runs(_asked(arguments)("workspace") or DEFAULT_WORKSPACE)
+    if command == "separate" or (command == "audit" and "--listen" in arguments):
+        if not wants_help(arguments):
+            _tell_what_runs(_asked(arguments)("workspace") or DEFAULT_WORKSPACE)
+        return None
     if command not in (*SERVED, *READING) or wants_help(arguments):
         return None
     launch = launched(os.environ) if command in SERVED else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -37,16 +39,23 @@ def audit(
     parameters: Annotated[AuditParameters, Parameter(name="*")] = AuditParameters(),  # noqa: B008
     export: Annotated[str, Parameter(help="Folder to write sounds and answers.csv to.")] = "",
     answers: Annotated[str, Parameter(help="The answers.csv, filled in.")] = "",
+    listen: Annotated[bool, Parameter(help="Answer by keyboard on a page.", negative="")] = False,
 ) -> None:
     """Listen to a sample of what was extracted, to learn how precise it is on your own music.
 
-    ``--export FOLDER`` writes the sounds and a table; write yes, no or ? into its column ``silent``
-    and give it back with ``--answers FOLDER/answers.csv``. Or run the deployment ``audit`` in the
-    Prefect UI, which plays them and asks. ``silentmix extract --audit ID`` then uses what was
-    heard.
+    ``--listen`` gives the address of a page that plays a segment after the other and takes answers
+    by keyboard; where `silentmix up` runs, it is that server's. ``--export FOLDER`` writes the
+    sounds and a table; write yes, no or ? into its column ``silent`` and give it back with
+    ``--answers FOLDER/answers.csv``. Or run the deployment ``audit`` in the Prefect UI, which plays
+    them and asks. ``silentmix extract --audit ID`` then uses what was heard.
     """
-    if bool(export) == bool(answers):
-        raise UserError("give --export FOLDER or --answers FILE; in the UI, run the flow `audit`")
+    if [bool(export), bool(answers), listen].count(True) != 1:
+        raise UserError(
+            "give --listen, --export FOLDER or --answers FILE; in the UI, run the flow `audit`"
+        )
+    if listen:
+        _listen(parameters)
+        return
     from flows.audit.files import export_audit, import_answers, print_audit
 
     if export:
@@ -54,3 +63,39 @@ def audit(
         console.print(f"{count} clips to answer in {export}/answers.csv", highlight=False)
     else:
         print_audit(*import_answers(Path(answers), parameters.workspace), console)
+
+
+def _listen(parameters: AuditParameters) -> None:
+    """Say where the page is: of the service that runs, or else of a server until Ctrl-C."""
+    from flows.audit.sample import audit_of, draw_clips, segments_of
+    from flows.server.login import FILE, login_of
+    from flows.server.process import REPORTS_VARIABLE, desk_path, make_home
+    from flows.service.state import service_home, standing_server
+    from storage.tables.manifests import Manifests
+    from storage.workspace import Workspace
+
+    manifests = Manifests(Workspace(parameters.workspace))
+    draw_clips(manifests, parameters)  # refused here, and not on the page
+    segments = segments_of(manifests, parameters).fingerprint
+    page = desk_path(parameters.corpus, {**parameters.question(), "segments": segments})
+    home = service_home(parameters.workspace, os.environ)
+    address = standing_server(home) if REPORTS_VARIABLE in os.environ else ""
+
+    def invite(address: str) -> None:
+        shown = sys.stdout.isatty()  # for a person's eyes alone
+        say(f"log in with {login_of(home)}" if shown else f"its login is in {home / FILE}")
+        say(f"listen and answer: {address}{page}")
+
+    if address:
+        invite(address)
+        return
+    from flows.audit.desk_server import serve_desk
+    from flows.audit.files import print_audit
+    from flows.audit.result import precision_rows
+
+    make_home({"PREFECT_HOME": str(home)})
+    serve_desk(manifests.workspace.location, login_of(home), invite)
+    audit = audit_of(manifests, parameters)
+    target, confidence = parameters.target_precision, parameters.confidence
+    said = precision_rows(Manifests(manifests.workspace), audit, target, confidence)
+    print_audit(audit.fingerprint, said, console)

@@ -204,6 +204,9 @@ def _summarise(run: StageRun, segments: Partition, minutes: dict[str, float]) ->
     if run.already_done:
         return
     bars(run.report, "minutes", minutes, "minutes", "Minutes in which a source is silent")
+    question = {"segments": run.fingerprint}
+    if desk := desk_page(run.workspace, run.corpus, question):
+        run.report.text(f"[Check by ear, by keyboard]({desk})")
     sample_rate = run.workspace.music.sample_rate
     examples = segments_to_play(
         run.manifests, segments, [name for name in minutes if minutes[name]]

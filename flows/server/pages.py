@@ -6,6 +6,7 @@ Addresses are paths, so that they lead to the server that shows the page, whatev
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_UI_URL
 
 from flows.server.best_effort import best_effort
-from flows.server.process import REPORTS_PREFIX, REPORTS_VARIABLE
+from flows.server.process import REPORTS_PREFIX, REPORTS_VARIABLE, desk_path
 from storage.tables.runs import PastRun
 from storage.workspace import Workspace
 
@@ -55,10 +56,25 @@ def report_page(workspace: Workspace, folder: str) -> str:
         workspace: that of the report.
         folder: of the report in the workspace.
     """
-    served = os.environ.get(REPORTS_VARIABLE, "")
-    if not workspace.is_local or str(Path(workspace.location, "reports")) != served:
+    if not _is_served(workspace):
         return ""
     return f"{REPORTS_PREFIX}/{folder.removeprefix('reports/')}/index.html"
+
+
+def desk_page(workspace: Workspace, corpus: str, question: Mapping[str, object]) -> str:
+    """Where the workspace's own server asks what is heard in segments; empty where none does.
+
+    Args:
+        workspace: of the segments.
+        corpus: whose they are.
+        question: what names the audit.
+    """
+    return desk_path(corpus, question) if _is_served(workspace) else ""
+
+
+def _is_served(workspace: Workspace) -> bool:
+    served = os.environ.get(REPORTS_VARIABLE, "")
+    return workspace.is_local and str(Path(workspace.location, "reports")) == served
 
 
 def _base() -> str:

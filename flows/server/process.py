@@ -25,6 +25,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
 
 from flows.server.login import FOR_SERVER, PRIVATE_FILE, PRIVATE_FOLDER, put_login
 from storage.errors import UserError
@@ -42,6 +43,9 @@ REPORTS_VARIABLE = "SILENTMIX_REPORTS"
 
 REPORTS_PREFIX = "/reports"
 """Where it shows them."""
+
+BY_EAR = f"{REPORTS_PREFIX}/by-ear"
+"""Where it asks what is heard in segments of a corpus, whose name follows."""
 
 STARTUP_TIMEOUT_S = 180.0
 POLL_S = 0.1
@@ -76,6 +80,16 @@ SETTINGS = {
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage."
     "filesystem",
 }
+
+
+def desk_path(corpus: str, question: Mapping[str, object]) -> str:
+    """Where that is, of a corpus.
+
+    Args:
+        corpus: whose segments are heard.
+        question: what names the audit.
+    """
+    return f"{BY_EAR}/{quote(corpus, safe='')}/?{urlencode(question)}"
 
 
 def configure_prefect(workspace: str, environ: MutableMapping[str, str]) -> bool:
@@ -260,18 +274,24 @@ def _serve(port: int, *, lasting: bool) -> None:
 
 
 def _app() -> ASGIApp:
-    """Prefect's application and the workspace's reports, for requests that name this machine.
-
-    A page whose own name is made to point at this machine, as DNS can, names another.
-    """
+    """Prefect's application and the workspace's reports."""
     from prefect.server.api.server import create_app
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     from flows.server.report_pages import with_reports
 
     app: ASGIApp = create_app()
     if folder := os.environ.get(REPORTS_VARIABLE):
         app = with_reports(app, Path(folder), os.environ.get(FOR_SERVER, ""))
+    return for_this_machine(app)
+
+
+def for_this_machine(app: ASGIApp) -> ASGIApp:
+    """An application for requests that name this machine.
+
+    A page whose own name is made to point at this machine, as DNS can, names another.
+    """
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
     return TrustedHostMiddleware(app, allowed_hosts=LOCAL_HOSTS, www_redirect=False)
 
 

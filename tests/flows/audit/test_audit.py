@@ -20,14 +20,14 @@ from prefect.flow_runs import resume_flow_run
 
 from flows.audit import flow as audit_module
 from flows.audit.files import ANSWERS, export_audit, import_answers
-from flows.audit.flow import Answer, Clip, audit, write_answers
+from flows.audit.flow import audit
 from flows.audit.options import AuditParameters
+from flows.audit.sample import Answer, Clip, draw_clips, write_answers
 from flows.extract.flow import extract
 from flows.extract.options import ExtractParameters
-from flows.running.stage import StageRun
 from storage.errors import UserError
 from storage.music_format import MusicFormat
-from storage.tables.manifests import Manifests
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import SETTINGS, Finished, play
 
@@ -219,11 +219,13 @@ def test_an_audit_in_the_ui_pauses_for_each_page_and_continues(
     page = {"clip_0": "silent", "clip_1": "heard", "clip_2": "can't tell"}
     written: list[dict[str, Answer]] = []
 
-    def write(run: StageRun, answers: dict[str, Answer], clips: list[Clip]) -> None:
+    def write(
+        manifests: Manifests, kept: Partition, answers: dict[str, Answer], clips: list[Clip]
+    ) -> int:
         if written:
             raise OSError("the machine is lost")
         written.append(answers)
-        write_answers(run, answers, clips)
+        return write_answers(manifests, kept, answers, clips)
 
     with monkeypatch.context() as patch:
         patch.setattr(audit_module, "write_answers", write)
@@ -235,7 +237,21 @@ def test_an_audit_in_the_ui_pauses_for_each_page_and_continues(
     plan = audit.fn(parameters.model_copy(update={"dry_run": True})).plan
     assert plan is not None
     assert plan.pending == plan.total - 3 > 0
-    sizes = [min(3, plan.pending - start) for start in range(0, plan.pending, 3)]
-    answering([{f"clip_{number}": "silent" for number in range(size)} for size in sizes])
+    manifests = Manifests(copy)
+    clips = draw_clips(manifests, parameters)
+
+    def write_after_the_desk(
+        manifests: Manifests, kept: Partition, answers: dict[str, Answer], page: list[Clip]
+    ) -> int:
+        """While the first page is answered, somebody answers all others by keyboard."""
+        done = {*manifests.items(kept), *answers}
+        others: dict[str, Answer] = {clip.name: "heard" for clip in clips if clip.name not in done}
+        write_answers(manifests, kept, others, clips)
+        return write_answers(manifests, kept, answers, page)
+
+    assert plan.pending > 3, "there is a second page, which nobody is asked"
+    monkeypatch.setattr(audit_module, "write_answers", write_after_the_desk)
+    answering([{f"clip_{number}": "silent" for number in range(3)}])
     result = audit(parameters)
     assert result.counts["answers"] == plan.total == len(rows(copy, "audits"))
+    assert result.counts["new_answers"] == 3
