@@ -31,6 +31,7 @@ from flows.running.selection_options import SelectionOptions
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.flow import scores_fingerprint
 from flows.server.deployed import as_deployed
+from flows.server.pages import desk_page
 from storage.fingerprint import fingerprint, short_hash
 from storage.music_format import MusicFormat
 from storage.reading import CropReader
@@ -204,8 +205,8 @@ def _summarise(run: StageRun, segments: Partition, minutes: dict[str, float]) ->
     if run.already_done:
         return
     bars(run.report, "minutes", minutes, "minutes", "Minutes in which a source is silent")
-    question = {"segments": run.fingerprint}
-    if desk := desk_page(run.workspace, run.corpus, question):
+    desk = desk_page(run.workspace, run.corpus, {"segments": run.fingerprint})
+    if desk and run.counts["segments"]:
         run.report.text(f"[Check by ear, by keyboard]({desk})")
     sample_rate = run.workspace.music.sample_rate
     examples = segments_to_play(

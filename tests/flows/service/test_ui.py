@@ -29,7 +29,7 @@ if shutil.which("chromium") is None:
 from docs.screenshots import chromium, log_in  # noqa: E402  it wants playwright
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser, HttpCredentials, Locator, Page
 
 pytestmark = pytest.mark.slow
 CORPUS, TRACKS = "second", 12
@@ -231,3 +231,22 @@ def test_what_was_extracted_is_heard(page: Page, service: Service, corpus: Corpu
     player.focus()
     page.keyboard.press("Space")
     page.wait_for_function("() => document.querySelector('audio').currentTime > 0")
+
+
+def test_an_audit_is_answered_by_keyboard_beside_the_ui(browser: Browser, service: Service) -> None:
+    """All else of that page: tests/flows/audit/test_desk_page.py."""
+    told = service.command("audit", "--corpus", "music", "--draws", "4", "--listen")
+    address = told.stdout.splitlines()[-1].removeprefix("listen and answer: ")
+    assert address.startswith(f"{service.address}/reports/by-ear/music/?draws=4&segments=")
+    user, _, password = service.login.partition(":")
+    login: HttpCredentials = {"username": user, "password": password}
+    with browser.new_context(http_credentials=login) as context:
+        page = context.new_page()
+        page.goto(address)
+        status = page.locator("#status")
+        sync_api.expect(status).to_contain_text("segment 1 of")
+        page.keyboard.press("y")
+        sync_api.expect(status).to_contain_text("segment 2 of")
+    manifests = Manifests(Workspace(str(service.root)))
+    [audit] = manifests.partitions("audits", "music")
+    assert [row["answer"] for row in manifests.rows(audit)] == ["silent"]
