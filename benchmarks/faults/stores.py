@@ -170,7 +170,8 @@ def _upload(folder: Path) -> None:
 def struck(case: Case, kind: str) -> None:
     """Run the stage while a share of all requests goes wrong in one way."""
     _Proxy.draws, _Proxy.kind, _Proxy.count = case.draws, kind, 0
-    _Proxy.share = case.draws.choice((0.02, 0.1, 0.3))
+    # each that stalls costs its time
+    _Proxy.share = case.draws.choice((0.01, 0.03) if kind == "stalled" else (0.02, 0.1, 0.3))
     case.run()
     case.said.append(f"{_Proxy.count} requests {kind}, of each {_Proxy.share:g}")
     _Proxy.kind = ""

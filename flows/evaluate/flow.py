@@ -132,6 +132,7 @@ def evaluate(parameters: EvaluateParameters) -> Evaluation:
                     for [song] in pending_batches(songs, done, 1, lambda song: song.track_id)
                 ]
                 run.plan("songs", len(batches), len(songs), stems, f"model {model}")
+                run.try_again({batch.song.track_id for batch in batches})
                 if batches and device == "cpu" and not shared:
                     stack.enter_context(dask_client(parameters))  # one cluster for all models
                     shared = True

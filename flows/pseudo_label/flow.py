@@ -86,6 +86,7 @@ def pseudo_label(parameters: PseudoLabelParameters) -> StageResult:
         )
         num_new = sum(map(len, pending))
         run.plan("tracks", num_new, len(tracks), source, stems, f"model {model}")
+        run.try_again({track["track_id"] for track in tracks} - done)
         if pending:
             teacher = Teacher(workspace, model, device, parameters)
             in_process = device != "cpu"

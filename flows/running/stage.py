@@ -31,7 +31,7 @@ from flows.server.exclusive_run import exclusive_run
 from storage.scratch import sweep_scratch
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.runs import PARTS, PENDING, after_all, require_all_parts
-from storage.tables.schemas import RUNS
+from storage.tables.schemas import REJECTS, RUNS
 from storage.workspace import Workspace
 
 __all__ = ["DryRunEnded", "Plan", "StageResult", "StageRun", "run_stage", "stage_run"]
@@ -122,6 +122,12 @@ class StageRun:
             if prefect.runtime.flow_run.id:
                 get_run_logger().info("%s %s: %s", self.stage, self.fingerprint, self.planned)
             raise DryRunEnded
+
+    def try_again(self, items: Set[str]) -> None:
+        """Take what was rejected of some items out of ``rejects``: now it is tried again."""
+        rejects = self.partition(REJECTS.name)
+        for path in self.manifests.within(rejects, items) if items else ():
+            self.workspace.remove(path)
 
     def count(self, **counts: float) -> None:
         """Add to the run's counts."""

@@ -113,6 +113,7 @@ def score_tracks(
     ]
     num_new = sum(len(batch.tracks) for batch in batches)
     run.plan("tracks", num_new, len(tracks), source, f"detector {detector}")
+    run.try_again({track["track_id"] for track in tracks} - done)
     with results_of(
         score_batch, batches, parameters,
         label=run.stage, unit="tracks", size=lambda batch: len(batch.tracks),

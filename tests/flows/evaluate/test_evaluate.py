@@ -232,6 +232,7 @@ def test_what_cannot_be_scored_is_rejected_by_name_and_the_rest_goes_on(
 
     workspace.put_bytes(stem["path"], content)  # what can be mended is tried again
     assert compared(run(workspace)).num_songs == 2
+    assert rows(workspace, "rejects") == []
 
     broken = build_model(
         {**asdict(MUSIC), "architecture": "demucs", "channels": 4, "depth": 3}, seed=1

@@ -40,12 +40,17 @@ def test_a_track_that_cannot_be_scored_stops_no_other(finished: Finished, tmp_pa
         path = f"detectors/{detector}/{name}"
         workspace.put_bytes(path, finished.workspace.read(path))
     [broken] = workspace.find("audio")[:1]
-    workspace.put_bytes(broken, workspace.read(broken)[:1000])
+    whole = workspace.read(broken)
+    workspace.put_bytes(broken, whole[:1000])
     result = score(ScoreParameters(workspace=workspace.location, workers=1))
     assert (result.counts["tracks"], result.counts["rejected"]) == (1, 1)
     [reject] = Finished(workspace, finished.parameters, []).rows("rejects")
     assert reject["stage"] == "score"
     assert Path(broken).stem == reject["item"]
+    workspace.put_bytes(broken, whole)
+    result = score(ScoreParameters(workspace=workspace.location, workers=1))
+    assert (result.counts["tracks"], result.counts["rejected"]) == (1, 0)
+    assert Finished(workspace, finished.parameters, []).rows("rejects") == []
 
 
 def test_damaged_audio_is_scored_once_it_is_mended(finished: Finished, tmp_path: Path) -> None:
