@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import soundfile
 from rich.console import Console
 
 from flows.audit.flow import audit_run
+from flows.audit.label_studio import exported_answers, write_tasks
 from flows.audit.options import AuditParameters
 from flows.audit.result import summarise
-from flows.audit.sample import Answer, draw_clips, segments_of, take_back, write_answers
+from flows.audit.sample import Answer, Clip, draw_clips, segments_of, take_back, write_answers
 from flows.reports.terminal_table import print_table
 from storage.errors import UserError
 from storage.reading import CropReader
 from storage.tables.schemas import AUDITS
 
+Form = Literal["csv", "label-studio"]
 ANSWERS, PARAMETERS = "answers.csv", "audit.json"
 HEADINGS = ("clip", "source", "silent", "segment_id")
 MEANINGS: dict[str, Answer] = {
@@ -28,40 +31,58 @@ MEANINGS: dict[str, Answer] = {
 }  # fmt: skip
 
 
-def export_audit(parameters: AuditParameters, folder: Path) -> int:
-    """Write the clips that have no answer yet, and the table; returns how many there are.
+def export_audit(parameters: AuditParameters, folder: Path, form: Form = "csv") -> int:
+    """Write the clips that have no answer yet, and what is to be filled in; returns how many.
+
+    Args:
+        parameters: whose segments.
+        folder: a new one.
+        form: a table, or what Label Studio imports.
 
     Raises:
         UserError: the folder holds an audit already.
     """
-    table = folder / ANSWERS
-    if table.exists():
-        raise UserError(f"{table}: is there already, perhaps with answers; choose a new folder")
+    if (folder / PARAMETERS).exists():
+        raise UserError(
+            f"{folder}: an audit is there already, perhaps with answers; choose a new folder"
+        )
     with audit_run(parameters) as run:
         clips = draw_clips(run.manifests, parameters)
         done = run.manifests.items(run.partition(AUDITS.name))
-        left = [clip for clip in clips if clip.name not in done]
+        left = {
+            f"{number:04}.wav": clip
+            for number, clip in enumerate((clip for clip in clips if clip.name not in done), 1)
+        }
         segments = segments_of(run.manifests, parameters)
         run.plan("clips", len(left), len(clips), segments)
         folder.mkdir(parents=True, exist_ok=True)
         reader = CropReader(run.workspace.location)
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow(HEADINGS)
-        for number, clip in enumerate(left, 1):
-            name = f"{number:04}.wav"
+        for name, clip in left.items():
             soundfile.write(folder / name, clip.audio(reader).T, run.workspace.music.sample_rate)
-            writer.writerow([name, clip.row["source"], "", clip.row["segment_id"]])
         # these segments, whatever is extracted later
         pinned = parameters.model_copy(update={"segments": segments.fingerprint})
+        if form == "csv":
+            _write_table(folder / ANSWERS, left)
+        else:
+            write_tasks(folder, left)
         (folder / PARAMETERS).write_text(pinned.model_dump_json(indent=1), encoding="utf-8")
-        table.write_text(text.getvalue(), encoding="utf-8", newline="")
         run.count(clips=len(left))
     return len(left)
 
 
+def _write_table(table: Path, clips: Mapping[str, Clip]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(HEADINGS)
+    for name, clip in clips.items():
+        writer.writerow([name, clip.row["source"], "", clip.row["segment_id"]])
+    table.write_text(text.getvalue(), encoding="utf-8", newline="")
+
+
 def import_answers(table: Path, workspace: str) -> tuple[str, list[dict[str, Any]]]:
-    """Keep the answers in a table that was filled in; empty ones can be filled in later.
+    """Keep the answers in a table that was filled in, or in what Label Studio exported.
+
+    What has no answer yet can be answered later.
 
     Returns:
         The audit's id, and what the answers say, a row a source.
@@ -72,14 +93,14 @@ def import_answers(table: Path, workspace: str) -> tuple[str, list[dict[str, Any
     beside = table.with_name(PARAMETERS)
     try:
         saved = AuditParameters.model_validate_json(beside.read_text(encoding="utf-8"))
-        rows = list(csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, ValueError, csv.Error) as error:
+        text = table.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
         raise UserError(
-            f"{table}: no audit that `silentmix audit --export` wrote ({error}); the table and "
-            f"{PARAMETERS} beside it are wanted"
+            f"{table}: no audit that `silentmix audit --export` wrote ({error}); the table, or "
+            f"what Label Studio exported, and {PARAMETERS} beside it are wanted"
         ) from error
     parameters = saved.model_copy(update={"workspace": workspace})
-    answers = _answers(table, rows)
+    answers = exported_answers(table) if table.suffix == ".json" else _answers(table, text)
     with audit_run(parameters) as run:
         clips = draw_clips(run.manifests, parameters)
         unknown = answers.keys() - {clip.name for clip in clips}
@@ -100,8 +121,14 @@ def import_answers(table: Path, workspace: str) -> tuple[str, list[dict[str, Any
     return run.fingerprint, said
 
 
-def _answers(table: Path, rows: list[dict[str, str]]) -> dict[str, Answer]:
+def _answers(table: Path, text: str) -> dict[str, Answer]:
     answers = {}
+    try:
+        rows = list(csv.DictReader(text.splitlines()))
+    except csv.Error as error:
+        raise UserError(
+            f"{table}: no table that `silentmix audit --export` wrote ({error})"
+        ) from error
     for line, row in enumerate(rows, 2):
         missing = [name for name in HEADINGS if row.get(name) is None]
         if missing:

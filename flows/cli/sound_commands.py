@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -38,7 +38,13 @@ def audit(
     *,
     parameters: Annotated[AuditParameters, Parameter(name="*")] = AuditParameters(),  # noqa: B008
     export: Annotated[str, Parameter(help="Folder to write sounds and answers.csv to.")] = "",
-    answers: Annotated[str, Parameter(help="The answers.csv, filled in.")] = "",
+    form: Annotated[
+        Literal["csv", "label-studio"],
+        Parameter(name="--as", help="What to export: a table, or tasks for Label Studio."),
+    ] = "csv",
+    answers: Annotated[
+        str, Parameter(help="The answers.csv, filled in, or what Label Studio exported.")
+    ] = "",
     listen: Annotated[bool, Parameter(help="Answer by keyboard on a page.", negative="")] = False,
 ) -> None:
     """Listen to a sample of what was extracted, to learn how precise it is on your own music.
@@ -59,8 +65,9 @@ def audit(
     from flows.audit.files import export_audit, import_answers, print_audit
 
     if export:
-        count = export_audit(parameters, Path(export))
-        console.print(f"{count} clips to answer in {export}/answers.csv", highlight=False)
+        count = export_audit(parameters, Path(export), form)
+        where = "answers.csv" if form == "csv" else "tasks.json and interface.xml"
+        console.print(f"{count} clips to answer in {export}: {where}", highlight=False)
     else:
         print_audit(*import_answers(Path(answers), parameters.workspace), console)
 
