@@ -9,7 +9,8 @@ from demucs_core.detector.separator_detector import SeparatorDetector
 from demucs_core.separators.imported import ImportedConfig
 from demucs_core.separators.registry import config_of
 from flows.inputs import networks, registry
-from flows.running.held_out import ID_DIGITS, sounds_of, sounds_of_remixes
+from flows.inputs.recipe_music import music_of
+from flows.running.held_out import ID_DIGITS, sounds_of, sounds_of_recipes
 from storage.errors import UserError
 from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
@@ -57,7 +58,7 @@ def learnt_from(manifests: Manifests, model: str) -> dict[str, str]:
             if partition.table == "stems":
                 sounds |= sounds_of(manifests, [partition], "train")
             elif partition.table == "remixes":
-                sounds |= sounds_of_remixes(manifests, [partition])
+                sounds |= sounds_of_recipes(manifests, music_of(manifests, [partition]))
             elif partition.table == "tracks":
                 sounds |= {
                     row["content_hash"][:ID_DIGITS]: f"track {row['track_id']}"

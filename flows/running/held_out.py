@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from flows.inputs import registry
+from flows.inputs.recipe_music import RecipeMusic
 from storage.errors import UserError
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.schemas import DUPLICATES, STEMS
@@ -51,20 +52,10 @@ def _copies_of(manifests: Manifests, songs: Mapping[tuple[str, str], str]) -> di
     }
 
 
-def sounds_of_remixes(manifests: Manifests, remixes: Sequence[Partition]) -> dict[str, str]:
+def sounds_of_recipes(manifests: Manifests, music: RecipeMusic) -> dict[str, str]:
     """The audio that recipes draw from: their tracks, and the songs whose stems they add."""
-    if not remixes:
-        return {}
-    with reading(manifests.workspace, ("remixes",)) as database:
-        tracks = database.sql(
-            f"SELECT DISTINCT track_id, corpus FROM remixes WHERE {any_of(remixes)}"
-        ).fetchall()
-        songs = database.sql(
-            "SELECT DISTINCT unnest([stem.track_id FOR stem IN added]) FROM remixes "
-            f"WHERE {any_of(remixes)}"
-        ).fetchall()
-    named = {track: f"track {track} of {corpus}" for track, corpus in tracks}
-    return named | _sounds_of_songs(manifests, {song for [song] in songs})
+    named = {track: f"track {track} of {corpus}" for track, corpus in music.tracks.items()}
+    return named | (_sounds_of_songs(manifests, music.songs) if music.songs else {})
 
 
 def require_apart(

@@ -8,10 +8,11 @@ from demucs_core.separators.registry import build_model, config_of
 from demucs_core.training.examples import GROUPED_EXAMPLES
 from demucs_core.training.validation import GROUPED_VALIDATION
 from flows.inputs import networks, registry
+from flows.inputs.recipe_music import music_of
 from flows.inputs.songs import know_sums, learning_corpora
 from flows.running.chain import Chain
 from flows.running.heard import write_heard
-from flows.running.held_out import require_apart, sounds_of, sounds_of_remixes
+from flows.running.held_out import require_apart, sounds_of, sounds_of_recipes
 from flows.running.stage import StageResult, stage_run
 from flows.train.build import build_trainer
 from flows.train.disk import require_room
@@ -66,9 +67,10 @@ def train(parameters: TrainParameters) -> StageResult:
     ) as run:
         saved = SavedTraining(workspace=workspace, name=name)
         finished = saved.finished and not parameters.force
+        steps_done = 0 if parameters.force else saved.steps_saved
         run.plan(
             "steps",
-            0 if finished else parameters.steps,
+            0 if finished else parameters.steps - steps_done,
             parameters.steps,
             *stems,
             *remixes,
@@ -78,9 +80,10 @@ def train(parameters: TrainParameters) -> StageResult:
             dismiss_others(device)
             run.counts.update(registry.describe(workspace, "models", name)["counts"])
             return run.result()
+        recipes = music_of(manifests, remixes)
         require_apart(
             sounds_of(manifests, stems[:1], "valid", "test"),
-            sounds_of(manifests, stems, "train") | sounds_of_remixes(manifests, remixes),
+            sounds_of(manifests, stems, "train") | sounds_of_recipes(manifests, recipes),
             STAGE,
         )
         first = first_model(parameters, workspace.music, start)
@@ -103,7 +106,7 @@ def train(parameters: TrainParameters) -> StageResult:
                 require_no_other_rows(workspace, description)
             if parameters.force or not saved.state_path:
                 run.notes += first.notes
-            write_heard(run, "models", stems, remixes, tracks, after=start.model if start else "")
+            write_heard(run, "models", stems, recipes, tracks, after=start.model if start else "")
             description |= saved.begin(trainer, description, anew=parameters.force)
             with events(parameters.tensorboard, name) as taken:
                 train_to_the_end(

@@ -51,6 +51,14 @@ class SavedTraining:
         return registry.finished(self.workspace, KIND, self.name) and not going_on
 
     @property
+    def steps_saved(self) -> int:
+        """How many steps an earlier run of it did, and saved."""
+        unfinished = self.path(registry.UNFINISHED)
+        if not self.workspace.exists(unfinished):
+            return 0
+        return int(self.workspace.read_json(unfinished)["step"])
+
+    @property
     def state_path(self) -> str:
         """The file to continue from; empty where the training begins."""
         for file in (registry.CHECKPOINT, FINAL_STATE):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from demucs_core.training.recipes import Recipe, RecipeList
+from flows.inputs.recipe_music import RecipeMusic, music_of
 from flows.inputs.recipes import RecipeTable, load_recipes
 from storage.errors import UserError
 from storage.local_cache import LocalCache
@@ -159,3 +160,23 @@ def test_no_recipes_are_no_pools(workspace: Workspace, tmp_path: Path) -> None:
     found = table(workspace, tmp_path / "cache")
     assert len(found) == 0
     assert found.sizes == []
+
+
+def test_the_music_of_recipes_is_their_tracks_and_what_is_added_to_them(
+    workspace: Workspace,
+) -> None:
+    rows = [row(number) for number in range(40)]
+    estimated = [
+        {**each, "model_id": "m", "added": [{**stem, "track_id": "t9"} for stem in each["added"]]}
+        for each in (row(number, "e") for number in range(5))
+    ]
+    write(workspace, REMIXES, rows[:11], rows[11:])
+    write(workspace, MORE, estimated)
+    manifests = Manifests(workspace)
+    assert music_of(manifests, []) == RecipeMusic()
+    music = music_of(manifests, [REMIXES])
+    assert music.tracks == dict.fromkeys(("t0", "t1", "t2"), "music")
+    assert (music.songs, music.estimated) == ({"song0", "song1"}, set())
+    both = music_of(manifests, [REMIXES, MORE])
+    assert both.estimated == {"t9"}
+    assert both.songs == music.songs

@@ -58,6 +58,8 @@ def test_an_interrupted_training_is_listed_published_and_continued(
              for row in Manifests(workspace).rows(partition)}  # fmt: skip
     assert len(heard) == 2
 
+    planned = [learn(workspace, dry_run=True, force=force).plan for force in (False, True)]
+    assert [plan.pending for plan in planned if plan is not None] == [1, 4]
     assert learn(workspace).fingerprint == name
     assert registry.names(workspace, "models") == [name, published]
     assert list(registry.unfinished(workspace)) == []
