@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.tables.manifests import Manifests, Partition
@@ -35,12 +37,14 @@ def music_of(manifests: Manifests, remixes: Sequence[Partition]) -> RecipeMusic:
             batches = manifests.row_group_fields(group, ["track_id"], [ADDED])
             models = manifests.row_group_batches(group, ["model_id"])
             for batch, model in zip(batches, models, strict=True):
-                tracks = pc.unique(batch["track_id"]).to_pylist()
-                music.tracks.update(dict.fromkeys(tracks, partition.corpus))
+                music.tracks.update(dict.fromkeys(_names(batch["track_id"]), partition.corpus))
                 added = pc.struct_field(pc.list_flatten(batch["added"]), "track_id")
-                of_songs = pc.equal(model["model_id"], "").take(
-                    pc.list_parent_indices(batch["added"])
-                )
-                music.songs.update(pc.unique(added.filter(of_songs)).to_pylist())
-                music.estimated.update(pc.unique(added.filter(pc.invert(of_songs))).to_pylist())
+                by_recipe = pc.is_in(model["model_id"], pa.array([""]))
+                of_songs = by_recipe.take(pc.list_parent_indices(batch["added"]))
+                music.songs.update(_names(added.filter(of_songs)))
+                music.estimated.update(_names(added.filter(pc.invert(of_songs))))
     return music
+
+
+def _names(column: pa.Array[Any]) -> list[Any]:
+    return list(pc.unique(column).to_pylist())
