@@ -22,7 +22,7 @@ from storage.errors import UserError
 def write_package(
     model: SeparationModel, name: str, segment_s: float, mixture: Tensor, folder: Path
 ) -> tuple[Path, float]:
-    """Write a model of ours as the official training writes its own, and compare the two.
+    """Write a model of ours as the official training writes its own, and compare what is loaded.
 
     Args:
         model: in evaluation mode, on the CPU.
@@ -45,13 +45,6 @@ def write_package(
         raise UserError(f"formats: demucs: {error}") from error
     except ValueError as error:
         raise UserError(f"formats: {error}") from error
-    theirs = official(**arguments).eval()
-    theirs.load_state_dict(state)
-    with torch.inference_mode():
-        made, expected = theirs(mixture).numpy(), model(mixture).numpy()
-    difference = require_same(
-        np.asarray(made), np.asarray(expected), f"{called} of official demucs"
-    )
     content = {
         "klass": official, "args": (), "kwargs": arguments, "training_args": {},
         "state": {key: value.cpu().clone() for key, value in state.items()},
@@ -60,6 +53,11 @@ def write_package(
     torch.save(content, buffer)
     checksum = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{re.sub(r'[^0-9A-Za-z]', '_', name)}-{checksum}.th"
+    signature = re.sub(r"[^0-9A-Za-z]", "_", name)
+    path = folder / f"{signature}-{checksum}.th"
     path.write_bytes(buffer.getvalue())
-    return path, difference
+    # as `demucs --repo FOLDER -n SIGNATURE` does it
+    theirs = import_extra("demucs.pretrained", "demucs", EXTRA).get_model(signature, folder)
+    with torch.inference_mode():
+        made, expected = theirs(mixture).numpy(), model(mixture).numpy()
+    return path, require_same(np.asarray(made), np.asarray(expected), path.name)

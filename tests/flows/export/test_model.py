@@ -31,6 +31,7 @@ from storage.music_format import MusicFormat
 from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.demucs_core.separators.small import SMALL
+from tests.flows.conftest import Finished
 
 SPEECH = MusicFormat(sources=("vocals", "other"), sample_rate=8000)
 
@@ -116,6 +117,13 @@ def test_an_onnx_network_sounds_as_the_original(workspace: Workspace, architectu
     [made] = session.run(None, {"mixture": mixture.numpy()})
     with torch.no_grad():
         np.testing.assert_allclose(made, model(mixture).numpy(), atol=1e-5)
+
+
+def test_formats_are_compared_on_a_test_song(finished: Finished, tmp_path: Path) -> None:
+    name = finished.rows("evaluations")[0]["model_id"]
+    _, lines = exported(finished.workspace, name, "onnx", "demucs", output=str(tmp_path / "out"))
+    assert len(lines) == 2
+    assert all("n a stretch of the song Song 7" in line for line in lines)
 
 
 @pytest.mark.parametrize("architecture", ["demucs", "htdemucs"])
