@@ -119,6 +119,7 @@ def _ingest_tracks(parameters: IngestParameters) -> StageResult:
             ) as results:  # fmt: skip
                 for outcome in results:
                     committer.commit(outcome)
+            committer.refused.settle()
         if parameters.complete:
             complete_tracks(run, parameters)
         changed = settle_twins(run) + settle_files(run) if batches else 0
@@ -194,6 +195,7 @@ def _ingest_stems(parameters: IngestParameters) -> StageResult:
             committer = SongCommitter(run)
             for outcome in results:
                 committer.commit(outcome)
+            committer.refused.settle()
         if parameters.complete:
             complete_songs(run, parameters)
         changed = settle_corpora(run, url_of(*open_location(parameters.source)), songs)

@@ -11,6 +11,7 @@ from fsspec import AbstractFileSystem
 from demucs_core.activity import ActivityConfig
 from flows.ingest.current_songs import last_files, note_files
 from flows.ingest.options import Truth
+from flows.ingest.refused import Refused
 from flows.ingest.song_audio import song_audio
 from flows.ingest.song_rows import activity_rows, write_stems
 from flows.ingest.tracks import STAGE
@@ -119,11 +120,16 @@ def ingest_songs(batch: StemBatch) -> SongOutcome:
 
 
 class SongCommitter:
-    """Writes batches; the rows of a song that comes back are there already and stay as they are."""
+    """Writes batches; the rows of a song that comes back are there already and stay as they are.
+
+    Attributes:
+        refused: what is rejected.
+    """
 
     def __init__(self, run: StageRun) -> None:
         self._run = run
         self._forgotten = forgotten(run.manifests)
+        self.refused = Refused(run)
         columns = ["track_id", "split", "song"]
         self._songs: set[tuple[str, ...]] = {
             tuple(row.values())
@@ -152,8 +158,7 @@ class SongCommitter:
         ]
         stems = _new(outcome.stems, ("track_id", "split", "song"), self._songs, gone)
         activity = _new(outcome.activity, ("track_id", "split"), self._activity, gone)
-        if rejects:
-            run.manifests.write(run.partition("rejects"), outcome.items, rejects)
+        self.refused.write(outcome.items, rejects)
         run.manifests.write(run.partition(ACTIVITY.name), outcome.items, activity)
         prints = _new(outcome.prints, ("track_id", "source"), self._prints, gone)
         if prints:

@@ -10,6 +10,7 @@ from fsspec import AbstractFileSystem
 
 from flows.ingest.measures import TrackMeasures
 from flows.ingest.prints import hash_and_print, print_rows
+from flows.ingest.refused import Refused
 from flows.ingest.retiring import DUPLICATE, Owner, labelled_audio
 from flows.ingest.source_files import Look, note_looks
 from flows.inputs.forgotten import FORGOTTEN, forgotten
@@ -22,7 +23,7 @@ from storage.decoding.prints import NO_ITEMS
 from storage.finding.discovery import SourceFile
 from storage.finding.lists import is_undecodable
 from storage.music_format import MIXTURE
-from storage.tables.schemas import DUPLICATES, MEASURES, PRINTS, REJECTS, TRACKS
+from storage.tables.schemas import DUPLICATES, MEASURES, PRINTS, TRACKS
 from storage.workspace import Workspace, track_path
 
 STAGE = "ingest"
@@ -110,13 +111,18 @@ def _take_track(
 
 
 class TrackCommitter:
-    """Writes batches in their order, so that of two equal files the first one always stays."""
+    """Writes batches in their order, so that of two equal files the first one always stays.
+
+    Attributes:
+        refused: what is rejected.
+    """
 
     def __init__(self, run: StageRun) -> None:
         self._run = run
         self._owner = audio_elsewhere(run)
         self._held_out = sounds_held_out(run.manifests)
         self._forgotten = forgotten(run.manifests)
+        self.refused = Refused(run)
         # what another run made of this corpus, with other parameters, is no duplicate but kept
         self._kept: set[str] = set()
         # where the rows of tracks were lost alone, these are there already
@@ -169,8 +175,7 @@ class TrackCommitter:
             elif known != url:  # and if it is, its tags have changed and its music has not
                 rejects.append(_same_audio(row, DUPLICATE, f"file {known}"))
         manifests = self._run.manifests
-        if rejects:
-            manifests.write(self._run.partition(REJECTS.name), outcome.items, rejects)
+        self.refused.write(outcome.items, rejects)
         note_looks(self._run, _looks(outcome, rejects), outcome.items)
         if similar:
             manifests.write(self._run.partition(DUPLICATES.name), outcome.items, similar)

@@ -102,10 +102,16 @@ def test_music_that_another_file_has_stays(workspace: Workspace, folder: Path) -
     write(folder / "1.wav", noise(1))
     shutil.copy(folder / "1.wav", folder / "copy.wav")
     silence = folder / "2.wav"
+    write(silence, noise(2, seconds=1.0))
+    take(workspace, folder)
+    assert rejects(workspace) == {"copy.wav": "duplicate", "2.wav": "too_short"}
     write(silence, noise(2) * 0)
     stat = silence.stat()
     take(workspace, folder)
-    assert rejects(workspace) == {"copy.wav": "duplicate", "2.wav": "silent"}
+    refused = rows(workspace, "rejects")
+    assert sorted(row["reason"] for row in refused) == ["duplicate", "silent"]
+    take(workspace, folder, retry="rejected")
+    assert rows(workspace, "rejects") == refused  # the same is found, and there once
     write(folder / "1.wav", noise(3))
     write(silence, noise(2))  # and nobody can see it
     os.utime(silence, ns=(stat.st_atime_ns, stat.st_mtime_ns))

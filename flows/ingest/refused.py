@@ -1,0 +1,46 @@
+"""What ingest refused, once a file: a second look that finds the same adds nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flows.running.stage import StageRun
+from storage.tables.schemas import REJECTS
+
+
+class Refused:
+    """The rejects of a run's fingerprint, those of earlier runs among them."""
+
+    def __init__(self, run: StageRun) -> None:
+        self._run, self._partition = run, run.partition(REJECTS.name)
+        self._known: dict[str, dict[str, Any]] = {
+            row["item"]: row for row in run.manifests.rows(self._partition, retired=True)
+        }
+        self._superseded: set[tuple[str, str]] = set()
+
+    def write(self, items: Sequence[str], rejects: Sequence[dict[str, Any]]) -> None:
+        """Write those that are not there already."""
+        fresh = [row for row in rejects if self._known.get(row["item"]) != row]
+        if fresh:
+            self._run.manifests.write(self._partition, items, fresh)
+        for row in fresh:
+            if (old := self._known.get(row["item"])) is not None:
+                self._superseded.add((old["item"], old["detail"]))
+            self._known[row["item"]] = row
+
+    def settle(self) -> None:
+        """Take out what was refused for another reason before."""
+        gone = pa.array(sorted(map("\x1f".join, self._superseded)), pa.string())
+
+        def is_old(batch: pa.RecordBatch) -> pa.BooleanArray:
+            joined = pc.binary_join_element_wise(batch["item"], batch["detail"], "\x1f")
+            return pc.is_in(joined, gone)
+
+        if self._superseded:
+            columns = ["item", "detail"]
+            self._run.manifests.forget(self._partition, is_old, (), columns=columns)
+            self._superseded.clear()
