@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.running.stage import StageRun
+from storage.tables.retired import Hidden
 from storage.tables.schemas import REJECTS
 
 
@@ -34,13 +34,11 @@ class Refused:
 
     def settle(self) -> None:
         """Take out what was refused for another reason before."""
-        gone = pa.array(sorted(map("\x1f".join, self._superseded)), pa.string())
-
-        def is_old(batch: pa.RecordBatch) -> pa.BooleanArray:
-            joined = pc.binary_join_element_wise(batch["item"], batch["detail"], "\x1f")
-            return pc.is_in(joined, gone)
-
-        if self._superseded:
-            columns = ["item", "detail"]
-            self._run.manifests.forget(self._partition, is_old, (), columns=columns)
-            self._superseded.clear()
+        if not self._superseded:
+            return
+        columns = ("item", "detail")
+        old = Hidden(columns, frozenset(map(Hidden.SEPARATOR.join, self._superseded)))
+        self._run.manifests.forget(
+            self._partition, lambda batch: pc.invert(old.current(batch)), (), columns=columns
+        )
+        self._superseded.clear()
