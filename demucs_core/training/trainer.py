@@ -73,7 +73,7 @@ class StepReport:
 
 
 class Trainer:
-    """Adam on the grouped L1 loss, with validation, the best weights kept, and resuming.
+    """Adam or AdamW on the grouped L1 loss, with validation, the best weights kept, and resuming.
 
     Args:
         model: what to train, moved to the device and changed in place.
