@@ -69,6 +69,9 @@ class Forms(Bytes):
             entry = next(entry for entry in CATALOGUE if entry.name == name)
         except (ValueError, TypeError, RecursionError, StopIteration):
             return "not tried: no JSON of parameters"
+        config = given.get("architecture_config", "") if isinstance(given, dict) else ""
+        if config and "{" not in str(config):
+            return "not tried: names a file that is to be read"
         try:
             told = entry.load_parameters().model_validate(given)
         except ValidationError as error:

@@ -70,7 +70,8 @@ class Parts(Bytes):
         try:
             return _restated(draws, content)
         except (
-            pa.ArrowException, OSError, ValueError, TypeError, OverflowError, RecursionError
+            pa.ArrowException, OSError, ValueError, TypeError, OverflowError, RecursionError,
+            MemoryError,
         ):  # fmt: skip
             return super().mutated(draws, content, tokens, pool)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from flows.running.yaml_text import parse_yaml
+from flows.running.yaml_text import read_yaml
 from storage.errors import UserError
 
 
@@ -19,7 +18,7 @@ def load_config(path: str) -> dict[str, Any]:
         UserError: the file is missing or holds no mapping.
     """
     try:
-        loaded = parse_yaml(Path(path).read_text(encoding="utf-8"))
+        loaded = read_yaml(path)
     except OSError as error:
         raise UserError(f"{path}: no configuration file to read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -7,12 +7,16 @@ stands for more than anybody would write: anchors may be used, but not to multip
 from __future__ import annotations
 
 from collections.abc import Hashable
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 MOST_NODES = 100_000
 """Values that a document may hold, with each alias counted as all that it stands for."""
+
+MOST_BYTES = 2**20
+"""What a file may hold."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -45,6 +49,21 @@ def parse_yaml(text: str) -> Any:
     except (ValueError, AttributeError, TypeError) as error:
         # where a tag does not fit, `!!int x`, PyYAML says what its own code stumbled at
         raise yaml.YAMLError("a value is not what its tag says") from error
+
+
+def read_yaml(path: str) -> Any:
+    """What a YAML file says; of one that does not end, no more is read than one may hold.
+
+    Raises:
+        OSError: there is no file to read.
+        UnicodeDecodeError: it is no text.
+        yaml.YAMLError: as :func:`parse_yaml`.
+    """
+    with Path(path).open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise yaml.YAMLError(f"larger than {MOST_BYTES} bytes")
+    return parse_yaml(content.decode("utf-8"))
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:

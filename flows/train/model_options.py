@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
@@ -20,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from demucs_core.separators import registry as separators
 from demucs_core.separators.class_path import CLASS_PATH, EXAMPLE
 from flows.running.parameters import ADDED, RUNTIME, Options
-from flows.running.yaml_text import parse_yaml
+from flows.running.yaml_text import parse_yaml, read_yaml
 from storage.errors import UserError
 from storage.music_format import MusicFormat
 
@@ -44,8 +43,9 @@ def _check_architecture(name: str) -> str:
 def _read_fields(told: str) -> str:
     """The content of a YAML file, or YAML itself, as one line of JSON: it stays with the run."""
     try:
-        text = told if not told or "{" in told else Path(told).read_text(encoding="utf-8")
-        loaded = parse_yaml(text) if text else None
+        if not told:
+            return ""
+        loaded = parse_yaml(told) if "{" in told else read_yaml(told)
     except OSError as error:
         raise _wrong_config(f"{told}: no file to read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from flows.running.yaml_text import parse_yaml
+from flows.running.yaml_text import parse_yaml, read_yaml
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 8)}]\n" for level in range(1, 9)
@@ -27,6 +27,11 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(
 def test_a_bomb_is_refused(text: str, why: str) -> None:
     with pytest.raises(yaml.YAMLError, match=why):
         parse_yaml(text)
+
+
+def test_of_a_file_without_an_end_little_is_read() -> None:
+    with pytest.raises(yaml.YAMLError, match="larger than 1048576 bytes"):
+        read_yaml("/dev/zero")
 
 
 def test_anchors_may_be_used() -> None:
