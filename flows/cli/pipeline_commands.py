@@ -9,7 +9,7 @@ from rich.console import Console
 
 from flows.catalogue import BY_NAME
 from flows.cli.lines import say
-from flows.cli.stage_table import print_plans, print_results
+from flows.cli.stage_table import print_expected, print_plans, print_results
 from flows.pipeline.options import PipelineParameters
 from flows.running.chain_parameters import Stage
 from flows.studies.demo_options import DemoParameters
@@ -23,15 +23,18 @@ def run_command(
     only: Annotated[Stage | None, Parameter(help="Run this stage alone.")] = None,
 ) -> None:
     """Run the pipeline on your labelled set and your unlabelled music."""
+    from flows.pipeline.expected import expect
     from flows.pipeline.flow import pipeline
     from flows.running.chain import Chain
     from flows.running.stage import run_stage
 
     parameters = _alone(parameters, only)
+    chain = Chain(parameters)
     if not parameters.dry_run:
         say(f"stages: {', '.join(parameters.stages)}")
-        if "fit-detector" in parameters.stages:
-            say(BY_NAME["fit-detector"].beside_flow("ahead")(Chain(parameters)))
+    if "fit-detector" in parameters.stages:
+        say(BY_NAME["fit-detector"].beside_flow("ahead")(chain))
+    print_expected(expect(chain), console)
     results = run_stage(pipeline, parameters)
     if parameters.dry_run:
         print_plans(results, console)

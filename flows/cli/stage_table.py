@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
+from flows.reports.durations import spell
 from flows.reports.terminal_table import print_table
 from flows.running.stage_result import StageResult
+
+if TYPE_CHECKING:
+    from flows.pipeline.expected import Expected
 
 
 def print_plans(results: Sequence[StageResult], console: Console) -> None:
@@ -21,6 +26,15 @@ def print_plans(results: Sequence[StageResult], console: Console) -> None:
             reads = ", ".join(plan.reads)
         rows.append([result.stage, result.corpus, result.fingerprint, todo, reads])
     print_table(console, ["stage", "corpus", "makes", "to do", "from"], rows)
+
+
+def print_expected(rows: Sequence[Expected], console: Console) -> None:
+    """A line a stage that is about to run: how much there is, and about how long it takes."""
+    table = []
+    for row in rows:
+        about = "nobody knows" if row.seconds is None else f"about {spell(row.seconds)}"
+        table.append([row.stage, row.work, about, row.known_from])
+    print_table(console, ["stage", "all there is", "takes", "as known from"], table)
 
 
 def print_results(results: Sequence[StageResult], console: Console) -> None:

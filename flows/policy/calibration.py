@@ -22,6 +22,8 @@ from storage.tables.runs import maker
 from storage.workspace import Workspace
 
 VERSION = 1
+MIN_SONGS = 2
+"""Fewer can't be asked for."""
 
 
 def require_evidence_of_each(
@@ -80,9 +82,18 @@ def require_evidence(num_songs: int, corpus: str, options: PolicyOptions, which:
             f"target_precision {options.target_precision:g} takes at least {needed} (they promise "
             f"{math.floor(best * 1000) / 1000:g} at best): add "
             f"{needed - num_songs} to valid/ and ingest again (a set without valid/ holds out more "
-            "with a larger valid_share), lower target_precision, or set "
+            f"with a larger valid_share), {_what_goes(num_songs, best, options)}or set "
             "allow_insufficient_evidence (which needs one)"
         )
+
+
+def _what_goes(num_songs: int, best: float, options: PolicyOptions) -> str:
+    """The target that so few songs can meet, as options; one song is no evidence."""
+    if num_songs < MIN_SONGS:
+        return ""
+    target = min(options.target_precision, math.floor(best * 100) / 100)
+    fewer = f" and min_songs to {num_songs}" if num_songs < options.min_songs else ""
+    return f"lower target_precision to {target:g}{fewer}, "
 
 
 def calibrated(
