@@ -168,4 +168,5 @@ def _on_tracks(stage: str, amount: Amount, runs: Sequence[_Run]) -> Expected:
         # of `remix` segments are counted, of labelled songs songs
         if run.stage == stage != "remix" and not run.told.get("labelled"):
             return _row(stage, work, run.seconds / run.num_done * amount.num_tracks, EARLIER)
-    return _row(stage, work, START_S + audio_s * SECONDS_A_SECOND[stage], RATE)
+    rate = SECONDS_A_SECOND.get(stage)  # nobody measured a stage that somebody added
+    return _row(stage, work, None if rate is None else START_S + audio_s * rate, RATE)

@@ -90,6 +90,8 @@ def test_the_first_hour(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "step_seconds", lambda *_: None)
     unknown = by_stage(chain)["train"]
     assert (unknown.seconds, unknown.known_from) == (None, "")
+    monkeypatch.setattr(module, "SECONDS_A_SECOND", {})  # as of a stage that somebody added
+    assert by_stage(chain)["score"].seconds is None
 
 
 def test_what_ran_before_tells_it_best(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
