@@ -104,6 +104,9 @@ def require_own_model(
     return config
 
 
+_NOT_BUILT = (KeyError, TypeError, ValueError, RuntimeError, OverflowError)
+"""What building raises of a description that nobody wrote; torch of sizes that no tensor has."""
+
 _MAKING = {"detectors": ("fitted", "fit a detector"), "models": ("trained", "train a model")}
 
 
@@ -132,7 +135,7 @@ def load_detector(workspace: Workspace, name: str, device: str) -> SilenceDetect
     config = require_own_detector(workspace, name)
     try:
         detector = build_detector(config)
-    except (KeyError, TypeError, ValueError) as error:
+    except _NOT_BUILT as error:
         raise _foreign("detectors", name, error) from error
     _load_weights(workspace, "detectors", name, detector)
     return detector.eval().to(device)
@@ -155,7 +158,7 @@ def load_model(
         )
     except (MissingExtraError, NotAllowedError) as error:
         raise UserError(f"model {name!r}: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except _NOT_BUILT as error:
         raise _foreign("models", name, error) from error
     _load_weights(workspace, "models", name, model)
     return model.eval().to(device)

@@ -89,7 +89,7 @@ def load_folder(folder: Path, allow_import: Collection[str] = ()) -> SeparationM
         model = _built(stored_config(told["model"]), allow_import)
     except (MissingExtraError, NotAllowedError) as error:
         raise UserError(f"{description}: {error}") from error
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, RuntimeError, OverflowError) as error:
         raise UserError(f"{description}: describes no model of ours ({error})") from error
     with weights.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()

@@ -42,7 +42,8 @@ def main(control_fd: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     parent = os.getppid()
-    with socket.socket(fileno=control_fd) as control:
+    # whoever is killed at the other side does not say goodbye
+    with suppress(ConnectionError), socket.socket(fileno=control_fd) as control:
         control.sendall(b"{}\n")
         while True:
             request, files = _receive(control, parent)

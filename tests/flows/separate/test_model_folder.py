@@ -52,6 +52,17 @@ def test_a_model_that_is_nowhere_to_be_found(tmp_path: Path, workspace: Workspac
         open_model("", workspace.location, "cpu")
 
 
+def test_sizes_that_no_tensor_has_are_refused(workspace: Workspace) -> None:
+    stored(workspace, "demucs")
+    description = workspace.read_json("models/demucs/config.json")
+    description["model"]["channels"] = 2**30
+    workspace.put_json("models/demucs/config.json", description)
+    with pytest.raises(UserError, match=r"config\.json: describes no model of ours"):
+        load_folder(Path(workspace.root) / "models" / "demucs")
+    with pytest.raises(UserError, match="model 'demucs' is of a schema that this silentmix"):
+        networks.load_model(workspace, "demucs", "cpu")
+
+
 def test_a_folder_whose_package_is_missing_says_which(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
