@@ -15,6 +15,7 @@ from flows.running.parameters import option_words
 from storage.errors import UserError
 from storage.tables.manifests import Manifests
 from storage.tables.runs import last_runs
+from storage.tables.schemas import REJECTS
 
 MADE_OF = {
     "tracks": ("scores", "segments", "remixes"),
@@ -112,7 +113,10 @@ def commands(manifests: Manifests, findings: Iterable[Finding]) -> list[str]:
             if run.fingerprint == finding.made
         ]
         for run in of_it or of_corpus or mine:
-            found[run.stage].append(_command(manifests, run.stage, json.loads(run.parameters)))
+            given = json.loads(run.parameters)
+            if finding.kind == "lost_part" and finding.tables == (REJECTS.name,):
+                given["retry"] = "rejected"  # else the files count as done
+            found[run.stage].append(_command(manifests, run.stage, given))
         if not mine:
             for stage in finding.stages:
                 found[stage].append(_command(manifests, stage, {}))

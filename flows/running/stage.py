@@ -38,6 +38,9 @@ __all__ = ["DryRunEnded", "Plan", "StageResult", "StageRun", "run_stage", "stage
 
 Result = TypeVar("Result")
 WRITTEN = ("manifests", "detectors", "models", "reports")
+KEEPS_REJECTS = ("ingest",)
+"""Stages that take no part of ``rejects`` away, so that one that is missing was deleted."""
+
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 VERSIONED = ("silentmix", "torch", "numpy", "pyarrow", "prefect", "dask", "soxr", "av")
 
@@ -232,6 +235,8 @@ def _planned(run: StageRun) -> dict[str, float]:
 def _parts(run: StageRun) -> dict[str, float]:
     """How many parts there are of what the run wrote."""
     written = BY_NAME[run.stage].writes if run.stage in BY_NAME else ()
+    if run.stage in KEEPS_REJECTS:
+        written = (*written, REJECTS.name)
     found = {name: len(run.manifests.parts(run.partition(name))) for name in written}
     return {f"{PARTS}{name}": number for name, number in found.items() if number}
 

@@ -144,6 +144,17 @@ def test_what_is_put_away_is_made_again(tmp_path: Path, workspace: Workspace) ->
     run()
     assert content(made) == whole[0]
 
+    (music / "broken.wav").write_bytes(b"no music")
+    run()
+    whole_rows = content(made)
+    only(made, "manifests/rejects/*/*/*.parquet").unlink()
+    found = examine(made)
+    [missing] = [each for each in found.findings if each.kind == "lost_part"]
+    assert missing.tables == ("rejects",)
+    assert any(command.endswith("--retry rejected") for command in found.commands)
+    ingest(IngestParameters(source=str(music), retry="rejected", **values))
+    assert content(made) == whole_rows
+
 
 def test_scores_are_made_again_by_who_made_them(workspace: Workspace) -> None:
     """Those of the held-out songs have the fingerprint of the music's, and another maker."""
