@@ -17,6 +17,8 @@ from storage.workspace import Workspace
 
 ITEMS = b"silentmix.items"
 REPLACES = b"silentmix.replaces"
+MOST_ROWS_A_GROUP = 2**17
+"""Groups are read whole, and silentmix writes none of a fraction of this."""
 
 
 class ManifestError(UserError):
@@ -69,6 +71,9 @@ def open_part(workspace: Workspace, path: str) -> Iterator[pq.ParquetFile]:
             workspace.fs.open(workspace.resolve(path), "rb") as content,
             pq.ParquetFile(content, page_checksum_verification=True) as file,
         ):
+            groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+            if any(group.num_rows > MOST_ROWS_A_GROUP for group in groups):
+                raise damaged(url, f"a row group of more than {MOST_ROWS_A_GROUP} rows")
             yield file
     except pa.ArrowException as error:
         raise damaged(url, error) from error

@@ -79,6 +79,16 @@ def test_a_part_of_before_checksums_is_read(workspace: Workspace) -> None:
     assert list(Manifests(workspace).rows(REJECTS)) == rows
 
 
+def test_a_part_of_too_many_rows_at_once_is_refused(workspace: Workspace) -> None:
+    path, _ = written(workspace)
+    with workspace.fs.open(workspace.resolve(path), "rb") as file:
+        row = pq.read_table(file).slice(0, 1)
+    table = pa.concat_tables([row] * (2**17 + 1)).combine_chunks()
+    workspace.put(path, lambda file: pq.write_table(table, file))
+    with pytest.raises(DamagedError, match="a row group of more than 131072 rows"):
+        list(Manifests(workspace).rows(REJECTS))
+
+
 @pytest.mark.parametrize("names", [b"{}", b"[1]", b'["a"', b"\xff"])
 def test_names_of_items_that_are_no_names(workspace: Workspace, names: bytes) -> None:
     path, _ = written(workspace)
