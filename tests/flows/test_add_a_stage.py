@@ -36,8 +36,8 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     page = (ROOT / "docs" / "contributing" / "add-a-stage.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
     schema, options, flow, row = blocks
-    insert(code / "storage" / "schemas.py", "AUDITS = Table(", schema + "\n")
-    insert(code / "storage" / "schemas.py", "AUDITS, EVALUATIONS,", "LOUDNESS, ")
+    insert(code / "storage" / "tables" / "schemas.py", "AUDITS = Table(", schema + "\n")
+    insert(code / "storage" / "tables" / "schemas.py", "AUDITS, EVALUATIONS,", "LOUDNESS, ")
     row = f"{textwrap.indent(row.rstrip(), '    ')},\n"
     insert(code / "flows" / "catalogue.py", '    Entry(\n        name="extract",', row)
     (code / "flows" / "loudness").mkdir()
