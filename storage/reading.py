@@ -36,6 +36,11 @@ class MissingAudioError(CanonicalAudioError):
     """Canonical audio that is gone."""
 
 
+def missing(path: str) -> MissingAudioError:
+    """The error that names canonical audio that is gone, and the way out."""
+    return MissingAudioError(f"{path} is missing; {ADVICE}")
+
+
 @dataclass(frozen=True)
 class WavLayout:
     """Where the samples of a 16-bit PCM WAV file lie."""
@@ -175,7 +180,7 @@ def _bytes(location: str, path: str, start: int, stop: int, cache: LocalCache | 
     try:
         return _present_bytes(location, path, start, stop, cache)
     except FileNotFoundError as error:
-        raise MissingAudioError(f"{path} is missing; {ADVICE}") from error
+        raise missing(path) from error
 
 
 def _present_bytes(

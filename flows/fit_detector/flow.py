@@ -24,6 +24,7 @@ from flows.fit_detector.options import FitDetectorOptions, FitDetectorParameters
 from flows.fit_detector.plots import precision_recall, reliability
 from flows.fit_detector.separators import learnt_from, made_of
 from flows.inputs import networks, registry
+from flows.inputs.intact import require_intact
 from flows.inputs.songs import (
     Song,
     activity_definition,
@@ -109,6 +110,7 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
         num_steps = 1 if separator else parameters.steps
         run.plan("steps", 0 if finished else num_steps, num_steps, *corpora)
         if not finished:
+            require_intact(run.manifests, corpora, "train", "valid")
             detector: SilenceDetector
             training: dict[str, Any]
             if separator:

@@ -15,7 +15,7 @@ from flows.running.parameters import option_words
 from storage.errors import UserError
 from storage.tables.manifests import Manifests
 from storage.tables.runs import last_runs
-from storage.tables.schemas import REJECTS
+from storage.tables.schemas import ACTIVITY, REJECTS
 
 MADE_OF = {
     "tracks": ("scores", "segments", "remixes"),
@@ -25,6 +25,9 @@ MADE_OF = {
     "segments": ("remixes", "audits"),
 }
 """Manifests whose rows may have been made of another's."""
+
+LOST_BESIDE = {REJECTS.name: " --retry rejected", ACTIVITY.name: " --force"}
+"""What makes a stage look again at what counts as done, since a part beside is there."""
 
 MOST_NAMES = 5
 
@@ -113,10 +116,10 @@ def commands(manifests: Manifests, findings: Iterable[Finding]) -> list[str]:
             if run.fingerprint == finding.made
         ]
         for run in of_it or of_corpus or mine:
-            given = json.loads(run.parameters)
-            if finding.kind == "lost_part" and finding.tables == (REJECTS.name,):
-                given["retry"] = "rejected"  # else the files count as done
-            found[run.stage].append(_command(manifests, run.stage, given))
+            command = _command(manifests, run.stage, json.loads(run.parameters))
+            if finding.kind == "lost_part":
+                command += "".join(LOST_BESIDE.get(table, "") for table in finding.tables)
+            found[run.stage].append(command)
         if not mine:
             for stage in finding.stages:
                 found[stage].append(_command(manifests, stage, {}))

@@ -8,6 +8,7 @@ from demucs_core.separators.registry import build_model, config_of
 from demucs_core.training.examples import GROUPED_EXAMPLES
 from demucs_core.training.validation import GROUPED_VALIDATION
 from flows.inputs import networks, registry
+from flows.inputs.intact import require_intact
 from flows.inputs.recipe_music import music_of
 from flows.inputs.songs import know_sums, learning_corpora
 from flows.running.chain import Chain
@@ -86,6 +87,7 @@ def train(parameters: TrainParameters) -> StageResult:
             sounds_of(manifests, stems, "train") | sounds_of_recipes(manifests, recipes),
             STAGE,
         )
+        require_intact(manifests, stems, "train", "valid")
         first = first_model(parameters, workspace.music, start)
         hear = {partition: digests[partition] for partition in remixes}
         with together(parameters, device) as (ranks, own_device, num_threads):

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from storage.damage import damaged
 from storage.errors import UserError
 from storage.tables.manifests import Manifests, Partition
-from storage.tables.schemas import RUNS
+from storage.tables.schemas import ACTIVITY, RUNS, STEMS
 
 PENDING = "pending"
 """Among the counts: how much a run had to do; one that found all of it done made nothing."""
@@ -20,6 +20,10 @@ PENDING = "pending"
 
 PARTS = "parts_of_"
 """Among the counts, before a table's name: how many parts of it there were when the run ended."""
+
+
+READ_WITH = {STEMS.name: (ACTIVITY.name,)}
+"""Manifests that are read along with another one, of the same corpus and fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +100,11 @@ def require_all_parts(manifests: Manifests, partition: Partition) -> None:
         DamagedError: parts of it are gone.
     """
     runs, found = replace(partition, table=RUNS.name), []
+    tables = (partition.table, *READ_WITH.get(partition.table, ()))
     with suppress(UserError):  # a damaged record stops no run
-        found = [lost for _, lost in lost_parts(manifests, runs, partition.table)]
-    if found:
-        raise damaged(manifests.workspace.url(partition.folder), found[0])
+        found = [*lost_parts(manifests, runs, *tables)]
+    for part, lost in found:
+        raise damaged(manifests.workspace.url(part.folder), lost)
 
 
 def after_all(manifests: Manifests, corpus: str, now: datetime) -> datetime:
