@@ -9,7 +9,7 @@ whoever wants to know which architectures there are does not wait for torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config")
 Network = TypeVar("Network", bound="nn.Module")
+
+MOST_LAYERS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +125,9 @@ class Registry(Generic[Config, Network]):
         """
         rest = dict(values)
         row = self[rest.pop("architecture", None)]
-        return parse_config(row.config, rest, row.name)
+        config = parse_config(row.config, rest, row.name)
+        _check_layers(config)
+        return config
 
     def to_json(self, config: Config) -> dict[str, Any]:
         """Write what :meth:`parse` reads."""
@@ -147,3 +151,20 @@ class Registry(Generic[Config, Network]):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             return build(config)
+
+
+def _check_layers(config: object) -> None:
+    """Refuse more layers than anybody would have built: building them alone takes minutes.
+
+    Raises:
+        ValueError: a field that counts or lists them holds too many, by name.
+    """
+    assert is_dataclass(config)
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, tuple):
+            value = len(value)
+        elif not field.name.endswith(("depth", "layers")):
+            continue
+        if value > MOST_LAYERS:
+            raise ValueError(f"{field.name} must be at most {MOST_LAYERS}, not {value}")

@@ -138,7 +138,7 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
 
 
 def _use_standing_server(workspace: str) -> bool:
-    """Turn to the server that `silentmix up` started for a workspace, if it runs."""
+    """Turn to the server that ``silentmix up`` started for a workspace, if it runs."""
     home = service_home(workspace, os.environ)
     if address := standing_server(home):
         os.environ["PREFECT_API_URL"] = f"{address}/api"

@@ -50,7 +50,7 @@ def audit(
     """Listen to a sample of what was extracted, to learn how precise it is on your own music.
 
     ``--listen`` gives the address of a page that plays a segment after the other and takes answers
-    by keyboard; where `silentmix up` runs, it is that server's. ``--export FOLDER`` writes the
+    by keyboard; where ``silentmix up`` runs, it is that server's. ``--export FOLDER`` writes the
     sounds and a table; write yes, no or ? into its column ``silent`` and give it back with
     ``--answers FOLDER/answers.csv``. Or run the deployment ``audit`` in the Prefect UI, which plays
     them and asks. ``silentmix extract --audit ID`` then uses what was heard.

@@ -6,6 +6,7 @@ import time
 
 import torch
 
+from demucs_core.training.memory import is_out_of_memory
 from flows.inputs import networks
 from flows.train.model import first_model
 from flows.train.options import TrainOptions
@@ -48,6 +49,8 @@ def step_seconds(options: TrainOptions, music: MusicFormat) -> float | None:
             if device != "cpu":
                 torch.cuda.synchronize()
             tries.append(time.perf_counter() - began)
-    except torch.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         return None
     return min(tries) * (options.batch_size * options.crop_s) / (size * crop_s)

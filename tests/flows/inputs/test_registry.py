@@ -24,6 +24,7 @@ from tests.flows.conftest import Finished
         ({"sources": ["piano", "rest"]}, "hears piano, rest at 44100 Hz"),
         ({"hop_samples": 2048, "features": {"hop_samples": 512}}, "frames of 2048 samples"),
         ({"num_layers": 3}, "schema that this silentmix does not know .*num_layers"),
+        ({"recurrent_layers": 92_176}, "does not know .*recurrent_layers must be at most 256"),
         ({"architecture": "oracle"}, "schema that this silentmix does not know .*'oracle'"),
         ({"hidden_channels": 8}, "does not hold the weights"),
         ({"features": {"fft_samples": 87_231}}, "does not know .*not 87231"),
