@@ -26,6 +26,7 @@ BLOCK_SAMPLES = 2**20
 PCM_SCALE = 2**15
 PCM_FORMATS = (1, 0xFFFE)
 UNKNOWN_SIZE = 0xFFFFFFFF
+OTHER_SAMPLES = "holds other samples than were ingested"
 
 
 class CanonicalAudioError(UserError):
@@ -160,7 +161,7 @@ class AsWritten:
             CanonicalAudioError: it is.
         """
         if self._wanted and self._digest.hexdigest() != self._wanted:
-            raise CanonicalAudioError(f"{self._path}: holds other samples than were ingested")
+            raise CanonicalAudioError(f"{self._path}: {OTHER_SAMPLES}")
 
 
 @lru_cache(maxsize=16)

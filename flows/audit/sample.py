@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from demucs_core.extraction.audit import draw, strata_of
 from flows.audit.options import AuditParameters
@@ -20,6 +18,7 @@ from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.reading import CropReader
 from storage.tables.manifests import Manifests, Partition
+from storage.tables.retired import Hidden
 from storage.tables.schemas import AUDITS
 from storage.tables.sql import any_of, reading
 from storage.workspace import Workspace
@@ -145,13 +144,10 @@ def take_back(manifests: Manifests, audit: Partition, answers: Mapping[str, Answ
     before = answers_of(manifests, audit)
     changed = {name for name in answers if before.get(name, answers[name]) != answers[name]}
 
-    def is_changed(batch: pa.RecordBatch) -> pa.BooleanArray:
-        names = pc.binary_join_element_wise(batch["segment_id"], batch["source"], "/")  # type: ignore[call-overload]
-        hits: pa.BooleanArray = pc.is_in(names, pa.array(sorted(changed), pa.string()))
-        return hits
-
     if changed:
-        manifests.forget(audit, is_changed, changed, columns=["segment_id", "source"])
+        columns = ("segment_id", "source")
+        old = Hidden(columns, frozenset(name.replace("/", Hidden.SEPARATOR) for name in changed))
+        manifests.forget(audit, old.matches, changed, columns=columns)
     return changed
 
 

@@ -35,7 +35,7 @@ from flows.inputs.songs import Song, load_songs, require_songs
 from flows.running.chain import Chain
 from flows.running.execution import dask_client, pending_batches, results_of
 from flows.running.held_out import require_unheard, sounds_of
-from flows.running.rejects import reject_row
+from flows.running.rejects import DAMAGED, reject_row
 from flows.running.stage import StageRun, stage_run
 from flows.running.stage_result import StageResults
 from storage.errors import UserError
@@ -302,7 +302,7 @@ def _read(batch: EvaluateBatch, source: str) -> NDArray[np.float32]:
         detail = f"{source}: {path} is missing; restore it and run again"
         raise NotScoredError("missing_audio", detail, lasting=False) from error
     except CanonicalAudioError as error:
-        raise NotScoredError("damaged_audio", f"{source}: {error}", lasting=False) from error
+        raise NotScoredError(DAMAGED, f"{source}: {error}", lasting=False) from error
     return audio
 
 

@@ -14,9 +14,8 @@ from pathlib import PurePosixPath
 import duckdb
 
 from flows.fsck.finding import Finding
-from storage.damage import without_advice
 from storage.decoding.canonical import wav_header
-from storage.reading import AsWritten, CanonicalAudioError, CropReader
+from storage.decoding.unchanged import what_changed
 from storage.workspace import TEMPORARY, Workspace
 
 ROWS_AT_ONCE = 10_000
@@ -106,21 +105,12 @@ def _problem(workspace: Workspace, row: Row, num_bytes: int, *, samples: bool) -
         return f"has {num_bytes} bytes, and {wanted} were written"
     if not samples:
         return ""
-    written = AsWritten(row.content_hash, row.path)
     try:
-        with workspace.fs.open(workspace.resolve(row.path), "rb") as file:
-            if file.read(len(header)) != header:
-                return "its header is not the one that was written"
-        for _ in written.through(CropReader(workspace.location).blocks(row.path)):
-            pass
-        written.require()
+        return what_changed(workspace, row.path, row.num_samples, row.content_hash)
     except FileNotFoundError:
         return "is gone"
-    except CanonicalAudioError as error:
-        return without_advice(str(error).removeprefix(f"{row.path}: "))
     except OSError as error:
         return f"can't be read ({error.strerror or os.strerror(error.errno or 0)})"
-    return ""
 
 
 def _missing(row: Row) -> Finding:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow.compute as pc
-
 from flows.running.stage import StageRun
 from storage.tables.retired import Hidden
 from storage.tables.schemas import REJECTS
@@ -38,7 +36,5 @@ class Refused:
             return
         columns = ("item", "detail")
         old = Hidden(columns, frozenset(map(Hidden.SEPARATOR.join, self._superseded)))
-        self._run.manifests.forget(
-            self._partition, lambda batch: pc.invert(old.current(batch)), (), columns=columns
-        )
+        self._run.manifests.forget(self._partition, old.matches, (), columns=columns)
         self._superseded.clear()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 from storage.damage import damaged
-from storage.decoding.canonical import wav_header
+from storage.decoding.unchanged import what_changed
 from storage.reading import missing
 from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
@@ -41,14 +40,9 @@ def require_intact(manifests: Manifests, corpora: Sequence[Partition], *splits: 
 
 
 def _problem(workspace: Workspace, row: Mapping[str, Any]) -> Exception | None:
-    music, path = workspace.music, row["path"]
-    header = wav_header(row["num_samples"], music.sample_rate, music.num_channels)
+    path = row["path"]
     try:
-        with open(workspace.resolve(path), "rb") as file:
-            file.seek(len(header))
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        why = what_changed(workspace, path, row["num_samples"], row["content_hash"])
     except FileNotFoundError:
         return missing(path)
-    if row["content_hash"] in (found, ""):
-        return None
-    return damaged(workspace.url(path), "holds other samples than were ingested")
+    return damaged(workspace.url(path), why) if why else None

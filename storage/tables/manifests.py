@@ -386,7 +386,7 @@ class Manifests:
 
     def _retired_keys(self, partition: Partition, hidden: Hidden) -> Iterator[str]:
         for batch in self.scan(partition, hidden.columns, retired=True):
-            for row in batch.filter(pc.invert(hidden.current(batch))).to_pylist():
+            for row in batch.filter(hidden.matches(batch)).to_pylist():
                 yield "/".join(["retired", *row.values()])
 
     def count(self, partition: Partition) -> int:

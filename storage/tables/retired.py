@@ -78,6 +78,10 @@ class Hidden:
 
     def current(self, batch: pa.RecordBatch) -> pa.BooleanArray:
         """Which rows are current, as a mask."""
+        return pc.invert(self.matches(batch))
+
+    def matches(self, batch: pa.RecordBatch) -> pa.BooleanArray:
+        """Which rows are not, as a mask."""
         if len(self.columns) == 1:
             joined = batch[self.columns[0]]
         else:
@@ -86,7 +90,7 @@ class Hidden:
         hidden = pc.is_in(joined, pa.array(sorted(self.keys), pa.string()))
         if self.added:
             hidden = pc.or_(hidden, adds_stem_of(batch, self.added))
-        return pc.invert(hidden)
+        return hidden
 
 
 class Retired:

@@ -75,7 +75,8 @@ def lost_parts(
 ) -> Iterator[tuple[Partition, str]]:
     """Of which partitions parts are gone since a run left them there, and how many, in words.
 
-    Nothing that silentmix does leaves fewer parts than there were, so they were deleted.
+    Nothing that ends well leaves fewer parts than there were: these were deleted, or were put away
+    by ``fsck --repair``, whose commands make them again.
 
     Args:
         manifests: of the workspace.
