@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import torch
@@ -163,8 +163,10 @@ class ExampleStream(Dataset[Example]):
         pin_memory: bool = False,
         rank: int = 0,
         num_ranks: int = 1,
-    ) -> Iterable[Example]:
+    ) -> Generator[Example]:
         """Return the batches of steps ``first_step`` to ``stop_step - 1``, in order.
+
+        Close them where they are left early: until then, the next one is being made.
 
         Args:
             first_step: the first step.
@@ -189,7 +191,7 @@ class ExampleStream(Dataset[Example]):
             # Or the loader would draw from torch's global generator.
             generator=torch.Generator().manual_seed(0),
         )
-        return loader if num_workers else prefetched(loader)
+        return (batch for batch in loader) if num_workers else prefetched(loader)
 
 
 def _ramp(step: int, num_steps: int) -> float:

@@ -9,7 +9,8 @@ back, and says when it would like to be saved.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,57 +174,56 @@ class Trainer:
             OutOfMemoryError: with what would fit.
         """
         config = self.config
-        batches = self._batches()  # of which the next is made before all wait for each other
         began = time.perf_counter()
-        while not self.done:
-            batch = next(batches)
-            if self.ranks.any(stop is not None and stop()):
-                if on_checkpoint is not None:
-                    on_checkpoint()
-                return False
-            waited = time.perf_counter()
-            figures = self._train_step(batch)
-            ended = time.perf_counter()
-            validation = None
-            if self.step % config.validate_every == 0:
-                validation = self._validate()
-            elif self.step == config.steps:
-                # What was learned ends here, and a longer run goes on from here.
-                if on_checkpoint is not None:
-                    on_checkpoint()
-                validation = self._validate()
-            if on_step is not None:
-                on_step(
-                    StepReport(
-                        step=self.step,
-                        num_steps=config.steps,
-                        num_examples=self.examples.config.batch_size,
-                        figures=figures,
-                        wait_s=waited - began,
-                        step_s=ended - began,
-                        validation=validation,
+        # The next is made while all wait for each other; none is under way when the run has ended.
+        with closing(self._batches()) as batches:
+            while not self.done:
+                batch = next(batches)
+                if self.ranks.any(stop is not None and stop()):
+                    if on_checkpoint is not None:
+                        on_checkpoint()
+                    return False
+                waited = time.perf_counter()
+                figures = self._train_step(batch)
+                ended = time.perf_counter()
+                validation = None
+                if self.step % config.validate_every == 0:
+                    validation = self._validate()
+                elif self.step == config.steps:
+                    # What was learned ends here, and a longer run goes on from here.
+                    if on_checkpoint is not None:
+                        on_checkpoint()
+                    validation = self._validate()
+                if on_step is not None:
+                    on_step(
+                        StepReport(
+                            step=self.step,
+                            num_steps=config.steps,
+                            num_examples=self.examples.config.batch_size,
+                            figures=figures,
+                            wait_s=waited - began,
+                            step_s=ended - began,
+                            validation=validation,
+                        )
                     )
-                )
-            began = time.perf_counter()
-            due = self.step % config.checkpoint_every == 0 and self.watch.calm
-            scheduled = self.step % config.validate_every == 0
-            if on_checkpoint is not None and (scheduled if self.done else due):
-                on_checkpoint()
+                began = time.perf_counter()
+                due = self.step % config.checkpoint_every == 0 and self.watch.calm
+                scheduled = self.step % config.validate_every == 0
+                if on_checkpoint is not None and (scheduled if self.done else due):
+                    on_checkpoint()
         if not self.history or self.history[-1].step < self.step:
             self._validate()
         return True
 
-    def _batches(self) -> Iterator[Example]:
+    def _batches(self) -> Generator[Example]:
         """The batches of the steps that are left."""
-        return iter(
-            self.examples.batches(
-                self.step,
-                self.config.steps,
-                num_workers=self.execution.num_workers,
-                pin_memory=self.device.type == "cuda",
-                rank=self.ranks.rank,
-                num_ranks=self.ranks.size,
-            )
+        return self.examples.batches(
+            self.step,
+            self.config.steps,
+            num_workers=self.execution.num_workers,
+            pin_memory=self.device.type == "cuda",
+            rank=self.ranks.rank,
+            num_ranks=self.ranks.size,
         )
 
     def _train_step(self, batch: Example) -> StepFigures:

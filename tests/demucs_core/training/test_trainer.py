@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -227,6 +229,27 @@ def test_nan_names_the_step_and_leaves_the_model_alone() -> None:
     assert isinstance(NonFiniteLossError(), FloatingPointError)
     good.run(stop=lambda: good.step == 2)
     assert_same(run, good)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_run_that_failed_makes_no_more_batches(num_workers: int) -> None:
+    """A thread or process at work when Python ends would abort the whole process."""
+
+    def makers() -> list[Any]:
+        threads = [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+        return threads + multiprocessing.active_children()
+
+    before = makers()
+    run = trainer(execution=Execution(num_workers=num_workers))
+
+    def fail(_: StepReport) -> None:
+        assert len(makers()) == len(before) + 1
+        raise ArithmeticError
+
+    with pytest.raises(ArithmeticError) as told:
+        run.run(on_step=fail)
+    assert told.tb is not None  # which keeps all that the run had
+    assert makers() == before
 
 
 def test_a_rate_that_was_lowered_stays_so() -> None:
