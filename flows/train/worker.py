@@ -162,4 +162,8 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stderr.flush()
+    # Once there was a DistributedDataParallel, the group's threads outlive the group; one of them
+    # that lets go of a tensor while Python ends would abort the process.
+    os._exit(status)
