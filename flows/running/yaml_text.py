@@ -46,7 +46,7 @@ def parse_yaml(text: str) -> Any:
         return yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader
     except RecursionError as error:
         raise yaml.YAMLError("nested too deep") from error
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, LookupError, ArithmeticError) as error:
         # where a tag does not fit, `!!int x`, PyYAML says what its own code stumbled at
         raise yaml.YAMLError("a value is not what its tag says") from error
 
