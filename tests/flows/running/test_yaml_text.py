@@ -21,7 +21,7 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(
         ("[" * 20_000, "nested too deep"),
         ("steps: !!int x", "not what its tag says"),
         ("steps: !!int ''", "not what its tag says"),
-        ("steps: !!float -", "not what its tag says"),
+        ("steps: !!float '-'", "not what its tag says"),
         (f"steps: !!float {'1:' * 200}1", "not what its tag says"),
         ("resume: !!bool maybe", "not what its tag says"),
         ("!!timestamp x: 1", "not what its tag says"),
