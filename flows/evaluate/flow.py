@@ -32,6 +32,7 @@ from flows.inputs.methods import (
 )
 from flows.inputs.paper_table import paper_table
 from flows.inputs.songs import Song, load_songs, require_songs
+from flows.running import devices
 from flows.running.chain import Chain
 from flows.running.execution import dask_client, pending_batches, results_of
 from flows.running.held_out import require_unheard, sounds_of
@@ -93,7 +94,7 @@ def evaluate(parameters: EvaluateParameters) -> Evaluation:
     """Evaluate models on the test songs: the medians a paper prints, and what they show."""
     workspace = Workspace(parameters.workspace)
     manifests = Manifests(workspace)
-    device = networks.pick_device(parameters.device)
+    device = devices.pick_device(parameters.device)
     models = choose_models(workspace, parameters.models, parameters.allow_import)
     stems = manifests.latest("stems", parameters.labelled)
     songs = require_songs(load_songs(manifests, stems, "test"), stems.corpus, "test", "evaluation")
@@ -128,12 +129,12 @@ def evaluate(parameters: EvaluateParameters) -> Evaluation:
                 partitions.append(partition)
                 done = run.done(partition, {song.track_id for song in songs}, "rejects")
                 batches = [
-                    EvaluateBatch(partition, workspace, model, options, device, song)
+                    EvaluateBatch(partition, workspace, model, options, parameters.device, song)
                     for [song] in pending_batches(songs, done, 1, lambda song: song.track_id)
                 ]
                 run.plan("songs", len(batches), len(songs), stems, f"model {model}")
                 run.try_again({batch.song.track_id for batch in batches})
-                if batches and device == "cpu" and not shared:
+                if batches and not shared:
                     stack.enter_context(dask_client(parameters))  # one cluster for all models
                     shared = True
                 _evaluate_model(run, batches, parameters)
@@ -173,7 +174,7 @@ def in_chain(chain: Chain) -> list[EvaluateParameters]:
 
 def ahead(chain: Chain) -> None:
     """Refuse a device that is not there."""
-    networks.pick_device(chain.options(STAGE)["device"])
+    devices.pick_device(chain.options(STAGE)["device"])
 
 
 def print_evaluation(made: Evaluation, console: Console) -> None:
@@ -209,10 +210,10 @@ def _unheard(
 def _evaluate_model(
     run: StageRun, batches: list[EvaluateBatch], parameters: EvaluateParameters
 ) -> None:
-    in_process = any(batch.device != "cpu" for batch in batches)
     with results_of(
-        evaluate_song, batches, parameters, label=STAGE, unit="songs", in_process=in_process
-    ) as results:
+        evaluate_song, batches, parameters, label=STAGE, unit="songs",
+        most_workers=devices.most_workers(parameters, parameters.device),
+    ) as results:  # fmt: skip
         for counts in results:
             run.count(**counts)
     medians = paper_table(run.manifests, run.partition("evaluations"))
@@ -246,18 +247,19 @@ def evaluate_song(batch: EvaluateBatch) -> dict[str, float]:
 def _score_song(batch: EvaluateBatch) -> list[dict[str, Any]]:
     song, music = batch.song, batch.workspace.music
     sources = music.sources
+    device = devices.own_device(batch.device)
     mixture = torch.from_numpy(_read(batch, MIXTURE))
     references = torch.from_numpy(np.stack([_read(batch, source) for source in sources]))
     estimates = separate(
         networks.load_model(
-            batch.workspace, batch.model, batch.device, tuple(batch.options.allow_import)
+            batch.workspace, batch.model, device, tuple(batch.options.allow_import)
         ),
         mixture,
         segment_samples=round(batch.options.segment_s * music.sample_rate),
         overlap=batch.options.overlap,
         shifts=batch.options.shifts,
         max_shift_samples=music.sample_rate // 2,
-        device=batch.device,
+        device=device,
     )
     problem = why_not_scorable(references, estimates, sources)
     if problem is not None:
@@ -266,7 +268,7 @@ def _score_song(batch: EvaluateBatch) -> list[dict[str, Any]]:
         references,
         estimates,
         window_samples=round(WINDOW_S * music.sample_rate),
-        device=batch.device,
+        device=device,
     )
     whole = song_sdr(references, estimates)
     frames = {

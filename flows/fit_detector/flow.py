@@ -43,6 +43,7 @@ from flows.policy.calibration import (
 from flows.policy.likeness import keep_spreads
 from flows.reports.live_plot import live_plot
 from flows.reports.loss_plots import detector_figure
+from flows.running import devices
 from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
 from flows.running.heard import write_heard
@@ -68,7 +69,7 @@ LOSS = "Training loss over the steps"
 def fit_detector(parameters: FitDetectorParameters) -> StageResult:
     """Fit a detector of silent sources; calibrate it on the songs held out."""
     workspace = Workspace(parameters.workspace)
-    device = networks.pick_device(parameters.device)
+    device = devices.pick_device(parameters.device)
     manifests = Manifests(workspace)
     corpora = learning_corpora(manifests, parameters.labelled, parameters.libraries)
     stems = corpora[0]
@@ -135,7 +136,7 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
             write_heard(run, "detectors", corpora, after=separator)
             networks.store(workspace, "detectors", name, detector, description)
             workspace.remove(f"detectors/{name}/{registry.CHECKPOINT}")
-        _score_held_out(parameters, run, held_out, name, device)
+        _score_held_out(parameters, run, held_out, name)
         if not (finished and workspace.exists(f"detectors/{name}/{registry.STANDS_ON}")):
             keep_spreads(manifests, name)
         if not workspace.exists(calibration_path(name, parameters)):
@@ -165,7 +166,7 @@ def ahead(chain: Chain) -> str:
         What those held out can promise.
     """
     [asked] = in_chain(chain)
-    networks.pick_device(asked.device)
+    devices.pick_device(asked.device)
     chain.require_libraries()
     manifests = chain.manifests()
     sources = manifests.workspace.music.sources
@@ -247,7 +248,6 @@ def _score_held_out(
     run: StageRun,
     songs: list[Song],
     detector: str,
-    device: str,
 ) -> None:
     """Score the mixtures of the validation songs, as any corpus is scored."""
     target = Partition("scores", run.corpus, scores_fingerprint(detector))
@@ -257,7 +257,7 @@ def _score_held_out(
             target,
             run.workspace,
             detector,
-            device,
+            parameters.device,
             1,
             [
                 {
@@ -272,7 +272,8 @@ def _score_held_out(
     ]
     with results_of(
         score_batch, batches, parameters,
-        label="score-held-out", unit="batches", in_process=device != "cpu",
+        label="score-held-out", unit="batches",
+        most_workers=devices.most_workers(parameters, parameters.device),
     ) as results:  # fmt: skip
         for _ in results:
             pass

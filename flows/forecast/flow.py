@@ -18,7 +18,7 @@ from demucs_core.extraction.calibration_result import Calibration
 from demucs_core.extraction.segments import ExtractionPolicy
 from demucs_core.extraction.yields import YieldForecast, forecast_yield
 from flows.forecast.options import MIN_TRACKS, ForecastParameters
-from flows.inputs import networks, registry
+from flows.inputs import registry
 from flows.policy.calibration import calibrated
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.flow import scorable_tracks, score_tracks, scores_fingerprint
@@ -85,7 +85,6 @@ def forecast(parameters: ForecastParameters) -> CorpusForecast | StageResult:
     """
     workspace = Workspace(parameters.workspace)
     detector = registry.resolve(workspace, "detectors", parameters.detector)
-    device = networks.pick_device(parameters.device)
     calibration = calibrated(workspace, detector, parameters, keep=not parameters.dry_run)
     name = scores_fingerprint(detector)
     with stage_run(
@@ -94,7 +93,7 @@ def forecast(parameters: ForecastParameters) -> CorpusForecast | StageResult:
         source = run.manifests.latest("tracks", parameters.corpus)
         tracks, _ = scorable_tracks(run.manifests, source, parameters)
         sample = draw_sample(tracks, parameters.sample, parameters.seed)
-        num_new = score_tracks(run, sample, source, parameters, detector, device)
+        num_new = score_tracks(run, sample, source, parameters, detector)
         extracted, duration = _extractable(
             run, {str(track["track_id"]) for track in sample}, parameters.policy, calibration
         )

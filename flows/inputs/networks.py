@@ -176,16 +176,3 @@ def _load_weights(workspace: Workspace, kind: str, name: str, module: torch.nn.M
             f"{kind[:-1]} {name!r}: {registry.WEIGHTS} does not hold the weights that "
             f"{registry.DESCRIPTION} speaks of; restore the two together, or {anew} here"
         ) from error
-
-
-def pick_device(device: str) -> str:
-    """``auto`` means the GPU where there is one.
-
-    Raises:
-        UserError: a GPU was asked for, and there is none.
-    """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"device {device!r}: torch finds no GPU here; use cpu or auto")
-    return device

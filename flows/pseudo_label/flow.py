@@ -19,6 +19,7 @@ from flows.inputs.selection import selected_tracks
 from flows.inputs.songs import held_out_audio, load_songs, require_songs
 from flows.pseudo_label.options import PseudoLabelParameters
 from flows.pseudo_label.teaching import Examined, Stretch, Teacher, examine, recipe_rows, teach
+from flows.running import devices
 from flows.running.execution import pending_batches, results_of
 from flows.running.rejects import reject_damaged, reject_row
 from flows.running.stage import StageResult, stage_run
@@ -47,8 +48,8 @@ def pseudo_label(parameters: PseudoLabelParameters) -> StageResult:
     workspace = Workspace(parameters.workspace)
     manifests = Manifests(workspace)
     model = registry.resolve(workspace, "models", parameters.model)
-    device = networks.pick_device(parameters.device)
-    networks.load_model(workspace, model, device, tuple(parameters.allow_import))
+    most_workers = devices.most_workers(parameters, parameters.device)
+    networks.load_model(workspace, model, "cpu", tuple(parameters.allow_import))
     source = manifests.latest("tracks", parameters.corpus)
     stems = manifests.latest("stems", parameters.labelled)
     songs = require_songs(
@@ -88,11 +89,10 @@ def pseudo_label(parameters: PseudoLabelParameters) -> StageResult:
         run.plan("tracks", num_new, len(tracks), source, stems, f"model {model}")
         run.try_again({track["track_id"] for track in tracks} - done)
         if pending:
-            teacher = Teacher(workspace, model, device, parameters)
-            in_process = device != "cpu"
+            teacher = Teacher(workspace, model, parameters.device, parameters)
             with results_of(
                 examine, [Examined(teacher, song) for song in songs], parameters,
-                label="validation-songs", unit="songs", in_process=in_process,
+                label="validation-songs", unit="songs", most_workers=most_workers,
             ) as results:  # fmt: skip
                 rule = choose_rule(list(results), parameters.keep_share)
             run.notes.append(_told(rule))
@@ -104,7 +104,7 @@ def pseudo_label(parameters: PseudoLabelParameters) -> StageResult:
             with results_of(
                 teach_batch, [TeachBatch(teacher, rule, target, batch) for batch in pending],
                 parameters, label=STAGE, unit="tracks", size=lambda batch: len(batch.tracks),
-                in_process=in_process,
+                most_workers=most_workers,
             ) as results_of_batches:  # fmt: skip
                 for counts in results_of_batches:
                     run.count(**counts)

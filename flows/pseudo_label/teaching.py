@@ -15,6 +15,7 @@ from demucs_core.separators.separation import separate_passes
 from flows.inputs import networks
 from flows.inputs.songs import Song
 from flows.pseudo_label.options import PseudoLabelParameters
+from flows.running import devices
 from storage.fingerprint import short_hash
 from storage.music_format import MIXTURE
 from storage.reading import AsWritten, CropReader
@@ -46,7 +47,10 @@ class Teacher:
         reader = CropReader(self.workspace.location)
         blocks = separate_passes(
             networks.load_model(
-                self.workspace, self.model, self.device, tuple(parameters.allow_import)
+                self.workspace,
+                self.model,
+                devices.own_device(self.device),
+                tuple(parameters.allow_import),
             ),
             lambda start, num: reader(path, start, num),
             num_samples,

@@ -49,7 +49,7 @@ def dask_client(
 
     Args:
         parameters: which cluster, how many local workers.
-        in_process: one worker thread in this process, for work on this process's GPU.
+        in_process: one worker thread in this process, for work that begins and ends with it.
 
     Raises:
         UserError: no scheduler answers at ``dask_address``.
@@ -124,7 +124,7 @@ def results_of(
     label: str,
     unit: str,
     size: Callable[[Batch], float] = lambda _: 1.0,
-    in_process: bool = False,
+    most_workers: int = 0,
 ) -> Iterator[Iterator[Result]]:
     """The results of ``work`` on every pending batch, in their order, with a progress bar.
 
@@ -137,17 +137,17 @@ def results_of(
         label: name of the work, for the bar and the task runs.
         unit: what the bar counts.
         size: how many units a batch is.
-        in_process: as in :func:`dask_client`.
+        most_workers: so many of the local workers at most; 0 for all.
     """
     if not batches:
         yield iter(())
         return
     total = sum(size(batch) for batch in batches)
     with (
-        dask_client(parameters, in_process=in_process) as client,
+        dask_client(parameters) as client,
         progress(label, total, unit) as bar,
     ):
-        yield run_batches(client, work, batches, bar, size)
+        yield run_batches(client, work, batches, bar, size, most_workers)
 
 
 def run_batches(
@@ -156,6 +156,7 @@ def run_batches(
     batches: Sequence[Batch],
     progress: StageProgress,
     size: Callable[[Batch], float] = lambda _: 1.0,
+    most_workers: int = 0,
 ) -> Iterator[Result]:
     """Run ``work`` on every batch, and yield the results in the order of the batches.
 
@@ -185,7 +186,10 @@ def run_batches(
             return
         group, done = groups[index], results[index]
         places = [place for place in range(len(group)) if place not in done]
-        futures = client.map(work, [group[place] for place in places], pure=False)
+        futures = client.map(
+            work, [group[place] for place in places], pure=False,
+            workers=_first_workers(client, most_workers),
+        )  # fmt: skip
         submitted.extend(futures)
         place_of = dict(zip((future.key for future in futures), places, strict=True))
         failure: Exception | None = None
@@ -221,6 +225,14 @@ def run_batches(
         raise
     if failure is not None:
         raise failure
+
+
+def _first_workers(client: distributed.Client, most: int) -> list[str] | None:
+    """The addresses of the first workers by their numbers; None for all."""
+    if not most:
+        return None
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return sorted(workers, key=lambda address: workers[address]["name"])[:most]
 
 
 def _groups(batches: Sequence[Batch], most: int) -> list[Sequence[Batch]]:

@@ -19,6 +19,7 @@ from flows.inputs.selection import selected_tracks
 from flows.inputs.songs import HeldOut, held_out_audio
 from flows.policy.calibration import fitted_calibration
 from flows.policy.likeness import what_is_unlike
+from flows.running import devices
 from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
 from flows.running.rejects import reject_damaged, reject_row
@@ -61,15 +62,15 @@ def score(parameters: ScoreParameters) -> StageResult:
     workspace = Workspace(parameters.workspace)
     detector = registry.resolve(workspace, "detectors", parameters.detector)
     parameters = parameters.model_copy(update={"detector": detector})  # which extract goes on with
-    device = networks.pick_device(parameters.device)
-    networks.load_detector(workspace, detector, device)  # refuse a foreign one before any work
+    networks.load_detector(workspace, detector, "cpu")  # refuse a foreign one before any work
+    devices.most_workers(parameters, parameters.device)  # and a device that is not there
     name = scores_fingerprint(detector)
     with stage_run(
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
         source = run.manifests.latest("tracks", parameters.corpus)
         tracks, leaked = scorable_tracks(run.manifests, source, parameters)
-        num_new = score_tracks(run, tracks, source, parameters, detector, device)
+        num_new = score_tracks(run, tracks, source, parameters, detector)
         _reject_leaked(run, leaked)
         if num_new:
             report_scores(run, fitted_calibration(run.manifests, detector))
@@ -91,7 +92,7 @@ def in_chain(chain: Chain) -> list[ScoreParameters]:
 
 def ahead(chain: Chain) -> None:
     """Refuse a device that is not there."""
-    networks.pick_device(chain.options(STAGE)["device"])
+    devices.pick_device(chain.options(STAGE)["device"])
 
 
 def score_tracks(
@@ -100,13 +101,14 @@ def score_tracks(
     source: Partition,
     parameters: ScoreParameters,
     detector: str,
-    device: str,
 ) -> int:
     """Score those of a corpus's tracks that are not scored yet; returns how many those were."""
     partition = run.partition("scores")
     done = run.done(partition, {track["track_id"] for track in tracks}, "rejects")
     batches = [
-        ScoreBatch(partition, run.workspace, detector, device, parameters.batch_chunks, batch)
+        ScoreBatch(
+            partition, run.workspace, detector, parameters.device, parameters.batch_chunks, batch
+        )
         for batch in pending_batches(
             tracks, done, parameters.batch_tracks, lambda track: str(track["track_id"])
         )
@@ -117,7 +119,7 @@ def score_tracks(
     with results_of(
         score_batch, batches, parameters,
         label=run.stage, unit="tracks", size=lambda batch: len(batch.tracks),
-        in_process=device != "cpu",
+        most_workers=devices.most_workers(parameters, parameters.device),
     ) as results:  # fmt: skip
         started = time.monotonic()
         for counts in results:
@@ -176,7 +178,8 @@ def score_batch(batch: ScoreBatch) -> dict[str, float]:
     Returns:
         How many tracks were scored and rejected, and the seconds of music in them.
     """
-    detector = networks.load_detector(batch.workspace, batch.detector, batch.device)
+    device = devices.own_device(batch.device)
+    detector = networks.load_detector(batch.workspace, batch.detector, device)
     reader = CropReader(batch.workspace.location)
     damaged: dict[str, CanonicalAudioError] = {}
     rows, rejects, duration_s = [], [], 0.0
@@ -190,8 +193,8 @@ def score_batch(batch: ScoreBatch) -> dict[str, float]:
                 lambda start, num, path=path: reader(path, start, num),  # type: ignore[misc]
                 num_samples,
                 chunk_frames=DEFAULT_CHUNK_FRAMES,
-                batch_size=1 if batch.device == "cpu" else batch.batch_chunks,
-                device=batch.device,
+                batch_size=1 if device == "cpu" else batch.batch_chunks,
+                device=device,
             )
             blocks = heard.through(reader.blocks(path))
             level_db = stream_level_db(blocks, detector.config.hop_samples)

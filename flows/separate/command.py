@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from demucs_core.separators.separator import SeparationModel
-from flows.inputs import networks, registry
+from flows.inputs import registry
+from flows.running import devices
 from flows.separate.claim import claimed
 from flows.separate.estimates import stem_names, stems_of
 from flows.separate.full_scale import within_full_scale
@@ -65,7 +66,7 @@ def separate_files(
     if "://" in parameters.output:
         raise UserError(f"output: {parameters.output!r} is no folder of this machine")
     _require_room_for_folders(Path(parameters.output))
-    device = networks.pick_device(parameters.device)
+    device = devices.pick_device(parameters.device)
     model = open_model(
         parameters.model, parameters.workspace, device, tuple(parameters.allow_import)
     )

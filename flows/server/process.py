@@ -175,7 +175,9 @@ def leave_nothing(made: Sequence[Path]) -> None:
     Args:
         made: folders that were made for it, the server's own first.
     """
-    if made and [path.name for path in made[0].parent.iterdir()] == [made[0].name]:
+    if not (made and made[0].exists()):
+        return
+    if [path.name for path in made[0].parent.iterdir()] == [made[0].name]:
         shutil.rmtree(made[0], ignore_errors=True)
         with suppress(OSError):  # one that somebody uses by now stays
             for folder in made[1:]:

@@ -19,11 +19,11 @@ from demo_corpus.corpus import write_labelled, write_unlabelled
 from demo_corpus.spreading import over_processes
 from flows.evaluate.flow import evaluate
 from flows.evaluate.options import EvaluateParameters
-from flows.inputs.networks import pick_device
 from flows.pipeline.flow import begin, pipeline
 from flows.pipeline.options import PipelineParameters
 from flows.remix.flow import remix
 from flows.remix.options import RemixParameters
+from flows.running.devices import pick_device
 from flows.studies.demo_options import DemoParameters
 from flows.studies.demo_summary import print_summary
 from flows.studies.side_by_side import LOGS, Job, how_many, planned, run_side_by_side

@@ -11,6 +11,7 @@ from flows.inputs import networks, registry
 from flows.inputs.intact import require_intact
 from flows.inputs.recipe_music import music_of
 from flows.inputs.songs import know_sums, learning_corpora
+from flows.running import devices
 from flows.running.chain import Chain
 from flows.running.heard import write_heard
 from flows.running.held_out import require_apart, sounds_of, sounds_of_recipes
@@ -41,7 +42,7 @@ def train(parameters: TrainParameters) -> StageResult:
     """Train a model; a run that was killed continues at its last checkpoint."""
     workspace = Workspace(parameters.workspace)
     manifests = Manifests(workspace)
-    device = networks.pick_device(parameters.device)
+    device = devices.pick_device(parameters.device)
     stems: tuple[Partition, ...] = ()
     tracks: list[Partition] = []
     if parameters.objective == "mixit":
@@ -151,7 +152,7 @@ def in_chain(chain: Chain) -> list[TrainParameters]:
 def ahead(chain: Chain) -> None:
     """Refuse a model that can't be built, libraries that are not there, and too short songs."""
     asked = in_chain(chain)[-1]
-    networks.pick_device(asked.device)
+    devices.pick_device(asked.device)
     chain.require_libraries()
     manifests = chain.manifests()
     workspace = manifests.workspace

@@ -7,7 +7,7 @@ import time
 import torch
 
 from demucs_core.training.memory import is_out_of_memory
-from flows.inputs import networks
+from flows.running import devices
 from flows.train.model import first_model
 from flows.train.options import TrainOptions
 from storage.music_format import MusicFormat
@@ -34,7 +34,7 @@ def step_seconds(options: TrainOptions, music: MusicFormat) -> float | None:
     """
     if options.is_imported:
         return None
-    device = networks.pick_device(options.device)
+    device = devices.pick_device(options.device)
     model = first_model(options, music).model.to(device).train()
     size, crop_s = options.batch_size, options.crop_s
     if device == "cpu":

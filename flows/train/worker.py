@@ -15,7 +15,7 @@ from typing import Any
 from demucs_core.training.divergence import DivergedError
 from demucs_core.training.memory import OutOfMemoryError
 from demucs_core.training.ranks import Ranks
-from flows.inputs import networks
+from flows.running import devices
 from flows.running.launcher import launched
 from flows.train.build import build_trainer
 from flows.train.companion import READY, Task
@@ -112,7 +112,7 @@ def take_part(parameters: TrainParameters) -> None:
     assert launch is not None
     if parameters.dry_run:
         return
-    device = networks.pick_device(parameters.device)
+    device = devices.pick_device(parameters.device)
     num_processes(parameters, device, launch)
     with (
         threads(parameters.threads),

@@ -10,7 +10,7 @@ from pathlib import Path
 from prefect import flow
 from rich.console import Console
 
-from flows.inputs.networks import pick_device
+from flows.running.devices import pick_device
 from flows.studies.paper.curves import at_point, curves_of
 from flows.studies.paper.data import PaperData, prepare
 from flows.studies.paper.findings import PaperFindings, Point, gather, names_of_songs

@@ -1,0 +1,65 @@
+"""Where networks compute: what was asked for, on this machine and in a Dask worker."""
+
+from __future__ import annotations
+
+import torch
+
+from flows.running.parameters import WorkParameters
+from storage.errors import UserError
+
+WORKERS_A_GPU = 4
+"""Local processes that share a GPU: while one computes there, the others read and write."""
+
+
+def pick_device(device: str) -> str:
+    """``auto`` means the GPU where there is one.
+
+    Raises:
+        UserError: a GPU was asked for, and there is none.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"device {device!r}: torch finds no GPU here; use cpu or auto")
+    return device
+
+
+def most_workers(parameters: WorkParameters, device: str) -> int:
+    """How many of the local Dask workers take part at most; 0 for all, as on CPUs.
+
+    Whoever's cluster is at ``dask_address`` decides about its own, and its workers' devices.
+
+    Args:
+        parameters: which cluster.
+        device: that was asked for.
+
+    Raises:
+        UserError: the work is done on this machine, which has no such device.
+    """
+    if parameters.dask_address:
+        return 0
+    device = pick_device(device)
+    if device == "cpu":
+        return 0
+    return WORKERS_A_GPU * (1 if ":" in device else torch.cuda.device_count())
+
+
+def own_device(device: str) -> str:
+    """The device of this Dask worker.
+
+    Where all GPUs are meant, local workers, which are numbered, take them in turn. Those of
+    somebody's cluster have names, and take the first GPU that they are shown.
+
+    Args:
+        device: that was asked for.
+
+    Raises:
+        UserError: this worker has no such device.
+    """
+    device = pick_device(device)
+    if device != "cuda":
+        return device
+    from distributed import get_worker  # what asks on the command line need not wait for it
+
+    number = get_worker().name
+    return f"cuda:{number % torch.cuda.device_count()}" if isinstance(number, int) else device

@@ -1,0 +1,118 @@
+"""On a GPU, where there is one: the same figures as on the CPU, in every precision and memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from demucs_core.detector.registry import build_detector, new_detector_config
+from demucs_core.detector.scoring import score_chunks
+from demucs_core.separators.registry import build_model
+from demucs_core.separators.separation import separate
+from demucs_core.training.memory import OutOfMemoryError
+from demucs_core.training.trainer import Trainer
+from demucs_core.training.training_config import Execution, Precision
+from tests.demucs_core.music import FRAMES, MUSIC
+from tests.demucs_core.training.tiny import CONFIG, STREAM, stream, trainer
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+GPU = Execution(device="cuda")
+ROOM = 96 * 2**20
+
+
+@pytest.fixture(autouse=True)
+def whole_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compared is computed in float32, and not in TF32."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+def _losses(run: Trainer) -> list[float]:
+    return [entry.train_loss for entry in run.history]
+
+
+@pytest.mark.parametrize("execution", [GPU, replace(GPU, num_workers=1, accumulation=2)])
+def test_a_training_learns_what_it_learns_on_the_cpu(execution: Execution) -> None:
+    here, there = trainer(), trainer(execution=execution)
+    assert here.run()
+    assert there.run()
+    assert _losses(there) == pytest.approx(_losses(here), rel=1e-3)
+    for name, value in here.model.state_dict().items():
+        torch.testing.assert_close(
+            there.model.state_dict()[name].cpu(), value, rtol=1e-2, atol=1e-3, msg=name
+        )
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_learns_nearly_the_same(precision: Precision) -> None:
+    here, there = trainer(), trainer(replace(CONFIG, precision=precision), execution=GPU)
+    assert here.run()
+    assert there.run()
+    assert _losses(there) == pytest.approx(_losses(here), rel=0.05)
+    assert all(weight.dtype == torch.float32 for weight in there.model.parameters())
+
+
+def test_a_resumed_training_goes_on_as_if_nothing_had_been() -> None:
+    whole, first, second = trainer(execution=GPU), trainer(execution=GPU), trainer(execution=GPU)
+    assert whole.run()
+    assert not first.run(stop=lambda: first.step == 3)
+    second.load_state(*first.state())
+    assert second.run()
+    assert _losses(second) == pytest.approx(_losses(whole), rel=1e-4)
+
+
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """Room for some hundred examples of the tiny model, and no more."""
+    torch.cuda.empty_cache()
+    torch.zeros(1, device="cuda")
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + ROOM) / total)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        torch.cuda.empty_cache()
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_what_does_not_fit_says_what_would_and_that_fits() -> None:
+    many = stream(replace(STREAM, batch_size=1024))
+    with pytest.raises(OutOfMemoryError, match=r"set accumulation to \d+") as told:
+        trainer(examples=many, execution=GPU).run()
+    parts = int(re.findall(r"set accumulation to (\d+)", str(told.value))[0])
+    torch.cuda.empty_cache()
+    assert trainer(examples=many, execution=replace(GPU, accumulation=parts)).run()
+
+
+def test_separation_and_scores_are_those_of_the_cpu() -> None:
+    generator = torch.Generator().manual_seed(0)
+    mixture = 0.1 * torch.randn(2, 5000, generator=generator)
+    model = build_model({**MUSIC, "architecture": "demucs", "channels": 4, "depth": 3}, seed=0)
+    settings = {"segment_samples": 2000, "overlap": 0.25, "shifts": 2, "max_shift_samples": 50}
+    here = separate(model.eval(), mixture, **settings, device="cpu")
+    there = separate(model.cuda(), mixture, **settings, device="cuda")
+    torch.testing.assert_close(there.cpu(), here, rtol=1e-3, atol=1e-4)
+    audio = mixture.repeat(1, 40).numpy()
+    found = [_scores(device, audio) for device in ("cpu", "cuda")]
+    assert found[1] == pytest.approx(found[0], abs=1e-3)
+
+
+def _scores(device: str, audio: NDArray[np.float32]) -> NDArray[np.float32]:
+    torch.manual_seed(0)  # a process of its own
+    detector = build_detector(new_detector_config("logmel-crnn", **FRAMES))
+    detector.eval().to(device)
+    return score_chunks(
+        detector,
+        lambda start, num: audio[:, start : start + num],
+        audio.shape[1],
+        chunk_frames=128,
+        batch_size=2,
+        device=device,
+    )
