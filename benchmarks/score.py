@@ -126,7 +126,7 @@ def _stage_seconds(root: Path, architecture: str, workers: int, device: str) -> 
     [ours, _] = _detectors(architecture, "cpu")
     networks.store(
         Workspace(location), "detectors", DETECTOR, ours,
-        {"detector": detector_config(ours)},
+        {"detector": detector_config(ours), "held_out": {"corpus": "none", "scores": "none"}},
     )  # fmt: skip
     parameters = ScoreParameters.model_validate({**place, "device": device})
     begun = time.perf_counter()
