@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any, Literal, TypeVar, get_origin
 
@@ -13,6 +14,7 @@ from pydantic import (
     Field,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic.fields import ComputedFieldInfo, FieldInfo
 from pydantic_core import PydanticCustomError
@@ -98,6 +100,19 @@ class Options(BaseModel):
         json_schema_extra=_lead_with_own_fields,
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_in_unicode(cls, given: Any) -> Any:
+        if isinstance(given, Mapping):
+            _require_unicode(list(given))
+        return given
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _tell_in_unicode(cls, given: object) -> object:
+        _require_unicode(given)
+        return given
+
     @field_validator("*", mode="before")
     @classmethod
     def _take_commas(cls, given: object, info: ValidationInfo) -> object:
@@ -142,6 +157,25 @@ class Options(BaseModel):
         names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
         options = names & type(self).model_fields.keys()
         return kind(**{name: getattr(self, name) for name in options} | given)
+
+
+def _require_unicode(given: object) -> None:
+    """Refuse what no run could be kept with, such as the name of a file in another encoding."""
+    left = [given]
+    while left:
+        value = left.pop()
+        if isinstance(value, Mapping):
+            left += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple):
+            left += value
+        elif isinstance(value, str):
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise PydanticCustomError(
+                    "not_unicode", "{told} is not Unicode; rename what is called so",
+                    {"told": ascii(value)},
+                ) from None  # fmt: skip
 
 
 def _has(field: FieldInfo, mark: type) -> bool:

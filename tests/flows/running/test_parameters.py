@@ -73,6 +73,9 @@ def test_every_field_of_every_stage_is_described() -> None:
         ({"names": {"a": 1}}, "names must be a list, not {'a': 1}"),
         ({"names": "a,,b"}, "names: there is nothing between two commas, or at an end, of 'a,,b'"),
         ({"names": ""}, "names: there is nothing between two commas, or at an end, of ''"),
+        ({"names": ["a", "\ud800"]}, "names: '\\ud800' is not Unicode; rename what is called so"),
+        ({"workspace": "\udce4"}, "workspace: '\\udce4' is not Unicode"),
+        ({"\ud800": 1}, "'\\ud800' is not Unicode"),
         ({"odd": 2}, "odd must be Odd, in Hz"),
         ({"colour": 1}, "unknown field 'colour'"),
         (
