@@ -87,12 +87,14 @@ def window_energies(
         spectra = _filter_spectra(filters, fft_samples)
         batch = max(batch_bytes // (bytes_a_window * num_rows), 1)
 
+        def heard(read: BlockReader, spans: list[tuple[int, int]]) -> Tensor:
+            windows = torch.stack([as_tensor(read(*span)) for span in spans])
+            return windows.to(filters.joint.device)
+
         def batches() -> Iterator[tuple[Tensor, Tensor]]:
             for first in range(0, len(starts), batch):
                 spans = [(start, start + window_samples) for start in starts[first : first + batch]]
-                references = torch.stack([as_tensor(read_references(*span)) for span in spans])
-                estimates = torch.stack([as_tensor(read_estimates(*span)) for span in spans])
-                yield references, estimates
+                yield heard(read_references, spans), heard(read_estimates, spans)
 
         yield from map_in_order(
             lambda audio: _transformed(*audio, spectra), batches(), filters.joint.device
@@ -202,7 +204,7 @@ def _streamed(
             yield references, read_padded(read_estimates, first, last, start, stop)
 
     def sums(audio: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        references, estimates = audio
+        references, estimates = (each.to(filters.joint.device) for each in audio)
         silent = torch.cat([silent_sources(references), silent_sources(estimates)])
         delayed = references.flatten(0, 1).unfold(-1, filters.fft_samples, block).transpose(0, 1)
         own, joint = (

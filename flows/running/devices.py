@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from flows.running.parameters import WorkParameters
@@ -9,6 +11,8 @@ from storage.errors import UserError
 
 WORKERS_A_GPU = 4
 """Local processes that share a GPU: while one computes there, the others read and write."""
+MOST_LOADERS = 8
+"""Processes that make examples for one GPU, which learns from them faster than one makes them."""
 
 
 def pick_device(device: str) -> str:
@@ -42,6 +46,13 @@ def most_workers(parameters: WorkParameters, device: str) -> int:
     if device == "cpu":
         return 0
     return WORKERS_A_GPU * (1 if ":" in device else torch.cuda.device_count())
+
+
+def num_loaders(device: str) -> int:
+    """How many processes make examples for a training: its GPU's share of the cores, or none."""
+    if device == "cpu":
+        return 0
+    return min(MOST_LOADERS, (os.cpu_count() or 1) // torch.cuda.device_count())
 
 
 def own_device(device: str) -> str:

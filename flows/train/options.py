@@ -186,7 +186,11 @@ class TrainOptions(AugmentationOptions, ModelOptions):
         "make of a validation song; 0 leaves it to the report at the end.",
     )
     loader_workers: Annotated[int, RUNTIME] = Field(
-        0, ge=0, le=256, description="Processes that make examples; 0 makes them in training's own."
+        -1,
+        ge=-1,
+        le=256,
+        description="Processes that make examples; 0 makes them in training's own, -1 takes up to "
+        "eight for a GPU, and none beside a training on the CPU.",
     )
     cache_gb: Annotated[float, RUNTIME] = Field(
         CACHE_GB,
@@ -217,7 +221,12 @@ class TrainOptions(AugmentationOptions, ModelOptions):
 
     def execution(self, device: str) -> Execution:
         """How a training on a device is carried out."""
-        return self.configure(Execution, device=device, num_workers=self.loader_workers)
+        num_workers = self.loader_workers
+        if num_workers < 0:
+            from flows.running.devices import num_loaders  # which imports torch
+
+            num_workers = num_loaders(device)
+        return self.configure(Execution, device=device, num_workers=num_workers)
 
 
 class TrainParameters(TrainOptions, StageParameters):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,16 +14,14 @@ from demucs_core.detector.registry import build_detector, new_detector_config
 from demucs_core.detector.scoring import score_chunks
 from demucs_core.separators.registry import build_model
 from demucs_core.separators.separation import separate
-from demucs_core.training.memory import OutOfMemoryError
 from demucs_core.training.trainer import Trainer
 from demucs_core.training.training_config import Execution, Precision
 from tests.demucs_core.music import FRAMES, MUSIC
-from tests.demucs_core.training.tiny import CONFIG, STREAM, stream, trainer
+from tests.demucs_core.training.tiny import CONFIG, trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 GPU = Execution(device="cuda")
-ROOM = 96 * 2**20
 
 
 @pytest.fixture(autouse=True)
@@ -67,35 +64,16 @@ def test_a_resumed_training_goes_on_as_if_nothing_had_been() -> None:
     assert _losses(second) == pytest.approx(_losses(whole), rel=1e-4)
 
 
-@pytest.fixture
-def little_memory() -> Iterator[None]:
-    """Room for some hundred examples of the tiny model, and no more."""
-    torch.cuda.empty_cache()
-    torch.zeros(1, device="cuda")
-    total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + ROOM) / total)
-    try:
-        yield
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
-        torch.cuda.empty_cache()
-
-
-@pytest.mark.usefixtures("little_memory")
-def test_what_does_not_fit_says_what_would_and_that_fits() -> None:
-    many = stream(replace(STREAM, batch_size=1024))
-    with pytest.raises(OutOfMemoryError, match=r"set accumulation to \d+") as told:
-        trainer(examples=many, execution=GPU).run()
-    parts = int(re.findall(r"set accumulation to (\d+)", str(told.value))[0])
-    torch.cuda.empty_cache()
-    assert trainer(examples=many, execution=replace(GPU, accumulation=parts)).run()
-
-
 def test_separation_and_scores_are_those_of_the_cpu() -> None:
     generator = torch.Generator().manual_seed(0)
     mixture = 0.1 * torch.randn(2, 5000, generator=generator)
     model = build_model({**MUSIC, "architecture": "demucs", "channels": 4, "depth": 3}, seed=0)
-    settings = {"segment_samples": 2000, "overlap": 0.25, "shifts": 2, "max_shift_samples": 50}
+    settings: dict[str, Any] = {
+        "segment_samples": 2000,
+        "overlap": 0.25,
+        "shifts": 2,
+        "max_shift_samples": 50,
+    }
     here = separate(model.eval(), mixture, **settings, device="cpu")
     there = separate(model.cuda(), mixture, **settings, device="cuda")
     torch.testing.assert_close(there.cpu(), here, rtol=1e-3, atol=1e-4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import distributed
 import pytest
 import torch
@@ -10,6 +12,7 @@ from prefect import flow
 from flows.running.devices import WORKERS_A_GPU, most_workers, own_device, pick_device
 from flows.running.execution import dask_client, results_of
 from flows.running.parameters import WorkParameters
+from flows.train.options import TrainOptions
 from storage.errors import UserError
 from tests.flows.conftest import worker_processes
 
@@ -39,6 +42,17 @@ def test_a_few_workers_share_each_gpu() -> None:
     assert most_workers(HERE, "auto") == most_workers(HERE, "cuda") == 2 * WORKERS_A_GPU
     assert most_workers(HERE, "cuda:1") == WORKERS_A_GPU
     assert most_workers(HERE, "cpu") == 0
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(("cores", "loaders"), [(1, 0), (8, 4), (64, 8)])
+def test_examples_for_a_gpu_are_made_by_its_share_of_the_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, loaders: int
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert TrainOptions().execution("cuda:1").num_workers == loaders
+    assert TrainOptions(loader_workers=3).execution("cuda:1").num_workers == 3
+    assert TrainOptions().execution("cpu").num_workers == 0
 
 
 def _whose_and_where(told: str) -> tuple[str, str]:
