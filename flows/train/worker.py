@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from demucs_core.training.divergence import DivergedError
 from demucs_core.training.memory import OutOfMemoryError
@@ -103,7 +103,7 @@ def _require_same(own: Mapping[str, Any], first: Mapping[str, Any]) -> None:
 
 
 def take_part(parameters: TrainParameters) -> None:
-    """Train beside the first process, where a launcher started this one.
+    """Train beside the first process, where a launcher started this one, and end.
 
     Raises:
         UserError: so many processes can't be, or one of them ended.
@@ -119,6 +119,7 @@ def take_part(parameters: TrainParameters) -> None:
         joined_as_launched(launch, device) as (ranks, own_device),
     ):
         train_beside(parameters, ranks, own_device)
+    _end(0)
 
 
 @contextmanager
@@ -155,6 +156,17 @@ def main() -> int:
     return 0
 
 
+def _end(status: int) -> NoReturn:
+    """End this process without Python's own end.
+
+    Once there was a DistributedDataParallel, the group's threads outlive the group; one of them
+    that lets go of a tensor while Python ends would abort the process.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 def _end_with_parent() -> None:
     while os.read(0, 1):
         pass
@@ -162,8 +174,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    status = main()
-    sys.stderr.flush()
-    # Once there was a DistributedDataParallel, the group's threads outlive the group; one of them
-    # that lets go of a tensor while Python ends would abort the process.
-    os._exit(status)
+    _end(main())

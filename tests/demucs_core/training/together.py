@@ -187,4 +187,4 @@ if __name__ == "__main__":
         CASES[name](second)
     dist.destroy_process_group()
     sys.stderr.flush()
-    os._exit(0)  # as flows.train.worker ends, and why
+    os._exit(0)  # as flows.train.worker does, and why
