@@ -50,7 +50,8 @@ bench: .venv/installed
 	@for name in $$(cd benchmarks && ls *.py | sed -e 's/\.py$$//' -e '/^__init__$$/d'); do \
 		case $$name in \
 			chaos|fuzz) quick=--quick;; manifests) quick="--rows 1000000";; \
-			scale) quick="--tracks 1000 --segments 100000";; *) quick=;; \
+			scale) quick="--tracks 1000 --segments 100000";; \
+			load) quick="--tracks 10000 --queries 20 --runs 50 --hour-s 0";; *) quick=;; \
 		esac; \
 		echo "== $$name" && $(BIN)/python -m benchmarks.$$name $$quick || exit 1; done
 

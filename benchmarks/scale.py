@@ -100,7 +100,7 @@ def make(root: Path, tracks: int, segments: int) -> Grown:
     """The real workspace: everything but training was done in it."""
     write_music(root)
     workspace = root / "workspace"
-    _silentmix(
+    silentmix(
         root, "run", "--config", str(root / "fields.yaml"), "--workspace", str(workspace),
         "--labelled", str(root / "labelled"), "--unlabelled", str(root / "unlabelled"),
         "--sample-rate", str(MUSIC.sample_rate), "--channels", str(MUSIC.num_channels),
@@ -109,7 +109,7 @@ def make(root: Path, tracks: int, segments: int) -> Grown:
     return Grown(workspace, root / "unlabelled", CORPUS, max(1, segments // tracks))
 
 
-def _silentmix(root: Path, *arguments: str) -> Cost:
+def silentmix(root: Path, *arguments: str) -> Cost:
     """Run a command; raises where it fails, with what it said."""
     started = time.monotonic()
     with (root / "output.log").open("w+b") as log:
@@ -180,7 +180,7 @@ def _measure(root: Path, tracks: int, segments: int) -> tuple[Costs, list[tuple[
         grown.grow(num_tracks)
         print(f"{num_tracks} tracks", file=sys.stderr, flush=True)
         for command in commands(grown.music, grown.source_of(num_tracks - 1)):
-            cost = _silentmix(root, *command.arguments, "--workspace", str(grown.root))
+            cost = silentmix(root, *command.arguments, "--workspace", str(grown.root))
             found.setdefault(command.name, (command.is_noop, []))[1].append(cost)
             print(f"  {command.name}: {cost.wall_s:.1f} s, {cost.peak_mib:.0f} MiB",
                   file=sys.stderr, flush=True)  # fmt: skip

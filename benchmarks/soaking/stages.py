@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,21 +43,14 @@ def forget_settings() -> None:
         del os.environ[name]
 
 
-def _in_process(
-    work: Callable[[Path, Music], None], root: Path, music: Music, address: str
-) -> None:
-    """Work in a process of its own, since Prefect takes its settings once."""
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_with_server, args=(work, root, music, address))
-    process.start()
-    process.join()
-    if process.exitcode != 0:
-        raise RuntimeError(f"{work.__name__.strip('_')} failed")
+def with_server(root: Path, work: Callable[[], None], address: str = "") -> None:
+    """Work in this process, which has not imported Prefect yet, with a server of a workspace.
 
-
-def _with_server(
-    work: Callable[[Path, Music], None], root: Path, music: Music, address: str
-) -> None:
+    Args:
+        root: the workspace.
+        work: what to do.
+        address: of the server; empty starts one for the purpose.
+    """
     from flows.server.login import put_login
     from flows.server.process import WorkspaceServer, configure_prefect
 
@@ -67,7 +61,19 @@ def _with_server(
         put_login(root / ".prefect", os.environ)
     else:
         WorkspaceServer(os.environ).wait()
-    work(root, music)
+    work()
+
+
+def _in_process(
+    work: Callable[[Path, Music], None], root: Path, music: Music, address: str
+) -> None:
+    """Work in a process of its own, since Prefect takes its settings once."""
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=with_server, args=(root, partial(work, root, music), address))
+    process.start()
+    process.join()
+    if process.exitcode != 0:
+        raise RuntimeError(f"{work.__name__.strip('_')} failed")
 
 
 def _fit_detector(root: Path, music: Music) -> None:
