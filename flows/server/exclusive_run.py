@@ -11,8 +11,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.logging import get_run_logger
@@ -31,7 +33,7 @@ def exclusive_run(stage: str, corpus: str, workspace: str) -> Iterator[None]:
     """Wait until no other run of a stage works on a corpus, and be the one that does.
 
     On a command's own server, or the temporary one that Prefect starts where it is told of none,
-    there is nobody to wait for.
+    there is nobody to wait for. Where the server is too busy to give turns, the run goes on.
 
     Args:
         stage: its name.
@@ -42,24 +44,36 @@ def exclusive_run(stage: str, corpus: str, workspace: str) -> Iterator[None]:
         yield
         return
     name = f"silentmix:{stage}:{corpus}:{short_hash(workspace, 8)}"
-    if _is_taken(name):
-        get_run_logger().info(
-            "waits: another run of %s works on %s; if there is none, "
-            "`prefect gcl update '%s' --active-slots 0` goes on",
-            stage,
-            corpus,
-            name,
-        )
     slot = concurrency(
         name, lease_duration=LEASE_S, strict=True, raise_on_lease_renewal_failure=False
     )
-    slot.__enter__()
+    has_turn = True
+    try:
+        if _is_taken(name):
+            get_run_logger().info(
+                "waits: another run of %s works on %s; if there is none, "
+                "`prefect gcl update '%s' --active-slots 0` goes on",
+                stage,
+                corpus,
+                name,
+            )
+        slot.__enter__()
+    except (ConcurrencySlotAcquisitionError, httpx.HTTPError) as error:
+        has_turn = False  # the client has tried again already
+        get_run_logger().warning(
+            "the Prefect server can't tell whether another run of %s works on %s (%s); this one "
+            "goes on",
+            stage,
+            corpus,
+            error,
+        )
     try:
         yield
     finally:
-        # a server that went down meanwhile frees the slot by itself, when the lease is up
-        with best_effort("that its turn is over"):
-            slot.__exit__(None, None, None)
+        if has_turn:
+            # a server that went down meanwhile frees the slot by itself, when the lease is up
+            with best_effort("that its turn is over"):
+                slot.__exit__(None, None, None)
 
 
 def _is_taken(name: str) -> bool:
