@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -16,10 +15,12 @@ from flows.server.exclusive_run import exclusive_run
 from flows.server.process import PRIVATE
 
 
-@contextmanager
-def no_slot(*_: Any, **__: Any) -> Iterator[None]:
-    raise ConcurrencySlotAcquisitionError("503 Service Unavailable")
-    yield
+def no_slot(*_: Any, **__: Any) -> ExitStack:
+    class Busy(ExitStack):
+        def __enter__(self) -> Busy:
+            raise ConcurrencySlotAcquisitionError("503 Service Unavailable")
+
+    return Busy()
 
 
 def no_answer(_: str) -> bool:
