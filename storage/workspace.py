@@ -244,7 +244,7 @@ class Workspace:
 
     def remove(self, relative: str) -> None:
         """Remove a file, if it is there."""
-        if self.exists(relative):
+        with suppress(FileNotFoundError):
             self.fs.rm_file(self.resolve(relative))
 
     def sweep(self, relative: str) -> int:

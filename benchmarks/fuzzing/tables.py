@@ -147,14 +147,15 @@ def _restated(draws: random.Random, content: bytes) -> bytes:
         match draws.randrange(6):
             case 0 if name:
                 kind = draws.choice(_KINDS)
-                values = (
-                    pa.nulls(len(table), kind) if draws.random() < 0.5 else table[name].cast(kind)
-                )
+                column = table.column(index)  # by its place: two may have one name by now
+                values = pa.nulls(len(table), kind) if draws.random() < 0.5 else column.cast(kind)
                 table = table.set_column(index, name, values)
             case 1 if name:
-                table = table.drop_columns([name])
+                table = table.remove_column(index)
             case 2 if name:
-                table = table.rename_columns({name: str(strange(draws))[:20] or "_"})
+                names = [*table.column_names]
+                names[index] = str(strange(draws))[:20] or "_"
+                table = table.rename_columns(names)
             case 3:
                 key = draws.choice(
                     (ITEMS, b"silentmix.table", b"silentmix.version", b"silentmix.replaces")

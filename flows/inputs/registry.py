@@ -100,9 +100,17 @@ def began_with(workspace: Workspace, model: str) -> list[str]:
 def unfinished(workspace: Workspace) -> Iterator[tuple[str, dict[str, Any]]]:
     """The trainings of models that are not over, and how far each is."""
     for name in workspace.folders("models"):
-        path = f"models/{name}/{UNFINISHED}"
-        if workspace.exists(path):
-            yield name, _mapping(workspace, path)
+        progress = progress_of(workspace, name)
+        if progress is not None:
+            yield name, progress
+
+
+def progress_of(workspace: Workspace, model: str) -> dict[str, Any] | None:
+    """How far the training of a model is; None where none is under way."""
+    try:
+        return _mapping(workspace, f"models/{model}/{UNFINISHED}")
+    except FileNotFoundError:  # there was none, or another run has just finished it
+        return None
 
 
 def forgotten(workspace: Workspace, kind: str, name: str) -> list[str]:

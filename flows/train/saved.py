@@ -9,7 +9,7 @@ taken away once a longer training that went on from it is done.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,17 +27,20 @@ CONTINUED_FROM = "continued_from"
 KIND = "models"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class SavedTraining:
     """A training as its folder in a workspace knows it.
 
     Attributes:
         workspace: where it is.
         name: the model's id.
+        progress: what is trained and how far it is, once it has begun. It is not read again: where
+            another run of the same training ends first, it takes the file away.
     """
 
     workspace: Workspace
     name: str
+    progress: dict[str, Any] = field(default_factory=dict, init=False)
 
     def path(self, file: str) -> str:
         """Where one of its files is, relative to the workspace."""
@@ -53,10 +56,8 @@ class SavedTraining:
     @property
     def steps_saved(self) -> int:
         """How many steps an earlier run of it did, and saved."""
-        unfinished = self.path(registry.UNFINISHED)
-        if not self.workspace.exists(unfinished):
-            return 0
-        return int(self.workspace.read_json(unfinished)["step"])
+        progress = registry.progress_of(self.workspace, self.name)
+        return 0 if progress is None else int(progress["step"])
 
     @property
     def state_path(self) -> str:
@@ -82,16 +83,17 @@ class SavedTraining:
         Raises:
             UserError: a state is damaged, or of something else.
         """
-        unfinished = self.path(registry.UNFINISHED)
         own = "" if anew else self.state_path
         before = own or ("" if anew else shorter(self.workspace, description))
         went_on = {} if before == own else {CONTINUED_FROM: before}
-        if anew or not self.workspace.exists(unfinished):
-            progress = {"description": {**description, **went_on}, "step": 0, "best": None}
-            self.workspace.put_json(unfinished, progress)
+        begun = None if anew else registry.progress_of(self.workspace, self.name)
+        if begun is None:
+            begun = {"description": {**description, **went_on}, "step": 0, "best": None}
+            self.workspace.put_json(self.path(registry.UNFINISHED), begun)
         elif own:
-            begun = self.workspace.read_json(unfinished)["description"]
-            went_on = {name: begun[name] for name in (CONTINUED_FROM,) if name in begun}
+            then = begun["description"]
+            went_on = {name: then[name] for name in (CONTINUED_FROM,) if name in then}
+        self.progress = begun
         if anew:
             for file in (registry.CHECKPOINT, FINAL_STATE):
                 self.workspace.remove(self.path(file))
@@ -108,13 +110,12 @@ class SavedTraining:
         file = FINAL_STATE if trainer.done else registry.CHECKPOINT
         metadata = {"trainer": state}
         save_tensors(self.workspace, self.path(file), networks.to_numpy(tensors), metadata)
-        begun = self.workspace.read_json(self.path(registry.UNFINISHED))
-        progress = {
+        self.progress |= {
             "step": trainer.step,
             "best": None if trainer.best is None else trainer.best.to_json(),
             "saved_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        self.workspace.put_json(self.path(registry.UNFINISHED), {**begun, **progress})
+        self.workspace.put_json(self.path(registry.UNFINISHED), self.progress)
 
     def load(self, trainer: Trainer, path: str = "") -> None:
         """Continue from a state, this training's own unless told otherwise.
