@@ -24,6 +24,7 @@ from flows.evaluate.flow import evaluate
 from flows.evaluate.options import EvaluateParameters
 from flows.pseudo_label.flow import pseudo_label
 from flows.pseudo_label.options import PseudoLabelParameters
+from flows.running.devices import MOST_LOADERS
 from flows.running.execution import dask_client
 from flows.running.stage_result import StageResult
 from flows.server.process import PRIVATE
@@ -53,12 +54,14 @@ class Job:
     evaluate: EvaluateParameters | None
     labels: PseudoLabelParameters | None = None
 
-    def on(self, device: str) -> Job:
-        """The same on another device."""
+    def on(self, device: str, num_processes: int) -> Job:
+        """The same on another device, with a share of this machine's cores."""
         told = {"device": device}
         evaluate = self.evaluate and self.evaluate.model_copy(update=told)
         labels = self.labels and self.labels.model_copy(update=told)
-        train = self.train.model_copy(update=told)
+        spare = (os.cpu_count() or 1) // num_processes - 1
+        loaders = 0 if device == "cpu" else min(max(spare, 0), MOST_LOADERS)
+        train = self.train.model_copy(update={**told, "loader_workers": loaders})
         return replace(self, train=train, evaluate=evaluate, labels=labels)
 
 
@@ -107,7 +110,7 @@ def run_side_by_side(
     if num_processes == 1:
         for job in jobs:
             assert job is not None, "nothing else is at work"
-            on_end(job, do(job.on(device)))
+            on_end(job, do(job.on(device, 1)))
         return
     waiting, running, ended = iter(jobs), list[Slot](), list[tuple[Job, str]]()
     logs.mkdir(parents=True, exist_ok=True)
@@ -116,7 +119,7 @@ def run_side_by_side(
             for job in islice(waiting, num_processes - len(running)):
                 if job is None:
                     break
-                running.append(_begin(job, running, device, logs))
+                running.append(_begin(job, running, device, num_processes, logs))
             if ended:  # told once the next ones are at work; others may have waited for it
                 while ended:
                     on_end(*ended.pop(0))
@@ -134,7 +137,7 @@ def run_side_by_side(
             slot.process.join()
 
 
-def _begin(job: Job, running: Sequence[Slot], device: str, logs: Path) -> Slot:
+def _begin(job: Job, running: Sequence[Slot], device: str, num_processes: int, logs: Path) -> Slot:
     taken = {slot.gpu for slot in running}
     gpu = next(number for number in range(len(taken) + 1) if number not in taken)
     if device == "cuda":
@@ -143,7 +146,7 @@ def _begin(job: Job, running: Sequence[Slot], device: str, logs: Path) -> Slot:
     context = get_context("spawn")
     answer, theirs = context.Pipe(duplex=False)
     process = context.Process(
-        target=train_and_evaluate, args=(job.on(device), logs / job.log, theirs)
+        target=train_and_evaluate, args=(job.on(device, num_processes), logs / job.log, theirs)
     )
     process.start()
     theirs.close()  # so that the end of the process is the end of the pipe

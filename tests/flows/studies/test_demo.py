@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from multiprocessing import Pipe
 from multiprocessing.context import SpawnProcess
@@ -12,6 +13,7 @@ from unittest.mock import Mock
 import pytest
 from rich.console import Console
 
+from flows.evaluate.options import EvaluateParameters
 from flows.evaluate.summary import Verdict
 from flows.studies import demo, side_by_side
 from flows.studies.demo import run_demo
@@ -91,6 +93,20 @@ def test_an_error_between_two_trainings_ends_those_at_work(
     [slot] = two_cores
     assert isinstance(slot.process, Mock)
     assert [call[0] for call in slot.process.method_calls] == ["terminate", "join"]
+
+
+@pytest.mark.parametrize(
+    ("device", "num_processes", "loaders"), [("cpu", 2, 0), ("cuda:0", 14, 0), ("cuda:0", 2, 7)]
+)
+def test_trainings_side_by_side_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch, device: str, num_processes: int, loaders: int
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    job = Job(label="a", log="a.log", train=TrainParameters(), evaluate=EvaluateParameters())
+    told = job.on(device, num_processes)
+    assert told.train.loader_workers == loaders
+    assert told.evaluate is not None
+    assert told.train.device == told.evaluate.device == device
 
 
 def verdict(median_db: float | None, *, shown: bool) -> Verdict:
