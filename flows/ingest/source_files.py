@@ -96,6 +96,10 @@ def to_look_at(
         is_done = is_same and look.item in done
         if is_done and not run.force and not (retry and look.reason) and file.url not in gone:
             continue
+        if is_same and not is_done and not run.force and not look.reason:
+            # A run was killed before its last part, or is about to write it: it is the same part.
+            pending[file.url] = look.item
+            continue
         # a part of its name may be there, and another of that name would not be written
         is_new = not is_same or (run.force and not is_done)
         pending[file.url] = file_item(file, "" if is_new else again)

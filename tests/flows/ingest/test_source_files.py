@@ -150,6 +150,24 @@ def test_of_two_runs_at_once_one_keeps_the_audio(
     assert rejects(workspace, "music") == {"1.wav": "duplicate"}
 
 
+def test_a_run_that_is_overtaken_before_its_last_part_doubles_nothing(
+    workspace: Workspace, folder: Path
+) -> None:
+    """It had written what the files are, slept, and wrote the tracks when another run had."""
+    for seed, name in enumerate(("a.wav", "b.wav")):
+        write(folder / name, noise(seed))
+    take(workspace, folder)
+    before = {table: rows(workspace, table) for table in ("tracks", "measures", "prints")}
+    manifests = Manifests(workspace)
+    [late] = manifests.parts(manifests.latest("tracks", "music"))
+    content = workspace.read(late)
+    workspace.remove(late)
+    take(workspace, folder)
+    workspace.put_bytes(late, content)
+    assert {table: rows(workspace, table) for table in before} == before
+    assert tracks(workspace) == ["a.wav", "b.wav"]
+
+
 def test_audio_that_is_gone_is_made_again(workspace: Workspace, folder: Path) -> None:
     """It cost the track, and ingest said that all was done."""
     for seed, name in enumerate(("a.wav", "b.wav", "c.wav")):
