@@ -101,9 +101,13 @@ def _read(hint: Any, value: object, name: str) -> Any:
     allowed = (int, float) if hint is float else hint
     if not isinstance(value, allowed) or isinstance(value, bool) != (hint is bool):
         raise ValueError(f"{name} must be {_WORDS[hint]}, not {value!r}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, not {value}")
-    return hint(value)
+    try:
+        read = hint(value)
+    except OverflowError:  # a whole number beyond all floats
+        read = math.inf
+    if isinstance(read, float) and not math.isfinite(read):
+        raise ValueError(f"{name} must be finite, not {read}")
+    return read
 
 
 def check_at_least(config: object, bound: float, *names: str) -> None:

@@ -104,6 +104,7 @@ def test_what_can_be_no_model_is_refused_in_a_line(options: dict[str, Any], mess
         ({"channels": 10**9}, "not fit into memory; lower channels or depth .Storage size"),
         ({"channels": 10**20}, "not fit into memory; lower channels or depth .empty"),
         ({"architecture_config": "{growth: .inf}"}, "growth must be finite, not inf"),
+        ({"architecture_config": f"{{growth: 1{'0' * 400}}}"}, "growth must be finite, not inf"),
         (
             {"architecture_config": "{kernel_size: 2}"},
             "kernel_size must be at least stride .4., not",

@@ -256,6 +256,20 @@ def test_a_column_without_a_default_can_not_be_missing(
         list(Manifests(workspace).rows(REJECTS))
 
 
+def test_a_workspace_may_be_called_as_a_pattern_is(tmp_path: Path) -> None:
+    """Of ``g[1]`` and ``g1`` each is itself."""
+    for name in ("g1", "g[1]", "g*", "g?"):
+        workspace = Workspace(str(tmp_path / name), create=True)
+        Manifests(workspace).write(REJECTS, [name], [reject(name)])
+    for name in ("g1", "g[1]", "g*", "g?"):
+        manifests = Manifests(Workspace(str(tmp_path / name)))
+        assert [row["item"] for row in manifests.rows(REJECTS)] == [name]
+        assert manifests.items(REJECTS) == {name}
+        assert manifests.partitions("rejects") == [REJECTS]
+        with connect(manifests.workspace) as database:
+            assert database.sql("SELECT item FROM rejects").fetchall() == [(name,)]
+
+
 @pytest.mark.parametrize("name", ["", "2024", "a/b", "../x", "a b", "a=b", "-x"])
 def test_a_corpus_name_is_a_folder_name(name: str) -> None:
     with pytest.raises(ManifestError, match="a name starts with a letter"):

@@ -79,6 +79,15 @@ def test_sql_reaches_nothing_but_the_manifests(
     assert [path.name for path in folder.iterdir()] == ["there.csv"]
 
 
+def test_sql_holds_so_much_and_no_more(workspace: Workspace) -> None:
+    with connect(workspace) as database:
+        names = ("memory_limit", "max_temp_directory_size")
+        told = [database.sql(f"SELECT current_setting('{name}')").fetchall() for name in names]
+    memory, scratch = (str(rows[0][0]).split() for rows in told)
+    assert (float(memory[0]) <= 4, memory[1]) == (True, "GiB")
+    assert (float(scratch[0]) <= 100, scratch[1]) == (True, "GiB")
+
+
 def test_a_damaged_part_is_named_by_sql_too(workspace: Workspace) -> None:
     manifests = Manifests(workspace)
     manifests.write(REJECTS, ["a"], [reject("a")])
