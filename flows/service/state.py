@@ -48,7 +48,7 @@ class ServiceState(BaseModel):
         path = home / STATE_FILE
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return cls()
         except (ValidationError, OSError, UnicodeDecodeError) as error:
             raise UserError(

@@ -377,6 +377,11 @@ def test_doctor_finds_nothing_wrong(service: Service) -> None:
     assert service.address in done.stdout
 
 
+def test_below_a_file_nothing_was_started(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert not ServiceState.read(tmp_path / "file" / "workspace" / ".prefect").processes
+
+
 def test_a_port_that_is_taken(service: Service, tmp_path: Path) -> None:
     other = Service(tmp_path / "other", service.port)
     done = other.command("up", "--port", str(service.port))
