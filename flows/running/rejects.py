@@ -11,6 +11,7 @@ from storage.reading import CanonicalAudioError
 from storage.tables.manifests import Manifests, Partition
 
 DAMAGED = "damaged_audio"
+"""The reason of a reject whose canonical audio is missing, or is not what was ingested."""
 
 
 def reject_row(

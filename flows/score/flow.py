@@ -35,7 +35,6 @@ from storage.tables.schemas import REJECTS
 from storage.workspace import Workspace
 
 STAGE, VERSION = "score", 1
-"""The reason of a reject whose canonical audio is missing, or is not what was ingested."""
 
 
 @dataclass(frozen=True)
