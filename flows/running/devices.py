@@ -48,11 +48,18 @@ def most_workers(parameters: WorkParameters, device: str) -> int:
     return WORKERS_A_GPU * (1 if ":" in device else torch.cuda.device_count())
 
 
-def num_loaders(device: str) -> int:
-    """How many processes make examples for a training: its GPU's share of the cores, or none."""
+def num_loaders(device: str, num_cores: int | None = None) -> int:
+    """How many processes make examples for a training on a GPU; none do for one on the CPU.
+
+    Args:
+        device: of the training.
+        num_cores: that there are for them; by default the GPU's share of this machine's.
+    """
     if device == "cpu":
         return 0
-    return min(MOST_LOADERS, (os.cpu_count() or 1) // torch.cuda.device_count())
+    if num_cores is None:
+        num_cores = (os.cpu_count() or 1) // torch.cuda.device_count()
+    return min(MOST_LOADERS, num_cores)
 
 
 def own_device(device: str) -> str:

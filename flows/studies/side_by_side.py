@@ -24,7 +24,7 @@ from flows.evaluate.flow import evaluate
 from flows.evaluate.options import EvaluateParameters
 from flows.pseudo_label.flow import pseudo_label
 from flows.pseudo_label.options import PseudoLabelParameters
-from flows.running.devices import MOST_LOADERS
+from flows.running.devices import num_loaders
 from flows.running.execution import dask_client
 from flows.running.stage_result import StageResult
 from flows.server.process import PRIVATE
@@ -59,8 +59,8 @@ class Job:
         told = {"device": device}
         evaluate = self.evaluate and self.evaluate.model_copy(update=told)
         labels = self.labels and self.labels.model_copy(update=told)
-        spare = (os.cpu_count() or 1) // num_processes - 1
-        loaders = 0 if device == "cpu" else min(max(spare, 0), MOST_LOADERS)
+        spare = max(0, (os.cpu_count() or 1) // num_processes - 1)
+        loaders = num_loaders(device, spare)
         train = self.train.model_copy(update={**told, "loader_workers": loaders})
         return replace(self, train=train, evaluate=evaluate, labels=labels)
 
