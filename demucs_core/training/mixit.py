@@ -121,7 +121,7 @@ def assigned(estimates: Tensor, targets: Tensor) -> Tensor:
         parts, sums = estimates.float().flatten(2), targets.float().flatten(2)
         products = torch.bmm(parts, parts.transpose(1, 2))
         with_sums = torch.bmm(sums, parts.transpose(1, 2))
-        ways = _ways(estimates.shape[1]).to(parts)  # (W, 2, M)
+        ways = _ways(estimates.shape[1], parts.device)  # (W, 2, M)
         # |x - Σ ŝ|² less |x|², which is the same for all ways
         squares = torch.einsum("wgm,bmn,wgn->bw", ways, products, ways)
         errors = squares - 2 * torch.einsum("wgm,bgm->bw", ways, with_sums)
@@ -129,10 +129,10 @@ def assigned(estimates: Tensor, targets: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def _ways(num_outputs: int) -> Tensor:
+def _ways(num_outputs: int, device: torch.device) -> Tensor:
     """All ways to share outputs out between two mixtures, ``(2^M, 2, M)``."""
     bits = torch.arange(2**num_outputs)[:, None] >> torch.arange(num_outputs) & 1
-    return torch.stack([1 - bits, bits], dim=1).float()
+    return torch.stack([1 - bits, bits], dim=1).float().to(device)
 
 
 class MixtureStream(ExampleStream):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from demucs_core.separators.separator import SeparationModel
+from demucs_core.training.cuda_graph import RecordedGradients, layers_that_draw
 from demucs_core.training.divergence import NonFiniteLossError
 from demucs_core.training.examples import Example
 from demucs_core.training.memory import (
@@ -66,7 +67,8 @@ class Optimization:
         ranks: the processes that take each step together, each with its own examples.
 
     Raises:
-        ValueError: ``recompute`` of a model that has no blocks, or nothing to train.
+        ValueError: ``recompute`` of a model that has no blocks, ``cuda_graph`` of what can't be
+            recorded, or nothing to train.
     """
 
     def __init__(
@@ -91,6 +93,9 @@ class Optimization:
         if execution.compile:
             self._alone = cast("nn.Module", torch.compile(model))
         self._together: DistributedDataParallel | None = None
+        self._recorded: RecordedGradients | None = None
+        if execution.cuda_graph:
+            _require_recordable(model, execution, ranks)
 
     def step(self, batch: Example, rate: float, num_weak: int) -> StepFigures:
         """Take one step.
@@ -111,7 +116,10 @@ class Optimization:
         # The mean of all processes' gradients is to be that of the whole batch.
         divisor = torch.where(total > 0, total, 1) / self.ranks.size
         try:
-            weighted = self._gradients(batch, divisor, self._together)
+            if self.execution.cuda_graph:
+                weighted = self._replayed(batch, divisor)
+            else:
+                weighted = self._gradients(batch, divisor, self._together)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -150,6 +158,12 @@ class Optimization:
                 weighted.append((losses * part_shares).detach())
                 torch.autograd.backward(self.scaler.scale(loss))
         return torch.cat(weighted)
+
+    def _replayed(self, batch: Example, divisor: Tensor) -> Tensor:
+        """Make the gradients of a batch as :meth:`_gradients` does, by replaying the first's."""
+        if self._recorded is None or not self._recorded.fits(batch):
+            self._recorded = RecordedGradients(self._gradients, self._try, batch, divisor)
+        return self._recorded(batch, divisor)
 
     def _rehearse(self, batch: Example) -> DistributedDataParallel:
         """Take a batch there and back in each process, before any waits for another's gradients.
@@ -265,6 +279,25 @@ class Optimization:
         """Undo :meth:`state`."""
         if state.get("scaler"):
             self.scaler.load_state_dict(state["scaler"])
+
+
+def _require_recordable(model: nn.Module, execution: Execution, ranks: Ranks) -> None:
+    """Refuse what a CUDA graph does not hold.
+
+    Raises:
+        ValueError: says what.
+    """
+    if torch.device(execution.device).type != "cuda":
+        raise ValueError(f"cuda_graph is for a CUDA device, not for {execution.device}")
+    if not ranks.alone:
+        raise ValueError("cuda_graph is for one process; leave it out, or train in one")
+    if execution.compile or execution.recompute:
+        raise ValueError("cuda_graph goes with neither compile nor recompute; leave one out")
+    if drawing := layers_that_draw(model):
+        raise ValueError(
+            f"cuda_graph would replay what the layer {drawing[0]!r} drew at the first step; set "
+            "its dropout to 0, or leave cuda_graph out"
+        )
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Adam:

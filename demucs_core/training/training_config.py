@@ -105,6 +105,8 @@ class Execution:
         compile: let ``torch.compile`` make one program of the model's training pass.
         recompute: compute the activations of each block again on the way back instead of keeping
             them: less memory, about a third more time.
+        cuda_graph: record how the first batch's gradients are made on a GPU, and replay that for
+            the others: quicker where the model is so small that the GPU waits for the CPU.
 
     Raises:
         ValueError: a field out of range, by name.
@@ -115,6 +117,7 @@ class Execution:
     accumulation: int = 1
     compile: bool = False
     recompute: bool = False
+    cuda_graph: bool = False
 
     def __post_init__(self) -> None:
         check_at_least(self, 0, "num_workers")

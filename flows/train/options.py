@@ -174,6 +174,11 @@ class TrainOptions(AugmentationOptions, ModelOptions):
         _execution.recompute,
         description="Compute activations again on the way back: less memory, more time.",
     )
+    cuda_graph: Annotated[bool, RUNTIME] = Field(
+        _execution.cuda_graph,
+        description="Record the passes there and back on a GPU once, and replay them: quicker for "
+        "a small model.",
+    )
     tensorboard: Annotated[str, RUNTIME] = Field(
         "",
         description="Folder for TensorBoard's events, a run a model (extra tensorboard); empty "

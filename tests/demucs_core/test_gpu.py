@@ -34,7 +34,15 @@ def _losses(run: Trainer) -> list[float]:
     return [entry.train_loss for entry in run.history]
 
 
-@pytest.mark.parametrize("execution", [GPU, replace(GPU, num_workers=1, accumulation=2)])
+@pytest.mark.parametrize(
+    "execution",
+    [
+        GPU,
+        replace(GPU, num_workers=1, accumulation=2),
+        replace(GPU, cuda_graph=True),
+        replace(GPU, cuda_graph=True, accumulation=2),
+    ],
+)
 def test_a_training_learns_what_it_learns_on_the_cpu(execution: Execution) -> None:
     here, there = trainer(), trainer(execution=execution)
     assert here.run()

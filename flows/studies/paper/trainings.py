@@ -205,6 +205,7 @@ class Trainings:
             "seed": training.seed,
             "device": self.device,
             "threads": 1 if self.device == "cpu" else 0,
+            "cuda_graph": parameters.cuda_graph and arm.architecture != "open_unmix",
             "checkpoint_every": CHECKPOINT_EVERY,
             **{name: getattr(parameters, name) for name in SHARED},
             **_model_of(parameters, arm),

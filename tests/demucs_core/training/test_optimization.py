@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -224,3 +225,15 @@ def fail(_: Tensor) -> Tensor:
 def test_a_model_without_blocks_is_not_recomputed() -> None:
     with pytest.raises(ValueError, match="recompute: Exploding has no blocks"):
         Optimization(Exploding(), CONFIG, Execution(recompute=True))  # type: ignore[arg-type]
+
+
+def test_what_a_cuda_graph_does_not_hold_is_said() -> None:
+    def refused(match: str, model: nn.Module | None = None, **execution: Any) -> None:
+        with pytest.raises(ValueError, match=match):
+            Optimization(model or small(), CONFIG, Execution(cuda_graph=True, **execution))  # type: ignore[arg-type]
+
+    drawing = small()
+    drawing.encoder.append(nn.Dropout(0.1))
+    refused("cuda_graph is for a CUDA device, not for cpu")
+    refused("neither compile nor recompute", device="cuda", compile=True)
+    refused(r"what the layer 'encoder.\d' drew at the first step", drawing, device="cuda")
