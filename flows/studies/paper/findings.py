@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from demucs_core.metrics.medians import median_sdr
 from demucs_core.metrics.seeded_comparison import SeededDifference, compare_trainings
 from flows.inputs.songs import load_songs
 from flows.studies.paper.arms import LATER, PRIMARY, SECONDARY, Comparison
-from flows.studies.paper.trainings import State, Training, Trainings
+from flows.studies.paper.trainings import Key, State, Training, Trainings
 from flows.studies.truth import SourceQuality
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.schemas import RUNS
@@ -108,9 +109,14 @@ class PaperFindings:
         return {each.training.seed: each.sdr_ns for each in self.of(arm) if each.sdr_ns is not None}
 
 
-def gather(trainings: Trainings, all_of_them: Sequence[Training]) -> list[Found]:
-    """Look up what has come of some trainings."""
-    return [_found(trainings, training) for training in all_of_them]
+def gather(
+    trainings: Trainings,
+    all_of_them: Sequence[Training],
+    earlier: Mapping[Key, Found] = MappingProxyType({}),
+) -> list[Found]:
+    """Look up what has come of some trainings, here or, where they are not done, earlier."""
+    here = [_found(trainings, training) for training in all_of_them]
+    return [each if each.state.done else earlier.get(each.training.key, each) for each in here]
 
 
 def names_of_songs(workspace: str, corpus: str) -> list[str]:

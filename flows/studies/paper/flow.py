@@ -13,6 +13,7 @@ from rich.console import Console
 from flows.running.devices import pick_device
 from flows.studies.paper.curves import at_point, curves_of
 from flows.studies.paper.data import PaperData, prepare
+from flows.studies.paper.earlier import left_to_do, read_earlier
 from flows.studies.paper.findings import PaperFindings, Point, gather, names_of_songs
 from flows.studies.paper.lock import only_study
 from flows.studies.paper.parameters import PaperParameters
@@ -54,6 +55,11 @@ class _Study:
         self.processes = how_many(parameters.processes, self.device)
         self.data = self._prepare(parameters)
         self.trainings = Trainings(parameters, self.data, self.device)
+        self.songs = names_of_songs(self.data.workspace, self.data.labelled)
+        self.all_of_them = in_order(parameters.seeds)
+        self.earlier = read_earlier(
+            parameters, self.all_of_them, self.songs, parameters.music.sources
+        )
         self.problems: dict[str, str] = {}
         self.points: list[Point] = []
         self.files: list[Path] = []
@@ -61,7 +67,7 @@ class _Study:
     def run(self) -> None:
         """Do all that was asked for."""
         wanted = in_order(self.parameters.seeds, self.parameters.arms)
-        self._train(self.trainings, wanted)
+        self._train(self.trainings, left_to_do(wanted, self.earlier))
         self._write()
         if self.parameters.curves:
             self._follow_curves()
@@ -121,9 +127,9 @@ class _Study:
 
     def _write(self) -> None:
         findings = PaperFindings(
-            songs=names_of_songs(self.data.workspace, self.data.labelled),
+            songs=self.songs,
             sources=self.parameters.music.sources,
-            found=gather(self.trainings, in_order(self.parameters.seeds)),
+            found=gather(self.trainings, self.all_of_them, self.earlier),
             problems=self.problems,
             quality=self.data.quality,
             points=self.points,

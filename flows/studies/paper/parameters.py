@@ -85,6 +85,11 @@ class PaperParameters(Options):
     output: Annotated[str, RUNTIME] = Field(
         "docs/studies", description="Folder for the page, its figures and its plots."
     )
+    earlier: Annotated[str, RUNTIME] = Field(
+        "",
+        description="Folder with the files of this study from another workspace: a training that "
+        "they hold to its end is not done again.",
+    )
     labelled: Location = Field(
         "", description="Labelled set with test songs; empty generates songs."
     )

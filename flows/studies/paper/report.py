@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from demucs_core.metrics.seeded_comparison import SeededDifference, mean_interval
 from flows.studies.paper.arms import ARMS, FIRST, LATER, ORDER, PRIMARY, TRIED, Arm, Comparison
+from flows.studies.paper.earlier import TABLES, asked_of, path_of
 from flows.studies.paper.figures import convergence_figure, curve_figure, table_figure
 from flows.studies.paper.findings import PaperFindings, arm_figures, comparisons
 from flows.studies.paper.parameters import PaperParameters
@@ -68,22 +69,29 @@ def write_paper_study(parameters: PaperParameters, findings: PaperFindings) -> l
     report.heading("Where each figure comes from")
     report.text(
         f"`{parameters.study}-trainings.parquet`: a row a training, with its model and the runs "
-        f"of `train` and `evaluate` in the manifest `runs`. `{parameters.study}-scores.parquet`: a "
-        f"row a training, test song and source. `{parameters.study}-validations.parquet`: a row a "
-        "training and validation."
+        f"of `train` and `evaluate` in the manifest `runs` of its workspace. "
+        f"`{parameters.study}-scores.parquet`: a row a training, test song and source. "
+        f"`{parameters.study}-validations.parquet`: a row a training and validation."
     )
     files = report.write()
-    folder = Path(parameters.output)
-    for name, rows in (
-        ("trainings", _training_rows(findings)),
-        ("scores", _score_rows(findings)),
-        ("validations", _validation_rows(findings)),
-    ):
-        if rows:
-            path = folder / f"{parameters.study}-{name}.parquet"
-            pq.write_table(pa.Table.from_pylist(rows), path)
+    rows_of = {
+        "trainings": _training_rows(findings, asked_of(parameters)),
+        "scores": _score_rows(findings),
+        "validations": _validation_rows(findings),
+    }
+    for table in TABLES:
+        if rows := rows_of[table]:
+            path = path_of(parameters, parameters.output, table)
+            _replace(path, pa.Table.from_pylist(rows))
             files.append(path)
     return files
+
+
+def _replace(path: Path, rows: pa.Table) -> None:
+    """Write a file, whole or not at all: a study that was killed goes on from it."""
+    written = path.with_suffix(".part")
+    pq.write_table(rows, written)
+    written.replace(path)
 
 
 def _named_later() -> str:
@@ -120,11 +128,14 @@ def _about(parameters: PaperParameters) -> str:
 
 def _progress(findings: PaperFindings) -> str:
     done = sum(each.state.done for each in findings.found)
+    elsewhere = sum(each.state.elsewhere for each in findings.found)
+    where = f", {elsewhere} of them in other workspaces than the last" * bool(elsewhere)
     if done == len(findings.found):
-        return f"All {done} trainings have ended."
+        return f"All {done} trainings have ended{where}."
     return (
-        f"**Not finished: {done} of {len(findings.found)} trainings have ended.** The same command "
-        f"goes on. First come arms {' and '.join(ORDER[:FIRST])}, seed by seed, then the others."
+        f"**Not finished: {done} of {len(findings.found)} trainings have ended{where}.** The same "
+        f"command goes on. First come arms {' and '.join(ORDER[:FIRST])}, seed by seed, then the "
+        "others."
     )
 
 
@@ -216,11 +227,13 @@ def _curves(report: StudyReport, parameters: PaperParameters, findings: PaperFin
     report.plot("curves", curve_figure(parameters, findings), "SDR of arms over parameters")
 
 
-def _training_rows(findings: PaperFindings) -> list[dict[str, Any]]:
+def _training_rows(findings: PaperFindings, asked: str) -> list[dict[str, Any]]:
     return [
         {
             "arm": each.training.arm.key,
             "seed": each.training.seed,
+            "asked": asked,
+            "elsewhere": each.state.elsewhere,
             "model": each.state.model,
             "train_run": each.train.run_id,
             "train_s": each.train.duration_s,

@@ -37,6 +37,9 @@ CHECKPOINT_EVERY = 250
 """Steps between checkpoints on a CPU, where that many take long; on a GPU, each validation."""
 ALL = {**ARMS, **BEFORE}
 
+Key = tuple[str, int]
+"""Number of an arm, and a seed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
@@ -49,6 +52,11 @@ class Training:
 
     arm: Arm
     seed: int
+
+    @property
+    def key(self) -> Key:
+        """What tells it from the others."""
+        return self.arm.key, self.seed
 
     @property
     def label(self) -> str:
@@ -69,6 +77,7 @@ class State:
         scores: of the test songs, if they are there.
         remixes: recipes that it was trained on.
         job: what makes it; None where it can't be made, or not yet.
+        elsewhere: it ended in another workspace, and its figures are in the study's files.
     """
 
     model: str = ""
@@ -79,10 +88,13 @@ class State:
     scores: Method | None = None
     remixes: int = 0
     job: Job | None = None
+    elsewhere: bool = False
 
     @property
     def done(self) -> bool:
         """Whether nothing is left to do."""
+        if self.elsewhere:
+            return True
         if self.job is None or not self.trained:
             return False
         return self.job.evaluate is None or self.scores is not None
@@ -116,17 +128,16 @@ class Trainings:
     def __init__(self, parameters: PaperParameters, data: PaperData, device: str) -> None:
         self.parameters, self.data, self.device = parameters, data, device
         self._remixes: dict[str, tuple[str, int]] = {}
-        self._done: dict[tuple[str, int], State] = {}
+        self._done: dict[Key, State] = {}
 
     def state(self, training: Training) -> State:
         """What has come of a training so far."""
-        key = (training.arm.key, training.seed)
-        if key not in self._done:
+        if training.key not in self._done:
             state = self._look(training)
             if not state.done:
                 return state
-            self._done[key] = state
-        return self._done[key]
+            self._done[training.key] = state
+        return self._done[training.key]
 
     def _look(self, training: Training) -> State:
         workspace, before = Workspace(self._place(training.arm)), ""

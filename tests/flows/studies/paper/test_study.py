@@ -12,6 +12,7 @@ import pytest
 from demucs_core.separators import open_unmix
 from demucs_core.separators.extras import MissingExtraError
 from flows.studies.paper.data import prepare
+from flows.studies.paper.earlier import asked_of, left_to_do
 from flows.studies.paper.flow import study_paper
 from flows.studies.paper.lock import only_study
 from flows.studies.paper.parameters import PaperParameters
@@ -153,6 +154,35 @@ def test_a_second_run_finds_all_and_other_parameters_are_another_study(
     assert parameters.study != parameters.model_copy(update={"steps": 3}).study
     assert PaperParameters().study == "paper" == PaperParameters(arms=["3"], processes=2).study
     assert PaperParameters(preset="gpu").study == "paper-gpu"
+
+
+def test_a_study_goes_on_in_another_workspace_from_its_files(
+    parameters: PaperParameters, figures: dict[str, Any], tmp_path: Path
+) -> None:
+    """Arm 5 is not trained again, and arm 3 neither, but where arm 7 wants its model."""
+    elsewhere = parameters.model_copy(
+        update={
+            "workspace": str(tmp_path / "work"),
+            "output": str(tmp_path / "studies"),
+            "earlier": parameters.output,
+            "arms": ["3", "5"],
+        }
+    )
+    study_paper(elsewhere)
+    assert not Workspace(elsewhere.workspace).find("models")
+    found = json.loads(Path(elsewhere.output, f"{elsewhere.study}.json").read_text())
+    for table in ("sdr", "comparisons"):
+        assert found[table] == figures[table], table
+    again = elsewhere.model_copy(update={"earlier": elsewhere.output, "train": False})
+    assert "in other workspaces than the last" in study_paper(again)[0].read_text()
+    assert json.loads(Path(again.output, f"{again.study}.json").read_text()) == found
+    earlier = {("5", 0): None, ("3", 0): None}
+    wanted = in_order(1, ["3", "5", "7"])
+    assert [each.arm.key for each in left_to_do(wanted, earlier)] == ["3", "7"]  # type: ignore[arg-type]
+    other = elsewhere.model_copy(update={"steps": 3})
+    with pytest.raises(UserError, match=r"--earlier: .*not a file of this study"):
+        study_paper(other)
+    assert asked_of(other) != asked_of(elsewhere)
 
 
 def test_what_was_found_is_compared_with_the_truth(
