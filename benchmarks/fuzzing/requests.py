@@ -17,7 +17,7 @@ from benchmarks.fuzzing.mutation import mutated_value
 from benchmarks.fuzzing.target import Bytes, CrashError, in_short
 from benchmarks.fuzzing.texts import inside
 from flows.catalogue import CATALOGUE
-from flows.cli.overview import print_query
+from flows.cli.query import print_query
 from flows.running.parameters import Options, option_words
 from flows.running.wrong_values import describe
 from storage.errors import UserError

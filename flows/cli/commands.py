@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import cyclopts
+import docstring_parser
+from docstring_parser import DocstringStyle
 
 from flows.catalogue import CATALOGUE, Entry, load
 
@@ -87,11 +89,11 @@ COMMANDS: tuple[Command, ...] = (
          "List the models of a workspace: what they heard, what they cost, their scores."),
     _own("detectors", "results", "network_commands.detectors_app",
          "List the detectors of a workspace: what they heard, what they cost, their scores."),
-    _own("lineage", "results", "workspace_commands.lineage",
+    _own("lineage", "results", "provenance_commands.lineage",
          "Show what something came from, and what came of it."),
     _own("audit", "results", "sound_commands.audit",
          "Listen to a sample of what was extracted, to learn how precise it is on your own music."),
-    _own("forget", "results", "workspace_commands.forget",
+    _own("forget", "results", "provenance_commands.forget",
          "Remove tracks or labelled songs and all that was made of them; can't be undone."),
     _own("fsck", "results", "workspace_commands.fsck",
          "Look for damage: a line for each thing found, with what it touches, and how to mend it."),
@@ -128,6 +130,7 @@ def app_with(loaded: Collection[str]) -> cyclopts.App:
     Args:
         loaded: names of the commands that can be parsed and run.
     """
+    docstring_parser.parse_from_object = _docstring
     app = cyclopts.App(
         name="silentmix",
         version=lambda: importlib.metadata.version("silentmix"),
@@ -154,3 +157,12 @@ def app_with(loaded: Collection[str]) -> cyclopts.App:
         else:
             app.command(found, name=command.name, **listed)
     return app
+
+
+def _docstring(obj: Any, style: DocstringStyle = DocstringStyle.AUTO) -> docstring_parser.Docstring:
+    """What cyclopts knows of a class or function beside its fields' own descriptions.
+
+    The library's function looks for strings below attributes, in the source of every base class,
+    which takes most of the time of ``run --help``; there are none here.
+    """
+    return docstring_parser.parse(obj.__doc__ or "", style)

@@ -16,7 +16,6 @@ from flows.cli.lines import say
 from flows.inputs import registry
 from flows.inputs.given_names import Kind, give_name
 from flows.inputs.inventory import Network, networks_of
-from flows.provenance.deletion import delete, dependents
 from flows.reports.terminal_table import print_table
 from storage.errors import UserError
 from storage.tables.manifests import Manifests
@@ -66,6 +65,8 @@ def _app_of(kind: Kind, text: str) -> cyclopts.App:
         workspace: str = "workspace",
         yes: Annotated[bool, Parameter(help="Delete it; without, only say what depends.")] = False,
     ) -> int:
+        from flows.provenance.deletion import delete, dependents  # which import DuckDB
+
         place = Workspace(workspace)
         known_id = _known(place, kind, known)
         for line in dependents(place, kind, known_id):

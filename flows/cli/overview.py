@@ -1,11 +1,9 @@
-"""What a workspace holds, for the terminal: status, manifests, SQL."""
+"""What a workspace holds, for the terminal: status and manifests."""
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
-import duckdb
 from rich.console import Console
 
 from flows.catalogue import CATALOGUE
@@ -14,10 +12,8 @@ from flows.inputs.paper_table import sdr_of_models
 from flows.reports.silent_minutes import silent_minutes
 from flows.reports.terminal_table import print_table
 from storage.damage import DamagedError
-from storage.errors import UserError
 from storage.tables.manifests import Manifests
 from storage.tables.schemas import REJECTS, TABLES
-from storage.tables.sql import connect, damage_told
 from storage.workspace import Workspace
 
 
@@ -104,30 +100,3 @@ def print_rows(location: str, table: str, corpus: str, num_rows: int, console: C
                 break
             rows.append([row[name] for name in names])
     print_table(console, names, rows)
-
-
-def print_query(location: str, sql: str, console: Console, *, limit_s: float) -> None:
-    """The result of SQL over the manifests.
-
-    Raises:
-        UserError: the SQL is wrong, or takes too long; says how.
-        DamagedError: a part that it reads is damaged.
-    """
-    workspace = Workspace(location)
-    connection = connect(workspace)
-    stop = threading.Timer(limit_s, connection.interrupt)
-    stop.daemon = True
-    stop.start()
-    try:
-        with damage_told(workspace):
-            result = connection.sql(sql)
-            if result is not None:
-                print_table(console, result.columns, result.fetchall())
-    except duckdb.InterruptException as error:
-        raise UserError(f"SQL: not done in {limit_s:g} s; give it more with --limit-s") from error
-    except duckdb.Error as error:
-        known = ", ".join(TABLES)
-        raise UserError(f"SQL: {' '.join(str(error).split())} (tables: {known})") from error
-    finally:
-        stop.cancel()
-        connection.close()

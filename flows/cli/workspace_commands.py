@@ -1,4 +1,4 @@
-"""The commands that begin a workspace, look into it, and take music out of it; none needs torch."""
+"""The commands that begin a workspace and look into it; none needs torch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from flows.cli import overview
-from flows.cli.forget_summary import print_forgotten
-from flows.cli.lineage_summary import print_lineage
 from flows.cli.lines import say
-from flows.provenance import forget as forgetting
-from flows.provenance import lineage as walk
 from flows.running.music_options import InitParameters
 from storage.workspace import Workspace
 
@@ -36,42 +32,6 @@ def init(
 def status(*, workspace: str = "workspace") -> None:
     """Show what a workspace holds, corpus by corpus, stage by stage."""
     overview.print_status(workspace, console)
-
-
-def lineage(
-    name: str,
-    *,
-    workspace: str = "workspace",
-    most: Annotated[int, Parameter(help="Names to list of each manifest; 0 lists all.")] = 20,
-    json: Annotated[bool, Parameter(help="Print JSON.")] = False,
-) -> None:
-    """Show what something came from, and what came of it.
-
-    NAME is the id of a model, detector, track, song, segment or remix, or the path, URL or name of
-    a source file. From a model it leads to its remixes, segments, tracks and files; from a file to
-    every model that heard it.
-    """
-    found = walk.lineage(Workspace(workspace), name, most=most)
-    if json:
-        print(found.model_dump_json(indent=1))
-    else:
-        print_lineage(found, console)
-
-
-def forget(
-    *names: str,
-    source: Annotated[str, Parameter(help="Glob of source files, such as '*/Artist/*'.")] = "",
-    workspace: str = "workspace",
-    dry_run: Annotated[bool, Parameter(help="Only show what would go.")] = False,
-) -> None:
-    """Remove tracks or labelled songs and all that was made of them; can't be undone.
-
-    NAMES are ids of tracks or songs, or paths, URLs or names of source files. Models and detectors
-    that heard them stay, and are listed: train them again.
-    """
-    print_forgotten(
-        forgetting.forget(Workspace(workspace), names, source, dry_run=dry_run), console
-    )
 
 
 def fsck(
@@ -128,4 +88,6 @@ def query_manifests(
     For example
     ``silentmix manifests query "SELECT reason, count(*) FROM rejects GROUP BY reason"``.
     """
-    overview.print_query(workspace, sql, console, limit_s=limit_s)
+    from flows.cli.query import print_query  # DuckDB and Arrow's datasets take half a second
+
+    print_query(workspace, sql, console, limit_s=limit_s)

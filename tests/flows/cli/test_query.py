@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from flows.cli.overview import print_query
+from flows.cli.query import print_query
 from storage.errors import UserError
 from storage.workspace import Workspace
 
