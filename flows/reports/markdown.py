@@ -22,6 +22,22 @@ def plain(text: str, longest: int | None = LONGEST) -> str:
     line = " ".join(text.split())
     if longest is not None and len(line) > longest:
         line = f"{line[: longest - 1]}…"
+    return _escaped(line)
+
+
+def sentence(text: str) -> str:
+    r"""A sentence of ours with whatever names in it, as :func:`plain`, but commands as code.
+
+    What stands between backticks is code, whoever put them there, and nothing else in it.
+
+    >>> sentence("run `silentmix fsck --repair` for a_b")
+    'run `silentmix fsck --repair` for a\\_b'
+    """
+    parts = re.split(r"(`[^`]+`)", " ".join(text.split()))
+    return "".join(part if place % 2 else _escaped(part) for place, part in enumerate(parts))
+
+
+def _escaped(line: str) -> str:
     # the other way round, the # of an entity would be escaped, and the entity be none
     return html.escape(SPECIAL.sub(r"\\\1", line))
 

@@ -14,7 +14,7 @@ from uuid import UUID
 from flows.reports.artifacts import Report
 from flows.reports.durations import spell
 from flows.reports.file_names import base_name, file_names
-from flows.reports.markdown import number, plain
+from flows.reports.markdown import number, plain, sentence
 from flows.running.parameters import UNITS
 from flows.running.stage_result import StageResult
 from flows.server.pages import (
@@ -87,7 +87,7 @@ def _head(result: StageResult, manifests: Manifests, reads: Iterable[str]) -> st
     ]
     head = [f"- **{name}:** {text}" for name, text in lines if text]
     sections = ["\n".join([*head, f"{CAME_OF_IT} nothing yet"])]
-    sections += [f"**Note:** {plain(note, None)}" for note in result.notes]
+    sections += [f"**Note:** {sentence(note)}" for note in result.notes]
     if rejects := _rejects(result, manifests):
         sections += ["### Rejected", rejects]
     return "\n\n".join(sections)

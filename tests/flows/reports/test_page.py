@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from flows.reports import page
-from flows.reports.markdown import plain
+from flows.reports.markdown import plain, sentence
 from flows.reports.spectrogram import spectrogram_png
 from flows.server.pages import CAME_OF_IT
 
@@ -55,6 +55,15 @@ def test_words_are_rendered() -> None:
     assert "<h3>Rejected</h3>" in html
     assert "<td><strong>2</strong></td>" in html
     assert "Came of it" not in html, "a page is not written again"
+
+
+def test_a_command_in_a_sentence_is_code_and_a_name_is_no_markup() -> None:
+    html = page.words(sentence(f"{HOSTILE} and `a_*b*` is gone: run `silentmix fsck --repair`"))
+    assert "<code>silentmix fsck --repair</code>" in html
+    assert "<code>a_*b*</code>" in html
+    assert {tag for tag, _ in Elements(html).found} == {"p", "code"}
+    hostile_code = page.words(sentence(f"run `{HOSTILE}` or `x"))
+    assert {tag for tag, _ in Elements(hostile_code).found} == {"p", "code"}
 
 
 @pytest.mark.parametrize("num_samples", [0, 100, 30_000])
