@@ -19,6 +19,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import TagsContext
 
 from flows.running.parameters import WorkParameters
+from flows.running.pausing import heed_pause
 from flows.running.progress import StageProgress, progress
 from storage.errors import UserError
 
@@ -164,8 +165,8 @@ def run_batches(
     error is raised at the end. Such a batch has no result: tell results apart by what is in them,
     not by their places.
 
-    When the flow run is cancelled, or nobody wants more results, no other batch begins: what runs
-    on local processes ends with them, what runs on somebody's cluster ends its batch.
+    When the flow run is cancelled or paused, or nobody wants more results, no other batch begins:
+    what runs on local processes ends with them, what runs on somebody's cluster ends its batch.
     """
     stopped = threading.Event()
     submitted: list[distributed.Future[Result]] = []
@@ -195,6 +196,7 @@ def run_batches(
         failure: Exception | None = None
         try:
             for future in distributed.as_completed(futures):
+                heed_pause()
                 place = place_of[future.key]
                 try:
                     done[place] = future.result()
@@ -219,7 +221,7 @@ def run_batches(
             except Exception as error:  # noqa: BLE001  raised below, after the others' turn
                 failure = failure or error
             yield from (done.pop(place) for place in sorted(done))
-    except BaseException:  # a cancelled flow run, an interrupt, a consumer that gives up
+    except BaseException:  # a cancelled or paused flow run, an interrupt, a consumer that gives up
         stopped.set()
         client.cancel(submitted, force=True)
         raise

@@ -1,4 +1,4 @@
-"""Long work that a cancelled flow run stops between two steps, never in the middle of one."""
+"""Long work that is stopped between two steps, never in the middle of one: cancelled, or paused."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
+
+from flows.running.pausing import heed_pause, is_paused
 
 Result = TypeVar("Result")
 
@@ -17,13 +19,17 @@ def interruptible(work: Callable[[Callable[[], bool]], Result]) -> Result:
     Cancelling a flow run, and Ctrl-C, raise in the main thread at whatever point it is. Inside a
     training step that would leave weights and optimiser half updated, with nothing to save. So the
     step is in a thread; when this thread is interrupted, ``work`` learns of it, ends its step,
-    saves what it has, and returns; then the interruption goes its way.
+    saves what it has, and returns; then the interruption goes its way. So it is where the flow run
+    is paused.
 
     Args:
         work: gets a function to ask, before each step, whether to stop.
 
     Returns:
         What ``work`` returned, if it was not interrupted.
+
+    Raises:
+        prefect.exceptions.Pause: the flow run was paused, and ``work`` has returned.
     """
     stop = threading.Event()
     outcome: Future[Result] = Future()
@@ -31,7 +37,7 @@ def interruptible(work: Callable[[Callable[[], bool]], Result]) -> Result:
 
     def run() -> None:
         try:
-            outcome.set_result(context.run(work, stop.is_set))
+            outcome.set_result(context.run(work, lambda: stop.is_set() or is_paused()))
         except BaseException as error:  # noqa: BLE001  raised where the result is asked for
             outcome.set_exception(error)
 
@@ -43,4 +49,6 @@ def interruptible(work: Callable[[Callable[[], bool]], Result]) -> Result:
         stop.set()
         if thread.ident is not None:  # else the interruption came before it began
             thread.join()
-    return outcome.result()
+    result = outcome.result()
+    heed_pause()
+    return result

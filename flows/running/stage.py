@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import prefect.runtime
 from prefect import Flow
+from prefect.exceptions import Pause
 from prefect.logging import get_run_logger
 
 from flows.catalogue import BY_NAME
@@ -193,6 +194,9 @@ def stage_run(
         outcome = "completed"
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
+        raise
+    except Pause:
+        outcome = "paused"
         raise
     except BaseException:  # a cancelled flow run, an interrupt from the keyboard
         outcome = "cancelled"

@@ -493,7 +493,7 @@ RUNS = Table(
         ("started_at", _time, "When it started"),
         ("duration_s", pa.float64(), "How long it took"),
         ("counts", _text, "What went in and what came out, as JSON"),
-        ("outcome", _text, "completed, failed or cancelled"),
+        ("outcome", _text, "completed, failed, cancelled or paused"),
         ("message", _text, "Why it failed, or empty"),
     ),
 )

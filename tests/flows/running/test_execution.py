@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prefect import flow
+from prefect.context import FlowRunContext
+from prefect.exceptions import Pause
 from prefect.runtime import task_run
+from prefect.states import Suspended
 
 from flows.running import execution
 from flows.running.execution import dask_client, pending_batches, run_batches
@@ -113,6 +116,28 @@ def test_what_is_done_is_not_done_again_with_what_failed(
     found = fail_sometimes(client, tmp_path, failures=1, num_batches=num_batches)
     assert found == list(range(num_batches))
     assert len(list(tmp_path.iterdir())) == num_batches + 1
+
+
+def test_a_paused_run_begins_few_more_batches(client: distributed.Client, tmp_path: Path) -> None:
+    num_batches = 200
+
+    def work(number: int) -> int:
+        (tmp_path / str(number)).touch()
+        return number
+
+    @flow
+    def squares() -> None:
+        suspension = FlowRunContext.get().flow_run_suspension_request  # type: ignore[union-attr]
+        with progress("squares", num_batches, "batches") as bar:
+            for _ in run_batches(
+                client, work, range(num_batches), bar,
+                lambda _: suspension.mark_requested(Suspended()) or 1.0,
+            ):  # fmt: skip
+                pass
+
+    with pytest.raises(Pause):
+        squares()
+    assert 0 < len(list(tmp_path.iterdir())) < num_batches
 
 
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
