@@ -30,8 +30,8 @@ def sentence(text: str) -> str:
 
     What stands between backticks is code, whoever put them there, and nothing else in it.
 
-    >>> sentence("run `silentmix fsck --repair` for a_b")
-    'run `silentmix fsck --repair` for a\\_b'
+    >>> sentence("a_b is gone")
+    'a\\_b is gone'
     """
     parts = re.split(r"(`[^`]+`)", " ".join(text.split()))
     return "".join(part if place % 2 else _escaped(part) for place, part in enumerate(parts))
