@@ -295,6 +295,48 @@ def test_a_corpus_that_is_ingested_is_scored_by_itself(
     assert not ended(client, "score labelled")
 
 
+@pytest.mark.slow
+def test_a_run_that_is_paused_ends_and_goes_on_when_it_is_resumed(
+    service: Service, client: SyncPrefectClient, finished: Finished
+) -> None:
+    deployment = client.read_deployment_by_name("train/train")
+    steps = 2_000
+    fields = {"workspace": str(service.root), "weak_share": 0.0, "steps": steps, "channels": 2}
+    fields |= {"depth": 2, "crop_s": 0.5, "batch_size": 1, "checkpoint_every": 20, "seed": 5}
+    run = client.create_flow_run_from_deployment(deployment.id, parameters={"parameters": fields})
+
+    def engines() -> list[psutil.Process]:
+        """The processes in which this run is at work."""
+        return [
+            process
+            for process in service.processes()
+            if "prefect.engine" in " ".join(process.cmdline())
+        ]
+
+    def trained() -> list[int]:
+        """Where the trainings are that have begun."""
+        told = [json.loads(path.read_text()) for path in service.root.glob("models/*/unf*.json")]
+        return [progress["step"] for progress in told if progress["step"]]
+
+    wait_for(trained, lambda: (service.home / "worker-gpu.log").read_text()[-2000:])
+    client.set_flow_run_state(run.id, Suspended(timeout_seconds=3600))  # as the button does
+    wait_for(lambda: not engines())
+    assert state_of(client, run.id).name == "Suspended"
+    [step] = trained()
+    assert 0 < step < steps
+    client.resume_flow_run(run.id)
+    wait_for(lambda: state_of(client, run.id).is_final())
+    assert state_of(client, run.id).is_completed()
+    assert not trained()
+    [rows] = [
+        sorted(manifests.rows(partition), key=lambda row: row["started_at"])
+        for manifests in [Manifests(finished.workspace)]
+        for partition in manifests.partitions("runs")
+        if any(row["flow_run_id"] == str(run.id) for row in manifests.rows(partition))
+    ]
+    assert [row["outcome"] for row in rows] == ["paused", "completed"]
+
+
 def test_a_run_that_is_lost_is_marked_crashed(
     client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,48 +396,6 @@ def test_a_run_that_is_killed_is_marked_crashed(
     wait_for(lambda: state_of(client, run.id).is_crashed())
     wait_for(lambda: not of_prefect("_workspace_runtime_bootstrap"))  # what it does after a crash
     assert "Traceback" not in log.read_text().removeprefix(said_before)
-
-
-@pytest.mark.slow
-def test_a_run_that_is_paused_ends_and_goes_on_when_it_is_resumed(
-    service: Service, client: SyncPrefectClient, finished: Finished
-) -> None:
-    deployment = client.read_deployment_by_name("train/train")
-    steps = 2_000
-    fields = {"workspace": str(service.root), "weak_share": 0.0, "steps": steps, "channels": 2}
-    fields |= {"depth": 2, "crop_s": 0.5, "batch_size": 1, "checkpoint_every": 20, "seed": 5}
-    run = client.create_flow_run_from_deployment(deployment.id, parameters={"parameters": fields})
-
-    def engines() -> list[psutil.Process]:
-        """The processes in which this run is at work."""
-        return [
-            process
-            for process in service.processes()
-            if "prefect.engine" in " ".join(process.cmdline())
-        ]
-
-    def trained() -> list[int]:
-        """Where the trainings are that have begun."""
-        told = [json.loads(path.read_text()) for path in service.root.glob("models/*/unf*.json")]
-        return [progress["step"] for progress in told if progress["step"]]
-
-    wait_for(trained, lambda: (service.home / "worker-gpu.log").read_text()[-2000:])
-    client.set_flow_run_state(run.id, Suspended(timeout_seconds=3600))  # as the button does
-    wait_for(lambda: not engines())
-    assert state_of(client, run.id).name == "Suspended"
-    [step] = trained()
-    assert 0 < step < steps
-    client.resume_flow_run(run.id)
-    wait_for(lambda: state_of(client, run.id).is_final())
-    assert state_of(client, run.id).is_completed()
-    assert not trained()
-    [rows] = [
-        sorted(manifests.rows(partition), key=lambda row: row["started_at"])
-        for manifests in [Manifests(finished.workspace)]
-        for partition in manifests.partitions("runs")
-        if any(row["flow_run_id"] == str(run.id) for row in manifests.rows(partition))
-    ]
-    assert [row["outcome"] for row in rows] == ["paused", "completed"]
 
 
 @pytest.mark.slow
