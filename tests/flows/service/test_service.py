@@ -65,6 +65,16 @@ def state_of(client: SyncPrefectClient, run_id: UUID) -> State:
     return state
 
 
+def process_of(service: Service, run: FlowRun, script: str) -> psutil.Process | None:
+    """The process of a run that runs a script of Prefect's: of another's the same may be there."""
+    for process in service.processes():
+        with suppress(psutil.NoSuchProcess):
+            of_the_run = process.environ().get("PREFECT__FLOW_RUN_ID") == str(run.id)
+            if of_the_run and script in " ".join(process.cmdline()):
+                return process
+    return None
+
+
 def registered(client: SyncPrefectClient) -> dict[str, Any]:
     """Everything that ``up`` registers, as the server has it."""
     changing = {"last_polled", "status"}  # by themselves
@@ -305,14 +315,6 @@ def test_a_run_that_is_paused_ends_and_goes_on_when_it_is_resumed(
     fields |= {"depth": 2, "crop_s": 0.5, "batch_size": 1, "checkpoint_every": 20, "seed": 5}
     run = client.create_flow_run_from_deployment(deployment.id, parameters={"parameters": fields})
 
-    def engines() -> list[psutil.Process]:
-        """The processes in which this run is at work."""
-        return [
-            process
-            for process in service.processes()
-            if "prefect.engine" in " ".join(process.cmdline())
-        ]
-
     def trained() -> list[int]:
         """Where the trainings are that have begun."""
         told = [json.loads(path.read_text()) for path in service.root.glob("models/*/unf*.json")]
@@ -320,7 +322,7 @@ def test_a_run_that_is_paused_ends_and_goes_on_when_it_is_resumed(
 
     wait_for(trained, lambda: (service.home / "worker-gpu.log").read_text()[-2000:])
     client.set_flow_run_state(run.id, Suspended(timeout_seconds=3600))  # as the button does
-    wait_for(lambda: not engines())
+    wait_for(lambda: not process_of(service, run, "prefect.engine"))
     assert state_of(client, run.id).name == "Suspended"
     [step] = trained()
     assert 0 < step < steps
@@ -342,7 +344,7 @@ def test_a_run_that_is_lost_is_marked_crashed(
 ) -> None:
     """Nobody but its process tells that it is alive, and here there is none."""
     monkeypatch.setattr(automations, "LOST_AFTER", timedelta(seconds=10))  # the least there is
-    client.create_automation(automations.lost().model_copy(update={"name": "sooner"}))
+    sooner = client.create_automation(automations.lost().model_copy(update={"name": "sooner"}))
     ours, others = (
         client.create_flow_run(extract, state=Running(), tags=tags) for tags in ([TAG], ["others"])
     )
@@ -370,6 +372,7 @@ def test_a_run_that_is_lost_is_marked_crashed(
 
     wait_for(lambda: crashed(ours))
     assert not crashed(others)
+    client.delete_automation(sooner)  # to which each run of the other tests is soon lost
 
 
 @pytest.mark.slow
@@ -383,18 +386,11 @@ def test_a_run_that_is_killed_is_marked_crashed(
     said_before = log.read_text()
     run = client.create_flow_run_from_deployment(deployment.id, parameters={"parameters": fields})
 
-    def of_prefect(script: str) -> psutil.Process | None:
-        """The process of this run that runs a script: of another's run the same may be there."""
-        for process in service.processes():
-            with suppress(psutil.NoSuchProcess):
-                of_the_run = process.environ().get("PREFECT__FLOW_RUN_ID") == str(run.id)
-                if of_the_run and script in " ".join(process.cmdline()):
-                    return process
-        return None
-
-    wait_for(lambda: of_prefect("prefect.engine")).kill()
+    wait_for(lambda: process_of(service, run, "prefect.engine")).kill()
     wait_for(lambda: state_of(client, run.id).is_crashed())
-    wait_for(lambda: not of_prefect("_workspace_runtime_bootstrap"))  # what it does after a crash
+    wait_for(
+        lambda: not process_of(service, run, "_workspace_runtime_bootstrap")
+    )  # what it does after a crash
     assert "Traceback" not in log.read_text().removeprefix(said_before)
 
 
