@@ -13,12 +13,12 @@ from rich.console import Console
 from flows.running.devices import pick_device
 from flows.studies.paper.curves import at_point, curves_of
 from flows.studies.paper.data import PaperData, prepare
-from flows.studies.paper.earlier import left_to_do, read_earlier
 from flows.studies.paper.findings import PaperFindings, Point, gather, names_of_songs
 from flows.studies.paper.lock import only_study
 from flows.studies.paper.parameters import PaperParameters
 from flows.studies.paper.report import write_paper_study
-from flows.studies.paper.trainings import State, Training, Trainings, in_order
+from flows.studies.paper.tables import read_earlier
+from flows.studies.paper.trainings import State, Training, Trainings, in_order, left_to_do
 from flows.studies.side_by_side import LOGS, Job, how_many, run_side_by_side
 from storage.errors import UserError
 from storage.workspace import Workspace

@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from demucs_core.metrics.seeded_comparison import SeededDifference, mean_interval
 from flows.studies.paper.arms import ARMS, FIRST, LATER, ORDER, PRIMARY, TRIED, Arm, Comparison
-from flows.studies.paper.earlier import TABLES, asked_of, path_of
 from flows.studies.paper.figures import convergence_figure, curve_figure, table_figure
 from flows.studies.paper.findings import PaperFindings, arm_figures, comparisons
 from flows.studies.paper.parameters import PaperParameters
+from flows.studies.paper.tables import write_tables
 from flows.studies.report import Row, StudyReport
 from flows.studies.truth import SourceQuality
 
@@ -73,25 +70,7 @@ def write_paper_study(parameters: PaperParameters, findings: PaperFindings) -> l
         f"`{parameters.study}-scores.parquet`: a row a training, test song and source. "
         f"`{parameters.study}-validations.parquet`: a row a training and validation."
     )
-    files = report.write()
-    rows_of = {
-        "trainings": _training_rows(findings, asked_of(parameters)),
-        "scores": _score_rows(findings),
-        "validations": _validation_rows(findings),
-    }
-    for table in TABLES:
-        if rows := rows_of[table]:
-            path = path_of(parameters, parameters.output, table)
-            _replace(path, pa.Table.from_pylist(rows))
-            files.append(path)
-    return files
-
-
-def _replace(path: Path, rows: pa.Table) -> None:
-    """Write a file, whole or not at all: a study that was killed goes on from it."""
-    written = path.with_suffix(".part")
-    pq.write_table(rows, written)
-    written.replace(path)
+    return [*report.write(), *write_tables(parameters, findings)]
 
 
 def _named_later() -> str:
@@ -225,63 +204,3 @@ def _curves(report: StudyReport, parameters: PaperParameters, findings: PaperFin
         "over the seeds. No test was made of them, and none was planned."
     )
     report.plot("curves", curve_figure(parameters, findings), "SDR of arms over parameters")
-
-
-def _training_rows(findings: PaperFindings, asked: str) -> list[dict[str, Any]]:
-    return [
-        {
-            "arm": each.training.arm.key,
-            "seed": each.training.seed,
-            "asked": asked,
-            "elsewhere": each.state.elsewhere,
-            "model": each.state.model,
-            "train_run": each.train.run_id,
-            "train_s": each.train.duration_s,
-            "evaluate_run": each.evaluate.run_id,
-            "remixes": each.state.remixes,
-            "trained": each.state.trained,
-            "problem": findings.problem(each),
-        }
-        for each in findings.found
-    ]
-
-
-def _score_rows(findings: PaperFindings) -> list[dict[str, Any]]:
-    points = [("", math.nan, each) for each in findings.found]
-    points += [
-        (point.curve, point.value, each) for point in findings.points for each in point.found
-    ]
-    return [
-        {
-            "curve": curve,
-            "value": value,
-            "arm": each.training.arm.key,
-            "seed": each.training.seed,
-            "song": song,
-            "source": source,
-            "sdr_db": float(each.sdr_ns[row, column]),
-        }
-        for curve, value, each in points
-        if each.sdr_ns is not None
-        for row, song in enumerate(findings.songs)
-        for column, source in enumerate(findings.sources)
-    ]
-
-
-def _validation_rows(findings: PaperFindings) -> list[dict[str, Any]]:
-    return [
-        {
-            "arm": each.training.arm.key,
-            "seed": each.training.seed,
-            "step": entry.step,
-            "train_loss": entry.train_loss,
-            "loss": entry.loss,
-            **{
-                f"{source}_sdr_db": sdr_db
-                for source, sdr_db in zip(findings.sources, entry.sdr_db, strict=False)
-            },
-            "best": entry.best,
-        }
-        for each in findings.found
-        for entry in each.state.history
-    ]

@@ -1,14 +1,16 @@
-"""What the files of a study hold of trainings that ended in another workspace, on another day.
+"""The study's rows as Parquet: written after every training, and read where a study goes on.
 
-A study takes days, and the machine of yesterday may be gone; its files in the output folder are
-small, and outlive it. Songs, seeds and options are the same wherever the study goes on (the samples
-of a song but for their last bits), so that only what nobody has finished is left to do.
+A study takes days, and the machine of yesterday may be gone; these files are small, and outlive it.
+Songs, seeds and options are the same wherever the study goes on (the samples of a song but for
+their last bits), so that only what nobody has finished is left to do.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +18,32 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from demo_corpus.files import appear
 from demucs_core.training.examples import GROUPED_EXAMPLES
 from demucs_core.training.validation import GROUPED_VALIDATION, Validation
-from flows.studies.paper.findings import Found, Run
+from flows.studies.paper.findings import Found, PaperFindings, Run
 from flows.studies.paper.parameters import PaperParameters
 from flows.studies.paper.trainings import Key, State, Training
 from flows.train.flow import VERSION
 from storage.errors import UserError
 from storage.fingerprint import short_hash
 
-TABLES = ("trainings", "scores", "validations")
-"""The files of a study that hold rows, by what their rows are about."""
+TRAININGS, SCORES, VALIDATIONS = "trainings", "scores", "validations"
+
+
+def write_tables(parameters: PaperParameters, findings: PaperFindings) -> list[Path]:
+    """Write the rows, each file whole or not at all; returns those that have any."""
+    files = []
+    for table, rows in {
+        TRAININGS: _training_rows(findings, asked_of(parameters)),
+        SCORES: _score_rows(findings),
+        VALIDATIONS: _validation_rows(findings),
+    }.items():
+        if rows:
+            path = _path_of(parameters, parameters.output, table)
+            appear(path, partial(pq.write_table, pa.Table.from_pylist(rows)))
+            files.append(path)
+    return files
 
 
 def asked_of(parameters: PaperParameters) -> str:
@@ -35,8 +52,7 @@ def asked_of(parameters: PaperParameters) -> str:
     return short_hash(json.dumps([versions, parameters.content()], sort_keys=True), 8)
 
 
-def path_of(parameters: PaperParameters, folder: str, table: str) -> Path:
-    """The file of a table of the study in a folder."""
+def _path_of(parameters: PaperParameters, folder: str, table: str) -> Path:
     return Path(folder, f"{parameters.study}-{table}.parquet")
 
 
@@ -46,7 +62,7 @@ def read_earlier(
     songs: Sequence[str],
     sources: Sequence[str],
 ) -> dict[Key, Found]:
-    """Read the trainings that were scored on every test song, by arm and seed.
+    """Read the trainings that came to their end, scores of every test song included.
 
     Args:
         parameters: of the study.
@@ -59,36 +75,35 @@ def read_earlier(
     """
     if not parameters.earlier:
         return {}
-    rows = {table: _rows(path_of(parameters, parameters.earlier, table)) for table in TABLES}
-    about = {
-        (row["arm"], row["seed"]): row
-        for row in rows["trainings"]
-        if row.get("asked") == asked_of(parameters)
-    }
+    trained, scored, validated = (
+        _rows(_path_of(parameters, parameters.earlier, table))
+        for table in (TRAININGS, SCORES, VALIDATIONS)
+    )
+    asked = asked_of(parameters)
+    about = {_key(row): row for row in trained if row.get("asked") == asked and row["trained"]}
     scores: dict[Key, dict[tuple[str, str], float]] = {}
-    for row in rows["scores"]:
+    for row in scored:
         if not row["curve"]:
-            of_training = scores.setdefault((row["arm"], row["seed"]), {})
-            of_training[row["song"], row["source"]] = row["sdr_db"]
-    cells = [(song, source) for song in songs for source in sources]
-    found = {}
+            scores.setdefault(_key(row), {})[row["song"], row["source"]] = row["sdr_db"]
+    histories: dict[Key, list[Validation]] = {}
+    for row in validated:
+        histories.setdefault(_key(row), []).append(_validation(row, sources))
+    cells, found = [(song, source) for song in songs for source in sources], {}
     for training in trainings:
         of_songs = scores.get(training.key, {})
-        if training.key not in about or of_songs.keys() != set(cells):
+        is_scored = of_songs.keys() == set(cells)
+        if training.key not in about or not (is_scored or training.arm.mixit):
             continue
         row = about[training.key]
-        history = [
-            _validation(entry, sources)
-            for entry in rows["validations"]
-            if (entry["arm"], entry["seed"]) == training.key
-        ]
-        sdr_ns = np.array([of_songs[cell] for cell in cells]).reshape(len(songs), len(sources))
+        sdr_ns = None
+        if is_scored:
+            sdr_ns = np.reshape([of_songs[cell] for cell in cells], (len(songs), len(sources)))
         found[training.key] = Found(
             training=training,
             state=State(
                 model=row["model"],
                 trained=True,
-                history=history,
+                history=histories.get(training.key, []),
                 remixes=row["remixes"],
                 elsewhere=True,
             ),
@@ -97,13 +112,6 @@ def read_earlier(
             evaluate=Run(run_id=row["evaluate_run"]),
         )
     return found
-
-
-def left_to_do(wanted: Sequence[Training], earlier: Mapping[Key, Found]) -> list[Training]:
-    """What of it is to be trained here: no file holds the model that another arm waits for."""
-    left = {training.key for training in wanted if training.key not in earlier}
-    awaited = {(training.arm.after, training.seed) for training in wanted if training.key in left}
-    return [training for training in wanted if training.key in left | awaited]
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -126,3 +134,67 @@ def _validation(row: Mapping[str, Any], sources: Sequence[str]) -> Validation:
         sdr_db=tuple(row[name] for name in names if row.get(name) is not None),
         best=row["best"],
     )
+
+
+def _key(row: Mapping[str, Any]) -> Key:
+    return row["arm"], row["seed"]
+
+
+def _training_rows(findings: PaperFindings, asked: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "arm": each.training.arm.key,
+            "seed": each.training.seed,
+            "asked": asked,
+            "elsewhere": each.state.elsewhere,
+            "model": each.state.model,
+            "train_run": each.train.run_id,
+            "train_s": each.train.duration_s,
+            "evaluate_run": each.evaluate.run_id,
+            "remixes": each.state.remixes,
+            "trained": each.state.trained,
+            "problem": findings.problem(each),
+        }
+        for each in findings.found
+    ]
+
+
+def _score_rows(findings: PaperFindings) -> list[dict[str, Any]]:
+    points = [("", math.nan, each) for each in findings.found]
+    points += [
+        (point.curve, point.value, each) for point in findings.points for each in point.found
+    ]
+    return [
+        {
+            "curve": curve,
+            "value": value,
+            "arm": each.training.arm.key,
+            "seed": each.training.seed,
+            "song": song,
+            "source": source,
+            "sdr_db": float(each.sdr_ns[row, column]),
+        }
+        for curve, value, each in points
+        if each.sdr_ns is not None
+        for row, song in enumerate(findings.songs)
+        for column, source in enumerate(findings.sources)
+    ]
+
+
+def _validation_rows(findings: PaperFindings) -> list[dict[str, Any]]:
+    return [
+        {
+            "arm": each.training.arm.key,
+            "seed": each.training.seed,
+            "step": entry.step,
+            "train_loss": entry.train_loss,
+            "loss": entry.loss,
+            **{
+                f"{source}_sdr_db": sdr_db
+                for source, sdr_db in zip(findings.sources, entry.sdr_db, strict=False)
+            },
+            "best": entry.best,
+        }
+        for each in findings.found
+        for entry in each.state.history
+    ]

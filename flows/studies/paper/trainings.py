@@ -6,7 +6,7 @@ Each is one run of the flow ``train`` and one of ``evaluate``, found again by th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +114,18 @@ def in_order(seeds: int, arms: Sequence[str] = ()) -> list[Training]:
     turns = [(key, seed) for seed in range(seeds) for key in first]
     turns += [(key, seed) for key in keys if key not in first for seed in range(seeds)]
     return [Training(arm=ALL[key], seed=seed) for key, seed in turns]
+
+
+def left_to_do(wanted: Sequence[Training], done: Collection[Key]) -> list[Training]:
+    """What of it is to be trained, where some was done elsewhere: there the models are not.
+
+    >>> wanted = in_order(1, ["3", "5", "7"])
+    >>> [training.arm.key for training in left_to_do(wanted, [("3", 0), ("5", 0)])]
+    ['3', '7']
+    """
+    left = {training.key for training in wanted if training.key not in done}
+    awaited = {(training.arm.after, training.seed) for training in wanted if training.key in left}
+    return [training for training in wanted if training.key in left | awaited]
 
 
 class Trainings:

@@ -12,11 +12,11 @@ import pytest
 from demucs_core.separators import open_unmix
 from demucs_core.separators.extras import MissingExtraError
 from flows.studies.paper.data import prepare
-from flows.studies.paper.earlier import asked_of, left_to_do
 from flows.studies.paper.flow import study_paper
 from flows.studies.paper.lock import only_study
 from flows.studies.paper.parameters import PaperParameters
-from flows.studies.paper.trainings import Trainings, in_order
+from flows.studies.paper.tables import asked_of
+from flows.studies.paper.trainings import Trainings, in_order, left_to_do
 from storage.errors import UserError
 from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
@@ -176,9 +176,10 @@ def test_a_study_goes_on_in_another_workspace_from_its_files(
     again = elsewhere.model_copy(update={"earlier": elsewhere.output, "train": False})
     assert "in other workspaces than the last" in study_paper(again)[0].read_text()
     assert json.loads(Path(again.output, f"{again.study}.json").read_text()) == found
-    earlier = {("5", 0): None, ("3", 0): None}
     wanted = in_order(1, ["3", "5", "7"])
-    assert [each.arm.key for each in left_to_do(wanted, earlier)] == ["3", "7"]  # type: ignore[arg-type]
+    assert [each.arm.key for each in left_to_do(wanted, [("5", 0), ("3", 0)])] == ["3", "7"]
+    study_paper(elsewhere.model_copy(update={"arms": ["8"]}))
+    assert not Workspace(elsewhere.workspace).find("models"), "nobody waits for mixit's"
     other = elsewhere.model_copy(update={"steps": 3})
     with pytest.raises(UserError, match=r"--earlier: .*not a file of this study"):
         study_paper(other)
