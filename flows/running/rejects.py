@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flows.inputs.forgotten import forgotten
+from flows.running.dividing import WORKER_DIED
 from storage.damage import ADVICE, without_advice
 from storage.reading import CanonicalAudioError
 from storage.tables.manifests import Manifests, Partition
@@ -56,3 +57,22 @@ def reject_damaged(
         why = f"{without_advice(str(damaged[track_id]))}; {ADVICE}"
         manifests.write(refused, [track_id], [reject_row(stage, track_id, DAMAGED, why)])
     return len(left)
+
+
+def reject_killer(
+    manifests: Manifests, refused: Partition, stage: str, item: str, detail: str
+) -> dict[str, float]:
+    """Reject what kills each worker that it is given to; it is tried again by the next run.
+
+    Args:
+        manifests: of the workspace.
+        refused: the partition of ``rejects``.
+        stage: who refuses it.
+        item: the track, song or segment.
+        detail: what happened.
+
+    Returns:
+        What a batch counts.
+    """
+    manifests.write(refused, [item], [reject_row(stage, item, WORKER_DIED, detail)])
+    return {"rejected": 1}
