@@ -16,8 +16,8 @@ from flows.ingest.song_audio import song_audio
 from flows.ingest.song_rows import activity_rows, write_stems
 from flows.ingest.tracks import STAGE
 from flows.inputs.forgotten import FORGOTTEN, forgotten
-from flows.running.dividing import WORKER_DIED, Divisible, halved
-from flows.running.rejects import reject_row
+from flows.running.dividing import Divisible, halved
+from flows.running.rejects import WORKER_DIED, reject_row
 from flows.running.stage import StageRun
 from storage.decoding.chunk import Unusable
 from storage.labelled.song import LabelledSong

@@ -15,8 +15,8 @@ from flows.ingest.retiring import DUPLICATE, Owner, labelled_audio
 from flows.ingest.source_files import Look, note_looks
 from flows.inputs.forgotten import FORGOTTEN, forgotten
 from flows.inputs.same_music import SameMusic, sounds_held_out
-from flows.running.dividing import WORKER_DIED, Divisible, halved
-from flows.running.rejects import reject_row
+from flows.running.dividing import Divisible, halved
+from flows.running.rejects import WORKER_DIED, reject_row
 from flows.running.stage import StageRun
 from storage.decoding.canonical import PreparedAudio, prepare
 from storage.decoding.chunk import Unusable

@@ -16,9 +16,6 @@ import distributed
 
 from storage.errors import UserError
 
-WORKER_DIED = "worker_died"
-"""The reason of a reject on which the processes that worked on it died."""
-
 _WHY = (
     "every process that worked on it died, alone with it too; if memory was short, more of it, or "
     "fewer --workers, may help"

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from flows.inputs.forgotten import forgotten
-from flows.running.dividing import WORKER_DIED
 from storage.damage import ADVICE, without_advice
 from storage.reading import CanonicalAudioError
 from storage.tables.manifests import Manifests, Partition
+
+WORKER_DIED = "worker_died"
+"""The reason of a reject on which the processes that worked on it died."""
 
 DAMAGED = "damaged_audio"
 """The reason of a reject whose canonical audio is missing, or is not what was ingested."""

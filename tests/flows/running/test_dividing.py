@@ -24,10 +24,11 @@ from flows.ingest import flow as ingesting
 from flows.ingest.options import IngestParameters
 from flows.remix import flow as remixing
 from flows.remix.options import RemixParameters
-from flows.running.dividing import WORKER_DIED, Divisible, halved
+from flows.running.dividing import Divisible, halved
 from flows.running.execution import dask_client, run_batches
 from flows.running.parameters import StageParameters
 from flows.running.progress import progress
+from flows.running.rejects import WORKER_DIED
 from flows.score import flow as scoring
 from flows.score.options import ScoreParameters
 from storage.errors import UserError
