@@ -298,7 +298,7 @@ def _new_file(folder: Path) -> tuple[Path, BinaryIO]:
     """A temporary file in a folder, locked for as long as it is open: its writer lives."""
     while True:
         path = folder / f".{uuid.uuid4().hex}{TEMPORARY}"
-        file = path.open("wb")
+        file = path.open("w+b")
         with suppress(OSError):  # a file system without locks; nothing is swept there
             fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink:

@@ -16,4 +16,4 @@ def say(line: str) -> None:
 
 def complain(problem: object) -> None:
     """A line of the errors."""
-    print(f"silentmix: {' '.join(str(problem).split())}", file=sys.stderr)
+    print(f"silentmix: {shown(' '.join(str(problem).split()))}", file=sys.stderr)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-
 import duckdb
 from rich.console import Console
 
 from flows.reports.terminal_table import print_table
 from storage.errors import UserError
 from storage.tables.schemas import TABLES
-from storage.tables.sql import connect, damage_told
+from storage.tables.sql import connect, damage_told, given_up_after
 from storage.workspace import Workspace
 
 
@@ -23,11 +21,8 @@ def print_query(location: str, sql: str, console: Console, *, limit_s: float) ->
     """
     workspace = Workspace(location)
     connection = connect(workspace)
-    stop = threading.Timer(limit_s, connection.interrupt)
-    stop.daemon = True
-    stop.start()
     try:
-        with damage_told(workspace):
+        with given_up_after(connection, limit_s), damage_told(workspace):
             result = connection.sql(sql)
             if result is not None:
                 print_table(console, result.columns, result.fetchall())
@@ -37,5 +32,4 @@ def print_query(location: str, sql: str, console: Console, *, limit_s: float) ->
         known = ", ".join(TABLES)
         raise UserError(f"SQL: {' '.join(str(error).split())} (tables: {known})") from error
     finally:
-        stop.cancel()
         connection.close()

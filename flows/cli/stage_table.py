@@ -11,6 +11,7 @@ from rich.table import Table
 from flows.reports.durations import spell
 from flows.reports.terminal_table import print_table
 from flows.running.stage_result import StageResult
+from storage.finding.listing import shown
 
 if TYPE_CHECKING:
     from flows.pipeline.expected import Expected
@@ -49,4 +50,5 @@ def print_results(results: Sequence[StageResult], console: Console) -> None:
     console.print(table)
     for result in results:
         for note in result.notes:
-            console.print(f"{result.stage} {result.corpus}: {note}", markup=False, highlight=False)
+            line = shown(f"{result.stage} {result.corpus}: {note}")
+            console.print(line, markup=False, highlight=False)

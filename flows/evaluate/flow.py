@@ -7,9 +7,10 @@ are compared (:mod:`flows.evaluate.report`).
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -34,9 +35,10 @@ from flows.inputs.paper_table import paper_table
 from flows.inputs.songs import Song, load_songs, require_songs
 from flows.running import devices
 from flows.running.chain import Chain
+from flows.running.dividing import Divisible
 from flows.running.execution import dask_client, pending_batches, results_of
 from flows.running.held_out import require_unheard, sounds_of
-from flows.running.rejects import DAMAGED, reject_row
+from flows.running.rejects import DAMAGED, reject_killer, reject_row
 from flows.running.stage import StageRun, stage_run
 from flows.running.stage_result import StageResults
 from storage.errors import UserError
@@ -46,6 +48,7 @@ from storage.museval_json import METRICS, to_museval
 from storage.music_format import MIXTURE
 from storage.reading import CanonicalAudioError, CropReader, MissingAudioError
 from storage.tables.manifests import Manifests, Partition
+from storage.tables.schemas import REJECTS
 from storage.workspace import Workspace
 
 STAGE, VERSION = "evaluate", 1
@@ -65,7 +68,7 @@ class Evaluation(StageResults):
 
 
 @dataclass(frozen=True)
-class EvaluateBatch:
+class EvaluateBatch(Divisible[dict[str, float]]):
     """One test song that a Dask task separates and scores."""
 
     partition: Partition
@@ -74,6 +77,17 @@ class EvaluateBatch:
     options: EvaluateOptions
     device: str
     song: Song
+
+    def halves(self) -> Sequence[Self]:
+        """It is one song."""
+        return []
+
+    def refused(self, detail: str) -> dict[str, float]:
+        """Its song is a reject."""
+        rejects = replace(self.partition, table=REJECTS.name)
+        detail = f"{self.song.name}: {detail}"
+        manifests = Manifests(self.workspace)
+        return reject_killer(manifests, rejects, STAGE, self.song.track_id, detail)
 
 
 class NotScoredError(Exception):
@@ -235,8 +249,8 @@ def evaluate_song(batch: EvaluateBatch) -> dict[str, float]:
     except NotScoredError as problem:
         detail = f"{song.name}: {problem}"
         reject = reject_row(STAGE, song.track_id, problem.reason, detail)
-        corpus, name = batch.partition.corpus, batch.partition.fingerprint
-        manifests.write(Partition("rejects", corpus, name), [song.track_id], [reject])
+        refused = replace(batch.partition, table=REJECTS.name)
+        manifests.write(refused, [song.track_id], [reject])
         if problem.lasting:
             manifests.write(batch.partition, [song.track_id], [])
         return {"rejected": 1}

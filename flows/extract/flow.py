@@ -26,7 +26,7 @@ from flows.reports.silent_minutes import rows_without, silent_minutes
 from flows.running.chain import Chain
 from flows.running.execution import results_of
 from flows.running.rejects import reject_row
-from flows.running.row_groups import left_out_of, pending_groups
+from flows.running.row_groups import GroupBatch, left_out_of, pending_groups, try_groups_again
 from flows.running.selection_options import SelectionOptions
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.flow import scores_fingerprint
@@ -35,7 +35,7 @@ from flows.server.pages import desk_page
 from storage.fingerprint import fingerprint, short_hash
 from storage.music_format import MusicFormat
 from storage.reading import CropReader
-from storage.tables.manifests import Manifests, Partition, RowGroup
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 STAGE, VERSION = "extract", 1
@@ -45,20 +45,22 @@ ROWS_LOOKED_AT = 100_000
 """For segments of other tracks to play, of perhaps millions."""
 
 
-@dataclass(frozen=True)
-class ExtractBatch:
+@dataclass(frozen=True, kw_only=True)
+class ExtractBatch(GroupBatch):
     """A row group of scores that one Dask task extracts from, less what is done or not chosen."""
 
+    stage, column = STAGE, "track_id"
     workspace: Workspace
-    target: Partition
     scores: Partition
-    row_group: RowGroup
     policy: ExtractionPolicy
     thresholds: tuple[float, ...]
     policy_json: str
     least_scores: dict[str, float | None]
-    done: frozenset[str] = frozenset()
-    left_out: frozenset[str] = frozenset()
+
+    @property
+    def manifests(self) -> Manifests:
+        """Those of its workspace."""
+        return Manifests(self.workspace)
 
 
 @flow(name="extract", flow_run_name="extract {parameters.corpus}")
@@ -96,13 +98,15 @@ def extract(parameters: ExtractParameters) -> StageResult:
         pending = pending_groups(run, scores, segments, "track_id")
         batches = [
             ExtractBatch(
-                workspace, segments, scores, found.group, parameters.policy,
-                calibration.thresholds, policy_json, sure, found.done,
-                left_out.get(found.group, frozenset()),
+                workspace=workspace, target=segments, scores=scores, row_group=found.group,
+                policy=parameters.policy, thresholds=calibration.thresholds,
+                policy_json=policy_json, least_scores=sure, done=found.done,
+                left_out=left_out.get(found.group, frozenset()),
             )
             for found in pending.groups
         ]  # fmt: skip
         run.plan("tracks", pending.num_pending, pending.total, scores)
+        try_groups_again(run, batches)
         with results_of(extract_batch, batches, parameters, label=STAGE, unit="batches") as results:
             for counts in results:
                 run.count(**counts)
@@ -136,7 +140,7 @@ def extract_batch(batch: ExtractBatch) -> dict[str, float]:
     Returns:
         How many tracks were read and rejected, and segments found.
     """
-    manifests = Manifests(batch.workspace)
+    manifests = batch.manifests
     rows_of_group = manifests.read_row_group(batch.row_group)
     tracks = [row for row in rows_of_group if row["track_id"] not in batch.done]
     music = batch.workspace.music

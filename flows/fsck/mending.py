@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import duckdb
@@ -25,6 +25,17 @@ MADE_OF = {
     "segments": ("remixes", "audits"),
 }
 """Manifests whose rows may have been made of another's."""
+
+MADE_BY = {
+    "detectors": {
+        "scores": "detector_id = $name",
+        "segments": "detector_id = $name",
+        "remixes": "(corpus, segments_fingerprint) IN (SELECT (corpus, fingerprint) FROM segments "
+        "WHERE detector_id = $name)",
+    },
+    "models": {"remixes": "model_id = $name", "evaluations": "model_id = $name"},
+}
+"""Manifests whose rows a detector or a model made, and SQL for which those are."""
 
 LOST_BESIDE = {REJECTS.name: " --retry rejected", ACTIVITY.name: " --force"}
 """What makes a stage look again at what counts as done, since a part beside is there."""
@@ -70,6 +81,9 @@ class Touched:
         """What it touches, in words."""
         if finding.track_id:
             return self._of_track.get(finding.track_id, [])
+        kind, _, name = finding.what.partition("/")
+        if kind in MADE_BY and name == finding.made:
+            return list(self._made_by(kind, name))
         found: list[str] = []
         for table in finding.tables:
             key = finding.corpus, table
@@ -77,6 +91,13 @@ class Touched:
                 self._of_corpus[key] = self._made_of(*key)
             found += self._of_corpus[key]
         return found
+
+    def _made_by(self, kind: str, name: str) -> Iterator[str]:
+        for made, rows in MADE_BY[kind].items():
+            query = f"SELECT count(*) FROM {made} WHERE {rows}"
+            [(count,)] = self._database.execute(query, {"name": name}).fetchall()
+            if count:
+                yield f"{count} {made}"
 
     def _made_of(self, corpus: str, table: str) -> list[str]:
         found = []

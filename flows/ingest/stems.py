@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from fsspec import AbstractFileSystem
 
@@ -16,7 +16,8 @@ from flows.ingest.song_audio import song_audio
 from flows.ingest.song_rows import activity_rows, write_stems
 from flows.ingest.tracks import STAGE
 from flows.inputs.forgotten import FORGOTTEN, forgotten
-from flows.running.rejects import reject_row
+from flows.running.dividing import Divisible, halved
+from flows.running.rejects import WORKER_DIED, reject_row
 from flows.running.stage import StageRun
 from storage.decoding.chunk import Unusable
 from storage.labelled.song import LabelledSong
@@ -25,7 +26,7 @@ from storage.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class StemBatch:
+class StemBatch(Divisible["SongOutcome"]):
     """Songs that one Dask task decodes; ``rewrite`` writes audio that is there already too."""
 
     workspace: Workspace
@@ -37,6 +38,23 @@ class StemBatch:
     truth: Truth
     rewrite: bool = False
     again: str = ""
+
+    def halves(self) -> Sequence[Self]:
+        """Two batches of its songs; none where it is one song."""
+        return [replace(self, songs=songs) for songs in halved(self.songs)]
+
+    def refused(self, detail: str) -> SongOutcome:
+        """Its one song is a reject."""
+        [song] = self.songs
+        reject = reject_row(STAGE, _place(song), WORKER_DIED, detail)
+        seen = (song.split, song.name, song.identity, "")
+        return SongOutcome(self.items(), [seen], [], [], [reject], [])
+
+    def items(self) -> list[str]:
+        """What its parts cover."""
+        # the part of an earlier look at the same songs is there, and none of its name is written
+        again = [f"again|{self.again}"] if self.again else []
+        return [*map(song_item, self.songs), *again]
 
 
 @dataclass(frozen=True)
@@ -99,10 +117,7 @@ def songs_done(
 
 def ingest_songs(batch: StemBatch) -> SongOutcome:
     """Decode a batch of songs, write their stems, and measure where each sounds."""
-    items = [song_item(song) for song in batch.songs]
-    # the part of an earlier look at the same songs is there, and none of its name is written
-    again = [f"again|{batch.again}"] if batch.again else []
-    outcome = SongOutcome([*items, *again], [], [], [], [], [])
+    outcome = SongOutcome(batch.items(), [], [], [], [], [])
     for song in batch.songs:
         track_id = ""
         try:

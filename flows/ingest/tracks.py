@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from fsspec import AbstractFileSystem
 
@@ -15,7 +15,8 @@ from flows.ingest.retiring import DUPLICATE, Owner, labelled_audio
 from flows.ingest.source_files import Look, note_looks
 from flows.inputs.forgotten import FORGOTTEN, forgotten
 from flows.inputs.same_music import SameMusic, sounds_held_out
-from flows.running.rejects import reject_row
+from flows.running.dividing import Divisible, halved
+from flows.running.rejects import WORKER_DIED, reject_row
 from flows.running.stage import StageRun
 from storage.decoding.canonical import PreparedAudio, prepare
 from storage.decoding.chunk import Unusable
@@ -31,7 +32,7 @@ ID_DIGITS = 20
 
 
 @dataclass(frozen=True)
-class TrackBatch:
+class TrackBatch(Divisible["Outcome"]):
     """Files that one Dask task decodes; ``rewrite`` writes audio that is there already too."""
 
     workspace: Workspace
@@ -42,6 +43,17 @@ class TrackBatch:
     min_file_s: float
     silence_db: float
     rewrite: bool = False
+
+    def halves(self) -> Sequence[Self]:
+        """Two batches of its files; none where it is one file."""
+        both = zip(halved(self.files), halved(self.items), strict=True)
+        return [replace(self, files=files, items=items) for files, items in both]
+
+    def refused(self, detail: str) -> Outcome:
+        """Its one file is a reject."""
+        [file] = self.files
+        reject = reject_row(STAGE, file.url, WORKER_DIED, detail, source_bytes=file.num_bytes)
+        return Outcome([file], list(self.items), [], [reject])
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ others: ``--corpora music,music-pseudo``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from prefect import flow
 
@@ -20,26 +20,39 @@ from flows.inputs.songs import held_out_audio, load_songs, require_songs
 from flows.pseudo_label.options import PseudoLabelParameters
 from flows.pseudo_label.teaching import Examined, Stretch, Teacher, examine, recipe_rows, teach
 from flows.running import devices
+from flows.running.dividing import Divisible, halved
 from flows.running.execution import pending_batches, results_of
-from flows.running.rejects import reject_damaged, reject_row
+from flows.running.rejects import reject_damaged, reject_killer, reject_row
 from flows.running.stage import StageResult, stage_run
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.reading import CanonicalAudioError
 from storage.tables.manifests import Manifests, Partition
+from storage.tables.schemas import REJECTS
 from storage.workspace import Workspace
 
 STAGE, VERSION = "pseudo-label", 1
 
 
 @dataclass(frozen=True)
-class TeachBatch:
+class TeachBatch(Divisible[dict[str, float]]):
     """Tracks that one Dask task separates."""
 
     teacher: Teacher
     rule: Rule
     target: Partition
     tracks: Sequence[dict[str, Any]]
+
+    def halves(self) -> Sequence[Self]:
+        """Two batches of its tracks; none where it is one track."""
+        return [replace(self, tracks=tracks) for tracks in halved(self.tracks)]
+
+    def refused(self, detail: str) -> dict[str, float]:
+        """Its one track is a reject."""
+        [track] = self.tracks
+        rejects = replace(self.target, table=REJECTS.name)
+        manifests = Manifests(self.teacher.workspace)
+        return reject_killer(manifests, rejects, STAGE, track["track_id"], detail)
 
 
 @flow(name="pseudo-label", flow_run_name="pseudo-label {parameters.corpus}", log_prints=True)
@@ -142,7 +155,7 @@ def teach_batch(batch: TeachBatch) -> dict[str, float]:
         seed=parameters.seed,
     )
     items = [track["track_id"] for track in batch.tracks if track["track_id"] not in damaged]
-    refused = Partition("rejects", batch.target.corpus, batch.target.fingerprint)
+    refused = replace(batch.target, table=REJECTS.name)
     if rejects:
         manifests.write(refused, items, rejects)
     num_damaged = reject_damaged(manifests, refused, STAGE, damaged)

@@ -25,33 +25,30 @@ from flows.remix.report import report_remixes
 from flows.remix.tempos import Listening, find_tempos, require_librosa, tempos_of
 from flows.running.chain import Chain
 from flows.running.execution import dask_client, results_of
-from flows.running.row_groups import left_out_of, pending_groups
+from flows.running.row_groups import GroupBatch, left_out_of, pending_groups, try_groups_again
 from flows.running.stage import StageResult, stage_run
 from storage.fingerprint import fingerprint
-from storage.tables.manifests import Manifests, Partition, RowGroup
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 STAGE, VERSION = "remix", 2
 
 
-@dataclass(frozen=True)
-class RemixBatch:
-    """A row group of segments that one Dask task draws recipes for.
+@dataclass(frozen=True, kw_only=True)
+class RemixBatch(GroupBatch):
+    """A row group of segments that one Dask task draws recipes for, less those that have them."""
 
-    Attributes:
-        done: those of its segments that have their recipes.
-        left_out: tracks that no segment is taken of.
-    """
-
-    target: Partition
+    stage, column = STAGE, "segment_id"
     material: Material
     segments: Partition
-    row_group: RowGroup
     config: RemixConfig
     remixes_per_segment: int
     seed: int
-    done: frozenset[str] = frozenset()
-    left_out: frozenset[str] = frozenset()
+
+    @property
+    def manifests(self) -> Manifests:
+        """Those of its material's workspace."""
+        return Manifests(self.material.workspace)
 
 
 @flow(name="remix", flow_run_name="remix {parameters.corpus}")
@@ -89,13 +86,15 @@ def remix(parameters: RemixParameters) -> StageResult:
         material = Material(workspace, stems, tempos, run=uuid4().hex)
         batches = [
             RemixBatch(
-                target, material, segments, found.group, config,
-                parameters.remixes_per_segment, parameters.seed, found.done,
-                left_out.get(found.group, frozenset()),
+                target=target, material=material, segments=segments, row_group=found.group,
+                config=config, remixes_per_segment=parameters.remixes_per_segment,
+                seed=parameters.seed, done=found.done,
+                left_out=left_out.get(found.group, frozenset()),
             )
             for found in pending.groups
         ]  # fmt: skip
         run.plan("segments", pending.num_pending, pending.total, segments, *stems)
+        try_groups_again(run, batches)
         if batches:
             with dask_client(parameters):  # one cluster for both
                 if tempos:
@@ -147,10 +146,10 @@ def _tracks(manifests: Manifests, segments: Partition) -> set[Listening]:
     }
 
 
-def remix_batch(batch: RemixBatch) -> dict[str, int]:
+def remix_batch(batch: RemixBatch) -> dict[str, float]:
     """Draw recipes for one row group of segments, and write its part of ``remixes``."""
     at_hand = read_once(batch.material)
-    manifests = Manifests(batch.material.workspace)
+    manifests = batch.manifests
     rows_of_group = manifests.read_row_group(batch.row_group)
     segments = [row for row in rows_of_group if row["segment_id"] not in batch.done]
     recipes = draw_recipes(
@@ -176,7 +175,7 @@ def remix_batch(batch: RemixBatch) -> dict[str, int]:
         for recipe in recipes
     ]
     manifests.write(batch.target, list(by_id), rows)
-    counts = {"segments": len(segments)}
+    counts: dict[str, float] = {"segments": len(segments)}
     if batch.material.tempos:
         counts |= _how_they_fit(recipes, batch.config)
     return counts

@@ -7,22 +7,24 @@ librosa and what it needs are large, and only matched remixes want them: they ar
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
 from demucs_core.remixing.matching import TempoKey, estimate_key
+from flows.running.dividing import Divisible, halved
 from flows.running.execution import pending_batches, results_of
 from flows.running.parameters import WorkParameters
-from flows.running.rejects import reject_row
+from flows.running.rejects import reject_killer, reject_row
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.reading import CropReader
 from storage.tables.manifests import Manifests, Partition
+from storage.tables.schemas import REJECTS
 from storage.workspace import Workspace
 
 NAME, VERSION = "tempos", 1
@@ -44,12 +46,23 @@ class Listening:
 
 
 @dataclass(frozen=True)
-class TempoBatch:
+class TempoBatch(Divisible[dict[str, float]]):
     """What one Dask task listens to."""
 
     workspace: Workspace
     target: Partition
     tracks: Sequence[Listening]
+
+    def halves(self) -> Sequence[Self]:
+        """Two batches of its tracks; none where it is one track."""
+        return [replace(self, tracks=tracks) for tracks in halved(self.tracks)]
+
+    def refused(self, detail: str) -> dict[str, float]:
+        """Its one track is a reject, and has no tempo."""
+        [track] = self.tracks
+        rejects = replace(self.target, table=REJECTS.name)
+        manifests = Manifests(self.workspace)
+        return reject_killer(manifests, rejects, NAME, track.track_id, detail)
 
 
 def tempos_of(workspace: Workspace, corpus: str) -> Partition:
@@ -92,11 +105,14 @@ def find_tempos(
             pass
 
 
-def tempo_batch(batch: TempoBatch) -> None:
+def tempo_batch(batch: TempoBatch) -> dict[str, float]:
     """Find tempo and key of some tracks, and write their part of ``tempos``.
 
     A track in which none can be found, because it can't be read or nothing has a pitch, is a
     reject; it has no row, and its remixes are not matched.
+
+    Returns:
+        How many were rejected.
     """
     sample_rate = batch.workspace.music.sample_rate
     reader = CropReader(batch.workspace.location)
@@ -121,9 +137,9 @@ def tempo_batch(batch: TempoBatch) -> None:
     items = [track.track_id for track in batch.tracks]
     manifests = Manifests(batch.workspace)
     if rejects:
-        corpus, name = batch.target.corpus, batch.target.fingerprint
-        manifests.write(Partition("rejects", corpus, name), items, rejects)
+        manifests.write(replace(batch.target, table=REJECTS.name), items, rejects)
     manifests.write(batch.target, items, rows)
+    return {"rejected": len(rejects)}
 
 
 def listen(audio: NDArray[np.float32], sample_rate: int) -> TempoKey:

@@ -17,7 +17,9 @@ import distributed
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TagsContext
+from prefect.futures import wait
 
+from flows.running.dividing import do_alone
 from flows.running.parameters import WorkParameters
 from flows.running.pausing import heed_pause
 from flows.running.progress import StageProgress, progress
@@ -32,6 +34,8 @@ PROFILE = "distributed.worker.profile.enabled"
 """Dask looks at the stacks of its workers' threads a hundred times a second, which nobody asks for
 here, and with Python 3.11 that stops the whole process for good, now and then: the interpreter may
 collect garbage meanwhile, and waits for a lock that it holds."""
+ALLOWED_DEATHS = 1
+"""Of local workers on a batch, before it is taken to be at fault and is tried alone."""
 NO_WORKERS_S = 120
 """How long batches wait for a local worker that was killed, and that Dask failed to start again."""
 
@@ -73,7 +77,12 @@ def dask_client(
     workers = 1 if in_process else parameters.num_workers
     with (
         dask.config.set(
-            {"distributed.scheduler.no-workers-timeout": NO_WORKERS_S, TRIM: None, PROFILE: False}
+            {
+                "distributed.scheduler.no-workers-timeout": NO_WORKERS_S,
+                "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
+                TRIM: None,
+                PROFILE: False,
+            }
         ),
         distributed.LocalCluster(
             n_workers=workers,
@@ -162,8 +171,9 @@ def run_batches(
     """Run ``work`` on every batch, and yield the results in the order of the batches.
 
     A batch that fails is tried again twice; if it fails still, the other batches go on, and the
-    error is raised at the end. Such a batch has no result: tell results apart by what is in them,
-    not by their places.
+    error is raised at the end. Such a batch has no result, and one that kills its workers may have
+    several (:mod:`flows.running.dividing`): tell results apart by what is in them, not by their
+    places.
 
     When the flow run is cancelled or paused, or nobody wants more results, no other batch begins:
     what runs on local processes ends with them, what runs on somebody's cluster ends its batch.
@@ -172,7 +182,8 @@ def run_batches(
     submitted: list[distributed.Future[Result]] = []
     groups = _groups(batches, MAX_TASK_RUNS)
     # what is done stays done when its group is tried again
-    results: list[dict[int, Result]] = [{} for _ in groups]
+    results: list[dict[int, list[Result]]] = [{} for _ in groups]
+    given_up: list[set[int]] = [set() for _ in groups]
 
     @task(
         name=f"{progress.label}-batches",
@@ -185,8 +196,8 @@ def run_batches(
     def run_group(index: int) -> None:
         if stopped.is_set():
             return
-        group, done = groups[index], results[index]
-        places = [place for place in range(len(group)) if place not in done]
+        group, done, killed = groups[index], results[index], given_up[index]
+        places = [place for place in range(len(group)) if place not in done and place not in killed]
         futures = client.map(
             work, [group[place] for place in places], pure=False,
             workers=_first_workers(client, most_workers),
@@ -199,7 +210,10 @@ def run_batches(
                 heed_pause()
                 place = place_of[future.key]
                 try:
-                    done[place] = future.result()
+                    done[place] = [future.result()]
+                except distributed.KilledWorker:
+                    killed.add(place)
+                    continue
                 except Exception as error:  # noqa: BLE001  raised below, after the others
                     failure = failure or error
                     continue
@@ -215,12 +229,23 @@ def run_batches(
         runs = [run_group.submit(index) for index in range(len(groups))]
     failure: BaseException | None = None
     try:
-        for run, done in zip(runs, results, strict=True):
+        for run, group, done, killed in zip(runs, groups, results, given_up, strict=True):
             try:
                 run.result()
             except Exception as error:  # noqa: BLE001  raised below, after the others' turn
                 failure = failure or error
-            yield from (done.pop(place) for place in sorted(done))
+            if killed:
+                wait(runs)
+            for place in sorted(killed):
+                heed_pause()
+                try:
+                    done[place] = do_alone(client, work, group[place])
+                except Exception as error:  # noqa: BLE001  raised below, after the others' turn
+                    failure = failure or error
+                    continue
+                progress.advance(size(group[place]))
+            for place in sorted(done):
+                yield from done.pop(place)
     except BaseException:  # a cancelled or paused flow run, an interrupt, a consumer that gives up
         stopped.set()
         client.cancel(submitted, force=True)

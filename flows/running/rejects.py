@@ -10,6 +10,9 @@ from storage.damage import ADVICE, without_advice
 from storage.reading import CanonicalAudioError
 from storage.tables.manifests import Manifests, Partition
 
+WORKER_DIED = "worker_died"
+"""The reason of a reject on which the processes that worked on it died."""
+
 DAMAGED = "damaged_audio"
 """The reason of a reject whose canonical audio is missing, or is not what was ingested."""
 
@@ -56,3 +59,22 @@ def reject_damaged(
         why = f"{without_advice(str(damaged[track_id]))}; {ADVICE}"
         manifests.write(refused, [track_id], [reject_row(stage, track_id, DAMAGED, why)])
     return len(left)
+
+
+def reject_killer(
+    manifests: Manifests, refused: Partition, stage: str, item: str, detail: str
+) -> dict[str, float]:
+    """Reject what kills each worker that it is given to; it is tried again by the next run.
+
+    Args:
+        manifests: of the workspace.
+        refused: the partition of ``rejects``.
+        stage: who refuses it.
+        item: the track, song or segment.
+        detail: what happened.
+
+    Returns:
+        What a batch counts.
+    """
+    manifests.write(refused, [item], [reject_row(stage, item, WORKER_DIED, detail)])
+    return {"rejected": 1}

@@ -7,11 +7,58 @@ covers are read only of parts that cover something else, such as what a killed r
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
+from flows.running.dividing import Divisible, halved
+from flows.running.rejects import reject_killer
 from flows.running.stage import StageRun
-from storage.tables.manifests import Partition, RowGroup, part_path
+from storage.tables.manifests import Manifests, Partition, RowGroup, part_path
+from storage.tables.schemas import REJECTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupBatch(Divisible[dict[str, float]]):
+    """A row group that one Dask task works on, less what is done.
+
+    Attributes:
+        stage: whose work it is.
+        column: names of what is done.
+        target: what is written.
+        row_group: which.
+        done: those names in it that are done, or another batch's.
+        left_out: ids of tracks that nothing is made of.
+    """
+
+    stage: ClassVar[str]
+    column: ClassVar[str]
+    target: Partition
+    row_group: RowGroup
+    done: frozenset[str] = frozenset()
+    left_out: frozenset[str] = frozenset()
+
+    @property
+    @abstractmethod
+    def manifests(self) -> Manifests:
+        """Where the row group is, and what is written goes."""
+
+    def names(self) -> list[str]:
+        """What is to be done."""
+        rows = self.manifests.read_row_group(self.row_group, [self.column])
+        return [row[self.column] for row in rows if row[self.column] not in self.done]
+
+    def halves(self) -> Sequence[Self]:
+        """Two batches of what is to be done; none where it is one name."""
+        both = halved(self.names())
+        return [replace(self, done=self.done.union(other)) for other in reversed(both)]
+
+    def refused(self, detail: str) -> dict[str, float]:
+        """Its one name is a reject."""
+        [name] = self.names()
+        rejects = replace(self.target, table=REJECTS.name)
+        return reject_killer(self.manifests, rejects, self.stage, name, detail)
 
 
 @dataclass(frozen=True)
@@ -79,6 +126,12 @@ def pending_groups(
     wanted = {found.group for found in groups}
     found = _beside(run, source, column, manifests.items_of(sorted(parts)))
     return PendingGroups([each for each in found.groups if each.group in wanted], total)
+
+
+def try_groups_again(run: StageRun, batches: Sequence[GroupBatch]) -> None:
+    """Take what was rejected of some batches out of ``rejects``: now it is tried again."""
+    if run.manifests.parts(run.partition(REJECTS.name)):  # which are seldom there
+        run.try_again({name for batch in batches for name in batch.names()})
 
 
 def left_out_of(

@@ -73,6 +73,7 @@ class StageRun:
     leads_on: bool = True
     notes: list[str] = field(default_factory=list)
     not_before: datetime = LONG_AGO
+    _again: list[str] = field(default_factory=list, init=False)
 
     def now(self) -> datetime:
         """The time for what is recorded, later than what earlier runs recorded of the corpus."""
@@ -85,9 +86,10 @@ class StageRun:
     def done(self, partition: Partition, items: Set[str], *beside: str) -> set[str]:
         """The items of a partition that need not be done.
 
-        Where the run was forced, the parts that cover none but ``items`` are taken away first, to
-        be made again: the same rows, since they have the same fingerprint. A part that covers
-        something else too, such as a file that is no longer there, stays as it is.
+        Where the run was forced, the parts that cover none but ``items`` are taken away, to be made
+        again: the same rows, since they have the same fingerprint. A part that covers something
+        else too, such as a file that is no longer there, stays as it is. They go once :meth:`plan`
+        has refused nothing: a run that can't make them again takes none away.
 
         Args:
             partition: whose items; if this run is interrupted, the next one makes what is missing.
@@ -102,8 +104,9 @@ class StageRun:
             for table in (partition.table, *beside):
                 target = replace(partition, table=table)
                 self.manifests.tidy(target)
-                for path in self.manifests.within(target, items):
-                    self.workspace.remove(path)
+                self._again += self.manifests.within(target, items)
+            if self.planned is not None:
+                self._take_away()
         return done.difference(*again.values())
 
     def plan(self, unit: str, pending: int, total: int, *reads: Partition | str) -> None:
@@ -126,6 +129,11 @@ class StageRun:
             if prefect.runtime.flow_run.id:
                 get_run_logger().info("%s %s: %s", self.stage, self.fingerprint, self.planned)
             raise DryRunEnded
+        self._take_away()
+
+    def _take_away(self) -> None:
+        while self._again:
+            self.workspace.remove(self._again.pop())
 
     def try_again(self, items: Set[str]) -> None:
         """Take what was rejected of some items out of ``rejects``: now it is tried again."""

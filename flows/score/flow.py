@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from prefect import flow
@@ -21,8 +21,9 @@ from flows.policy.calibration import fitted_calibration
 from flows.policy.likeness import what_is_unlike
 from flows.running import devices
 from flows.running.chain import Chain
+from flows.running.dividing import Divisible, halved
 from flows.running.execution import pending_batches, results_of
-from flows.running.rejects import reject_damaged, reject_row
+from flows.running.rejects import reject_damaged, reject_killer, reject_row
 from flows.running.selection_options import SelectionOptions
 from flows.running.stage import StageResult, StageRun, stage_run
 from flows.score.options import ScoreParameters
@@ -38,7 +39,7 @@ STAGE, VERSION = "score", 1
 
 
 @dataclass(frozen=True)
-class ScoreBatch:
+class ScoreBatch(Divisible[dict[str, float]]):
     """Tracks that one Dask task scores."""
 
     partition: Partition
@@ -47,6 +48,17 @@ class ScoreBatch:
     device: str
     batch_chunks: int
     tracks: Sequence[dict[str, Any]]
+
+    def halves(self) -> Sequence[Self]:
+        """Two batches of its tracks; none where it is one track."""
+        return [replace(self, tracks=tracks) for tracks in halved(self.tracks)]
+
+    def refused(self, detail: str) -> dict[str, float]:
+        """Its one track is a reject."""
+        [track] = self.tracks
+        rejects = replace(self.partition, table=REJECTS.name)
+        manifests = Manifests(self.workspace)
+        return reject_killer(manifests, rejects, STAGE, track["track_id"], detail)
 
 
 def scores_fingerprint(detector: str) -> str:

@@ -30,7 +30,7 @@ from storage.decoding.chunk import Unusable, one_line
 from storage.decoding.original import prepare_original
 from storage.encode import BITS, encodable_rate, writing
 from storage.errors import UserError
-from storage.finding.listing import DiscoveryError, Entry, look_up
+from storage.finding.listing import DiscoveryError, Entry, look_up, shown
 from storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _write_stems(song: Song, targets: Sequence[Path], job: _Job) -> None:
         job.complain(f"{song.label}: {text}")
 
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(song.place.name, total=None, done="decoding")
+        task = bar.add_task(shown(song.place.name), total=None, done="decoding")
         with prepare_original(
             song.fs, song.path, lambda rate: encodable_rate(job.parameters.format, rate)
         ) as (audio, num_channels):

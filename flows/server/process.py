@@ -127,7 +127,7 @@ class WorkspaceServer:
     """
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
-        home = Path(environ.get("PREFECT_HOME", Path.home() / ".prefect"))
+        home = _home(environ)
         self._made = [path for path in (home, *home.parents) if not path.exists()]
         make_home(environ)
         put_login(home, environ)
@@ -184,13 +184,18 @@ def leave_nothing(made: Sequence[Path]) -> None:
                 folder.rmdir()
 
 
+def _home(environ: Mapping[str, str]) -> Path:
+    """The folder of a server's database and logs."""
+    return Path(environ.get("PREFECT_HOME", Path.home() / ".prefect"))
+
+
 def make_home(environ: Mapping[str, str]) -> Path:
-    """Make the folder of the server's database and logs.
+    """Make the folder of a server's database and logs.
 
     Raises:
         UserError: it can't be made.
     """
-    home = Path(environ.get("PREFECT_HOME", Path.home() / ".prefect"))
+    home = _home(environ)
     try:
         home.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
     except OSError as error:
@@ -279,9 +284,10 @@ def _app() -> ASGIApp:
     """Prefect's application and the workspace's reports."""
     from prefect.server.api.server import create_app
 
+    from flows.server.first_start import one_after_the_other
     from flows.server.report_pages import with_reports
 
-    app: ASGIApp = create_app()
+    app: ASGIApp = one_after_the_other(create_app(), _home(os.environ))
     if folder := os.environ.get(REPORTS_VARIABLE):
         app = with_reports(app, Path(folder), os.environ.get(FOR_SERVER, ""))
     return for_this_machine(app)

@@ -25,6 +25,12 @@ from storage.scratch import PREFIX
 SAMPLE_RATES = (2_000, 768_000)
 """Outside of these, a header is broken."""
 
+_NO_FILE = {
+    errno.ENXIO: "is a socket or a device, no file",
+    errno.ELOOP: "is a link that leads to itself",
+}
+"""What the system says of a name that is no file's, whenever it is asked."""
+
 
 class AudioDecoder:
     """Iterates once over a file's audio as blocks ``(C, n)`` float32, of any length above 0.
@@ -118,9 +124,9 @@ def open_local(fs: AbstractFileSystem, path: str) -> Generator[BinaryIO]:
         except (PermissionError, IsADirectoryError) as error:
             raise Unusable("unreadable", one_line(error)) from error
         except OSError as error:
-            if error.errno != errno.ENXIO:
+            if error.errno not in _NO_FILE:
                 raise
-            raise Unusable("unreadable", "is a socket or a device, no file") from error
+            raise Unusable("unreadable", _NO_FILE[error.errno]) from error
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise Unusable("unreadable", "is a named pipe or a device, no file")
         yield file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from storage.damage import damaged, told
 from storage.errors import UserError
 from storage.tables.schemas import TABLES, Table
+from storage.tables.seal import is_broken, seal
 from storage.workspace import Workspace
 
 ITEMS = b"silentmix.items"
@@ -53,13 +54,14 @@ def write_parquet(name: str, tables: Iterable[pa.Table], file: Any) -> None:
         writer.write_table(table, row_group_size=known_table(name).rows_a_group)
     if writer is not None:
         writer.close()
+        seal(file)
 
 
 @contextmanager
 def open_part(workspace: Workspace, path: str) -> Iterator[pq.ParquetFile]:
-    """A part, to be read while the context lasts; its pages are compared with their checksums.
+    """A part, to be read while the context lasts; its end and pages are compared with checksums.
 
-    Parts of 0.1.0 have no checksums.
+    Parts of 0.1.0 have none, those of before 0.2 none of their end.
 
     Raises:
         DamagedError: it is damaged; here, or while it is read.
@@ -68,7 +70,7 @@ def open_part(workspace: Workspace, path: str) -> Iterator[pq.ParquetFile]:
     try:
         with (
             told(url),
-            workspace.fs.open(workspace.resolve(path), "rb") as content,
+            _whole(workspace, path) as content,
             pq.ParquetFile(content, page_checksum_verification=True) as file,
         ):
             groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
@@ -82,6 +84,16 @@ def open_part(workspace: Workspace, path: str) -> Iterator[pq.ParquetFile]:
         if type(error) is not OSError or error.errno is not None:
             raise
         raise damaged(url, error) from error
+
+
+@contextmanager
+def _whole(workspace: Workspace, path: str) -> Iterator[BinaryIO]:
+    """A part's file, whose end is what was written."""
+    with workspace.fs.open(workspace.resolve(path), "rb") as content:
+        if is_broken(content):
+            raise damaged(workspace.url(path), "its end is not what was written")
+        content.seek(0)
+        yield content
 
 
 def names_in(schema: pa.Schema, key: bytes, url: str) -> list[str]:

@@ -70,6 +70,40 @@ def test_one_bit_of_the_rows_is_noticed(workspace: Workspace) -> None:
     assert all(workspace.url(path) in message for message in refused)
 
 
+def test_one_bit_of_what_tells_where_rows_are_is_noticed(workspace: Workspace) -> None:
+    """Parquet has no checksum of its footer, one bit of which can make other rows."""
+    rows, items = [reject("a"), reject("b")], {"a", "b"}
+    path = Manifests(workspace).write(REJECTS, items, rows)
+    whole = workspace.read(path)
+    draws, num_refused = random.Random(0), 0
+    start = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    places = draws.sample(range(start, len(whole)), 300)
+    for place in places:
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << draws.randrange(8)
+        workspace.put_bytes(path, bytes(flipped))
+        manifests = Manifests(workspace)
+        try:
+            assert list(manifests.rows(REJECTS)) == rows, place
+            assert manifests.read_row_group(RowGroup(path, 0)) == rows, place
+            assert manifests.items(REJECTS) == items, place
+        except DamagedError:
+            num_refused += 1
+    assert num_refused == len(places)
+
+
+@pytest.mark.parametrize("num_items", [1, 20_000])
+def test_a_part_with_a_sealed_end_is_parquet_for_others(
+    workspace: Workspace, num_items: int
+) -> None:
+    """Also where the end is longer than what is read of it at first."""
+    items = [f"item {number}" for number in range(num_items)]
+    path = Manifests(workspace).write(REJECTS, items, [reject("a")])
+    content = pa.BufferReader(workspace.read(path))
+    assert pq.read_table(content)["item"].to_pylist() == ["a"]
+    assert Manifests(workspace).items(REJECTS) == set(items)
+
+
 def test_a_part_of_before_checksums_is_read(workspace: Workspace) -> None:
     path, _ = written(workspace)
     rows = list(Manifests(workspace).rows(REJECTS))

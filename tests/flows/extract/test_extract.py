@@ -48,8 +48,9 @@ def test_scores_that_are_no_probabilities_reject_their_track(
     [group] = manifests.row_groups(scores)
     policy = finished.parameters.extract.policy
     batch = ExtractBatch(
-        workspace, target, scores, group, policy, (0.5,) * 4, "{}", dict.fromkeys(SOURCES, 0.0)
-    )
+        workspace=workspace, target=target, scores=scores, row_group=group, policy=policy,
+        thresholds=(0.5,) * 4, policy_json="{}", least_scores=dict.fromkeys(SOURCES, 0.0),
+    )  # fmt: skip
     assert extract_batch(batch)["rejected"] == 1
     assert manifests.items(target) == {row["track_id"] for row in rows}
     found = {row["track_id"] for row in manifests.rows(target)}

@@ -16,6 +16,7 @@ from flows.score.flow import score
 from flows.score.options import ScoreParameters
 from storage.damage import DamagedError
 from storage.tables.manifests import Manifests, Partition
+from storage.tables.sql import connect
 from storage.workspace import Workspace
 from tests.flows.conftest import content, mix, play, write
 from tests.flows.test_older_workspaces import unpack
@@ -80,6 +81,30 @@ def test_whatever_is_broken_is_found(
     assert cli.main(["fsck", "--workspace", workspace.location]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len([line for line in lines if line.startswith("mend: silentmix ingest")]) == 2
+
+
+def test_what_a_damaged_network_made_is_told(workspace: Workspace) -> None:
+    with connect(workspace, retired=True) as database:
+        counted = {
+            (table, name): count
+            for table, column in (
+                ("scores", "detector_id"), ("segments", "detector_id"), ("evaluations", "model_id"),
+            )
+            for name, count in database.sql(
+                f"SELECT {column}, count(*) FROM {table} GROUP BY ALL"
+            ).fetchall()
+        }  # fmt: skip
+    for pattern in ("detectors/*/weights.safetensors", "models/fc2e46fee535c/weights.safetensors"):
+        cut(only(workspace, pattern))
+    found = examine(workspace)
+    touched = {
+        each.made: touches for each, touches in zip(found.findings, found.touches, strict=True)
+    }
+    assert len(touched) == 2
+    for (table, name), count in counted.items():
+        if name in touched:
+            assert f"{count} {table}" in touched[name]
+    assert all(touched.values())
 
 
 def test_references_that_lead_nowhere(workspace: Workspace) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from flows.extract.flow import extract
 from flows.extract.options import ExtractParameters
+from flows.inputs import selection
 from flows.inputs.selection import selected_tracks
 from flows.remix.flow import remix
 from flows.remix.options import RemixParameters
@@ -116,3 +117,12 @@ def test_stages_take_what_is_chosen_under_a_name_of_its_own(finished: Finished) 
     assert scored.already_done
     assert scored.plan is not None
     assert scored.plan.total == 1
+
+
+def test_a_condition_that_is_never_answered_is_given_up(
+    manifests: Manifests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "MOST_S", 0.2)
+    endless = "(SELECT sum(a.range % 7) FROM range(10000000) a, range(10000000) b) > 0"
+    with pytest.raises(UserError, match=r"not answered in 0\.2 s"):
+        selected_tracks(manifests, "music", endless)

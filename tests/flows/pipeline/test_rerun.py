@@ -22,6 +22,7 @@ from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult, run_stage
 from flows.score.flow import score
 from flows.score.options import ScoreParameters
+from storage.damage import DamagedError
 from storage.errors import UserError
 from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
@@ -136,3 +137,28 @@ def test_a_forced_ingest_keeps_what_it_cannot_make_again(
     assert result.plan is not None
     assert (result.plan.pending, result.plan.total) == (10, 10)
     assert content(copy) == before
+
+
+@pytest.mark.parametrize(
+    ("stage_flow", "model", "reads", "writes"),
+    [
+        (score, ScoreParameters, "tracks", "scores"),
+        (extract, ExtractParameters, "scores", "segments"),
+        (remix, RemixParameters, "segments", "remixes"),
+    ],
+)
+def test_a_forced_stage_that_is_refused_takes_nothing_away(
+    copy: Workspace, stage_flow: Flow[..., StageResult], model: type[StageParameters],
+    reads: str, writes: str,
+) -> None:  # fmt: skip
+    """A part of what it reads is gone, so that it could not make all of it again."""
+    manifests = Manifests(copy)
+    [read] = manifests.partitions(reads, "music")
+    [written] = manifests.partitions(writes, "music")
+    parts = manifests.parts(written)
+    copy.remove(manifests.parts(read)[0])
+    options = SETTINGS.get(stage_flow.name, {})
+    parameters = model.model_validate({**options, "workspace": copy.location, "force": True})
+    with pytest.raises(DamagedError, match="missing"):
+        run_stage(stage_flow, parameters)
+    assert manifests.parts(written) == parts

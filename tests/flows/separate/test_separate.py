@@ -576,3 +576,17 @@ def test_an_output_that_can_be_no_folder_is_named(tmp_path: Path, workspace: Pat
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match=f"output: {tmp_path}/file is a file, and a folder"):
         said_of(["a.wav"], tmp_path / "file" / "stems", workspace=str(workspace))
+
+
+def test_a_name_moves_no_cursor(
+    tmp_path: Path, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor does the bar, which has it too."""
+    name = "a\x1b]0;title\x07.wav"
+    soundfile.write(tmp_path / name, music(50_000, 44_100), 44_100)
+    command = ["separate", str(tmp_path / name), "--segment-s", "1"]
+    where = ["--workspace", str(workspace), "--output", str(tmp_path / "out")]
+    assert cli.main([*command, *where]) == 0
+    told = capsys.readouterr()
+    assert r"a\x1b]0;title\x07" in told.err
+    assert "\x1b" not in told.out + told.err

@@ -79,11 +79,14 @@ def test_more_channels_than_speakers_are_mixed(
     assert peak == pytest.approx(np.abs(audio).max(), rel=0.3) or num_channels == 8
 
 
-@pytest.mark.parametrize("kind", ["pipe", "socket"])
+@pytest.mark.parametrize("kind", ["pipe", "socket", "link to itself"])
 def test_what_is_no_regular_file_is_refused(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.wav"
     if kind == "pipe":
         os.mkfifo(path)
+        assert refusal(path).reason == "unreadable"
+    elif kind == "link to itself":
+        path.symlink_to(path)
         assert refusal(path).reason == "unreadable"
     else:
         with socket.socket(socket.AF_UNIX) as listener:

@@ -1,0 +1,75 @@
+"""A batch that kills its worker is halved until the item at fault is found, which is refused.
+
+Dask gives up a batch whose workers died of it, or beside it: a worker is given another batch while
+it is at one. So what was given up is tried alone, once nothing else runs; and what dies alone too
+is halved. One item that kills its worker costs that item, and a batch that was merely there when
+somebody else killed workers costs nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Generic, Self, TypeVar
+
+import distributed
+
+from storage.errors import UserError
+
+_WHY = (
+    "every process that worked on it died, alone with it too; if memory was short, more of it, or "
+    "fewer --workers, may help"
+)
+
+Batch = TypeVar("Batch")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Divisible(ABC, Generic[Result]):
+    """A batch of items that may be done in any two batches, and each of which may be refused."""
+
+    @abstractmethod
+    def halves(self) -> Sequence[Self]:
+        """Two batches of its items, in their order; none where it is one item."""
+
+    @abstractmethod
+    def refused(self, detail: str) -> Result:
+        """Refuse its one item; returns what the work would."""
+
+
+def halved(items: Sequence[Item]) -> list[Sequence[Item]]:
+    """Both halves of several items; none of one.
+
+    >>> halved("abc"), halved("a")
+    (['a', 'bc'], [])
+    """
+    middle = len(items) // 2
+    return [items[:middle], items[middle:]] if middle else []
+
+
+def do_alone(
+    client: distributed.Client, work: Callable[[Batch], Result], batch: Batch
+) -> list[Result]:
+    """The results of a batch that Dask gave up: one, or those of its pieces in their order.
+
+    Args:
+        client: of a cluster on which nothing else runs.
+        work: what a worker does with a batch.
+        batch: whose workers died.
+
+    Raises:
+        UserError: they do again, and it can't be divided.
+    """
+    future = client.submit(work, batch, pure=False)
+    try:
+        return [future.result()]
+    except distributed.KilledWorker as error:
+        if not isinstance(batch, Divisible):
+            raise UserError(f"a batch: {_WHY}") from error
+    finally:
+        client.cancel([future], force=True)
+    halves = batch.halves()
+    if not halves:
+        return [batch.refused(_WHY)]
+    return [result for half in halves for result in do_alone(client, work, half)]
