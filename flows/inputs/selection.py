@@ -7,10 +7,13 @@ import duckdb
 from storage.errors import UserError
 from storage.tables.manifests import Manifests
 from storage.tables.schemas import DUPLICATES, MEASURES, TRACKS
-from storage.tables.sql import connect, damage_told, quoted
+from storage.tables.sql import connect, damage_told, given_up_after, quoted
 
 MOST_OF = 0.5
 """A track is a duplicate if it shares so much of itself with one that came earlier."""
+
+LONGEST_S = 3600.0
+"""What a condition may take to be answered."""
 
 _JOINED = (
     "tracks LEFT JOIN (SELECT DISTINCT ON (track_id) * EXCLUDE (corpus, fingerprint) "
@@ -35,7 +38,10 @@ def selected_tracks(
     if not where and duplicates == "keep":
         return None
     tables = (TRACKS.name, MEASURES.name, DUPLICATES.name)
-    with connect(manifests.workspace, tables) as database:
+    with (
+        connect(manifests.workspace, tables) as database,
+        given_up_after(database, LONGEST_S),
+    ):
         of_corpus = f"corpus = {quoted(corpus)}"
         chosen = _condition(database, where, of_corpus) if where else of_corpus
         query = f"SELECT DISTINCT track_id FROM {_JOINED} WHERE {chosen}"
@@ -78,6 +84,8 @@ def _condition(database: duckdb.DuckDBPyConnection, where: str, of_corpus: str) 
 
 
 def _wrong(where: str, error: duckdb.Error) -> UserError:
+    if isinstance(error, duckdb.InterruptException):
+        return UserError(f"where {where!r}: not answered in {LONGEST_S:g} s; ask for less")
     told = " ".join(str(error).split())
     return UserError(
         f"where {where!r}: {told} (it is an SQL condition over the columns of the manifests tracks "

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import tempfile
+import threading
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -75,6 +76,22 @@ def damage_told(workspace: Workspace) -> Iterator[None]:
             f"{workspace.location}: parts of {failed[1]} changed while they were read; run the "
             "same command again"
         ) from error
+
+
+@contextmanager
+def given_up_after(connection: duckdb.DuckDBPyConnection, limit_s: float) -> Iterator[None]:
+    """What the connection does takes so long at most.
+
+    Raises:
+        duckdb.InterruptException: in the context: it is not done.
+    """
+    stop = threading.Timer(limit_s, connection.interrupt)
+    stop.daemon = True
+    stop.start()
+    try:
+        yield
+    finally:
+        stop.cancel()
 
 
 def connect(

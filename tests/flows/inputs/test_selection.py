@@ -82,6 +82,15 @@ def test_what_is_no_condition_is_refused_by_name(
         selected_tracks(manifests, "music", where)
 
 
+def test_a_condition_that_does_not_end_is_given_up(
+    manifests: Manifests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.inputs.selection.LONGEST_S", 0.2)
+    endless = "(SELECT count(*) FROM range(1000000) AS a, range(1000000) AS b WHERE a < b) > 1"
+    with pytest.raises(UserError, match=r"where .*: not answered in 0.2 s"):
+        selected_tracks(manifests, "music", endless)
+
+
 def test_what_was_not_measured_is_no_answer(manifests: Manifests) -> None:
     manifests.write(Partition("tracks", "music", "f"), ["t3"], [row("tracks", track_id="t3")])
     assert "t3" in (selected_tracks(manifests, "music", "duration_s < 30") or ())
