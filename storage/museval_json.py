@@ -52,7 +52,7 @@ def from_museval(content: str | bytes) -> dict[str, dict[str, NDArray[np.float64
     """
     try:
         return {
-            target["name"]: {
+            _name(target["name"]): {
                 name: np.array([_number(frame["metrics"][name]) for frame in target["frames"]])
                 for name in METRICS
             }
@@ -60,6 +60,12 @@ def from_museval(content: str | bytes) -> dict[str, dict[str, NDArray[np.float64
         }
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not scores in museval's JSON: {error!r}") from error
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no name of a target")
+    return value
 
 
 def _finite(value: float) -> float:

@@ -97,5 +97,5 @@ def file_metadata(content: bytes) -> dict[str, object]:
 def _parsed(text: str) -> object:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

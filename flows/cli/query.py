@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import duckdb
 from rich.console import Console
 
@@ -10,6 +12,14 @@ from storage.errors import UserError
 from storage.tables.schemas import TABLES
 from storage.tables.sql import connect, damage_told, given_up_after
 from storage.workspace import Workspace
+
+MOST_CHARACTERS = 100_000_000
+"""Of a table that is shown, with what fills its columns up to their widest cell."""
+
+CHARACTERS_OF_CELL = 100
+"""What a cell takes at least, by the memory that it needs until the table is shown."""
+
+ROWS_AT_ONCE = 100
 
 
 def print_query(location: str, sql: str, console: Console, *, limit_s: float) -> None:
@@ -22,10 +32,13 @@ def print_query(location: str, sql: str, console: Console, *, limit_s: float) ->
     workspace = Workspace(location)
     connection = connect(workspace)
     try:
-        with given_up_after(connection, limit_s), damage_told(workspace):
-            result = connection.sql(sql)
-            if result is not None:
-                print_table(console, result.columns, result.fetchall())
+        with damage_told(workspace), given_up_after(connection, limit_s):
+            connection.execute(sql)
+            if not connection.description:  # of no statement at all
+                return
+            headings = [column[0] for column in connection.description]
+            rows = _rows(connection, headings)
+        print_table(console, headings, rows)
     except duckdb.InterruptException as error:
         raise UserError(f"SQL: not done in {limit_s:g} s; give it more with --limit-s") from error
     except duckdb.Error as error:
@@ -33,3 +46,23 @@ def print_query(location: str, sql: str, console: Console, *, limit_s: float) ->
         raise UserError(f"SQL: {' '.join(str(error).split())} (tables: {known})") from error
     finally:
         connection.close()
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, headings: list[str]) -> list[tuple[Any, ...]]:
+    """All rows of what was executed, of which no more is read than can be shown.
+
+    Raises:
+        UserError: there are too many, or they are too wide.
+    """
+    rows: list[tuple[Any, ...]] = []
+    widths = [max(CHARACTERS_OF_CELL, len(heading)) for heading in headings]
+    while more := connection.fetchmany(ROWS_AT_ONCE):
+        rows += more
+        for row in more:
+            widths = [max(width, len(str(cell))) for width, cell in zip(widths, row, strict=True)]
+        if len(rows) * sum(widths) > MOST_CHARACTERS:
+            raise UserError(
+                f"SQL: more than can be shown ({MOST_CHARACTERS:,} characters); ask for fewer rows "
+                "or columns, or for a part of them with LIMIT and OFFSET"
+            )
+    return rows

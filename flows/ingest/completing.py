@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from storage.decoding.decode import open_local
 from storage.decoding.decoder_process import decoder
 from storage.decoding.prints import Printer, can_print
 from storage.errors import UserError
-from storage.finding.listing import open_location, valid_text
+from storage.finding.listing import is_url, open_location, url_of, valid_text
 from storage.music_format import MIXTURE
 from storage.reading import PCM_SCALE, CropReader
 from storage.tables.schemas import MEASURES, PRINTS, STEMS, TRACKS
@@ -34,7 +35,7 @@ class AudioToHear:
     """Some canonical audio, and what is to be made of it.
 
     Attributes:
-        source_url: the file that its tags are read from.
+        source_url: the file that its tags are read from; empty where it is not to be asked.
     """
 
     track_id: str
@@ -74,13 +75,14 @@ def complete_tracks(run: StageRun, parameters: IngestParameters) -> None:
         for table in (PRINTS.name, MEASURES.name)
     }
     columns = ["track_id", "path", "source_url"]
+    source = url_of(*open_location(parameters.source))
     _complete(
         run,
         parameters,
         [
             AudioToHear(
                 track_id=row["track_id"], source=MIXTURE, path=row["path"],
-                source_url=row["source_url"],
+                source_url=row["source_url"] if of_same_place(row["source_url"], source) else "",
                 make_print=can_print() and row["track_id"] not in there[PRINTS.name],
                 measure=row["track_id"] not in there[MEASURES.name],
             )
@@ -106,6 +108,22 @@ def complete_songs(run: StageRun, parameters: IngestParameters) -> None:
             if row["level_db"] > SILENCE_DB and (row["track_id"], row["source"]) not in there
         ],
     )  # fmt: skip
+
+
+def of_same_place(url: str, source: str) -> bool:
+    """Whether a row's file is on the disks, host or bucket that a source is on.
+
+    Somebody named that one; a row of a manifest, whoever wrote it, is to send us to no other.
+    """
+    if not is_url(url):
+        return not is_url(source)
+    try:
+        named, known = urlsplit(url), urlsplit(source)
+    except ValueError:
+        return False
+    return (named.scheme, named.netloc) == (known.scheme, known.netloc) and (
+        "::" not in url or "::" in source
+    )
 
 
 def _complete(run: StageRun, parameters: IngestParameters, audio: Sequence[AudioToHear]) -> None:
@@ -156,7 +174,7 @@ def hear(batch: AudioBatch) -> Heard:
 
 
 def _tags(url: str) -> Mapping[str, str | int]:
-    """The tags of a file, if it is still there."""
+    """The tags of a file, if it is still there and to be asked."""
     with suppress(Unusable, UserError, OSError):
         fs, path = open_location(url)
         with open_local(fs, path) as file:

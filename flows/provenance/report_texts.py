@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from flows.reports.markdown import LONGEST, SPECIAL, data_uri
+from storage.finding.listing import shown
 
 WORD = re.compile(r"[\w-]+")
 EMBEDDED = re.compile(r"data:[\w/]+;base64,[\w+/=]*")
@@ -56,6 +57,7 @@ class Named:
     def _shown(self) -> Set[str]:
         """The names as texts have them: on one line, and cut where they are long."""
         lines = {" ".join(name.split()) for name in self.names} - {""}
+        lines |= {shown(line) for line in lines}
         return lines | {f"{line[: LONGEST - 1]}…" for line in lines if len(line) > LONGEST}
 
 

@@ -7,6 +7,8 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 
+from storage.finding.listing import shown
+
 SPECIAL = re.compile(r"([\\`*_{}\[\]|~#])")
 LONGEST = 120
 
@@ -18,8 +20,10 @@ def plain(text: str, longest: int | None = LONGEST) -> str:
     'a\\_b\\|&lt;c&gt;'
     >>> plain("Don't #1")
     'Don&#x27;t \\#1'
+    >>> plain(chr(27) + "[2J")
+    '\\\\x1b\\[2J'
     """
-    line = " ".join(text.split())
+    line = shown(" ".join(text.split()))  # a terminal may show it too
     if longest is not None and len(line) > longest:
         line = f"{line[: longest - 1]}…"
     return _escaped(line)
@@ -33,7 +37,7 @@ def sentence(text: str) -> str:
     >>> sentence("a_b is gone")
     'a\\_b is gone'
     """
-    parts = re.split(r"(`[^`]+`)", " ".join(text.split()))
+    parts = re.split(r"(`[^`]+`)", shown(" ".join(text.split())))
     return "".join(part if place % 2 else _escaped(part) for place, part in enumerate(parts))
 
 

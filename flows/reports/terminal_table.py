@@ -22,7 +22,7 @@ def print_table(console: Console, headings: Sequence[str], rows: Iterable[Sequen
         console = Console(file=console.file, width=UNLIMITED_WIDTH)
     table = Table(box=None, pad_edge=False)
     for heading in headings:
-        table.add_column(heading)
+        table.add_column(Text(_cell(heading, cut)))
     for row in rows:
         table.add_row(*(Text(_cell(value, cut)) for value in row))
     console.print(table)

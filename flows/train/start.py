@@ -116,7 +116,7 @@ def _description(folder: Path) -> Mapping[str, Any]:
     content = _read(path)
     try:
         found: Mapping[str, Any] = as_object(json.loads(content))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"init_from: {path}: no object of JSON ({error})") from error
     return found
 

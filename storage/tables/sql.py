@@ -80,7 +80,11 @@ def damage_told(workspace: Workspace) -> Iterator[None]:
 
 @contextmanager
 def given_up_after(connection: duckdb.DuckDBPyConnection, limit_s: float) -> Iterator[None]:
-    """Give up what a connection is still at after a while, with a ``duckdb.InterruptException``."""
+    """What the connection does takes so long at most.
+
+    Raises:
+        duckdb.InterruptException: in the context: it is not done.
+    """
     stop = threading.Timer(limit_s, connection.interrupt)
     stop.daemon = True
     stop.start()

@@ -59,7 +59,7 @@ def one_frame(value: str) -> str:
     [
         "{}", "[]", "nonsense", '{"targets": [{"name": "x"}]}', "[" * 100_000, b"\xff\xfe\xff",
         one_frame("1" * 400), one_frame("1" * 5_000), one_frame('"high"'), one_frame("[]"),
-        '{"targets": [{"name": [], "frames": []}]}',
+        '{"targets": [{"name": [], "frames": []}]}', '{"targets": [{"name": null, "frames": []}]}',
     ],
 )  # fmt: skip
 def test_something_else_is_refused(content: str | bytes) -> None:

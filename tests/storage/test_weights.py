@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from storage.weights import WeightsError, load_tensors, save_tensors
 from storage.workspace import Workspace
@@ -49,3 +50,9 @@ def test_weights_of_a_kind_that_is_not_known_are_named(workspace: Workspace) -> 
     workspace.put_bytes("w.safetensors", len(header).to_bytes(8, "little") + header + b"\0\0")
     with pytest.raises(WeightsError, match=r"w.safetensors: weights of a kind .*'BF16'"):
         load_tensors(workspace, "w.safetensors")
+
+
+def test_text_beside_the_arrays_that_nests_too_deep_is_a_text(workspace: Workspace) -> None:
+    deep = "[" * 100_000
+    workspace.put_bytes("w", save({"a": np.zeros(1, np.float32)}, metadata={"told": deep}))
+    assert load_tensors(workspace, "w")[1] == {"told": deep}

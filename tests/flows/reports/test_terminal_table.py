@@ -17,3 +17,11 @@ def test_a_name_moves_no_cursor(terminal: bool) -> None:
     assert r"a\x1b]0;title\x07\x1b[2Jb\u202etxt.exe" in said
     assert "two\x1b" not in said
     assert {"two", "lines"} <= set(said.split())
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_heading_is_a_text_too(terminal: bool) -> None:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=200, no_color=True)
+    print_table(console, ["[red]a\x1b[2J.wav"], [["1"]])
+    assert isinstance(console.file, io.StringIO)
+    assert r"[red]a\x1b[2J.wav" in console.file.getvalue()

@@ -135,7 +135,7 @@ def test_what_can_not_be_begun_with_is_refused(workspace: Workspace, tmp_path: P
     (folder / registry.WEIGHTS).write_bytes(b"")
     with pytest.raises(UserError, match="describes no model of ours"):
         find_start(str(folder), workspace)
-    for text in ("[1]", "{"):
+    for text in ("[1]", "{", "[" * 100_000):
         (folder / registry.DESCRIPTION).write_text(text, encoding="utf-8")
         with pytest.raises(UserError, match=r"init_from: .*config\.json: no object of JSON"):
             find_start(str(folder), workspace)
