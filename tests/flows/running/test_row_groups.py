@@ -80,4 +80,6 @@ def test_a_forced_run_takes_away_what_covers_nothing_else(run: StageRun) -> None
     odd = run.manifests.write(TARGET, ["c", "x"], [])
     run.force = True
     assert pending(run) == {"ab": "", "cd": "c", "ef": ""}
+    assert len(run.manifests.parts(TARGET)) == 2  # it may still be refused
+    run.plan("items", 5, 6)
     assert run.manifests.parts(TARGET) == [odd]
