@@ -17,9 +17,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
-from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 
+from storage.addresses import filesystem_of
 from storage.errors import UserError
 from storage.fingerprint import short_hash
 from storage.museval_json import from_museval
@@ -64,7 +64,7 @@ def run_folders(url: str) -> list[str]:
     Raises:
         MusevalFolderError: no folder fits the pattern.
     """
-    fs, root = url_to_fs(url)
+    fs, root = filesystem_of(url)
     if not set("*?[") & set(root) or fs.isdir(root):
         return [url]
     folders = sorted(path for path in fs.glob(root) if fs.isdir(path))
@@ -89,7 +89,7 @@ def read_results(url: str, songs: Collection[str]) -> dict[str, dict[str, dict[s
         MusevalFolderError: there is no such folder, no scores in it, or a song's are not museval's,
             damaged, or larger than scores can be.
     """
-    fs, root = url_to_fs(url)
+    fs, root = filesystem_of(url)
     if not fs.isdir(root):
         raise MusevalFolderError(f"{url}: no such folder of museval results")
     subset = f"{root.rstrip('/')}/{SUBSET}"

@@ -16,8 +16,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from fsspec.core import url_to_fs
-
+from storage.addresses import filesystem_of
 from storage.damage import DamagedError, told
 from storage.errors import UserError
 from storage.music_format import MusicFormat
@@ -63,7 +62,7 @@ class Workspace:
 
     def __init__(self, url: str, *, create: bool = False, music: MusicFormat | None = None) -> None:
         self._locate(url)
-        if self._is_new(create, music):
+        if self._found_new(create, music):
             version = FORMAT if self.music != MusicFormat() else 1
             try:
                 self.put_json(MARKER, {"format": version, "music": self.music.to_json()})
@@ -80,12 +79,14 @@ class Workspace:
         """Raise what opening it would raise, without making anything; returns it to look into."""
         workspace = cls.__new__(cls)
         workspace._locate(url)
-        workspace._is_new(create, music)
+        workspace._found_new(create, music)
         return workspace
 
     def _locate(self, url: str) -> None:
         try:
-            self.fs, root = url_to_fs(url)
+            self.fs, root = filesystem_of(url)
+        except UserError:
+            raise
         except (ValueError, ImportError) as error:
             raise WorkspaceError(
                 f"{url}: no place for a workspace ({error}); --workspace takes a folder or a URL "
@@ -100,6 +101,19 @@ class Workspace:
 
     def __repr__(self) -> str:
         return f"Workspace({self.location!r})"
+
+    def _found_new(self, create: bool, music: MusicFormat | None) -> bool:
+        """As :meth:`_is_new`, where the place itself may be out of reach."""
+        try:
+            return self._is_new(create, music)
+        except UserError:
+            raise
+        except Exception as error:  # whatever a store's own client raises
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise WorkspaceError(
+                f"{self.location}: can't be reached ({reason}); check --workspace, and for a "
+                "remote place the credentials and the network"
+            ) from error
 
     def _is_new(self, create: bool, music: MusicFormat | None) -> bool:
         """Whether nothing is there yet; refuses what is there and is no workspace of ours."""

@@ -19,6 +19,8 @@ from pydantic import (
 from pydantic.fields import ComputedFieldInfo, FieldInfo
 from pydantic_core import PydanticCustomError
 
+from storage.addresses import NO_PASSWORD, REFUSED, holds_password
+
 Config = TypeVar("Config")
 
 
@@ -43,21 +45,10 @@ class OfPlaces:
 PLACES = OfPlaces()
 
 
-NO_PASSWORD = r"^(?!.*://[^/@]*:[^/]*@)"  # noqa: S105  a pattern
-"""What a location must match: a password in it would be kept with the run for all to read."""
-
-
 def _without_password(location: str) -> str:
-    # as NO_PASSWORD says it, in a time that does not grow with the square of the length
-    hosts = (rest.partition("/")[0] for rest in location.split("://")[1:])
-    if not any("@" in host and ":" in host.partition("@")[0] for host in hosts):
-        return location
-    raise PydanticCustomError(
-        "password",
-        "an address with a password in it, which would be kept with the run; leave both name and "
-        "password out, and set FSSPEC_FTP_USERNAME and FSSPEC_FTP_PASSWORD, or what your "
-        "filesystem is called in place of FTP",
-    )
+    if holds_password(location):
+        raise PydanticCustomError("password", REFUSED)
+    return location
 
 
 Location = Annotated[

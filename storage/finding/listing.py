@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from storage.addresses import filesystem_of
 from storage.errors import UserError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
@@ -88,7 +88,7 @@ def open_location(location: str) -> tuple[Any, str]:
     fs: Any = LocalFileSystem()
     with reaching(location):
         if is_url(location):
-            fs, path = url_to_fs(location)
+            fs, path = filesystem_of(location)
             fs.invalidate_cache()
         else:
             path = os.fspath(Path(location).expanduser().absolute())
@@ -103,10 +103,12 @@ def reaching(location: str) -> Iterator[None]:
 
     Raises:
         NotAllowed: from a PermissionError.
-        DiscoveryError: from anything else.
+        DiscoveryError: from anything else that does not say by itself what is wrong.
     """
     try:
         yield
+    except UserError:
+        raise
     except FileNotFoundError as error:
         raise DiscoveryError(f"{shown(location)}: not found; check the path") from error
     except PermissionError as error:

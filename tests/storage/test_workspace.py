@@ -32,6 +32,13 @@ def test_put_gives_a_seekable_file_and_returns_its_size(workspace: Workspace) ->
     assert workspace.read("audio/x.bin") == b"headtail"
 
 
+def test_what_a_store_refuses_is_told_in_a_line() -> None:
+    with pytest.raises(
+        WorkspaceError, match=r"^s3://no bucket!/x: can't be reached \(.*bucket name"
+    ):
+        Workspace("s3://no bucket!/x")
+
+
 def test_what_a_killed_writer_left_is_swept_away(tmp_path: Path) -> None:
     root = tmp_path / "workspace"
     workspace = Workspace(str(root), create=True)
