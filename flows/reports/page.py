@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 
 from flows.reports.style import STYLE
 from flows.server.pages import CAME_OF_IT
+from storage.finding.listing import shown
 
 _markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 
@@ -27,7 +28,7 @@ def words(markdown: str) -> str:
 
 def plot(file: str, caption: str) -> str:
     """A plot, by the name of its file."""
-    text = html.escape(caption)
+    text = html.escape(shown(caption))
     return (
         f'<figure class="plot"><figcaption>{text}</figcaption>'
         f'<img src="{quote(file)}" alt="{text}" loading="lazy"></figure>'
@@ -52,7 +53,7 @@ def page(title: str, sections: Iterable[str], footer: str = "", overview: str = 
         footer: text.
         overview: where the page of the workspace is, from this one; empty on that itself.
     """
-    said = html.escape(title)
+    said = html.escape(shown(title))
     back = f'<nav><a href="{quote(overview)}">All of the workspace</a></nav>' if overview else ""
     body = "\n".join(sections)
     return (

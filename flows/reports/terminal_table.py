@@ -30,6 +30,5 @@ def print_table(console: Console, headings: Sequence[str], rows: Iterable[Sequen
 
 def _cell(value: Any, cut: bool) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    # a name may hold what moves the cursor or sets the window's title
-    text = "\n".join(map(shown, text.split("\n")))
+    text = shown(text)  # a name may hold what moves the cursor or sets the window's title
     return text if len(text) <= MAX_CELL or not cut else f"{text[: MAX_CELL - 1]}…"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_origin
 
 from pydantic import (
@@ -20,6 +21,7 @@ from pydantic.fields import ComputedFieldInfo, FieldInfo
 from pydantic_core import PydanticCustomError
 
 from storage.addresses import NO_PASSWORD, REFUSED, holds_password
+from storage.finding.listing import is_url
 
 Config = TypeVar("Config")
 
@@ -45,19 +47,24 @@ class OfPlaces:
 PLACES = OfPlaces()
 
 
-def _without_password(location: str) -> str:
+def _located(location: str) -> str:
     if holds_password(location):
         raise PydanticCustomError("password", REFUSED)
-    return location
+    if not location.strip() or is_url(location):
+        return location
+    return str(Path(location).expanduser().absolute())
 
 
 Location = Annotated[
     str,
-    AfterValidator(_without_password),
+    AfterValidator(_located),
     Field(json_schema_extra={"pattern": NO_PASSWORD}),
     RUNTIME,
 ]
-"""A path, or a URL that holds no password; where it is changes nothing of what is written."""
+"""A path, or a URL that holds no password; where it is changes nothing of what is written.
+
+A run keeps the whole path, so that what is told of it, and what goes on from it, holds anywhere.
+"""
 
 UNITS = {"s": "s", "db": "dB"}
 

@@ -16,13 +16,15 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
-from pyarrow.fs import FileSystem, FileSystemHandler, FSSpecHandler, LocalFileSystem, PyFileSystem
+from pyarrow.fs import FileSystem, FileSystemHandler, FSSpecHandler, PyFileSystem
 
 from storage.errors import UserError
+from storage.finding.listing import is_local
 from storage.scratch import PREFIX
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.retired import Hidden, Retired
 from storage.tables.schemas import PARTITION_FIELDS, RETIRED, TABLES
+from storage.tables.seal import is_broken
 from storage.workspace import Workspace
 
 MOST_MEMORY = 4 * 2**30
@@ -176,23 +178,30 @@ def _registered(
 
 
 def _filesystem(workspace: Workspace) -> FileSystem:
-    if workspace.is_local:
-        return LocalFileSystem()
     handler: FileSystemHandler = _Handler(workspace.fs)  # type: ignore[abstract]  # stubs
     return PyFileSystem(handler)
 
 
 class _Handler(FSSpecHandler):
-    """Opens parts for Arrow; raises nothing.
+    """Opens parts for Arrow, whose ends are what was written; raises nothing.
 
     Arrow begins a scan with Python's lock held, waits there for its own threads, and these want
     Python's lock to say what was raised: now and then both waited for ever. What can't be opened
     is an empty file, which Arrow itself complains of.
     """
 
+    fs: Any
+
     def open_input_file(self, path: str) -> pa.NativeFile:
         try:
-            return super().open_input_file(path)
+            content = self.fs.open(path, "rb")
+            if is_broken(content):
+                content.close()
+                return pa.BufferReader(b"")
+            if is_local(self.fs):
+                content.close()
+                return pa.OSFile(path, mode="r")
+            return pa.PythonFile(content, mode="r")
         except Exception:  # noqa: BLE001  whatever a store raises
             return pa.BufferReader(b"")
 

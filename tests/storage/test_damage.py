@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from storage.damage import DamagedError
 from storage.errors import UserError
 from storage.tables.manifests import Manifests, RowGroup
 from storage.tables.parts import ITEMS as ITEMS_KEY
+from storage.tables.sql import reading
 from storage.workspace import Workspace, WorkspaceError
 from tests.storage.tables.test_manifests import REJECTS, reject
 
@@ -48,6 +50,12 @@ def test_a_part_that_broke_off_is_named(workspace: Workspace, content: bytes | N
         assert workspace.url(path) in str(caught.value), name
 
 
+def by_sql(workspace: Workspace) -> dict[str, str]:
+    """What SQL reads of the rejects: items and details."""
+    with reading(workspace, [REJECTS.table]) as database:
+        return dict(database.sql("SELECT item, detail FROM rejects").fetchall())
+
+
 def test_one_bit_of_the_rows_is_noticed(workspace: Workspace) -> None:
     """At random places: what is read is what was written, or else the part is refused by name."""
     path, whole = written(workspace)
@@ -64,6 +72,7 @@ def test_one_bit_of_the_rows_is_noticed(workspace: Workspace) -> None:
             assert list(manifests.rows(REJECTS)) == rows
             assert manifests.read_row_group(RowGroup(path, 0)) == rows
             assert manifests.items(REJECTS) == items
+            assert by_sql(workspace) == {row["item"]: row["detail"] for row in rows}
         except UserError as error:
             refused.append(str(error))
     assert len(refused) > 40
@@ -89,6 +98,8 @@ def test_one_bit_of_what_tells_where_rows_are_is_noticed(workspace: Workspace) -
             assert manifests.items(REJECTS) == items, place
         except DamagedError:
             num_refused += 1
+        with pytest.raises(DamagedError, match=re.escape(workspace.url(path))):
+            by_sql(workspace)
     assert num_refused == len(places)
 
 

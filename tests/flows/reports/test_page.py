@@ -30,6 +30,14 @@ class Elements(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
+def test_names_move_no_cursor() -> None:
+    """Of a page that somebody looks at in a terminal."""
+    name = "a\x1b[2J.wav"
+    made = page.page(name, [page.plot("a.png", name), page.sound("a.mp3", "s.png", plain(name))])
+    assert b"\x1b" not in made
+    assert made.count(rb"\x1b[2J") == 5
+
+
 def test_names_are_no_markup() -> None:
     sections = [
         page.words(f"{plain(HOSTILE, None)} and, not made plain, {HOSTILE}"),

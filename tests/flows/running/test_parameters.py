@@ -122,6 +122,17 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(
         assert re.search(pattern, location)
 
 
+def test_a_run_keeps_whole_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    whole = {
+        "music": f"{tmp_path}/music", "~/music": "/home/me/music", "/music": "/music",
+        "s3://bucket/music": "s3://bucket/music",
+    }  # fmt: skip
+    for given, kept in whole.items():
+        assert IngestParameters(source=given).source == kept
+
+
 KNOWN = {"": {"workspace", "workers"}, "score": {"workspace", "workers", "device"}}
 
 
