@@ -36,6 +36,7 @@ from flows.running import execution
 from flows.running.execution import dask_client
 from flows.running.parameters import WorkParameters
 from flows.running.stage import StageResult
+from storage.decoding.prints import can_print
 from storage.music_format import MusicFormat
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.schemas import TABLES
@@ -285,6 +286,9 @@ def finished(pristine: Finished, tmp_path_factory: pytest.TempPathFactory) -> Fi
     parameters = pristine.parameters.model_copy(update={"workspace": str(workspace)})
     return Finished(Workspace(str(workspace)), parameters, pristine.results)
 
+
+OF_PRINTS = {"prints", "duplicates"} if can_print() else set()
+"""Tables that are written where the library is that makes acoustic fingerprints."""
 
 TABLES_OF_TIMES = {"runs", "labelled_files", "source_files", "retired", "steps"}
 """Tables that tell when something was done or seen: no two workspaces have the same rows."""

@@ -9,7 +9,7 @@ from flows.pipeline.options import PipelineParameters
 from storage.music_format import MusicFormat
 from storage.tables.manifests import Partition
 from storage.workspace import Workspace
-from tests.flows.conftest import Finished, assert_same, content, worker_processes
+from tests.flows.conftest import OF_PRINTS, Finished, assert_same, content, worker_processes
 
 MUSIC = MusicFormat()
 SOURCES = MUSIC.sources
@@ -64,7 +64,7 @@ def test_workers_batches_and_places_change_no_row(finished: Finished, tmp_path: 
     assert [result.stage for result in results] == ["ingest", "ingest", *STAGES[1:5]]
     mine = content(Workspace(str(other)))
     assert {partition.table for partition in mine} == {
-        "tracks", "rejects", "stems", "activity", "prints", "measures", "duplicates",
-        "scores", "segments", "remixes", "heard",
+        "tracks", "rejects", "stems", "activity", "measures", "scores", "segments", "remixes",
+        "heard", *OF_PRINTS,
     }  # fmt: skip
     assert_same(mine, content(finished.workspace))

@@ -207,7 +207,13 @@ def test_deployments_of_before_the_flows_moved_are_mended(
         work_pool_name="cpu",
         job_variables={"env": {"OWN": "1"}},
     )
+
+    def planned() -> list[FlowRun]:
+        of_it = DeploymentFilter(id=DeploymentFilterId(any_=[found.id]))
+        return client.read_flow_runs(deployment_filter=of_it)
+
     try:
+        wait_for(planned)  # by what the schedule was, which none of them may begin with
         said = service.up_again()
         assert said == ["registered: deployment ingest/ingest",
                         "registered: deployment ingest/second"]  # fmt: skip
@@ -221,11 +227,8 @@ def test_deployments_of_before_the_flows_moved_are_mended(
             "nightly": False, "hourly": True,
         }  # fmt: skip
         assert schedules["hourly"].parameters == {FORM: form}
-        scheduled = wait_for(
-            lambda: client.read_flow_runs(
-                deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[found.id]))
-            )
-        )
+        scheduled = wait_for(planned)
+        assert all(run.parameters == {FORM: form} for run in scheduled)
         # the first that the schedule planned, now: as the button in the UI does
         now: State[None] = Scheduled(scheduled_time=datetime.now(UTC))
         client.set_flow_run_state(scheduled[0].id, now, force=True)
