@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import dask
 import distributed
+from distributed.scheduler import NoValidWorkerError
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TagsContext
@@ -184,6 +185,7 @@ def run_batches(
     # what is done stays done when its group is tried again
     results: list[dict[int, list[Result]]] = [{} for _ in groups]
     given_up: list[set[int]] = [set() for _ in groups]
+    stray: list[set[int]] = [set() for _ in groups]
 
     @task(
         name=f"{progress.label}-batches",
@@ -196,7 +198,7 @@ def run_batches(
     def run_group(index: int) -> None:
         if stopped.is_set():
             return
-        group, done, killed = groups[index], results[index], given_up[index]
+        group, done, killed, strayed = groups[index], results[index], given_up[index], stray[index]
         places = [place for place in range(len(group)) if place not in done and place not in killed]
         futures = client.map(
             work, [group[place] for place in places], pure=False,
@@ -213,6 +215,13 @@ def run_batches(
                     done[place] = [future.result()]
                 except distributed.KilledWorker:
                     killed.add(place)
+                    continue
+                except NoValidWorkerError as error:  # its workers died, and others came for them
+                    if place in strayed:
+                        killed.add(place)
+                    else:
+                        strayed.add(place)
+                        failure = failure or error
                     continue
                 except Exception as error:  # noqa: BLE001  raised below, after the others
                     failure = failure or error

@@ -24,6 +24,7 @@ from flows.ingest import flow as ingesting
 from flows.ingest.options import IngestParameters
 from flows.remix import flow as remixing
 from flows.remix.options import RemixParameters
+from flows.running import execution
 from flows.running.dividing import Divisible, halved
 from flows.running.execution import dask_client, run_batches
 from flows.running.parameters import StageParameters
@@ -72,11 +73,16 @@ def dead(batch: Names) -> str:
     return " ".join(batch.names)
 
 
-def results(client: distributed.Client, work: Callable[[Any], str], *batches: object) -> list[str]:
+def results(
+    client: distributed.Client,
+    work: Callable[[Any], str],
+    *batches: object,
+    most_workers: int = 0,
+) -> list[str]:
     @flow
     def run() -> list[str]:
         with progress("names", len(batches), "batches") as bar:
-            return list(run_batches(client, work, batches, bar))
+            return list(run_batches(client, work, batches, bar, most_workers=most_workers))
 
     return run()
 
@@ -86,6 +92,14 @@ def test_a_batch_that_kills_its_workers_costs_one_item() -> None:
     with worker_processes(), dask_client(StageParameters(workers=1)) as client:
         found = results(client, done, Names(["a", "b"]), Names([KILLER]), Names(["c"]))
     assert found == ["a b", "refused killer", "c"]
+
+
+def test_so_does_one_where_few_workers_may_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: the batches that wait for a worker that died are given to the one after it."""
+    monkeypatch.setattr(execution, "NO_WORKERS_S", 2)
+    with worker_processes(), dask_client(StageParameters(workers=2)) as client:
+        found = results(client, done, Names([KILLER]), Names(["a"]), most_workers=1)
+    assert found == ["refused killer", "a"]
 
 
 def test_pieces_are_as_large_as_they_can_be_and_in_order(one_worker: distributed.Client) -> None:
