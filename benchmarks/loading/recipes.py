@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from storage.tables.manifests import Partition
-from storage.tables.parts import ITEMS, schema_of_part
+from storage.tables.parts import ITEMS, schema_of_part, write_parquet
 from storage.tables.schemas import REMIXES
 from storage.workspace import Workspace
 
@@ -31,9 +30,7 @@ def write_recipes(workspace: Workspace, partition: Partition, count: int, *, see
         path = f"{partition.folder}/part-{rng.bytes(12).hex()}.parquet"
         workspace.put(
             path,
-            lambda file, table=table: pq.write_table(  # type: ignore[misc]
-                table, file, row_group_size=REMIXES.rows_a_group, compression="zstd"
-            ),
+            lambda file, table=table: write_parquet(REMIXES.name, [table], file),  # type: ignore[misc]
         )
 
 

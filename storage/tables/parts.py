@@ -44,13 +44,18 @@ def schema_of_part(table: str, metadata: Mapping[bytes, bytes]) -> pa.Schema:
 
 
 def write_parquet(name: str, tables: Iterable[pa.Table], file: Any) -> None:
-    """Write tables of one schema as one part of the manifest ``name``."""
+    """Write tables of one schema as one part of the manifest ``name``.
+
+    Arrow's own schema is left out: it would hold the names of items once more, a third longer.
+    """
     writer: pq.ParquetWriter | None = None
     for table in tables:
         if writer is None:
             writer = pq.ParquetWriter(
-                file, table.schema, compression="zstd", version="2.6", write_page_checksum=True
-            )
+                file, table.schema, compression="zstd", version="2.6", write_page_checksum=True,
+                store_schema=False,
+            )  # fmt: skip
+            writer.add_key_value_metadata(table.schema.metadata)
         writer.write_table(table, row_group_size=known_table(name).rows_a_group)
     if writer is not None:
         writer.close()

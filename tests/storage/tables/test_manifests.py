@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -54,6 +55,12 @@ def example(kind: pa.DataType) -> Any:
     if pa.types.is_timestamp(kind):
         return datetime(2026, 1, 2, tzinfo=UTC)
     return "text" if pa.types.is_string(kind) else 3
+
+
+def test_a_part_holds_the_names_of_its_items_once(workspace: Workspace) -> None:
+    names = [f"item {number}" for number in range(10_000)]
+    path = Manifests(workspace).write(REJECTS, names, [reject("item 1")])
+    assert len(workspace.read(path)) < len(json.dumps(names)) + 10_000
 
 
 def test_rows_come_back_as_written(workspace: Workspace) -> None:
