@@ -55,7 +55,8 @@ def write_parquet(name: str, tables: Iterable[pa.Table], file: Any) -> None:
                 file, table.schema, compression="zstd", version="2.6", write_page_checksum=True,
                 store_schema=False,
             )  # fmt: skip
-            writer.add_key_value_metadata(table.schema.metadata)
+            metadata = table.schema.metadata or {}
+            writer.add_key_value_metadata({k.decode(): v.decode() for k, v in metadata.items()})
         writer.write_table(table, row_group_size=known_table(name).rows_a_group)
     if writer is not None:
         writer.close()
