@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from flows.provenance.forget import Forgotten
-from storage.finding.listing import shown
+from storage.printable import shown
 
 
 def print_forgotten(result: Forgotten, console: Console) -> None:

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from flows.provenance.lineage import Hearer, Lineage, Listing
 from flows.reports.terminal_table import print_table
-from storage.finding.listing import shown
+from storage.printable import shown
 
 
 def print_lineage(found: Lineage, console: Console) -> None:

@@ -6,7 +6,7 @@ import sys
 
 from rich.console import Console
 
-from storage.finding.listing import shown
+from storage.printable import shown
 
 
 def say(line: str) -> None:

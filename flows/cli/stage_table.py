@@ -11,7 +11,7 @@ from rich.table import Table
 from flows.reports.durations import spell
 from flows.reports.terminal_table import print_table
 from flows.running.stage_result import StageResult
-from storage.finding.listing import shown
+from storage.printable import shown
 
 if TYPE_CHECKING:
     from flows.pipeline.expected import Expected

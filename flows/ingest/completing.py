@@ -21,8 +21,9 @@ from storage.decoding.decode import open_local
 from storage.decoding.decoder_process import decoder
 from storage.decoding.prints import Printer, can_print
 from storage.errors import UserError
-from storage.finding.listing import is_url, open_location, url_of, valid_text
+from storage.finding.listing import is_url, open_location, url_of
 from storage.music_format import MIXTURE
+from storage.printable import valid_text
 from storage.reading import PCM_SCALE, CropReader
 from storage.tables.schemas import MEASURES, PRINTS, STEMS, TRACKS
 from storage.workspace import Workspace

@@ -13,9 +13,9 @@ from flows.ingest.retiring import DUPLICATE, LABELLED
 from flows.inputs.forgotten import FORGOTTEN
 from flows.running.stage import StageRun
 from storage.errors import UserError
-from storage.finding.listing import shown
 from storage.labelled.song import sources_of
 from storage.music_format import MIXTURE
+from storage.printable import shown
 from storage.tables.schemas import STEMS
 
 KNOWN = frozenset((DUPLICATE, *LABELLED.values(), FORGOTTEN[0]))

@@ -20,9 +20,9 @@ from demucs_core.alignment import AUDIBLE_DB, lag_samples, relative_level_db
 from flows.ingest.options import Truth
 from storage.decoding.canonical import BLOCK_SAMPLES, FLOOR_DB, PreparedAudio, prepare, summed
 from storage.decoding.chunk import Unusable
-from storage.finding.listing import shown
 from storage.labelled.song import LabelledSong, StemSource, sources_of
 from storage.music_format import MIXTURE, REST, MusicFormat
+from storage.printable import shown
 
 WINDOW_SAMPLES = 2**16
 """How finely it is told where a mixture is least the sum of its stems."""

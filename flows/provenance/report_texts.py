@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from flows.reports.markdown import LONGEST, SPECIAL, data_uri
-from storage.finding.listing import shown
+from storage.printable import shown
 
 WORD = re.compile(r"[\w-]+")
 EMBEDDED = re.compile(r"data:[\w/]+;base64,[\w+/=]*")

@@ -7,7 +7,7 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 
-from storage.finding.listing import shown
+from storage.printable import shown
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]|~#])")
 LONGEST = 120

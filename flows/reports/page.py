@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 
 from flows.reports.style import STYLE
 from flows.server.pages import CAME_OF_IT
-from storage.finding.listing import shown
+from storage.printable import shown
 
 _markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from storage.finding.listing import shown
+from storage.printable import shown
 
 MAX_CELL = 60
 UNLIMITED_WIDTH = 1_000_000

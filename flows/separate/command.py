@@ -30,7 +30,8 @@ from storage.decoding.chunk import Unusable, one_line
 from storage.decoding.original import prepare_original
 from storage.encode import BITS, encodable_rate, writing
 from storage.errors import UserError
-from storage.finding.listing import DiscoveryError, Entry, look_up, shown
+from storage.finding.listing import DiscoveryError, Entry, look_up
+from storage.printable import shown
 from storage.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from typing import Any
 
 from storage.errors import UserError
 from storage.finding.discovery import LIST_EXTENSIONS, DiscoveryError, find_audio
-from storage.finding.listing import is_local, look_up, open_location, shown, url_of
+from storage.finding.listing import is_local, look_up, open_location, url_of
+from storage.printable import shown
 from storage.scratch import PREFIX
 
 PIPED = "-"

@@ -28,7 +28,7 @@ from storage.decoding.chunk import Unusable
 from storage.decoding.decode import AudioDecoder, open_local
 from storage.decoding.decoder_process import decoder
 from storage.decoding.spikes import HOT_PEAK, find_spike
-from storage.finding.listing import valid_text
+from storage.printable import valid_text
 
 __all__ = ["PreparedAudio", "decode_into", "prepare", "summed", "wav_header"]
 

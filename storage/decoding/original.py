@@ -24,7 +24,7 @@ from storage.decoding.chunk import BLOCK_SAMPLES
 from storage.decoding.decode import open_local
 from storage.decoding.decoder_process import decoder
 from storage.decoding.downmix import STEREO
-from storage.finding.listing import valid_text
+from storage.printable import valid_text
 
 
 class Resampler:

@@ -24,12 +24,12 @@ from storage.finding.listing import (
     open_location,
     reaching,
     remote_entry,
-    shown,
     url_of,
     walk,
 )
 from storage.finding.lists import Places, list_entries
 from storage.finding.sieve import MUSIC_EXTENSIONS, Sieve, told, workspace_around
+from storage.printable import shown
 
 __all__ = ["MISSING", "MUSIC_EXTENSIONS", "DiscoveryError", "SourceFile", "find_audio"]
 

@@ -17,6 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from storage.addresses import filesystem_of
 from storage.errors import UserError
+from storage.printable import shown, valid_text
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
 
@@ -240,16 +241,3 @@ def remote_entry(info: dict[str, Any]) -> Entry:
 def url_of(fs: Any, path: str) -> str:
     """The absolute path or URL of a path in a filesystem, as valid Unicode."""
     return valid_text(path if is_local(fs) else fs.unstrip_protocol(path))
-
-
-def valid_text(path: str) -> str:
-    r"""A path as valid Unicode: bytes of a local name that are none are written ``\xNN``."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def shown(path: str) -> str:
-    """A path as one printable line, for messages."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in valid_text(path)
-    )

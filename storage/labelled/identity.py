@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from storage.finding.listing import DiscoveryError, Entry, look_up, open_location, valid_text
+from storage.finding.listing import DiscoveryError, Entry, look_up, open_location
 from storage.fingerprint import short_hash
 from storage.labelled.song import LabelledSetError, LabelledSong
+from storage.printable import valid_text
 
 
 def identified(fs: Any, root: str, songs: Iterable[LabelledSong]) -> list[LabelledSong]:

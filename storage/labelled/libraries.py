@@ -11,13 +11,14 @@ import posixpath
 from collections.abc import Sequence
 from typing import Any
 
-from storage.finding.listing import Entry, reaching, shown, url_of, valid_text, walk
+from storage.finding.listing import Entry, reaching, url_of, walk
 from storage.finding.lists import Places, decoded_text
 from storage.finding.sieve import MUSIC_EXTENSIONS
 from storage.labelled.song import LabelledSetError, LabelledSong, StemSource, sources_of
 from storage.labelled.song_files import NO_SONGS, UNREADABLE, StemRules, where_is
 from storage.labelled.stem_names import SKIP, UnclearNameError
 from storage.music_format import MIXTURE
+from storage.printable import shown, valid_text
 
 CSV = "csv"
 DELIMITERS = ",;\t"

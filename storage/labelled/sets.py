@@ -23,7 +23,6 @@ from storage.finding.listing import (
     list_folder,
     look_up,
     open_location,
-    shown,
 )
 from storage.labelled.libraries import CSV, songs_of_csv, songs_of_library
 from storage.labelled.musdb import choose_validation
@@ -39,6 +38,7 @@ from storage.labelled.song_files import (
     where_is,
 )
 from storage.labelled.stem_names import StemNames
+from storage.printable import shown
 
 __all__ = ["LabelledSetError", "find_songs"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from storage.finding.listing import Entry, list_folder, shown, url_of, valid_text, walk
+from storage.finding.listing import Entry, list_folder, url_of, walk
 from storage.finding.sieve import MUSIC_EXTENSIONS
 from storage.labelled.musdb import musdb_conventions
 from storage.labelled.song import (
@@ -19,6 +19,7 @@ from storage.labelled.song import (
 )
 from storage.labelled.stem_names import REST, SKIP, Match, StemNames, UnclearNameError
 from storage.music_format import MIXTURE
+from storage.printable import shown, valid_text
 
 STEM_FILE = ".stem.mp4"
 UNREADABLE = "neither a file nor a folder, perhaps a link to nowhere; replace or remove it"

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 from fsspec.implementations.local import LocalFileSystem
-from hypothesis import given
-from hypothesis import strategies as st
 
 from storage.finding.listing import (
     DiscoveryError,
@@ -17,8 +15,6 @@ from storage.finding.listing import (
     look_up,
     open_location,
     reaching,
-    shown,
-    valid_text,
     walk,
 )
 
@@ -186,16 +182,3 @@ def test_what_a_filesystem_raises_becomes_one_line(error: Exception, message: st
         raise error
     assert str(refused.value) == message
     assert refused.value.__cause__ is error
-
-
-@given(st.binary())
-def test_any_name_can_be_stored_and_shown(name: bytes) -> None:
-    path = name.decode("utf-8", "surrogateescape")
-    assert valid_text(path).encode("utf-8").decode("utf-8") == valid_text(path)
-    assert shown(path).isprintable()
-
-
-@given(st.text())
-def test_valid_names_stay_as_they_are(name: str) -> None:
-    assert valid_text(name) == name
-    assert shown(shown(name)) == shown(name)
