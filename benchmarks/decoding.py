@@ -30,28 +30,29 @@ RATE, CHANNELS = 44_100, 2
 LOCAL = LocalFileSystem()
 
 
-def write_corpus(folder: Path, num_files: int) -> list[Path]:
-    """Noise and tones; a fourth of the files in each format."""
+def write_corpus(folder: Path, num_files: int, rates: Sequence[int] = (RATE,)) -> list[Path]:
+    """Noise and tones; a fourth of the files in each format, with each of the rates in turn."""
     rng = np.random.default_rng(0)
     paths = []
     for number in range(num_files):
-        time_s = np.arange(round(RATE * rng.uniform(20, 60))) / RATE
+        rate = rates[number // 4 % len(rates)]
+        time_s = np.arange(round(rate * rng.uniform(20, 60))) / rate
         tone = 0.2 * np.sin(2 * np.pi * rng.uniform(100, 900) * time_s)
         audio = np.stack([tone, tone[::-1]]) + 0.02 * rng.standard_normal((2, len(time_s)))
         path = folder / f"{number}.{('wav', 'mp3', 'flac', 'm4a')[number % 4]}"
         if path.suffix == ".m4a":
-            _write_m4a(path, audio.astype(np.float32))
+            _write_m4a(path, audio.astype(np.float32), rate)
         else:
-            soundfile.write(path, audio.T, RATE)
+            soundfile.write(path, audio.T, rate)
         paths.append(path)
     return paths
 
 
-def _write_m4a(path: Path, audio: np.ndarray) -> None:
+def _write_m4a(path: Path, audio: np.ndarray, rate: int) -> None:
     with av.open(str(path), "w") as output:
-        stream = output.add_stream("aac", rate=RATE, layout="stereo")
+        stream = output.add_stream("aac", rate=rate, layout="stereo")
         frame = av.AudioFrame.from_ndarray(audio, format="fltp", layout="stereo")
-        frame.sample_rate = RATE
+        frame.sample_rate = rate
         for given in (frame, None):
             output.mux(stream.encode(given))
 
