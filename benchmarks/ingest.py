@@ -116,13 +116,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "xargs ffmpeg": partial(by_xargs, paths, workers=args.workers),
             "bare loop": partial(bare, paths, workers=args.workers),
         }
-        rounds = [{name: measured(way) for name, way in ways.items()} for _ in range(args.rounds)]
-    best = {
-        name: min((took[name] for took in rounds), key=lambda took: took.wall_s) for name in ways
-    }
-    for name, took in best.items():
+        rounds = [[measured(way) for way in ways.values()] for _ in range(args.rounds)]
+    quickest = [min(took, key=lambda each: each.wall_s) for took in zip(*rounds, strict=True)]
+    for name, took in zip(ways, quickest, strict=True):
         print(f"{args.files} files, {name}: {took.wall_s:.1f} s, {took.cpu_s:.1f} s of CPU")
-    whole, fixed, peer, loop = best.values()
+    whole, fixed, peer, loop = quickest
     growing = whole - fixed
     print(
         json.dumps({
