@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from flows.catalogue import CATALOGUE
 from flows.cli.commands import OF_MANY_FLOWS, SERVED, wants_help
@@ -18,6 +19,7 @@ from flows.cli.lines import complain
 from flows.running.launcher import launched
 from flows.server.login import put_login
 from flows.server.process import WorkspaceServer, configure_prefect
+from flows.server.settings_of_folder import refuse_settings_of
 from flows.service.state import service_home, standing_server
 from storage.errors import UserError
 from storage.workspace import Workspace
@@ -44,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     its settings when it is imported, so they are put in place before the commands are.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # processes that are begun here take no modules from the folder of music that somebody stands in
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         return _run(arguments)
     except KeyboardInterrupt as interrupt:
@@ -105,6 +109,8 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
         What to call before a flow runs.
     """
     command = arguments[0] if arguments else ""
+    if command and not wants_help(arguments):
+        refuse_settings_of(Path.cwd())
     if command == "separate" or (command == "audit" and "--listen" in arguments):
         if not wants_help(arguments):
             _tell_what_runs(_asked(arguments)("workspace") or DEFAULT_WORKSPACE)

@@ -72,7 +72,8 @@ def convert_demucs(file: str, parameters: ConvertParameters, tell: Callable[[str
 
 
 def _read(path: Path, folder: Path, parameters: ConvertParameters) -> dict[str, Any]:
-    command = [sys.executable, "-m", "flows.convert.unpickling", str(path.resolve()), str(folder)]
+    module = "flows.convert.unpickling"
+    command = [sys.executable, "-P", "-m", module, str(path.resolve()), str(folder)]
     if parameters.trust:
         command.append("trust")
     done = subprocess.run(command, capture_output=True, text=True, check=False)

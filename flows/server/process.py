@@ -208,7 +208,7 @@ def make_home(environ: Mapping[str, str]) -> Path:
 
 def server_command(port: int, *, lasting: bool) -> list[str]:
     """How to start a server; one that does not last ends when its standard input does."""
-    command = [sys.executable, "-m", "flows.server.process", str(port)]
+    command = [sys.executable, "-P", "-m", "flows.server.process", str(port)]
     return [*command, "--lasting"] if lasting else command
 
 

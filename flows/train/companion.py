@@ -48,7 +48,7 @@ class Companion:
     def __init__(self, task: Task) -> None:
         self._name = f"process {task.rank} of {task.size}"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULE],
+            [sys.executable, "-P", "-m", MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
