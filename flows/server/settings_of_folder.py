@@ -8,6 +8,7 @@ one of Prefect's names a file that calls what it wants, one of numba's a folder 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 from storage.errors import UserError
@@ -21,7 +22,7 @@ def refuse_settings_of(folder: Path) -> None:
     Raises:
         UserError: names the file, and the way out.
     """
-    files = {
+    files: dict[str, Callable[[str], bool]] = {
         ".env": lambda text: "prefect_" in text.lower(),
         "prefect.toml": lambda _: True,
         "pyproject.toml": _has_table,
@@ -48,6 +49,7 @@ def _beginning(path: Path) -> str:
 
 def _has_table(text: str) -> bool:
     try:
-        return "prefect" in tomllib.loads(text).get("tool", {})
+        tools = tomllib.loads(text).get("tool")
+        return isinstance(tools, dict) and "prefect" in tools
     except (ValueError, RecursionError):
         return True  # Prefect can't read it either, and says so in a traceback
