@@ -257,8 +257,8 @@ def run_batches(
         raise
     if client.cluster is None and isinstance(failure, SCHEDULER_LOST):
         raise UserError(
-            "dask_address: the Dask scheduler there was lost; what was done is kept: start one there "
-            "again, then run the same command to continue"
+            "dask_address: the Dask scheduler there was lost; what was done is kept: start one "
+            "there again, then run the same command to continue"
         ) from failure
     if failure is not None:
         raise failure
