@@ -49,8 +49,11 @@ def _strike_workers(case: Case, how: signal.Signals) -> None:
             wanted = files_to_come(case)
             _run(case, stack)
             wait_for_files(case, wanted, lambda: not unfinished(stack.runs()))
-            for worker in _workers(case):
+            workers = _workers(case)
+            for worker in workers:
                 strike(case, worker, how)
+            if how != signal.SIGSTOP:
+                psutil.wait_procs(workers)  # `silentmix up` leaves one that is still there
             case.said.append(f"{how.name} for the workers of {states(stack.runs())}")
             stack.up()
             _run(case, stack)
