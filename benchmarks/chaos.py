@@ -2,12 +2,13 @@
 
 The chain on the smallest music that goes through it, once undisturbed; then each fault from the
 workspace as it was before some stage: the command is killed, stopped and interrupted in, before and
-after the n-th file it writes; its decoder, its Dask workers and its Prefect server are killed; the
-disk and the scratch fill; the clock moves; parts, audio, weights, descriptions, checkpoints and
-``workspace.json`` are flipped, cut, emptied and deleted; a bucket fails, stalls, cuts and refuses;
-two commands run at once. Then the same command again (and where something was damaged, ``fsck
---repair`` and the commands that it tells), and every row, every byte of audio and all weights are
-compared with the undisturbed run.
+after the n-th file it writes; its decoder, its Dask workers, a Dask scheduler of one's own, the
+Prefect worker that has its run and its Prefect server are killed; the disk and the scratch fill;
+the clock moves; parts, audio, weights, descriptions, checkpoints and ``workspace.json`` are
+flipped, cut, emptied and deleted; a bucket fails, stalls, cuts and refuses; two commands run at
+once. Then the same command again (and where something was damaged, ``fsck --repair`` and the
+commands that it tells), and every row, every byte of audio and all weights are compared with the
+undisturbed run.
 
 ``--state FOLDER`` keeps what was done, so that the same command goes on with it; what went wrong is
 written to ``findings.txt`` there. The last line is JSON; the exit status is 1 if anything was lost,
@@ -19,7 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import socket
+import os
 import sys
 import tempfile
 import time
@@ -47,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(root: Path, args: argparse.Namespace, until: float) -> int:
-    from benchmarks.faults.server import Server
+    from benchmarks.faults.server import Server, free_port
 
-    server = Server(root / "server", _free_port())
+    server = Server(root / "server", free_port())
     _import_everything()
     from benchmarks.faults.course import Course
 
@@ -80,6 +81,8 @@ def _run(root: Path, args: argparse.Namespace, until: float) -> int:
 
 def _import_everything() -> None:
     """What commands would import, so that those forked from here have it; and no pictures."""
+    # as in Dask's worker processes: several threads add in another order
+    os.environ["OMP_NUM_THREADS"] = "1"
     from importlib import import_module
 
     from matplotlib.figure import Figure
@@ -94,13 +97,6 @@ def _import_everything() -> None:
     blank = artifacts.png_of(Figure(figsize=(0.1, 0.1)))
     for module in (artifacts, live_plot):
         vars(module)["png_of"] = lambda _: blank
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

@@ -26,8 +26,10 @@ class Case:
         draws: decides what it is exactly.
         num_puts: how many files the undisturbed stage writes.
         location: of the workspace, where that is not a folder of its own.
+        dask_address: of the scheduler at which the stage works; in its own process by default.
         said: what went on, for whoever looks into it.
         unclear: endings in a traceback where a line was promised.
+        lost: what hung, or never ended well.
     """
 
     root: Path
@@ -35,8 +37,10 @@ class Case:
     draws: random.Random
     num_puts: int
     location: str = ""
+    dask_address: str = ""
     said: list[str] = field(default_factory=list)
     unclear: int = 0
+    lost: list[str] = field(default_factory=list)
 
     @property
     def workspace(self) -> Path:
@@ -46,7 +50,8 @@ class Case:
     @property
     def words(self) -> list[str]:
         """The command line of the stage."""
-        return command(self.stage, self.root, self.location or str(self.workspace))
+        words = command(self.stage, self.root, self.location or str(self.workspace))
+        return [*words, "--dask-address", self.dask_address] if self.dask_address else words
 
     def start(
         self,
@@ -58,6 +63,7 @@ class Case:
     ) -> Child:
         """Start a command; by default the stage's."""
         log = self.root / f"{name}.txt"
+        in_process = in_process and not self.dask_address
         return Child(words or self.words, log, before=before, in_process=in_process)
 
     def run(
@@ -77,10 +83,13 @@ class Case:
         self.said.append(f"{what}: {ran.status}: {ran.output.strip()[-600:]}")
         if ran.is_traceback:
             self.unclear += 1
+        if ran.is_hung:
+            self.lost.append(f"{what} hung")
 
-    def again(self) -> bool:
-        """Run the stage's command until it ends well; whether it does."""
-        return any(self.run().status == 0 for _ in range(MOST_TRIES))
+    def again(self) -> None:
+        """Run the stage's command until it ends well."""
+        if not any(self.run().status == 0 for _ in range(MOST_TRIES)):
+            self.lost.append(f"{self.stage} never ended well")
 
     def repair(self) -> bool:
         """Let fsck put away what is damaged, and run the commands that it tells."""

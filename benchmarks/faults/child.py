@@ -29,10 +29,12 @@ class Ran:
     Attributes:
         status: its exit status; negative for the signal that killed it.
         output: what it printed.
+        is_hung: whether it did not end, and was killed for that.
     """
 
     status: int
     output: str
+    is_hung: bool = False
 
     @property
     def is_traceback(self) -> bool:
@@ -65,13 +67,13 @@ class Child:
 
     def wait(self, stopped: Callable[[], object] | None = None) -> Ran:
         """Wait until it ends; where it stops itself, ``stopped`` is called and it goes on."""
-        deadline = time.monotonic() + TIMEOUT_S
+        deadline, is_hung = time.monotonic() + TIMEOUT_S, False
         while True:
             pid, status = os.waitpid(self.pid, os.WNOHANG | os.WUNTRACED)
             if not pid:
                 if time.monotonic() > deadline:
                     os.killpg(self.pid, signal.SIGKILL)
-                    deadline = float("inf")
+                    deadline, is_hung = float("inf"), True
                 time.sleep(POLL_S)
                 continue
             if os.WIFSTOPPED(status):
@@ -81,7 +83,13 @@ class Child:
                 continue
             _end_group(self.pid)
             code = os.waitstatus_to_exitcode(status)
-            return Ran(status=code, output=self._log.read_text("utf-8", "replace"))
+            output = self._log.read_text("utf-8", "replace")
+            return Ran(status=code, output=output, is_hung=is_hung)
+
+    def has_ended(self) -> bool:
+        """Whether it has; :meth:`wait` tells how."""
+        told = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        return told is not None
 
     def wait_until_stopped(self) -> bool:
         """Wait until it stops itself; False if it ended instead, which :meth:`wait` tells again."""

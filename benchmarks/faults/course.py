@@ -125,6 +125,7 @@ class Course:
         case = Case(root=self._root, stage=stage, draws=draws, num_puts=self._puts[stage])
         started = time.monotonic()
         found = self._in_bucket(kind, case) if kind.in_bucket else self._on_disk(kind, case)
+        found.lost += case.lost
         state = self.state
         state.faults += 1
         state.kinds[kind.name] = state.kinds.get(kind.name, 0) + 1
@@ -145,11 +146,8 @@ class Course:
         said = kind.strike(case, self._server) if kind.needs_server else kind.strike(case)
         if kind.strike is at_once.two_corpora:
             return Found(doubled=list(said))  # type: ignore[call-overload]
-        is_well = case.again()
-        found = forked(lambda: _compared(str(case.workspace), wanted, more))
-        if not is_well:
-            found.lost.append(f"{case.stage} never ended well")
-        return found
+        case.again()
+        return forked(lambda: _compared(str(case.workspace), wanted, more))
 
     def _in_bucket(self, kind: Kind, case: Case) -> Found:
         assert self._bucket is not None
@@ -157,11 +155,8 @@ class Course:
         case.location = self._bucket.lay_out(case)
         with self._bucket.standing():
             struck(case, kind.in_bucket)
-            is_well = case.again()
-            found = forked(lambda: _compared(case.location, wanted, False))
-        if not is_well:
-            found.lost.append(f"{case.stage} never ended well")
-        return found
+            case.again()
+            return forked(lambda: _compared(case.location, wanted, False))
 
     @lru_cache(maxsize=16)  # noqa: B019  a course lives as long as the program
     def _wanted(self, stage: str) -> Content:

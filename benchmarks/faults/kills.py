@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
@@ -106,28 +108,43 @@ def dask_worker_stopped(case: Case) -> None:
 
 def _strike_workers(case: Case, how: signal.Signals) -> None:
     """Strike the Dask workers once the stage has written something."""
-    before = _num_files(case)
+    wanted = files_to_come(case)
     child = case.start(in_process=False)
-    deadline = time.monotonic() + MOST_WAIT_S
-    wanted = before + case.draws.randint(1, 3)
-    while (
-        time.monotonic() < deadline and psutil.pid_exists(child.pid) and _num_files(case) < wanted
-    ):
-        if psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE:
-            break
-        time.sleep(POLL_S)
+    wait_for_files(case, wanted, child.has_ended)
     with suppress(psutil.Error):
         for worker in psutil.Process(child.pid).children(recursive=True):
             if "multiprocessing.spawn" in " ".join(worker.cmdline()):
-                worker.send_signal(how)
-                if how == signal.SIGSTOP:
-                    time.sleep(case.draws.uniform(0.1, LONGEST_STOP_S))
-                    worker.send_signal(signal.SIGCONT)
+                strike(case, worker, how)
     case.note("with workers struck", child.wait())
 
 
+def strike(
+    case: Case, process: psutil.Process | subprocess.Popen[bytes], how: signal.Signals
+) -> None:
+    """Send a process a signal; one that stops it lasts for a while."""
+    process.send_signal(how)
+    if how == signal.SIGSTOP:
+        time.sleep(case.draws.uniform(0.1, LONGEST_STOP_S))
+        process.send_signal(signal.SIGCONT)
+
+
+def files_to_come(case: Case) -> int:
+    """How many files there will be when something strikes that is not the command itself."""
+    return _num_files(case) + case.draws.randint(1, 3)
+
+
+def wait_for_files(case: Case, wanted: int, has_ended: Callable[[], bool]) -> None:
+    """Wait until there are so many files, or what writes them has ended."""
+    deadline = time.monotonic() + MOST_WAIT_S
+    while time.monotonic() < deadline and not has_ended() and _num_files(case) < wanted:
+        time.sleep(POLL_S)
+
+
 def _num_files(case: Case) -> int:
-    return sum(len(files) for _, _, files in os.walk(case.workspace))
+    """Files of the workspace, but for those of a service on it."""
+    return sum(
+        len(files) for folder, _, files in os.walk(case.workspace) if ".prefect" not in folder
+    )
 
 
 def clock_back(case: Case) -> None:

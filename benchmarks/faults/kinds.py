@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.faults import at_once, damage, disks, kills
+from benchmarks.faults import at_once, clusters, damage, disks, kills, services
 from benchmarks.faults.case import Case
 from benchmarks.faults.music import STAGES
 from benchmarks.faults.server import Server
@@ -13,6 +13,9 @@ from benchmarks.faults.server import Server
 INGESTS = ("ingest labelled", "ingest music")
 READING = STAGES[2:]
 """Stages before which there is something that can come to harm."""
+
+ON_DASK = (*INGESTS, "fit-detector", "score", "extract", "remix", "evaluate")
+"""Stages that give work to Dask."""
 
 IN_BUCKET = ("ingest music", "score", "extract", "remix")
 
@@ -73,6 +76,21 @@ KINDS: tuple[Kind, ...] = (
         Kind(name=strike.__name__, strike=strike, weight=1, stages=("ingest music", "score"),
              is_rare=True)
         for strike in (kills.dask_worker_killed, kills.dask_worker_stopped)
+    ),
+    *(
+        Kind(name=strike.__name__, strike=strike, weight=1, stages=ON_DASK, is_rare=True)
+        for strike in (
+            clusters.dask_scheduler_killed, clusters.dask_scheduler_terminated,
+            clusters.dask_scheduler_restarted, clusters.dask_scheduler_stopped,
+        )
+    ),
+    *(
+        Kind(name=strike.__name__, strike=strike, weight=1, is_rare=True,
+             stages=("ingest music", "score", "remix", "train"))
+        for strike in (
+            services.prefect_worker_killed, services.prefect_worker_terminated,
+            services.prefect_worker_stopped,
+        )
     ),
     Kind(name="disk_full", strike=disks.disk_full),
     Kind(name="scratch_full", strike=disks.scratch_full, stages=INGESTS),

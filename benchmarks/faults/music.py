@@ -82,6 +82,17 @@ STAGES = (
 """The chain, one command after the other."""
 
 
+def fields(stage: str, root: Path) -> tuple[str, dict[str, Any]]:
+    """The stage of a command line, and what a run of its deployment is given for the same."""
+    name, _, what = stage.partition(" ")
+    music: dict[str, Any] = {}
+    if what:
+        music = {"corpus": CORPUS, "source": str(root / "unlabelled")}
+    if what == LABELLED:
+        music = {"corpus": LABELLED, "source": str(root / "labelled"), "labelled": True}
+    return name, {"workers": FIELDS["workers"], **FIELDS[name.replace("-", "_")], **music}
+
+
 def command(stage: str, root: Path, workspace: str, corpus: str = CORPUS) -> list[str]:
     """The command line of a stage."""
     name, _, what = stage.partition(" ")

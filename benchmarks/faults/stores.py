@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import random
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from typing import ClassVar
 
 from benchmarks.faults.case import Case, snapshot
 from benchmarks.faults.child import forked
+from benchmarks.faults.server import free_port
 
 BUCKET = "chaos"
 STALL_S = 4.0
@@ -29,7 +29,7 @@ class Bucket:
     """An S3 server of our own, and the proxy before it."""
 
     def __init__(self) -> None:
-        self._port = _free_port()
+        self._port = free_port()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self._port)],
             stdout=subprocess.DEVNULL,
@@ -175,10 +175,3 @@ def struck(case: Case, kind: str) -> None:
     case.run()
     case.said.append(f"{_Proxy.count} requests {kind}, of each {_Proxy.share:g}")
     _Proxy.kind = ""
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

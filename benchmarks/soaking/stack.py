@@ -93,14 +93,14 @@ class Stack:
             if len(page) < PAGE:
                 return [run for run in found if run.deployment_id is not None]
 
-    def wait_until_idle(self, timeout_s: float) -> list[FlowRun]:
+    def wait_until_idle(self, timeout_s: float, settled_s: float = SETTLED_S) -> list[FlowRun]:
         """Wait until every run has ended and no other follows it; returns those that have not."""
         deadline = time.monotonic() + timeout_s
         idle_since: float | None = None
         while True:
             now, left = time.monotonic(), unfinished(self.runs())
             idle_since = None if left else (idle_since or now)
-            if now > deadline or (idle_since is not None and now - idle_since > SETTLED_S):
+            if now > deadline or (idle_since is not None and now - idle_since > settled_s):
                 return left
             time.sleep(POLL_S)
 

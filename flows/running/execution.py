@@ -37,6 +37,8 @@ here, and with Python 3.11 that stops the whole process for good, now and then: 
 collect garbage meanwhile, and waits for a lock that it holds."""
 ALLOWED_DEATHS = 1
 """Of local workers on a batch, before it is taken to be at fault and is tried alone."""
+SCHEDULER_LOST = (distributed.client.ClosedClientError, distributed.client.FutureCancelledError)
+"""What comes of batches where a scheduler elsewhere went away for :data:`CONNECT_TIMEOUT_S`."""
 NO_WORKERS_S = 120
 """How long batches wait for a local worker that was killed, and that Dask failed to start again."""
 
@@ -178,6 +180,9 @@ def run_batches(
 
     When the flow run is cancelled or paused, or nobody wants more results, no other batch begins:
     what runs on local processes ends with them, what runs on somebody's cluster ends its batch.
+
+    Raises:
+        UserError: the scheduler at ``dask_address`` went away.
     """
     stopped = threading.Event()
     submitted: list[distributed.Future[Result]] = []
@@ -259,6 +264,11 @@ def run_batches(
         stopped.set()
         client.cancel(submitted, force=True)
         raise
+    if client.cluster is None and isinstance(failure, SCHEDULER_LOST):
+        raise UserError(
+            "dask_address: the Dask scheduler there was lost; what was done is kept: start one "
+            "there again, then run the same command to continue"
+        ) from failure
     if failure is not None:
         raise failure
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from benchmarks.faults.case import Case
+from benchmarks.faults.child import KILLED, Ran
 from benchmarks.faults.compare import content, differences
 from benchmarks.faults.hooks import PLACES, AtPut
 from benchmarks.faults.kinds import KINDS
-from benchmarks.faults.music import STAGES, command
+from benchmarks.faults.music import STAGES, command, fields
+from flows.catalogue import BY_NAME
 from storage import workspace as workspace_module
 from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
@@ -82,3 +86,31 @@ def test_every_kind_has_its_name_and_its_stages() -> None:
     assert set(itertools.chain.from_iterable(kind.stages for kind in KINDS)) == set(STAGES)
     commands = [command(stage, Path("/root"), "w") for stage in STAGES]
     assert all(words[1:3] == ["--workspace", "w"] for words in commands)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_deployment_takes_what_the_command_is_given(stage: str) -> None:
+    name, given = fields(stage, Path("/root"))
+    model = BY_NAME[name].load_parameters()
+    assert set(given) <= set(model.model_fields)
+    words = command(stage, Path("/root"), "w")
+    told = dict(zip(words[5::2], words[6::2], strict=False))
+    assert all(given[option.removeprefix("--")] == told[option] for option in told)
+    assert given.get("labelled", False) == ("--labelled" in words)
+
+
+def test_what_hangs_or_never_ends_well_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(root=tmp_path, stage="score", draws=random.Random(0), num_puts=1)
+    case.note("a command", Ran(status=KILLED, output="", is_hung=True))
+    monkeypatch.setattr(case, "run", lambda: Ran(status=1, output=""))
+    case.again()
+    assert case.lost == ["a command hung", "score never ended well"]
+
+
+def test_a_command_is_pointed_at_a_scheduler(tmp_path: Path) -> None:
+    case = Case(root=tmp_path, stage="score", draws=random.Random(0), num_puts=1)
+    assert "--dask-address" not in case.words
+    case.dask_address = "tcp://127.0.0.1:1"
+    assert case.words[-2:] == ["--dask-address", case.dask_address]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import distributed
@@ -150,6 +151,26 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
         dask_client(parameters),
     ):
         pass
+
+
+def test_a_scheduler_that_goes_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "CONNECT_TIMEOUT_S", 0.5)
+
+    @flow
+    def work() -> None:
+        with (
+            worker_processes(),
+            dask_client(StageParameters(dask_address=cluster.scheduler_address)) as client,
+            progress("lost", 3, "batches") as bar,
+        ):
+            threading.Thread(target=cluster.close).start()
+            list(run_batches(client, abs, [-1, -2, -3], bar))
+
+    with (
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        pytest.raises(UserError, match="dask_address: the Dask scheduler there was lost"),
+    ):
+        work()
 
 
 def is_profiled(dask_worker: distributed.Worker) -> bool:
