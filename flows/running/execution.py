@@ -35,8 +35,9 @@ PROFILE = "distributed.worker.profile.enabled"
 """Dask looks at the stacks of its workers' threads a hundred times a second, which nobody asks for
 here, and with Python 3.11 that stops the whole process for good, now and then: the interpreter may
 collect garbage meanwhile, and waits for a lock that it holds."""
-ALLOWED_DEATHS = 1
-"""Of local workers on a batch, before it is taken to be at fault and is tried alone."""
+ALLOWED_DEATHS = 0
+"""Of local workers on a batch, before it is tried alone. Dask would give it to the next worker at
+once, and does not start one again that dies while it starts."""
 SCHEDULER_LOST = (distributed.client.ClosedClientError, distributed.client.FutureCancelledError)
 """What comes of batches where a scheduler elsewhere went away for :data:`CONNECT_TIMEOUT_S`."""
 NO_WORKERS_S = 120
