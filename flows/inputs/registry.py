@@ -18,6 +18,7 @@ from storage.damage import damaged
 from storage.errors import UserError
 from storage.tables.manifests import Manifests
 from storage.tables.runs import maker
+from storage.tables.schemas import HEARD, RUNS
 from storage.weights import save_tensors
 from storage.workspace import Workspace
 
@@ -45,6 +46,15 @@ def finished(workspace: Workspace, kind: str, name: str) -> bool:
 def names(workspace: Workspace, kind: str) -> list[str]:
     """Every complete detector (``kind="detectors"``) or model (``kind="models"``), sorted."""
     return [name for name in workspace.folders(kind) if finished(workspace, kind, name)]
+
+
+def is_heard_known(manifests: Manifests, kind: str, name: str) -> bool:
+    """Whether what a detector or model heard is on record, if it was trained in this workspace."""
+    trained = str(describe(manifests.workspace, kind, name).get("of", name))
+    if trained not in {run.fingerprint for run in manifests.partitions(RUNS.name)}:
+        return True
+    records = manifests.partitions(HEARD.name)
+    return any(record.fingerprint == name and manifests.parts(record) for record in records)
 
 
 def describe(workspace: Workspace, kind: str, name: str) -> dict[str, Any]:
