@@ -72,7 +72,25 @@ def describe(workspace: Workspace, kind: str, name: str) -> dict[str, Any]:
         raise UserError(
             f"{workspace.location}: no finished {kind[:-1]} {name!r}; there are {known}{publish}"
         )
-    return _mapping(workspace, f"{kind}/{name}/{DESCRIPTION}")
+    described = _mapping(workspace, f"{kind}/{name}/{DESCRIPTION}")
+    for key, of in {"training": dict, "made_from": dict, "of": str}.items():
+        if not isinstance(described.get(key, of()), of):
+            url = workspace.url(f"{kind}/{name}/{DESCRIPTION}")
+            raise damaged(url, f"its {key} is none")
+    return described
+
+
+def described_as(workspace: Workspace, model: str, key: str) -> dict[str, Any]:
+    """A part of a model's description that each has.
+
+    Raises:
+        DamagedError: this one has none.
+    """
+    described = describe(workspace, "models", model)
+    if key not in described:
+        raise damaged(workspace.url(f"models/{model}/{DESCRIPTION}"), f"it has no {key}")
+    found: dict[str, Any] = described[key]
+    return found
 
 
 def _mapping(workspace: Workspace, path: str) -> dict[str, Any]:

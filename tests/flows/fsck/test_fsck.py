@@ -236,3 +236,14 @@ def test_a_model_of_which_nobody_knows_what_it_heard(workspace: Workspace) -> No
         assert not examine(workspace).findings
         if kind == "models":
             require_unheard(manifests, name, {})
+
+
+@pytest.mark.parametrize("told", ["{}", '{"of": [1], "training": {}}', '{"made_from": 3}'])
+def test_a_description_that_lacks_what_each_has(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], told: str
+) -> None:
+    name = registry.names(workspace, "models")[-1]
+    only(workspace, f"models/{name}/config.json").write_text(told)
+    for command in (["status"], ["models"], ["lineage", name]):
+        cli.main([*command, "--workspace", workspace.location])
+    assert "damaged (it" in "".join(capsys.readouterr())
