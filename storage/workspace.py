@@ -6,9 +6,11 @@ fsspec filesystem. Files appear whole or not at all, and no path can lead outsid
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from storage.addresses import filesystem_of
-from storage.damage import DamagedError, told
+from storage.damage import DamagedError, damaged, told
 from storage.errors import UserError
 from storage.music_format import MusicFormat
 from storage.scratch import PREFIX
@@ -195,8 +197,30 @@ class Workspace:
         self.fs.invalidate_cache()
         return bool(self.fs.exists(self.resolve(relative)))
 
+    def require_file(self, relative: str) -> None:
+        """Refuse what is there and is no file; to open a pipe would be to wait for ever.
+
+        Raises:
+            DamagedError: it is a folder, a pipe, a socket, a device or a link to itself.
+        """
+        if not self.is_local:
+            return
+        try:
+            mode = Path(self.resolve(relative)).stat().st_mode
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise damaged(self.url(relative), "a link that leads to itself") from error
+            return  # opening it tells what is wrong
+        if not stat.S_ISREG(mode):
+            raise damaged(self.url(relative), "no regular file")
+
     def read(self, relative: str) -> bytes:
-        """The bytes of a small file."""
+        """The bytes of a small file.
+
+        Raises:
+            DamagedError: it is no regular file.
+        """
+        self.require_file(relative)
         return bytes(self.fs.cat_file(self.resolve(relative)))
 
     def read_json(self, relative: str) -> Any:

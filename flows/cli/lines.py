@@ -6,6 +6,7 @@ import sys
 
 from rich.console import Console
 
+from storage.addresses import without_passwords
 from storage.printable import shown
 
 
@@ -15,5 +16,6 @@ def say(line: str) -> None:
 
 
 def complain(problem: object) -> None:
-    """A line of the errors."""
-    print(f"silentmix: {shown(' '.join(str(problem).split()))}", file=sys.stderr)
+    """A line of the errors; of an address with a password in it, where that led."""
+    line = without_passwords(" ".join(str(problem).split()))
+    print(f"silentmix: {shown(line)}", file=sys.stderr)

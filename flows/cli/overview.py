@@ -45,7 +45,7 @@ def print_status(location: str, console: Console) -> None:
     scores = sdr_of_models(manifests)
     for name in registry.names(workspace, "models"):
         try:
-            training = registry.describe(workspace, "models", name)["training"]
+            training = registry.described_as(workspace, name, "training")
         except DamagedError as error:
             console.print(f"model {name}: {error}", markup=False, highlight=False, soft_wrap=True)
             continue

@@ -59,6 +59,8 @@ def audit(
         raise UserError(
             "give --listen, --export FOLDER or --answers FILE; in the UI, run the flow `audit`"
         )
+    if "://" in export:
+        raise UserError(f"export: {export!r} is no folder of this machine")
     if listen:
         _listen(parameters)
         return

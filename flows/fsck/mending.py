@@ -15,7 +15,7 @@ from flows.running.parameters import option_words
 from storage.errors import UserError
 from storage.tables.manifests import Manifests
 from storage.tables.runs import last_runs
-from storage.tables.schemas import ACTIVITY, REJECTS
+from storage.tables.schemas import ACTIVITY, HEARD, REJECTS
 
 MADE_OF = {
     "tracks": ("scores", "segments", "remixes"),
@@ -37,7 +37,7 @@ MADE_BY = {
 }
 """Manifests whose rows a detector or a model made, and SQL for which those are."""
 
-LOST_BESIDE = {REJECTS.name: " --retry rejected", ACTIVITY.name: " --force"}
+LOST_BESIDE = {REJECTS.name: " --retry rejected", ACTIVITY.name: " --force", HEARD.name: " --force"}
 """What makes a stage look again at what counts as done, since a part beside is there."""
 
 MOST_NAMES = 5
@@ -138,7 +138,7 @@ def commands(manifests: Manifests, findings: Iterable[Finding]) -> list[str]:
         ]
         for run in of_it or of_corpus or mine:
             command = _command(manifests, run.stage, json.loads(run.parameters))
-            if finding.kind == "lost_part":
+            if finding.kind == "lost_part" or HEARD.name in finding.tables:
                 command += "".join(LOST_BESIDE.get(table, "") for table in finding.tables)
             found[run.stage].append(command)
         if not mine:

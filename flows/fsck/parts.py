@@ -13,7 +13,7 @@ from storage.errors import UserError
 from storage.tables.manifests import CORPUS_NAME, Manifests, Partition
 from storage.tables.parts import ITEMS, ManifestError, check_schema, names_in, open_part
 from storage.tables.runs import lost_parts
-from storage.tables.schemas import ACTIVITY, REJECTS, RUNS, TABLES, Table
+from storage.tables.schemas import ACTIVITY, HEARD, REJECTS, RUNS, TABLES, Table
 
 BESIDE = {ACTIVITY.name: ("stems",), REJECTS.name: ("tracks", "stems", "scores")}
 """Manifests whose parts are written beside one of the same name, which says what is done."""
@@ -105,6 +105,8 @@ def makers(table: str) -> tuple[str, ...]:
     """The stages that write a manifest; of the chain, and the audit."""
     if table == REJECTS.name:
         return ("ingest", "score")
+    if table == HEARD.name:
+        return ("fit-detector", "train")
     return tuple(
         entry.name
         for entry in CATALOGUE

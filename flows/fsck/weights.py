@@ -11,6 +11,7 @@ from flows.inputs import registry
 from storage.damage import without_advice
 from storage.errors import UserError
 from storage.tables.manifests import Manifests, Partition
+from storage.tables.schemas import HEARD
 from storage.weights import load_tensors
 from storage.workspace import Workspace
 
@@ -29,6 +30,7 @@ def check_registry(manifests: Manifests) -> Iterator[Finding]:
                     put_away = [f"{kind}/{name}/{file}" for file in both]
                     yield _finding(f"{kind}/{name}", problem, stage, *put_away)
                 yield from _lost_rows(manifests, kind, name)
+                yield from _lost_heard(manifests, kind, name)
             elif files and not begun:
                 yield Finding(
                     kind="orphan", what=f"{kind}/{name}", why=f"has no {registry.DESCRIPTION}, so "
@@ -96,3 +98,18 @@ def _lost_rows(manifests: Manifests, kind: str, name: str) -> Iterator[Finding]:
             kind="lost_reference", what=f"{kind}/{name}", corpus=each.corpus,
             why=f"was made from {place}, which is gone", stages=makers(each.table),
         )  # fmt: skip
+
+
+def _lost_heard(manifests: Manifests, kind: str, name: str) -> Iterator[Finding]:
+    """That nobody knows what it was trained on, so that it may be tested with that."""
+    try:
+        if registry.is_heard_known(manifests, kind, name):
+            return
+        published = "of" in registry.describe(manifests.workspace, kind, name)
+    except UserError:
+        return  # as was told of the description
+    yield Finding(
+        kind="lost_part", what=f"{kind}/{name}", made=name, tables=(HEARD.name,),
+        why="what it heard is on no record" + (", so do not use it" if published else ""),
+        stages=() if published else (registry.MADE_BY[kind],),
+    )  # fmt: skip

@@ -16,6 +16,7 @@ from flows.inputs import networks, registry
 from flows.inputs.given_names import given_names
 from flows.inputs.songs import Song
 from storage.errors import UserError
+from storage.finding.listing import DiscoveryError, reaching
 from storage.museval_folder import SUBSET, MusevalFolderError, read_results, run_folders
 from storage.museval_json import METRICS
 from storage.tables.manifests import Manifests, Partition
@@ -145,11 +146,10 @@ def published_methods(
     methods = []
     for folder in dict.fromkeys(folders):
         try:
-            runs = [_read_run(run, names) for run in run_folders(folder)]
-        except MusevalFolderError as error:
+            with reaching(folder):
+                runs = [_read_run(run, names) for run in run_folders(folder)]
+        except (MusevalFolderError, DiscoveryError) as error:
             raise UserError(f"published: {error}") from error
-        except (ValueError, OSError) as error:
-            raise UserError(f"published {folder!r}: {error}") from error
         if not set.intersection(*map(set, runs)):
             raise UserError(
                 f"published {folder!r}: has none of the {len(songs)} test songs (such as "

@@ -18,6 +18,7 @@ from storage.damage import damaged
 from storage.errors import UserError
 from storage.tables.manifests import Manifests
 from storage.tables.runs import maker
+from storage.tables.schemas import HEARD, RUNS
 from storage.weights import save_tensors
 from storage.workspace import Workspace
 
@@ -47,6 +48,15 @@ def names(workspace: Workspace, kind: str) -> list[str]:
     return [name for name in workspace.folders(kind) if finished(workspace, kind, name)]
 
 
+def is_heard_known(manifests: Manifests, kind: str, name: str) -> bool:
+    """Whether what a detector or model heard is on record, if it was trained in this workspace."""
+    trained = str(describe(manifests.workspace, kind, name).get("of", name))
+    if trained not in {run.fingerprint for run in manifests.partitions(RUNS.name)}:
+        return True
+    records = manifests.partitions(HEARD.name)
+    return any(record.fingerprint == name and manifests.parts(record) for record in records)
+
+
 def describe(workspace: Workspace, kind: str, name: str) -> dict[str, Any]:
     """The description of a detector or model.
 
@@ -62,7 +72,25 @@ def describe(workspace: Workspace, kind: str, name: str) -> dict[str, Any]:
         raise UserError(
             f"{workspace.location}: no finished {kind[:-1]} {name!r}; there are {known}{publish}"
         )
-    return _mapping(workspace, f"{kind}/{name}/{DESCRIPTION}")
+    described = _mapping(workspace, f"{kind}/{name}/{DESCRIPTION}")
+    for key, of in {"training": dict, "made_from": dict, "of": str}.items():
+        if not isinstance(described.get(key, of()), of):
+            url = workspace.url(f"{kind}/{name}/{DESCRIPTION}")
+            raise damaged(url, f"its {key} is none")
+    return described
+
+
+def described_as(workspace: Workspace, model: str, key: str) -> dict[str, Any]:
+    """A part of a model's description that each has.
+
+    Raises:
+        DamagedError: this one has none.
+    """
+    described = describe(workspace, "models", model)
+    if key not in described:
+        raise damaged(workspace.url(f"models/{model}/{DESCRIPTION}"), f"it has no {key}")
+    found: dict[str, Any] = described[key]
+    return found
 
 
 def _mapping(workspace: Workspace, path: str) -> dict[str, Any]:
@@ -178,10 +206,14 @@ def trained_on(training: Mapping[str, Any]) -> str:
 
     >>> trained_on({"weak_share": 0.25}), trained_on({"weak_share": 0.0})
     ('25% remixes', 'labelled songs alone')
+    >>> trained_on({})
+    'nobody knows what'
     """
     if learns_from_mixtures(training):
         return "mixtures alone"
-    share = training["weak_share"]
+    share = training.get("weak_share")
+    if not isinstance(share, int | float):
+        return "nobody knows what"
     return f"{share:.0%} remixes" if share else "labelled songs alone"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from flows.inputs import registry
 from flows.inputs.recipe_music import RecipeMusic
+from storage.damage import damaged
 from storage.errors import UserError
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.schemas import DUPLICATES, STEMS
@@ -79,6 +80,7 @@ def require_unheard(manifests: Manifests, model: str, held_out: Mapping[str, str
 
     Raises:
         UserError: names the model, the song, and the way out.
+        DamagedError: what it heard is on no record any more.
     """
     workspace = manifests.workspace
     partitions = [
@@ -108,6 +110,10 @@ def require_unheard(manifests: Manifests, model: str, held_out: Mapping[str, str
             f"({names}) ORDER BY ALL"
         ).fetchall()
     for hearer, told in hearers.items():
+        kind = "detectors" if told.startswith("detector ") else "models"
+        here = registry.finished(workspace, kind, hearer)
+        if here and not registry.is_heard_known(manifests, kind, hearer):
+            raise damaged(workspace.url(f"{kind}/{hearer}"), "what it heard is on no record")
         tracks = {track: f"track {track}" for name, track, labelled in rows
                   if name == hearer and not labelled}  # fmt: skip
         songs = {track for name, track, labelled in rows if name == hearer and labelled}

@@ -95,6 +95,7 @@ def open_part(workspace: Workspace, path: str) -> Iterator[pq.ParquetFile]:
 @contextmanager
 def _whole(workspace: Workspace, path: str) -> Iterator[BinaryIO]:
     """A part's file, whose end is what was written."""
+    workspace.require_file(path)
     with workspace.fs.open(workspace.resolve(path), "rb") as content:
         if is_broken(content):
             raise damaged(workspace.url(path), "its end is not what was written")

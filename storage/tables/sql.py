@@ -194,6 +194,8 @@ class _Handler(FSSpecHandler):
 
     def open_input_file(self, path: str) -> pa.NativeFile:
         try:
+            if is_local(self.fs) and not Path(path).is_file():
+                return pa.BufferReader(b"")  # a pipe, which would keep us waiting
             content = self.fs.open(path, "rb")
             if is_broken(content):
                 content.close()

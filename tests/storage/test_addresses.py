@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 
+from storage.addresses import NO_PASSWORD, holds_password
 from storage.errors import UserError
 from storage.finding.listing import open_location
 from storage.museval_folder import read_results, run_folders
@@ -20,9 +22,30 @@ def results(address: str) -> object:
     "opened", [Workspace, Workspace.check, open_location, run_folders, results]
 )
 @pytest.mark.parametrize(
-    "address", ["s3://me:geheim@bucket/x", "simplecache::ftp://me:geheim@host:21/x"]
+    "address",
+    [
+        "s3://me:geheim@bucket/x",
+        "s3://me:ge/geheim@bucket/x",
+        "simplecache::ftp://me:geheim@host:21/x",
+    ],
 )
 def test_a_password_is_refused_and_not_told(opened: Callable[[str], object], address: str) -> None:
     with pytest.raises(UserError, match="an address with a password in it") as caught:
         opened(address)
     assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "holds"),
+    [
+        ("s3://AKIA:se/cret@bucket/x", True),
+        ("ftp://u:@host", True),
+        ("http://host:80/a@b", False),
+        ("ftp://[::1]:21/x@y", False),
+        ("s3://bucket/a:b@c", False),
+        ("file:///C:/a@b", False),
+    ],
+)
+def test_the_form_and_the_command_line_refuse_alike(address: str, holds: bool) -> None:
+    assert holds_password(address) is holds
+    assert (re.search(NO_PASSWORD, address) is None) is holds

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -189,3 +191,24 @@ def test_a_part_of_other_values_is_refused(
             continue  # which reads no values
         with pytest.raises(UserError, match=said):
             read(Manifests(workspace))
+
+
+@pytest.mark.parametrize(
+    "instead", [os.mkfifo, lambda path: path.symlink_to(path.name)], ids=["pipe", "loop"]
+)
+def test_what_is_no_file_is_damage(tmp_path: Path, instead: Callable[[Path], object]) -> None:
+    """A pipe keeps whoever opens it waiting for ever."""
+    workspace = Workspace(str(tmp_path / "workspace"), create=True)
+    manifests = Manifests(workspace)
+    manifests.write(REJECTS, ["a.mp3"], [reject("a.mp3")])
+    (part,) = manifests.parts(REJECTS)
+    workspace.put_json("models/m/config.json", {})
+    for path in (part, "models/m/config.json"):
+        Path(workspace.resolve(path)).unlink()
+        instead(Path(workspace.resolve(path)))
+    with pytest.raises(DamagedError, match=re.escape(part)):
+        list(manifests.rows(REJECTS))
+    with pytest.raises(DamagedError, match=re.escape(part)), reading(workspace) as database:
+        database.sql("SELECT * FROM rejects").fetchall()
+    with pytest.raises(DamagedError, match=r"config\.json"):
+        workspace.read_json("models/m/config.json")

@@ -23,6 +23,7 @@ from flows.audit.files import ANSWERS, export_audit, import_answers
 from flows.audit.flow import audit
 from flows.audit.options import AuditParameters
 from flows.audit.sample import Answer, Clip, draw_clips, write_answers
+from flows.cli.sound_commands import audit as audit_command
 from flows.extract.flow import extract
 from flows.extract.options import ExtractParameters
 from storage.errors import UserError
@@ -255,3 +256,9 @@ def test_an_audit_in_the_ui_pauses_for_each_page_and_continues(
     result = audit(parameters)
     assert result.counts["answers"] == plan.total == len(rows(copy, "audits"))
     assert result.counts["new_answers"] == 3
+
+
+def test_clips_are_exported_to_this_machine_alone(tmp_path: Path) -> None:
+    parameters = AuditParameters(workspace=str(tmp_path))
+    with pytest.raises(UserError, match=r"export: 's3://bucket/clips' is no folder"):
+        audit_command(parameters=parameters, export="s3://bucket/clips")

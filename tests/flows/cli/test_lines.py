@@ -18,9 +18,12 @@ SHOWN = r"a\x1b]0;title\x07\x1b[2Jb\u202etxt.wav"
 def test_lines(capsys: pytest.CaptureFixture[str]) -> None:
     say(NAME)
     complain(f"{NAME}:\nis no music")
+    complain("s3://key:ge/heim@bucket/x: s3:/key:geheim@bucket/x: not found")
     told = capsys.readouterr()
+    said, told_of_addresses = told.err.splitlines()
+    assert told_of_addresses == "silentmix: s3://***@bucket/x: s3:/***@bucket/x: not found"
     assert told.out == f"{SHOWN}\n"
-    assert told.err == f"silentmix: {SHOWN}: is no music\n"
+    assert said == f"silentmix: {SHOWN}: is no music"
 
 
 def test_notes_of_a_stage() -> None:

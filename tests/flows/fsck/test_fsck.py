@@ -12,6 +12,8 @@ from flows.cli import main as cli
 from flows.fsck.command import examine
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
+from flows.inputs import registry
+from flows.running.held_out import require_unheard
 from flows.score.flow import score
 from flows.score.options import ScoreParameters
 from storage.damage import DamagedError
@@ -209,3 +211,39 @@ def test_sql_readers_name_what_is_damaged(
     assert cli.main([*command, "--workspace", workspace.location]) == 2
     said = capsys.readouterr().err
     assert ".parquet: damaged (" in said
+
+
+def test_a_model_of_which_nobody_knows_what_it_heard(workspace: Workspace) -> None:
+    """It could be tested with what it was trained on: it is not, and its training says it again."""
+    manifests = Manifests(workspace)
+    for kind, stage in registry.MADE_BY.items():
+        name = registry.names(workspace, kind)[-1]
+        part = only(workspace, f"manifests/heard/*/fingerprint={name}/*.parquet")
+        whole = part.read_bytes()
+        part.unlink()
+        [missing] = examine(workspace).findings
+        assert (missing.kind, missing.what) == ("lost_part", f"{kind}/{name}")
+        [command] = examine(workspace).commands
+        assert command.split()[1] == stage
+        assert command.endswith("--force")
+        if kind == "models":
+            with pytest.raises(DamagedError, match="what it heard is on no record"):
+                require_unheard(manifests, name, {})
+        part.write_bytes(whole)
+        cut(part)
+        assert examine(workspace, repair=True).commands == [command]
+        part.write_bytes(whole)
+        assert not examine(workspace).findings
+        if kind == "models":
+            require_unheard(manifests, name, {})
+
+
+@pytest.mark.parametrize("told", ["{}", '{"of": [1], "training": {}}', '{"made_from": 3}'])
+def test_a_description_that_lacks_what_each_has(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], told: str
+) -> None:
+    name = registry.names(workspace, "models")[-1]
+    only(workspace, f"models/{name}/config.json").write_text(told)
+    for command in (["status"], ["models"], ["lineage", name]):
+        cli.main([*command, "--workspace", workspace.location])
+    assert "damaged (it" in "".join(capsys.readouterr())
