@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from flows.ingest.measures import TrackMeasures
 from flows.ingest.options import IngestParameters
 from flows.ingest.prints import Listener, print_rows
+from flows.running.dividing import Divisible, halved
 from flows.running.execution import pending_batches, results_of
 from flows.running.held_out import SILENCE_DB
 from flows.running.stage import StageRun
@@ -53,20 +54,30 @@ class AudioToHear:
 
 
 @dataclass(frozen=True)
-class AudioBatch:
+class AudioBatch(Divisible["Heard"]):
     """What one Dask task hears."""
 
     workspace: Workspace
     audio: Sequence[AudioToHear]
 
+    def halves(self) -> Sequence[Self]:
+        """Two batches of its audio; none where it is of one track or stem."""
+        return [replace(self, audio=audio) for audio in halved(self.audio)]
+
+    def refused(self, detail: str) -> Heard:
+        """Of its one track or stem nothing is made, until the next time."""
+        [audio] = self.audio
+        return Heard([], [], [], f"{audio.path}: {detail}")
+
 
 @dataclass(frozen=True)
 class Heard:
-    """The rows that were made, and of what."""
+    """The rows that were made, and of what; or why of something none were."""
 
     items: list[str]
     prints: list[dict[str, Any]]
     measures: list[dict[str, Any]]
+    problem: str = ""
 
 
 def complete_tracks(run: StageRun, parameters: IngestParameters) -> None:
@@ -147,6 +158,8 @@ def _complete(run: StageRun, parameters: IngestParameters, audio: Sequence[Audio
                 if rows:
                     run.manifests.write(run.partition(table.name), heard.items, rows)
             run.count(completed=len(heard.items))
+            if heard.problem:
+                run.notes.append(heard.problem)
 
 
 def hear(batch: AudioBatch) -> Heard:

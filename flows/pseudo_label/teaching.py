@@ -16,6 +16,7 @@ from flows.inputs import networks
 from flows.inputs.songs import Song
 from flows.pseudo_label.options import PseudoLabelParameters
 from flows.running import devices
+from flows.running.dividing import Indispensable
 from storage.fingerprint import short_hash
 from storage.music_format import MIXTURE
 from storage.reading import AsWritten, CropReader
@@ -67,11 +68,16 @@ class Teacher:
 
 
 @dataclass(frozen=True)
-class Examined:
+class Examined(Indispensable[Windows]):
     """A song whose stems are known, which a Dask task separates."""
 
     teacher: Teacher
     song: Song
+
+    @property
+    def named(self) -> str:
+        """The song."""
+        return f"validation song {self.song.name!r}"
 
 
 def examine(asked: Examined) -> Windows:

@@ -45,6 +45,27 @@ class Divisible(ABC, Generic[Result]):
         """Refuse its one item; returns what the work would."""
 
 
+class Indispensable(Divisible[Result]):
+    """A batch of one item without which the work comes to nothing."""
+
+    @property
+    @abstractmethod
+    def named(self) -> str:
+        """What it is, for whoever may take it away."""
+
+    def halves(self) -> Sequence[Self]:
+        """None."""
+        return []
+
+    def refused(self, detail: str) -> Result:
+        """Refuse all of the work.
+
+        Raises:
+            UserError: names the item.
+        """
+        raise UserError(f"{self.named}: {detail}")
+
+
 def halved(items: Sequence[Item]) -> list[Sequence[Item]]:
     """Both halves of several items; none of one.
 

@@ -18,6 +18,7 @@ from demucs_core.extraction.segments import ExtractionPolicy, threshold_log_odds
 from demucs_core.extraction.yields import yield_table
 from flows.inputs import networks, registry
 from flows.policy.calibration import calibrated
+from flows.running.dividing import Indispensable
 from flows.running.execution import results_of
 from flows.score.flow import scores_fingerprint
 from flows.yields.options import YieldsParameters
@@ -30,7 +31,7 @@ CHOSEN = " *"
 
 
 @dataclass(frozen=True)
-class YieldBatch:
+class YieldBatch(Indispensable["Yields"]):
     """A row group of scores that one Dask task tries thresholds and lengths on."""
 
     workspace: Workspace
@@ -38,6 +39,11 @@ class YieldBatch:
     policy: ExtractionPolicy
     thresholds: tuple[float, ...]
     min_durations_s: tuple[float, ...]
+
+    @property
+    def named(self) -> str:
+        """The part of the scores."""
+        return self.workspace.url(self.row_group.path)
 
 
 @dataclass

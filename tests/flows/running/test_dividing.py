@@ -20,6 +20,7 @@ from flows.evaluate import flow as evaluating
 from flows.evaluate.options import EvaluateParameters
 from flows.extract import flow as extracting
 from flows.extract.options import ExtractParameters
+from flows.ingest import completing
 from flows.ingest import flow as ingesting
 from flows.ingest.options import IngestParameters
 from flows.remix import flow as remixing
@@ -32,6 +33,8 @@ from flows.running.progress import progress
 from flows.running.rejects import WORKER_DIED
 from flows.score import flow as scoring
 from flows.score.options import ScoreParameters
+from flows.yields import flow as yielding
+from flows.yields.options import YieldsParameters
 from storage.errors import UserError
 from storage.tables.manifests import Partition
 from storage.workspace import Workspace
@@ -156,6 +159,10 @@ def names_in(batch: Any) -> list[str]:
         return [batch.song.track_id]
     if hasattr(batch, "tracks"):
         return [track["track_id"] for track in batch.tracks]
+    if hasattr(batch, "audio"):
+        return [audio.path for audio in batch.audio]
+    if hasattr(batch, "named"):
+        return [""]
     return list(batch.names())
 
 
@@ -204,6 +211,35 @@ def test_every_stage_refuses_one_and_tries_it_again(
     assert stage == "evaluate" or every
     run(parameters)
     assert rows_of(copy) == undisturbed
+
+
+def test_what_completes_a_corpus_leaves_one_out(
+    copy: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And makes it the next time."""
+    undisturbed = rows_of(copy)
+    [target] = copy.manifests.partitions("measures", "music")
+    for path in copy.manifests.parts(target):
+        copy.workspace.remove(path)
+    killer = next(copy.manifests.rows(replace(target, table="tracks"), ["path"]))["path"]
+    settings = {**copy.parameters.ingest.model_dump(), "workspace": copy.workspace.location}
+    source = copy.parameters.unlabelled
+    parameters = IngestParameters(**settings, workers=1, source=source, complete=True)
+    with monkeypatch.context() as patch:
+        kill_at(patch, completing, "hear", killer)
+        result = ingesting.ingest(parameters)
+    assert any(killer in note and "died" in note for note in result.notes)
+    ingesting.ingest(parameters)
+    assert rows_of(copy) == undisturbed
+
+
+def test_what_nothing_can_be_done_without_is_named(
+    copy: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_at(monkeypatch, yielding, "yields_of_batch", "")
+    parameters = YieldsParameters(workspace=copy.workspace.location, workers=1)
+    with pytest.raises(UserError, match=r"manifests/scores/.*\.parquet: every process"):
+        yielding.yields(parameters)
 
 
 @pytest.mark.parametrize("labelled", [False, True])
