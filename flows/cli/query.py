@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import duckdb
@@ -30,7 +31,7 @@ def print_query(location: str, sql: str, console: Console, *, limit_s: float) ->
         DamagedError: a part that it reads is damaged.
     """
     workspace = Workspace(location)
-    connection = connect(workspace)
+    connection = connect(workspace, _read_by(workspace, sql))
     try:
         with damage_told(workspace), given_up_after(connection, limit_s):
             connection.execute(sql)
@@ -46,6 +47,17 @@ def print_query(location: str, sql: str, console: Console, *, limit_s: float) ->
         raise UserError(f"SQL: {' '.join(str(error).split())} (tables: {known})") from error
     finally:
         connection.close()
+
+
+def _read_by(workspace: Workspace, sql: str) -> Collection[str]:
+    """The manifests that some SQL reads; all where that can't be told."""
+    with connect(workspace, ()) as parser:
+        try:
+            if len(parser.extract_statements(sql)) != 1:
+                return TABLES
+            return parser.get_table_names(sql).intersection(TABLES) or TABLES
+        except duckdb.Error:
+            return TABLES  # the one that has them says what is wrong
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, headings: list[str]) -> list[tuple[Any, ...]]:

@@ -76,7 +76,7 @@ def open_part(workspace: Workspace, path: str) -> Iterator[pq.ParquetFile]:
     try:
         with (
             told(url),
-            _whole(workspace, path) as content,
+            whole(workspace, path) as content,
             pq.ParquetFile(content, page_checksum_verification=True) as file,
         ):
             groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
@@ -93,8 +93,12 @@ def open_part(workspace: Workspace, path: str) -> Iterator[pq.ParquetFile]:
 
 
 @contextmanager
-def _whole(workspace: Workspace, path: str) -> Iterator[BinaryIO]:
-    """A part's file, whose end is what was written."""
+def whole(workspace: Workspace, path: str) -> Iterator[BinaryIO]:
+    """A part's file, whose end is what was written.
+
+    Raises:
+        DamagedError: it is not, or there is no file.
+    """
     workspace.require_file(path)
     with workspace.fs.open(workspace.resolve(path), "rb") as content:
         if is_broken(content):

@@ -9,22 +9,21 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
-from pyarrow.fs import FileSystem, FileSystemHandler, FSSpecHandler, PyFileSystem
+from pyarrow.fs import FileSystem, FileSystemHandler, FSSpecHandler, LocalFileSystem, PyFileSystem
 
 from storage.errors import UserError
-from storage.finding.listing import is_local
 from storage.scratch import PREFIX
 from storage.tables.manifests import Manifests, Partition
+from storage.tables.parts import whole
 from storage.tables.retired import Hidden, Retired
 from storage.tables.schemas import PARTITION_FIELDS, RETIRED, TABLES
-from storage.tables.seal import is_broken
 from storage.workspace import Workspace
 
 MOST_MEMORY = 4 * 2**30
@@ -114,6 +113,10 @@ def connect(
         tables: their names.
         retired: see rows that are not current too.
         leave_out: parts that are not read.
+
+    Raises:
+        DamagedError: the end of a part on a disk is not what was written. In a bucket it is not
+            looked at.
     """
     manifests = Manifests(workspace)
     connection = duckdb.connect(config=_settings())
@@ -163,6 +166,9 @@ def _registered(
             ds.field("fingerprint") == partition.fingerprint
         )
         parts = [part for part in manifests.parts(partition) if part not in leave_out]
+        for part in parts if workspace.is_local else ():
+            with suppress(FileNotFoundError), whole(workspace, part):
+                pass  # one that was taken away meanwhile is told when it is read
         paths += [workspace.resolve(part) for part in parts]
         partitions += [within] * len(parts)
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
@@ -178,32 +184,24 @@ def _registered(
 
 
 def _filesystem(workspace: Workspace) -> FileSystem:
+    if workspace.is_local:
+        return LocalFileSystem()
     handler: FileSystemHandler = _Handler(workspace.fs)  # type: ignore[abstract]  # stubs
     return PyFileSystem(handler)
 
 
 class _Handler(FSSpecHandler):
-    """Opens parts for Arrow, whose ends are what was written; raises nothing.
+    """Opens parts for Arrow; raises nothing.
 
     Arrow begins a scan with Python's lock held, waits there for its own threads, and these want
     Python's lock to say what was raised: now and then both waited for ever. What can't be opened
-    is an empty file, which Arrow itself complains of.
+    is an empty file, which Arrow itself complains of. For the same reason parts on a disk are
+    opened without Python, and nothing is looked at here that takes a while.
     """
-
-    fs: Any
 
     def open_input_file(self, path: str) -> pa.NativeFile:
         try:
-            if is_local(self.fs) and not Path(path).is_file():
-                return pa.BufferReader(b"")  # a pipe, which would keep us waiting
-            content = self.fs.open(path, "rb")
-            if is_broken(content):
-                content.close()
-                return pa.BufferReader(b"")
-            if is_local(self.fs):
-                content.close()
-                return pa.OSFile(path, mode="r")
-            return pa.PythonFile(content, mode="r")
+            return super().open_input_file(path)
         except Exception:  # noqa: BLE001  whatever a store raises
             return pa.BufferReader(b"")
 
