@@ -100,8 +100,9 @@ def test_one_bit_of_what_tells_where_rows_are_is_noticed(workspace: Workspace) -
             assert manifests.items(REJECTS) == items, place
         except DamagedError:
             num_refused += 1
-        with pytest.raises(DamagedError, match=re.escape(workspace.url(path))):
-            by_sql(workspace)
+        if workspace.is_local:  # of a bucket SQL looks at no ends
+            with pytest.raises(DamagedError, match=re.escape(workspace.url(path))):
+                by_sql(workspace)
     assert num_refused == len(places)
 
 
