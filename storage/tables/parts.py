@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.damage import damaged, told
@@ -18,6 +19,9 @@ from storage.workspace import Workspace
 
 ITEMS = b"silentmix.items"
 REPLACES = b"silentmix.replaces"
+FIRST_US, LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""Microseconds from 1970 to the beginning of the year 1, and to the end of 9999."""
+
 MOST_ROWS_A_GROUP = 2**17
 """Groups are read whole, and silentmix writes none of a fraction of this."""
 
@@ -149,6 +153,8 @@ def check_schema(schema: pa.Schema, table: Table, url: str) -> None:
 
 def _is_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
     """Whether two types hold the same, whatever their parts are called."""
+    if pa.types.is_timestamp(wanted):
+        return bool(found.equals(wanted))
     if found.id != wanted.id or found.num_fields != wanted.num_fields:
         return False
     fields = range(wanted.num_fields)
@@ -160,17 +166,26 @@ def present_columns(wanted: Sequence[str], schema: pa.Schema, table: Table) -> l
     return [name for name in wanted if name in schema.names] or list(table.key)
 
 
+def _are_times(column: pa.Array[Any]) -> bool:
+    """Whether Python has dates for all microseconds of a column."""
+    span = pc.min_max(column.cast(pa.int64()))
+    lowest, highest = span["min"].as_py(), span["max"].as_py()
+    return lowest is None or (lowest >= FIRST_US and highest <= LAST_US)
+
+
 def completed(batch: pa.RecordBatch, wanted: Sequence[str], table: Table) -> pa.RecordBatch:
     """The columns that are wanted; those that came after the part was written have their default.
 
     Only columns in :attr:`Table.added` can be missing: :func:`check_schema` saw to that.
 
     Raises:
-        ArrowInvalid: a value is missing, which no part of ours has.
+        ArrowInvalid: a value is missing, or a time is none, which no part of ours has.
     """
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         if column.null_count:
             raise pa.ArrowInvalid(f"{table.name} without a value of {name} in some row")
+        if pa.types.is_timestamp(column.type) and not _are_times(column):
+            raise pa.ArrowInvalid(f"{table.name} with a {name} of no year that there is")
     if batch.schema.names == list(wanted):
         return batch
     columns = [

@@ -7,14 +7,16 @@ import random
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.fuzzing.tables import row
 from storage.damage import DamagedError
 from storage.errors import UserError
-from storage.tables.manifests import Manifests, RowGroup
+from storage.tables.manifests import Manifests, Partition, RowGroup
 from storage.tables.parts import ITEMS as ITEMS_KEY
 from storage.tables.sql import reading
 from storage.workspace import Workspace, WorkspaceError
@@ -192,6 +194,28 @@ def test_a_part_of_other_values_is_refused(
             continue  # which reads no values
         with pytest.raises(UserError, match=said):
             read(Manifests(workspace))
+
+
+@pytest.mark.parametrize(
+    ("time", "said"),
+    [
+        (pa.scalar(2**62, pa.timestamp("us", "UTC")), "with a decided_at of no year"),
+        (pa.scalar(0, pa.timestamp("ms", "UTC")), "the column 'decided_at' as timestamp.ms"),
+    ],
+)
+def test_a_time_that_is_none_is_refused(
+    workspace: Workspace, time: pa.Scalar[Any], said: str
+) -> None:
+    """Found by ``benchmarks.fuzz``: it ended whatever read it in an OverflowError."""
+    partition = Partition("retired", "music", "f")
+    path = Manifests(workspace).write(partition, ["a"], [row("retired", 1)])
+    with workspace.fs.open(workspace.resolve(path), "rb") as file:
+        table = pq.read_table(file)
+    place = table.schema.get_field_index("decided_at")
+    changed = table.set_column(place, "decided_at", pa.array([time]))
+    workspace.put(path, lambda file: pq.write_table(changed, file))
+    with pytest.raises(DamagedError, match=said):
+        list(Manifests(workspace).rows(partition))
 
 
 @pytest.mark.parametrize(
