@@ -54,7 +54,7 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         stderr = ""
 
         def __init__(self, told: list[str], **_: object) -> None:
-            main(*told[3:])
+            main(*told[told.index("-m") + 2 :])
             self.stdout = capsys.readouterr().out
 
     monkeypatch.setattr("flows.convert.command.subprocess.run", Done)
