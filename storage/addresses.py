@@ -7,7 +7,7 @@ from typing import Any
 
 from storage.errors import UserError
 
-NO_PASSWORD = r"^(?!.*://[^/@\[]*:([^/]*@|[^/]*[^/0-9][^/]*/.*@))"  # noqa: S105  a pattern
+NO_PASSWORD = r"^(?!.*://[^/@\[]*:[^/]*@)(?!.*://[^/@\[]*:[^/]*[^/0-9][^/]*/.*@)"  # noqa: S105  a pattern
 """What an address must match: a password in it would be told by messages, logs and runs.
 
 A password may have a slash in it, as every other one of AWS has; what follows a host is a port."""

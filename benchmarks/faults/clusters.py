@@ -18,7 +18,7 @@ HOST = "127.0.0.1"
 
 
 class Cluster:
-    """A scheduler on one port for good and a worker, each a process as `dask` starts it.
+    """A scheduler on one port for good and a worker, each a process as ``dask`` starts it.
 
     Args:
         log: file for what they say.

@@ -39,7 +39,7 @@ def prefect_worker_stopped(case: Case) -> None:
 
 
 def _strike_workers(case: Case, how: signal.Signals) -> None:
-    """Strike them once the run has written something; then `silentmix up`, and the run again."""
+    """Strike them once the run has written something; then ``silentmix up``, and the run again."""
 
     def in_service() -> tuple[list[str], list[str]]:
         forget_settings()
@@ -53,7 +53,7 @@ def _strike_workers(case: Case, how: signal.Signals) -> None:
             for worker in workers:
                 strike(case, worker, how)
             if how != signal.SIGSTOP:
-                psutil.wait_procs(workers)  # `silentmix up` leaves one that is still there
+                psutil.wait_procs(workers)  # ``silentmix up`` leaves one that is still there
             case.said.append(f"{how.name} for the workers of {states(stack.runs())}")
             stack.up()
             _run(case, stack)
@@ -75,7 +75,7 @@ def _run(case: Case, stack: Stack) -> None:
 
 
 def _workers(case: Case) -> list[psutil.Process]:
-    """The Prefect workers that `silentmix up` started."""
+    """The Prefect workers that ``silentmix up`` started."""
     started = ServiceState.read(service_home(str(case.workspace), os.environ)).processes
     found = (own.find() for name, own in started.items() if name != SERVER)
     return [worker for worker in found if worker is not None]
