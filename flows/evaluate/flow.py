@@ -84,10 +84,9 @@ class EvaluateBatch(Divisible[dict[str, float]]):
 
     def refused(self, detail: str) -> dict[str, float]:
         """Its song is a reject."""
-        rejects = replace(self.partition, table=REJECTS.name)
         detail = f"{self.song.name}: {detail}"
         manifests = Manifests(self.workspace)
-        return reject_killer(manifests, rejects, STAGE, self.song.track_id, detail)
+        return reject_killer(manifests, self.partition, STAGE, self.song.track_id, detail)
 
 
 class NotScoredError(Exception):

@@ -50,9 +50,8 @@ class TeachBatch(Divisible[dict[str, float]]):
     def refused(self, detail: str) -> dict[str, float]:
         """Its one track is a reject."""
         [track] = self.tracks
-        rejects = replace(self.target, table=REJECTS.name)
         manifests = Manifests(self.teacher.workspace)
-        return reject_killer(manifests, rejects, STAGE, track["track_id"], detail)
+        return reject_killer(manifests, self.target, STAGE, track["track_id"], detail)
 
 
 @flow(name="pseudo-label", flow_run_name="pseudo-label {parameters.corpus}", log_prints=True)

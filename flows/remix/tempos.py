@@ -60,9 +60,8 @@ class TempoBatch(Divisible[dict[str, float]]):
     def refused(self, detail: str) -> dict[str, float]:
         """Its one track is a reject, and has no tempo."""
         [track] = self.tracks
-        rejects = replace(self.target, table=REJECTS.name)
         manifests = Manifests(self.workspace)
-        return reject_killer(manifests, rejects, NAME, track.track_id, detail)
+        return reject_killer(manifests, self.target, NAME, track.track_id, detail)
 
 
 def tempos_of(workspace: Workspace, corpus: str) -> Partition:

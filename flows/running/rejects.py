@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from flows.inputs.forgotten import forgotten
 from storage.damage import ADVICE, without_advice
 from storage.reading import CanonicalAudioError
 from storage.tables.manifests import Manifests, Partition
+from storage.tables.schemas import REJECTS
 
 WORKER_DIED = "worker_died"
 """The reason of a reject on which the processes that worked on it died."""
@@ -62,13 +64,13 @@ def reject_damaged(
 
 
 def reject_killer(
-    manifests: Manifests, refused: Partition, stage: str, item: str, detail: str
+    manifests: Manifests, target: Partition, stage: str, item: str, detail: str
 ) -> dict[str, float]:
     """Reject what kills each worker that it is given to; it is tried again by the next run.
 
     Args:
         manifests: of the workspace.
-        refused: the partition of ``rejects``.
+        target: what it was to be in; ``rejects`` of that corpus and fingerprint have it.
         stage: who refuses it.
         item: the track, song or segment.
         detail: what happened.
@@ -76,5 +78,6 @@ def reject_killer(
     Returns:
         What a batch counts.
     """
-    manifests.write(refused, [item], [reject_row(stage, item, WORKER_DIED, detail)])
+    rejects = replace(target, table=REJECTS.name)
+    manifests.write(rejects, [item], [reject_row(stage, item, WORKER_DIED, detail)])
     return {"rejected": 1}

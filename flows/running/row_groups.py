@@ -57,8 +57,7 @@ class GroupBatch(Divisible[dict[str, float]]):
     def refused(self, detail: str) -> dict[str, float]:
         """Its one name is a reject."""
         [name] = self.names()
-        rejects = replace(self.target, table=REJECTS.name)
-        return reject_killer(self.manifests, rejects, self.stage, name, detail)
+        return reject_killer(self.manifests, self.target, self.stage, name, detail)
 
 
 @dataclass(frozen=True)

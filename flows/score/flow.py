@@ -56,9 +56,8 @@ class ScoreBatch(Divisible[dict[str, float]]):
     def refused(self, detail: str) -> dict[str, float]:
         """Its one track is a reject."""
         [track] = self.tracks
-        rejects = replace(self.partition, table=REJECTS.name)
         manifests = Manifests(self.workspace)
-        return reject_killer(manifests, rejects, STAGE, track["track_id"], detail)
+        return reject_killer(manifests, self.partition, STAGE, track["track_id"], detail)
 
 
 def scores_fingerprint(detector: str) -> str:
