@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import dask
 import distributed
@@ -48,6 +49,28 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 _shared: ContextVar[distributed.Client | None] = ContextVar("silentmix_dask", default=None)
+
+
+@dataclass
+class _Group(Generic[Batch, Result]):
+    """Batches of one task run, and by their places what came of them, which a retry keeps.
+
+    Attributes:
+        batches: all of them.
+        done: their results, until they are handed on.
+        killed: given up, since their worker died.
+        strayed: those whose workers were gone before they began, once.
+    """
+
+    batches: Sequence[Batch]
+    done: dict[int, list[Result]] = field(default_factory=dict)
+    killed: set[int] = field(default_factory=set)
+    strayed: set[int] = field(default_factory=set)
+
+    def pending(self) -> list[int]:
+        """Which are neither done nor given up."""
+        every = range(len(self.batches))
+        return [place for place in every if place not in self.done and place not in self.killed]
 
 
 @contextmanager
@@ -187,11 +210,9 @@ def run_batches(
     """
     stopped = threading.Event()
     submitted: list[distributed.Future[Result]] = []
-    groups = _groups(batches, MAX_TASK_RUNS)
-    # what is done stays done when its group is tried again
-    results: list[dict[int, list[Result]]] = [{} for _ in groups]
-    given_up: list[set[int]] = [set() for _ in groups]
-    stray: list[set[int]] = [set() for _ in groups]
+    groups: list[_Group[Batch, Result]] = [
+        _Group(group) for group in _groups(batches, MAX_TASK_RUNS)
+    ]
 
     @task(
         name=f"{progress.label}-batches",
@@ -204,10 +225,10 @@ def run_batches(
     def run_group(index: int) -> None:
         if stopped.is_set():
             return
-        group, done, killed, strayed = groups[index], results[index], given_up[index], stray[index]
-        places = [place for place in range(len(group)) if place not in done and place not in killed]
+        group = groups[index]
+        places = group.pending()
         futures = client.map(
-            work, [group[place] for place in places], pure=False,
+            work, [group.batches[place] for place in places], pure=False,
             workers=_first_workers(client, most_workers),
         )  # fmt: skip
         submitted.extend(futures)
@@ -218,21 +239,21 @@ def run_batches(
                 heed_pause()
                 place = place_of[future.key]
                 try:
-                    done[place] = [future.result()]
+                    group.done[place] = [future.result()]
                 except distributed.KilledWorker:
-                    killed.add(place)
+                    group.killed.add(place)
                     continue
                 except NoValidWorkerError as error:  # its workers died, and others came for them
-                    if place in strayed:
-                        killed.add(place)
+                    if place in group.strayed:
+                        group.killed.add(place)
                     else:
-                        strayed.add(place)
+                        group.strayed.add(place)
                         failure = failure or error
                     continue
                 except Exception as error:  # noqa: BLE001  raised below, after the others
                     failure = failure or error
                     continue
-                progress.advance(size(group[place]))
+                progress.advance(size(group.batches[place]))
         finally:
             if unfinished := [future for future in futures if not future.done()]:
                 client.cancel(unfinished)
@@ -244,23 +265,23 @@ def run_batches(
         runs = [run_group.submit(index) for index in range(len(groups))]
     failure: BaseException | None = None
     try:
-        for run, group, done, killed in zip(runs, groups, results, given_up, strict=True):
+        for run, group in zip(runs, groups, strict=True):
             try:
                 run.result()
             except Exception as error:  # noqa: BLE001  raised below, after the others' turn
                 failure = failure or error
-            if killed:
+            if group.killed:
                 wait(runs)
-            for place in sorted(killed):
+            for place in sorted(group.killed):
                 heed_pause()
                 try:
-                    done[place] = do_alone(client, work, group[place])
+                    group.done[place] = do_alone(client, work, group.batches[place])
                 except Exception as error:  # noqa: BLE001  raised below, after the others' turn
                     failure = failure or error
                     continue
-                progress.advance(size(group[place]))
-            for place in sorted(done):
-                yield from done.pop(place)
+                progress.advance(size(group.batches[place]))
+            for place in sorted(group.done):
+                yield from group.done.pop(place)
     except BaseException:  # a cancelled or paused flow run, an interrupt, a consumer that gives up
         stopped.set()
         client.cancel(submitted, force=True)
