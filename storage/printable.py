@@ -18,3 +18,8 @@ def shown(name: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in valid_text(name)
     )
+
+
+def in_a_line(error: BaseException) -> str:
+    """What an error says, or what it is called where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -22,6 +22,7 @@ from storage.addresses import filesystem_of
 from storage.damage import DamagedError, damaged, told
 from storage.errors import UserError
 from storage.music_format import MusicFormat
+from storage.printable import in_a_line
 from storage.scratch import PREFIX
 
 FORMAT = 2
@@ -111,10 +112,9 @@ class Workspace:
         except UserError:
             raise
         except Exception as error:  # whatever a store's own client raises
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise WorkspaceError(
-                f"{self.location}: can't be reached ({reason}); check --workspace, and for a "
-                "remote place the credentials and the network"
+                f"{self.location}: can't be reached ({in_a_line(error)}); check --workspace, "
+                "and for a remote place the credentials and the network"
             ) from error
 
     def _is_new(self, create: bool, music: MusicFormat | None) -> bool:

@@ -26,6 +26,7 @@ from demucs_core.separators.official_demucs import (
     weights_from_official,
 )
 from demucs_core.separators.registry import SEPARATORS, build_model
+from storage.printable import in_a_line
 
 HARMLESS: Final = ("fractions.Fraction",)
 
@@ -94,7 +95,7 @@ def main(path: str, folder: str, trust: str = "") -> int:
         try:
             told: dict[str, Any] = convert(Path(path), Path(folder), trust=bool(trust))
         except Exception as error:  # noqa: BLE001
-            told = {"error": " ".join(str(error).split()) or type(error).__name__}
+            told = {"error": in_a_line(error)}
     print(json.dumps(told))
     return 2 if "error" in told else 0
 

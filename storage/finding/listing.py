@@ -17,7 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from storage.addresses import filesystem_of
 from storage.errors import UserError
-from storage.printable import shown, valid_text
+from storage.printable import in_a_line, shown, valid_text
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
 
@@ -117,7 +117,7 @@ def reaching(location: str) -> Iterator[None]:
             f"{shown(location)}: may not be read; check its permissions, or your credentials"
         ) from error
     except Exception as error:
-        reason = shown(" ".join(str(error).split())) or type(error).__name__
+        reason = shown(in_a_line(error))
         raise DiscoveryError(
             f"{shown(location)}: can't be read ({reason}); check the address, and for a remote "
             "place the credentials and the network"
