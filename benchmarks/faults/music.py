@@ -10,6 +10,7 @@ import soundfile
 import yaml
 from numpy.typing import NDArray
 
+from flows.running.parameters import option_words
 from storage.music_format import MusicFormat
 
 MUSIC = MusicFormat(sample_rate=8_000, num_channels=1)
@@ -84,21 +85,20 @@ STAGES = (
 
 def fields(stage: str, root: Path) -> tuple[str, dict[str, Any]]:
     """The stage of a command line, and what a run of its deployment is given for the same."""
-    name, _, what = stage.partition(" ")
-    music: dict[str, Any] = {}
-    if what:
-        music = {"corpus": CORPUS, "source": str(root / "unlabelled")}
-    if what == LABELLED:
-        music = {"corpus": LABELLED, "source": str(root / "labelled"), "labelled": True}
+    name, music = _stage(stage, root)
     return name, {"workers": FIELDS["workers"], **FIELDS[name.replace("-", "_")], **music}
 
 
 def command(stage: str, root: Path, workspace: str, corpus: str = CORPUS) -> list[str]:
     """The command line of a stage."""
-    name, _, what = stage.partition(" ")
+    name, music = _stage(stage, root, corpus)
     words = [name, "--workspace", workspace, "--config", str(root / "fields.yaml")]
-    if what == "labelled":
-        return [*words, "--source", str(root / "labelled"), "--corpus", LABELLED, "--labelled"]
-    if what:
-        return [*words, "--source", str(root / "unlabelled"), "--corpus", corpus]
-    return words
+    return [*words, *(word for each in music.items() for word in option_words(*each))]
+
+
+def _stage(stage: str, root: Path, corpus: str = CORPUS) -> tuple[str, dict[str, Any]]:
+    """The name of a stage, and what it ingests, if it does."""
+    name, _, what = stage.partition(" ")
+    if what == LABELLED:
+        return name, {"source": str(root / "labelled"), "corpus": LABELLED, "labelled": True}
+    return name, {"source": str(root / "unlabelled"), "corpus": corpus} if what else {}

@@ -26,7 +26,7 @@ MADE_OF = {
 }
 """Manifests whose rows may have been made of another's."""
 
-MADE_BY = {
+MADE_WITH = {
     "detectors": {
         "scores": "detector_id = $name",
         "segments": "detector_id = $name",
@@ -82,7 +82,7 @@ class Touched:
         if finding.track_id:
             return self._of_track.get(finding.track_id, [])
         kind, _, name = finding.what.partition("/")
-        if kind in MADE_BY and name == finding.made:
+        if kind in MADE_WITH and name == finding.made:
             return list(self._made_by(kind, name))
         found: list[str] = []
         for table in finding.tables:
@@ -93,7 +93,7 @@ class Touched:
         return found
 
     def _made_by(self, kind: str, name: str) -> Iterator[str]:
-        for made, rows in MADE_BY[kind].items():
+        for made, rows in MADE_WITH[kind].items():
             query = f"SELECT count(*) FROM {made} WHERE {rows}"
             [(count,)] = self._database.execute(query, {"name": name}).fetchall()
             if count:
