@@ -31,9 +31,12 @@ def print_query(location: str, sql: str, console: Console, *, limit_s: float) ->
         DamagedError: a part that it reads is damaged.
     """
     workspace = Workspace(location)
-    connection = connect(workspace, _read_by(workspace, sql))
     try:
-        with damage_told(workspace), given_up_after(connection, limit_s):
+        with (
+            connect(workspace, _read_by(workspace, sql)) as connection,
+            damage_told(workspace),
+            given_up_after(connection, limit_s),
+        ):
             connection.execute(sql)
             if not connection.description:  # of no statement at all
                 return
@@ -45,8 +48,6 @@ def print_query(location: str, sql: str, console: Console, *, limit_s: float) ->
     except duckdb.Error as error:
         known = ", ".join(TABLES)
         raise UserError(f"SQL: {' '.join(str(error).split())} (tables: {known})") from error
-    finally:
-        connection.close()
 
 
 def _read_by(workspace: Workspace, sql: str) -> Collection[str]:

@@ -105,10 +105,19 @@ def whole(workspace: Workspace, path: str) -> Iterator[BinaryIO]:
     """
     workspace.require_file(path)
     with workspace.fs.open(workspace.resolve(path), "rb") as content:
-        if is_broken(content):
-            raise damaged(workspace.url(path), "its end is not what was written")
+        check_end(content, workspace.url(path))
         content.seek(0)
         yield content
+
+
+def check_end(content: BinaryIO, url: str) -> None:
+    """Refuse a part whose end is not what was written.
+
+    Raises:
+        DamagedError: it is not.
+    """
+    if is_broken(content):
+        raise damaged(url, "its end is not what was written")
 
 
 def names_in(schema: pa.Schema, key: bytes, url: str) -> list[str]:

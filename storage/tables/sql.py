@@ -7,7 +7,6 @@ import os
 import re
 import tempfile
 import threading
-import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,12 +15,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
-from pyarrow.fs import FileSystem, FileSystemHandler, FSSpecHandler, LocalFileSystem, PyFileSystem
+from pyarrow.fs import LocalFileSystem
 
 from storage.errors import UserError
 from storage.scratch import PREFIX
 from storage.tables.manifests import Manifests, Partition
-from storage.tables.parts import whole
+from storage.tables.parts import check_end
 from storage.tables.retired import Hidden, Retired
 from storage.tables.schemas import PARTITION_FIELDS, RETIRED, TABLES
 from storage.workspace import Workspace
@@ -95,18 +94,19 @@ def given_up_after(connection: duckdb.DuckDBPyConnection, limit_s: float) -> Ite
         stop.cancel()
 
 
+@contextmanager
 def connect(
     workspace: Workspace,
     tables: Iterable[str] = tuple(TABLES),
     *,
     retired: bool = False,
     leave_out: Collection[str] = (),
-) -> duckdb.DuckDBPyConnection:
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB connection in which each manifest is a view; rows are streamed from the parts.
 
     A manifest that nobody has written yet is an empty view. The connection reaches nothing else:
     parts are read by Arrow, which is handed their names, so that DuckDB itself opens no file, and
-    no SQL can change that.
+    no SQL can change that. Parts that are not on a disk are fetched first.
 
     Args:
         workspace: whose manifests.
@@ -115,37 +115,39 @@ def connect(
         leave_out: parts that are not read.
 
     Raises:
-        DamagedError: the end of a part on a disk is not what was written. In a bucket it is not
-            looked at.
+        DamagedError: the end of a part is not what was written.
     """
     manifests = Manifests(workspace)
-    connection = duckdb.connect(config=_settings())
-    connection.execute("SET python_enable_replacements = false")  # no variables of ours as tables
-    connection.execute("SET enable_progress_bar = false")
-    for name in tables:
-        rows = f"SELECT * FROM {_registered(connection, manifests, name, leave_out)}"
-        table = TABLES[name]
-        if table.added:
-            filled = ", ".join(
-                f"coalesce({column}, {_literal(value)}) AS {column}"
-                for column, value in table.added.items()
-            )
-            rows = f"SELECT * REPLACE ({filled}) FROM ({rows})"
-        if not retired and table is not RETIRED:
-            rows = _current(connection, manifests.retired(), name, rows)
-        connection.execute(f"CREATE VIEW {name} AS {rows}")
-    connection.execute("SET lock_configuration = true")
-    return connection
+    with (
+        tempfile.TemporaryDirectory(prefix=PREFIX) as scratch,
+        duckdb.connect(config=_settings(scratch)) as connection,
+    ):
+        connection.execute("SET python_enable_replacements = false")  # none of ours as tables
+        connection.execute("SET enable_progress_bar = false")
+        for name in tables:
+            parts = _registered(connection, manifests, name, leave_out, Path(scratch))
+            rows = f"SELECT * FROM {parts}"
+            table = TABLES[name]
+            if table.added:
+                filled = ", ".join(
+                    f"coalesce({column}, {_literal(value)}) AS {column}"
+                    for column, value in table.added.items()
+                )
+                rows = f"SELECT * REPLACE ({filled}) FROM ({rows})"
+            if not retired and table is not RETIRED:
+                rows = _current(connection, manifests.retired(), name, rows)
+            connection.execute(f"CREATE VIEW {name} AS {rows}")
+        connection.execute("SET lock_configuration = true")
+        yield connection
 
 
-def _settings() -> dict[str, str | bool | int | float | list[str]]:
-    """Nothing from outside, and what does not fit in memory goes where temporary files do."""
+def _settings(scratch: str) -> dict[str, str | bool | int | float | list[str]]:
+    """Nothing from outside, and what does not fit in memory goes to a folder of temporary files."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    scratch = Path(tempfile.gettempdir()) / f"{PREFIX}{uuid.uuid4().hex}"
     return {
         "enable_external_access": "false",
         "memory_limit": f"{min(MOST_MEMORY, memory // 2)}B",
-        "temp_directory": str(scratch),
+        "temp_directory": scratch,
         "max_temp_directory_size": MOST_SCRATCH,
     }
 
@@ -155,55 +157,50 @@ def _registered(
     manifests: Manifests,
     name: str,
     leave_out: Collection[str],
+    scratch: Path,
 ) -> str:
     """Register all parts of a manifest as one table; returns its name."""
     workspace = manifests.workspace
     fields = [pa.field(field, kind) for field, kind, _ in TABLES[name].fields]
     schema = pa.schema([*fields, *(pa.field(each, pa.string()) for each in PARTITION_FIELDS)])
-    paths, partitions = [], []
+    paths: list[str] = []
+    partitions = []
     for partition in manifests.partitions(name):
         within = (ds.field("corpus") == partition.corpus) & (
             ds.field("fingerprint") == partition.fingerprint
         )
         parts = [part for part in manifests.parts(partition) if part not in leave_out]
-        for part in parts if workspace.is_local else ():
-            with suppress(FileNotFoundError), whole(workspace, part):
-                pass  # one that was taken away meanwhile is told when it is read
-        paths += [workspace.resolve(part) for part in parts]
+        files = _on_disk(workspace, parts, scratch)
+        for part, file in zip(parts, files, strict=True):
+            with suppress(FileNotFoundError), open(file, "rb") as content:
+                check_end(content, workspace.url(part))
+        paths += files  # one that was taken away meanwhile is told when it is read
         partitions += [within] * len(parts)
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     dataset = ds.FileSystemDataset.from_paths(
         paths,
         schema=schema,
         format=ds.ParquetFileFormat(default_fragment_scan_options=options),
-        filesystem=_filesystem(workspace),
+        filesystem=LocalFileSystem(),
         partitions=partitions,
     )
     connection.register(f"{name}_parts", dataset)
     return f"{name}_parts"
 
 
-def _filesystem(workspace: Workspace) -> FileSystem:
-    if workspace.is_local:
-        return LocalFileSystem()
-    handler: FileSystemHandler = _Handler(workspace.fs)  # type: ignore[abstract]  # stubs
-    return PyFileSystem(handler)
+def _on_disk(workspace: Workspace, parts: Sequence[str], scratch: Path) -> list[str]:
+    """Where the parts are on a disk, to which they are fetched unless they are there.
 
-
-class _Handler(FSSpecHandler):
-    """Opens parts for Arrow; raises nothing.
-
-    Arrow begins a scan with Python's lock held, waits there for its own threads, and these want
-    Python's lock to say what was raised: now and then both waited for ever. What can't be opened
-    is an empty file, which Arrow itself complains of. For the same reason parts on a disk are
-    opened without Python, and nothing is looked at here that takes a while.
+    Arrow could open them where they are, through Python. But it begins a scan with Python's lock
+    held and waits there for its own threads, which want that lock too: now and then both waited
+    for ever.
     """
-
-    def open_input_file(self, path: str) -> pa.NativeFile:
-        try:
-            return super().open_input_file(path)
-        except Exception:  # noqa: BLE001  whatever a store raises
-            return pa.BufferReader(b"")
+    if workspace.is_local:
+        return [workspace.resolve(part) for part in parts]
+    files = [str(scratch / part) for part in parts]
+    with suppress(FileNotFoundError):
+        workspace.fs.get([workspace.resolve(part) for part in parts], files)
+    return files
 
 
 def _current(connection: duckdb.DuckDBPyConnection, retired: Retired, table: str, rows: str) -> str:

@@ -251,7 +251,8 @@ def test_sql_sees_the_defaults_too(
         "a": ("a", "it's unknown", [0, 1], "corpus"),
         "b": ("b", "CC0", [2], "corpus"),
     }
-    assert connect(workspace).sql(query).fetchall() == [rows[item] for item in items]
+    with connect(workspace) as database:
+        assert database.sql(query).fetchall() == [rows[item] for item in items]
 
 
 def test_a_column_without_a_default_can_not_be_missing(

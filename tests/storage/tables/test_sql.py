@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import duckdb
@@ -102,10 +104,40 @@ def test_a_damaged_part_is_named_by_sql_too(workspace: Workspace) -> None:
     assert workspace.url(part) in str(caught.value)
 
 
-def test_a_part_that_goes_while_it_is_read(workspace: Workspace) -> None:
+def test_an_end_that_is_not_what_was_written_is_noticed_by_sql(workspace: Workspace) -> None:
     part = Manifests(workspace).write(REJECTS, ["a"], [reject("a")])
-    with connect(workspace, ["rejects"]) as database:
-        workspace.remove(part)
+    content = bytearray(workspace.read(part))
+    content[-20] ^= 1
+    workspace.put_bytes(part, bytes(content))
+    refused = pytest.raises(DamagedError, match="its end is not what was written")
+    with refused as caught, reading(workspace, ["rejects"]):
+        pass
+    assert workspace.url(part) in str(caught.value)
+
+
+def test_what_sql_fetches_and_writes_is_gone_afterwards(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    Manifests(workspace).write(REJECTS, ["a"], [reject("a")])
+    with connect(workspace) as database:
+        assert database.sql("SELECT item FROM rejects").fetchall() == [("a",)]
+        assert any(scratch.iterdir())
+    assert not any(scratch.iterdir())
+
+
+def test_a_part_that_goes_while_it_is_read(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifests = Manifests(workspace)
+    listed = [manifests.write(REJECTS, [item], [reject(item)]) for item in ("a", "b")]
+    workspace.remove(listed[0])
+    with monkeypatch.context() as earlier, ExitStack() as open_:
+        earlier.setattr(Manifests, "parts", lambda *_: listed)
+        database = open_.enter_context(connect(workspace, ["rejects"]))
+        earlier.undo()
         with (
             pytest.raises(UserError, match="parts of rejects changed while they were read"),
             damage_told(workspace),
