@@ -1,4 +1,4 @@
-"""Addresses of what lies on any fsspec filesystem: paths, and URLs without a password in them."""
+"""Addresses of what lies on any fsspec filesystem: paths, and URLs without a secret in them."""
 
 from __future__ import annotations
 
@@ -7,31 +7,63 @@ from typing import Any
 
 from storage.errors import UserError
 
-NO_PASSWORD = r"^(?!.*://[^/@\[]*:[^/]*@)(?!.*://[^/@\[]*:[^/]*[^/0-9][^/]*/.*@)"  # noqa: S105  a pattern
-"""What an address must match: a password in it would be told by messages, logs and runs.
+SECRET_PARAMETERS = ("token", "sig", "secret", "passw", "credential", "key")
+"""What the name of a parameter has in it whose value opens an address to whoever has it."""
 
-A password may have a slash in it, as every other one of AWS has; what follows a host is a port."""
 
-_PASSWORD = re.compile(r"(:/{1,2})[^\s/@\[:]*:(?:[^\s/@]*@|[^\s/]*[^\s/0-9][^\s/]*/[^\s@]*@)")
-"""As :data:`NO_PASSWORD`, in a text, and where an address was taken for a path."""
+def _in_any_case(word: str) -> str:
+    return "".join(f"[{letter}{letter.upper()}]" for letter in word)
+
+
+NO_SECRET = "".join(
+    (
+        r"^(?!.*://[^/@\[]*:[^/]*@)(?!.*://[^/@\[]*:[^/]*[^/0-9][^/]*/.*@)",
+        r"(?!.*[hH][tT][tT][pP][sS]?://[^/]*@)",
+        *(rf"(?!.*://.*[?&][^=&]*{_in_any_case(word)}[^=&]*=)" for word in SECRET_PARAMETERS),
+    )
+)
+"""What an address must match: a secret in it would be told by messages, logs and runs.
+
+A password may have a slash in it, as every other one of AWS has; what follows a host is a port. Of
+the web a name alone may be a token."""
+
+_SECRETS = (
+    re.compile(r"(:/{1,2})[^\s/@\[:]*:(?:[^\s/@]*@|[^\s/]*[^\s/0-9][^\s/]*/[^\s@]*@)"),
+    re.compile(r"(https?:/{1,2})[^\s/@]+@", re.IGNORECASE),
+)
+_SECRET_PARAMETER = re.compile(
+    rf"([?&][^\s=&]*(?:{'|'.join(SECRET_PARAMETERS)})[^\s=&]*=)[^\s&]+", re.IGNORECASE
+)
+"""As :data:`NO_SECRET`, in a text, and where an address was taken for a path."""
 
 REFUSED = (
-    "an address with a password in it, which would be kept with the run and told in messages; "
-    "leave both name and password out, and set FSSPEC_FTP_USERNAME and FSSPEC_FTP_PASSWORD, or "
-    "what your filesystem is called in place of FTP"
+    "an address with a password or token in it, which would be kept with the run and told in "
+    "messages; leave it out, with the name before it, and set FSSPEC_FTP_USERNAME and "
+    "FSSPEC_FTP_PASSWORD, or what your filesystem is called in place of FTP; for the web set "
+    """FSSPEC_HTTP='{"headers": {"Authorization": "Bearer ..."}}'"""
 )
 
 
-def holds_password(address: str) -> bool:
-    """Whether a URL has a password before its host.
+def holds_secret(address: str) -> bool:
+    """Whether a URL has a password before its host, or a parameter that opens it.
 
-    >>> holds_password("ftp://me:secret@host/music"), holds_password("s3://bucket/a:b@c")
+    >>> holds_secret("ftp://me:secret@host/music"), holds_secret("s3://bucket/a:b@c")
     (True, False)
-    >>> holds_password("s3://key:se/cret@bucket"), holds_password("http://host:80/a@b")
+    >>> holds_secret("s3://key:se/cret@bucket"), holds_secret("http://host:80/a@b")
+    (True, False)
+    >>> holds_secret("https://token@host/a"), holds_secret("sftp://me@host/a")
+    (True, False)
+    >>> holds_secret("https://host/a?v=1&X-Amz-Signature=0"), holds_secret("https://host/a?v=1")
     (True, False)
     """
-    # as NO_PASSWORD says it, in a time that does not grow with the square of the length
-    return any(map(_begins_with_password, address.split("://")[1:]))
+    # as NO_SECRET says it, in a time that does not grow with the square of the length
+    scheme, *rest = address.split("://")
+    schemes = (scheme, *rest)
+    return any(
+        _begins_with_password(after)
+        or (before.lower().endswith(("http", "https")) and "@" in after.partition("/")[0])
+        for before, after in zip(schemes, rest, strict=False)
+    ) or (bool(rest) and _has_secret_parameter(address))
 
 
 def _begins_with_password(rest: str) -> bool:
@@ -42,26 +74,38 @@ def _begins_with_password(rest: str) -> bool:
     return "@" in port or ("@" in path and port.strip("0123456789") != "")
 
 
-def without_passwords(text: str) -> str:
-    """A text for people, in which addresses have stars in place of who opens them.
+def _has_secret_parameter(address: str) -> bool:
+    for parameter in re.split("[?&]", address)[1:]:
+        name, equals, _ = parameter.lower().partition("=")
+        if equals and any(word in name for word in SECRET_PARAMETERS):
+            return True
+    return False
 
-    >>> without_passwords("s3://key:se/cret@bucket/x: no such folder, http://host:80/a@b")
+
+def without_secrets(text: str) -> str:
+    """A text for people, in which addresses have stars in place of what opens them.
+
+    >>> without_secrets("s3://key:se/cret@bucket/x: no such folder, http://host:80/a@b")
     's3://***@bucket/x: no such folder, http://host:80/a@b'
+    >>> without_secrets("https://host/a?v=1&api_token=abc not found")
+    'https://host/a?v=1&api_token=*** not found'
     """
-    return _PASSWORD.sub(r"\1***@", text)
+    for secret in _SECRETS:
+        text = secret.sub(r"\1***@", text)
+    return _SECRET_PARAMETER.sub(r"\1***", text)
 
 
 def filesystem_of(address: str) -> tuple[Any, str]:
     """The fsspec filesystem of a path or URL, and the path inside it.
 
     Raises:
-        UserError: there is a password in it; does not say which.
+        UserError: there is a secret in it; does not say which.
         ValueError: there is no such filesystem.
         ImportError: nothing that is installed reaches such a filesystem.
     """
     from fsspec.core import url_to_fs  # which is not there at once, and lines of output need none
 
-    if holds_password(address):
+    if holds_secret(address):
         raise UserError(REFUSED)
     filesystem, path = url_to_fs(address)
     return filesystem, path

@@ -6,7 +6,7 @@ import sys
 
 from rich.console import Console
 
-from storage.addresses import without_passwords
+from storage.addresses import without_secrets
 from storage.printable import shown
 
 
@@ -16,6 +16,6 @@ def say(line: str) -> None:
 
 
 def complain(problem: object) -> None:
-    """A line of the errors; of an address with a password in it, where that led."""
-    line = without_passwords(" ".join(str(problem).split()))
+    """A line of the errors; of an address with a secret in it, where that led."""
+    line = without_secrets(" ".join(str(problem).split()))
     print(f"silentmix: {shown(line)}", file=sys.stderr)

@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic.fields import ComputedFieldInfo, FieldInfo
 from pydantic_core import PydanticCustomError
 
-from storage.addresses import NO_PASSWORD, REFUSED, holds_password
+from storage.addresses import NO_SECRET, REFUSED, holds_secret
 from storage.finding.listing import is_url
 
 Config = TypeVar("Config")
@@ -48,7 +48,7 @@ PLACES = OfPlaces()
 
 
 def _located(location: str) -> str:
-    if holds_password(location):
+    if holds_secret(location):
         raise PydanticCustomError("password", REFUSED)
     if not location.strip() or is_url(location):
         return location
@@ -58,10 +58,10 @@ def _located(location: str) -> str:
 Location = Annotated[
     str,
     AfterValidator(_located),
-    Field(json_schema_extra={"pattern": NO_PASSWORD}),
+    Field(json_schema_extra={"pattern": NO_SECRET}),
     RUNTIME,
 ]
-"""A path, or a URL that holds no password; where it is changes nothing of what is written.
+"""A path, or a URL that holds no secret; where it is changes nothing of what is written.
 
 A run keeps the whole path, so that what is told of it, and what goes on from it, holds anywhere.
 """

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from storage.addresses import NO_PASSWORD, holds_password
+from storage.addresses import NO_SECRET, holds_secret
 from storage.errors import UserError
 from storage.finding.listing import open_location
 from storage.museval_folder import read_results, run_folders
@@ -27,10 +27,12 @@ def results(address: str) -> object:
         "s3://me:geheim@bucket/x",
         "s3://me:ge/geheim@bucket/x",
         "simplecache::ftp://me:geheim@host:21/x",
+        "https://geheim@host/x",
+        "abfs://music/x?sv=2024&sig=geheim",
     ],
 )
 def test_a_password_is_refused_and_not_told(opened: Callable[[str], object], address: str) -> None:
-    with pytest.raises(UserError, match="an address with a password in it") as caught:
+    with pytest.raises(UserError, match="an address with a password or token in it") as caught:
         opened(address)
     assert "geheim" not in str(caught.value)
 
@@ -44,8 +46,16 @@ def test_a_password_is_refused_and_not_told(opened: Callable[[str], object], add
         ("ftp://[::1]:21/x@y", False),
         ("s3://bucket/a:b@c", False),
         ("file:///C:/a@b", False),
+        ("https://ghp_1@host/x", True),
+        ("simplecache::HTTP://ghp_1@host/x", True),
+        ("sftp://me@host/x", False),
+        ("https://host/x@y", False),
+        ("https://host/x?X-Amz-Signature=0", True),
+        ("https://host/x?v=1&access_Token=0", True),
+        ("https://host/x?v=1&page=token", False),
+        ("/music/what?key=1", False),
     ],
 )
 def test_the_form_and_the_command_line_refuse_alike(address: str, holds: bool) -> None:
-    assert holds_password(address) is holds
-    assert (re.search(NO_PASSWORD, address) is None) is holds
+    assert holds_secret(address) is holds
+    assert (re.search(NO_SECRET, address) is None) is holds
