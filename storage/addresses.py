@@ -7,6 +7,8 @@ from typing import Any
 
 from storage.errors import UserError
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
+
 SECRET_PARAMETERS = ("token", "sig", "secret", "passw", "credential", "key")
 """What the name of a parameter has in it whose value opens an address to whoever has it."""
 
@@ -42,6 +44,11 @@ REFUSED = (
     "FSSPEC_FTP_PASSWORD, or what your filesystem is called in place of FTP; for the web set "
     """FSSPEC_HTTP='{"headers": {"Authorization": "Bearer ..."}}'"""
 )
+
+
+def is_url(location: str) -> bool:
+    """Whether a location is an fsspec URL; anything else is a local path."""
+    return _URL.match(location) is not None
 
 
 def holds_secret(address: str) -> bool:

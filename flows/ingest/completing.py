@@ -17,12 +17,13 @@ from flows.running.dividing import Divisible, halved
 from flows.running.execution import pending_batches, results_of
 from flows.running.held_out import SILENCE_DB
 from flows.running.stage import StageRun
+from storage.addresses import is_url
 from storage.decoding.chunk import Unusable
 from storage.decoding.decode import open_local
 from storage.decoding.decoder_process import decoder
 from storage.decoding.prints import Printer, can_print
 from storage.errors import UserError
-from storage.finding.listing import is_url, open_location, url_of
+from storage.finding.listing import open_location, url_of
 from storage.music_format import MIXTURE
 from storage.printable import valid_text
 from storage.reading import PCM_SCALE, CropReader

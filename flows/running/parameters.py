@@ -20,8 +20,7 @@ from pydantic import (
 from pydantic.fields import ComputedFieldInfo, FieldInfo
 from pydantic_core import PydanticCustomError
 
-from storage.addresses import NO_SECRET, REFUSED, holds_secret
-from storage.finding.listing import is_url
+from storage.addresses import NO_SECRET, REFUSED, holds_secret, is_url
 
 Config = TypeVar("Config")
 

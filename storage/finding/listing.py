@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
-import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,12 +14,9 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from storage.addresses import filesystem_of
+from storage.addresses import filesystem_of, is_url
 from storage.errors import UserError
 from storage.printable import in_a_line, shown, valid_text
-
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
-
 
 STAMPS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "updated", "created")
 """Where filesystems of fsspec say that a file was written anew, best first."""
@@ -66,11 +62,6 @@ class Entry:
     def extension(self) -> str:
         """The name's extension in lower case, without the dot."""
         return PurePosixPath(self.path).suffix[1:].lower()
-
-
-def is_url(location: str) -> bool:
-    """Whether a location is an fsspec URL; anything else is a local path."""
-    return _URL.match(location) is not None
 
 
 def is_local(fs: Any) -> bool:

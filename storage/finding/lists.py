@@ -15,10 +15,10 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
+from storage.addresses import is_url
 from storage.finding.listing import (
     DiscoveryError,
     is_local,
-    is_url,
     list_folder,
     look_up,
     open_location,

@@ -114,7 +114,9 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(
     for secret in ("ftp://me:geheim@host/music", "simplecache::https://me:geheim@host:80/a.wav"):
         with pytest.raises(ValidationError) as caught:
             model.model_validate({name: secret})
-        assert describe(caught.value).startswith(f"{name}: an address with a password or token in it")
+        assert describe(caught.value).startswith(
+            f"{name}: an address with a password or token in it"
+        )
         assert "geheim" not in describe(caught.value)
         assert not re.search(pattern, secret)
     for location in ("music", "s3://b/a:b@c", "ftp://me@host:21/music", "https://host:80/x@y"):

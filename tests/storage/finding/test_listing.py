@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
+from storage.addresses import is_url
 from storage.finding.listing import (
     DiscoveryError,
     NotAllowed,
-    is_url,
     list_folder,
     look_up,
     open_location,
