@@ -43,7 +43,7 @@ def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = No
         UserError: what a user can mend.
     """
     config, tokens = option(arguments, "config")
-    app = app_with([name for name in NAMES if name in tokens[:1]])
+    app = app_with([name for name in NAMES if name in tokens[:1]], for_help=wants_help(tokens))
     if config and tokens:
         fields = _from_config(config, tokens[0])
         if tokens[0] in GROUPED:

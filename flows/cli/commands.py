@@ -34,6 +34,8 @@ class Command:
         group: under which it is listed.
         says: what it does, in a line.
         where: the function or application, ``module.name``; empty for a flow's own command.
+        described: the function, ``module.name``, of which the help tells; empty for the command's
+            own.
         entry: the flow whose command it is.
         ahead: the function, ``module.name``, that takes what the command takes, and refuses what
             can be known to fail before there is a server.
@@ -43,15 +45,16 @@ class Command:
     group: str
     says: str
     where: str = ""
+    described: str = ""
     entry: Entry | None = None
     ahead: str = ""
 
-    def load(self) -> Callable[..., Any] | cyclopts.App:
-        """Import it."""
+    def load(self, *, for_help: bool = False) -> Callable[..., Any] | cyclopts.App:
+        """Import it, or what is described in its place."""
         if self.entry is not None:
             make: Callable[[Entry], Callable[..., Any]] = load("flows.cli.stage_command.command_of")
             return make(self.entry)
-        found: Callable[..., Any] | cyclopts.App = load(self.where)
+        found: Callable[..., Any] | cyclopts.App = load((for_help and self.described) or self.where)
         return found
 
 
@@ -65,12 +68,12 @@ def _of_flow(entry: Entry) -> Command:
 
 
 COMMANDS: tuple[Command, ...] = (
-    _own("run", "pipeline", "pipeline_commands.run_command",
-         "Run the pipeline on your labelled set and your unlabelled music.",
-         ahead="flows.cli.pipeline_commands.run_ahead"),
+    Command(name="run", group="pipeline", where="flows.cli.pipeline_commands.run_command",
+            says="Run the pipeline on your labelled set and your unlabelled music.",
+            described="flows.cli.run_help.run", ahead="flows.cli.pipeline_commands.run_ahead"),
     _own("init", "pipeline", "workspace_commands.init",
          "Begin a workspace, and say what music it is to hold."),
-    _own("demo", "pipeline", "pipeline_commands.demo_command",
+    _own("demo", "pipeline", "demo_command.demo_command",
          "Make a corpus and run the whole pipeline on it: about ten minutes on two cores."),
     _own("study", "pipeline", "study_commands.app",
          "Measure what silentmix claims, and write tables and plots."),
@@ -124,11 +127,12 @@ def wants_help(arguments: Collection[str]) -> bool:
     return not {"--help", "-h"}.isdisjoint(arguments)
 
 
-def app_with(loaded: Collection[str]) -> cyclopts.App:
+def app_with(loaded: Collection[str], *, for_help: bool = False) -> cyclopts.App:
     """The command line, with some commands imported; the others are there by name alone.
 
     Args:
         loaded: names of the commands that can be parsed and run.
+        for_help: they are to be described alone.
     """
     docstring_parser.parse_from_object = _docstring
     app = cyclopts.App(
@@ -150,7 +154,7 @@ def app_with(loaded: Collection[str]) -> cyclopts.App:
         if command.name not in loaded:
             app.command(command.where, name=command.name, help=command.says, **listed)
             continue
-        found = command.load()
+        found = command.load(for_help=for_help)
         if isinstance(found, cyclopts.App):
             found.group, found.sort_key = listed["group"], place
             app.command(found)

@@ -9,7 +9,6 @@ from cyclopts import Parameter
 
 from flows.cli.lines import say
 from flows.convert.command import ConvertParameters, convert_demucs
-from flows.train.publish import publish as publish_training
 from storage.workspace import Workspace
 
 convert_app = cyclopts.App(name="convert", help="Make a model of other projects' weights.")
@@ -36,4 +35,6 @@ def publish(training: str, *, workspace: str = "workspace") -> None:
     TRAINING is an id that ``status`` lists. The model has an id of its own, and is evaluated, used
     and exported like any other; the training goes on beside it.
     """
+    from flows.train.publish import publish as publish_training
+
     say(publish_training(Workspace(workspace), training))

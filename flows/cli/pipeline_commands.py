@@ -1,4 +1,4 @@
-"""The commands that run the whole pipeline: on one's own music, or on the demo's."""
+"""The command that runs the whole pipeline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from flows.cli.lines import say
 from flows.cli.stage_table import print_expected, print_plans, print_results
 from flows.pipeline.options import PipelineParameters
 from flows.running.chain_parameters import Stage
-from flows.studies.demo_options import DemoParameters
 
 console = Console()
 
@@ -61,13 +60,3 @@ def _alone(parameters: PipelineParameters, only: Stage | None) -> PipelineParame
     if only is None:
         return parameters
     return parameters.model_copy(update={"from_stage": only, "until_stage": only})
-
-
-def demo_command(
-    *,
-    parameters: Annotated[DemoParameters, Parameter(name="*")] = DemoParameters(),
-) -> None:
-    """Make a corpus and run the whole pipeline on it: about ten minutes on two cores."""
-    from flows.studies.demo import run_demo
-
-    run_demo(parameters, console)

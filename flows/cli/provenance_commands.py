@@ -7,10 +7,6 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from flows.cli.forget_summary import print_forgotten
-from flows.cli.lineage_summary import print_lineage
-from flows.provenance import forget as forgetting
-from flows.provenance import lineage as walk
 from storage.workspace import Workspace
 
 console = Console()
@@ -29,7 +25,10 @@ def lineage(
     a source file. From a model it leads to its remixes, segments, tracks and files; from a file to
     every model that heard it.
     """
-    found = walk.lineage(Workspace(workspace), name, most=most)
+    from flows.cli.lineage_summary import print_lineage
+    from flows.provenance.lineage import lineage as walk
+
+    found = walk(Workspace(workspace), name, most=most)
     if json:
         print(found.model_dump_json(indent=1))
     else:
@@ -47,6 +46,7 @@ def forget(
     NAMES are ids of tracks or songs, or paths, URLs or names of source files. Models and detectors
     that heard them stay, and are listed: train them again.
     """
-    print_forgotten(
-        forgetting.forget(Workspace(workspace), names, source, dry_run=dry_run), console
-    )
+    from flows.cli.forget_summary import print_forgotten
+    from flows.provenance.forget import forget as take_out
+
+    print_forgotten(take_out(Workspace(workspace), names, source, dry_run=dry_run), console)

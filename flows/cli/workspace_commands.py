@@ -8,7 +8,6 @@ import cyclopts
 from cyclopts import Parameter
 from rich.console import Console
 
-from flows.cli import overview
 from flows.cli.lines import say
 from flows.running.music_options import InitParameters
 from storage.workspace import Workspace
@@ -31,7 +30,9 @@ def init(
 
 def status(*, workspace: str = "workspace") -> None:
     """Show what a workspace holds, corpus by corpus, stage by stage."""
-    overview.print_status(workspace, console)
+    from flows.cli.overview import print_status
+
+    print_status(workspace, console)
 
 
 def fsck(
@@ -65,7 +66,9 @@ manifests_app = cyclopts.App(name="manifests", help="Look into the Parquet manif
 @manifests_app.command(name="list")
 def list_manifests(*, workspace: str = "workspace") -> None:
     """List the partitions of every manifest, with their rows."""
-    overview.print_manifests(workspace, console)
+    from flows.cli.overview import print_manifests
+
+    print_manifests(workspace, console)
 
 
 @manifests_app.command(name="show")
@@ -73,7 +76,9 @@ def show_manifest(
     table: str, *, workspace: str = "workspace", corpus: str = "", rows: int = 20
 ) -> None:
     """Show a manifest's fields and its first rows."""
-    overview.print_rows(workspace, table, corpus, rows, console)
+    from flows.cli.overview import print_rows
+
+    print_rows(workspace, table, corpus, rows, console)
 
 
 @manifests_app.command(name="query")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from demucs_core.training.validation import Validation
 from flows.reports.loss_plots import binned
 from flows.reports.markdown import number, table
 from flows.reports.plots import colors_of
+from flows.train.earlier import Earlier
 
 DRAWN = ("loss", "labelled_loss", "weak_loss", "gradient_norm", "learning_rate", "wait_s", "step_s",
          "memory_bytes")  # fmt: skip
@@ -22,6 +24,8 @@ DRAWN = ("loss", "labelled_loss", "weak_loss", "gradient_norm", "learning_rate",
 RECENT = 50
 """Steps that the figures of now are means over."""
 SIZE_IN = (12.0, 6.0)
+STYLES = ("-", "--", "-.", ":")
+"""Of the lines of other trainings."""
 GIB = 2**30
 
 
@@ -32,10 +36,18 @@ class Curves:
         sources: of the workspace.
         batch_size: examples a step.
         first_step: steps that an earlier run did.
+        beside: other trainings, which are drawn thin and grey.
     """
 
-    def __init__(self, sources: Sequence[str], batch_size: int, first_step: int) -> None:
+    def __init__(
+        self,
+        sources: Sequence[str],
+        batch_size: int,
+        first_step: int,
+        beside: Sequence[Earlier] = (),
+    ) -> None:
         self._sources, self._batch_size, self._first_step = sources, batch_size, first_step
+        self._beside = beside
         self._values = {name: array("f") for name in DRAWN}
 
     def __len__(self) -> int:
@@ -89,6 +101,11 @@ class Curves:
         figure = Figure(figsize=SIZE_IN)
         loss, sdr, rate, speed, waiting, memory = figure.subplots(2, 3).flat
         steps = [entry.step for entry in history]
+        for other, style in zip(self._beside, cycle(STYLES), strict=False):
+            like: dict[str, Any] = {"color": "#999999", "linestyle": style, "linewidth": 1}
+            loss.plot(other.steps, other.losses, label=f"validation of {other.name}", **like)
+            if np.isfinite(other.sdr_db).any():
+                sdr.plot(other.steps, other.sdr_db, label=f"mean of {other.name}", **like)
         self._draw(loss, "labelled_loss", color="#4c72b0", label="labelled songs")
         self._draw(loss, "weak_loss", color="#dd8452", label="remixes")
         loss.plot(

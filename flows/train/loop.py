@@ -14,11 +14,13 @@ from flows.running.interruption import interruptible
 from flows.running.progress import progress
 from flows.running.stage import StageRun
 from flows.train.curves import Curves
+from flows.train.earlier import earlier_trainings
 from flows.train.listening import LiveSounds
 from flows.train.saved import SavedTraining
 from flows.train.step_log import StepLog
 from flows.train.threads import threads
 from storage.errors import UserError
+from storage.tables.schemas import STEPS
 
 CAPTION = "How the training goes, over the steps"
 LOWER_RATE = 0.25
@@ -48,7 +50,12 @@ def train_to_the_end(
         UserError: it diverged twice, or does not fit into memory.
     """
     first_step = trainer.step
-    curves = Curves(run.workspace.music.sources, trainer.examples.config.batch_size, first_step)
+    curves = Curves(
+        run.workspace.music.sources,
+        trainer.examples.config.batch_size,
+        first_step,
+        earlier_trainings(run.manifests, run.partition(STEPS.name), run.stage),
+    )
     sounds = LiveSounds(run, trainer, listen_every)
     log.go_back(first_step)
 

@@ -86,7 +86,6 @@ def test_it_is_a_command_and_a_stage_of_the_chain(code: Path) -> None:
     )
     assert re.search(r"loudness +Measure how loud each track of a corpus is\.", commands)
     assert "--batch-tracks" in its_own
-    assert "--loudness.batch-tracks" in chain
     assert re.search(r"score[^a-z]+loudness[^a-z]+extract", chain), "its place in the chain"
 
 

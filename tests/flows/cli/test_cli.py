@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 import yaml
 
-from flows.catalogue import BY_NAME, CATALOGUE
+from flows.catalogue import BY_NAME, CATALOGUE, CHAIN
 from flows.cli import app as commands
 from flows.cli import main as cli
+from flows.cli import run_help
 from flows.cli.commands import COMMANDS
+from flows.cli.pipeline_commands import run_command
 from flows.pipeline import flow as chain
 from flows.pipeline.options import PipelineParameters
 from flows.running.stage import StageResult
@@ -365,7 +367,7 @@ def test_help_names_every_field(
     ("command", "expected"),
     [
         ([], "Begin with silentmix demo"),
-        (["run"], "--fit-detector.steps"),
+        (["run"], "silentmix STAGE --help lists them"),
         (["run"], "--until"),
         (["demo"], "--unlabelled-songs"),
         (["separate"], "--model"),
@@ -400,8 +402,22 @@ def test_the_help_is_not_looked_for_in_sources(
 
     monkeypatch.setattr(inspect, "getsource", looked)
     wide_terminal(monkeypatch)
+    assert cli.main(["train", "--help"]) == 0
+    assert "--learning-rate" in capsys.readouterr().out
+
+
+def test_the_help_of_the_chain_has_what_its_command_takes_beside_the_stages(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide_terminal(monkeypatch)
     assert cli.main(["run", "--help"]) == 0
-    assert "--train.learning-rate" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    of_stages = {entry.field for entry in CHAIN}
+    for field in PipelineParameters.model_fields.keys() - of_stages:
+        assert f"--{field.replace('_', '-')}" in said
+    assert inspect.signature(run_help.run).parameters.keys() == (
+        inspect.signature(run_command).parameters.keys()
+    )
 
 
 def test_a_command_is_listed_by_the_first_line_of_its_help() -> None:

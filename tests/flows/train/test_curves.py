@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from demucs_core.training.validation import Validation
 from flows.train.curves import GIB, RECENT, Curves
+from flows.train.earlier import Earlier
 
 HISTORY = [
     Validation(step=110, train_loss=0.5, loss=0.4, sdr_db=(1.0, 2.0), best=True),
@@ -78,6 +79,18 @@ def test_the_picture_has_a_panel_for_each_and_no_curve_of_what_is_not_known() ->
         np.testing.assert_allclose(curve[:30, 1], value, rtol=1e-5)
     made.add(row(132, weak_loss=0.3))
     assert "remixes" in lines(made.figure(HISTORY).axes[0])
+
+
+def test_other_trainings_are_drawn_beside_it() -> None:
+    beside = [
+        Earlier(name="first", steps=[5, 10], losses=[0.6, 0.5], sdr_db=[0.5, 1.5]),
+        Earlier(name="second", steps=[5], losses=[0.7], sdr_db=[math.nan]),
+    ]
+    loss, sdr, *_ = Curves(("vocals", "rest"), 8, 0, beside).figure(HISTORY).axes
+    np.testing.assert_allclose(lines(loss)["validation of first"], [[5, 0.6], [10, 0.5]])
+    np.testing.assert_allclose(lines(loss)["validation of second"], [[5, 0.7]])
+    np.testing.assert_allclose(lines(sdr)["mean of first"], [[5, 0.5], [10, 1.5]])
+    assert lines(sdr).keys() == {"mean of first", "vocals", "rest"}
 
 
 def test_steps_that_will_be_taken_again_are_dropped() -> None:
