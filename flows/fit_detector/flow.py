@@ -226,7 +226,7 @@ def _run(trainer: DetectorTrainer, run: StageRun, checkpoint: str) -> None:
         trainer.load_state(networks.to_torch(tensors), registry.trainer_state(metadata))
     with (
         progress(STAGE, trainer.config.steps, "steps", done=trainer.step) as bar,
-        live_plot(f"{STAGE}-loss", LOSS, lambda: detector_figure(trainer.losses)) as plot,
+        live_plot(run.report, "loss", LOSS, lambda: detector_figure(trainer.losses)) as plot,
     ):
 
         def show(report: DetectorStep) -> None:

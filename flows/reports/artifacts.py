@@ -32,6 +32,9 @@ HEAD_BYTES = 50_000
 
 PLAYER_S = 12.0
 
+SO_FAR = "so-far.png"
+REFRESH_S = 15
+
 
 class Report:
     """One stage run's tables, plots and sounds, shown in the UI and kept in ``reports/<run>/``."""
@@ -93,6 +96,29 @@ class Report:
         self._sections.append(section)
         self._size += len(section)
 
+    def show_so_far(self, caption: str, markdown: str, png: bytes, *, goes_on: bool) -> str:
+        """Have the page show a plot until the report is there; returns where, if it is served.
+
+        Args:
+            caption: of the plot.
+            markdown: goes before it.
+            png: the plot.
+            goes_on: the page loads itself anew now and then.
+        """
+        self.workspace.put_bytes(f"{self.folder}/{SO_FAR}", png)
+        sections = [page.words(markdown), page.plot(SO_FAR, caption)]
+        self._put_page(f"{self.stage}, so far", sections, refresh_s=REFRESH_S if goes_on else 0)
+        return report_page(self.workspace, self.folder)
+
+    def _put_page(self, title: str, sections: Sequence[str], *, refresh_s: int = 0) -> None:
+        self.workspace.put_bytes(
+            f"{self.folder}/index.html",
+            page.page(
+                title, sections, f"{self.folder} in {self.workspace.location}",
+                overview="../" * self.folder.count("/") + "index.html", refresh_s=refresh_s,
+            ),
+        )  # fmt: skip
+
     def publish(self, title: str, head: str = "") -> UUID | None:
         """Show the report in the UI, and keep it as markdown and as a page.
 
@@ -106,14 +132,9 @@ class Report:
         link = report_page(self.workspace, self.folder)
         first = [link and f"[This report as a page, with every sound]({link})", head]
         markdown = "\n\n".join([*filter(None, first), *self._sections])
-        on_page = [page.words(head), *self._on_page]
-        self.workspace.put_bytes(
-            f"{self.folder}/index.html",
-            page.page(
-                title, on_page, f"{self.folder} in {self.workspace.location}",
-                overview="../" * self.folder.count("/") + "index.html",
-            ),
-        )  # fmt: skip
+        self._put_page(title, [page.words(head), *self._on_page])
+        if self.workspace.exists(f"{self.folder}/{SO_FAR}"):
+            self.workspace.remove(f"{self.folder}/{SO_FAR}")
         self.workspace.put_bytes(
             f"{self.folder}/report.md", f"# {plain(title, None)}\n\n{markdown}".encode()
         )

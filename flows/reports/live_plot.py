@@ -1,21 +1,22 @@
-"""Pages of the Prefect UI that change while the work goes on, such as a plot that grows.
+"""Pages that change while the work goes on, such as a plot that grows.
 
-Each is one artifact, which is written anew in place, so that the server's database does not grow
-with the time that a training takes.
+In the Prefect UI each is one artifact, which is written anew in place, so that the server's
+database does not grow with the time that a training takes. A plot is on the page of the run's
+report too, which loads itself anew until the report is there.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from uuid import UUID
 
 from matplotlib.figure import Figure
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 
-from flows.reports.artifacts import image, png_of
+from flows.reports.artifacts import Report, image, png_of
 from flows.server.best_effort import best_effort
 from flows.server.pages import rewrite
 
@@ -52,7 +53,8 @@ class LivePlot:
     """A plot of something that changes; nothing happens between two of its dates.
 
     Args:
-        key: of the artifact.
+        report: of the run.
+        key: of the artifact, after the stage's name.
         caption: what it shows.
         draw: makes the figure of what there is by now.
         words: makes the markdown above it.
@@ -60,12 +62,13 @@ class LivePlot:
 
     def __init__(
         self,
+        report: Report,
         key: str,
         caption: str,
         draw: Callable[[], Figure],
         words: Callable[[], str] = str,
     ) -> None:
-        self._page = LivePage(key, caption)
+        self._report, self._page = report, LivePage(f"{report.stage}-{key}", caption)
         self._draw, self._words = draw, words
         self._due = time.monotonic() + INTERVAL_S
 
@@ -74,22 +77,31 @@ class LivePlot:
         if time.monotonic() >= self._due:
             self.publish()
 
-    def publish(self) -> None:
+    def publish(self, *, goes_on: bool = True) -> None:
         """Draw it anew."""
         began = time.monotonic()
-        plot = image(self._page.caption, png_of(self._draw()))
-        self._page.write("\n\n".join(filter(None, [self._words(), plot])))
+        caption, png = self._page.caption, png_of(self._draw())
+        words = self._words()
+        link = ""
+        with suppress(OSError):  # a full disk is told by who writes what matters
+            link = self._report.show_so_far(caption, words, png, goes_on=goes_on)
+        link = link and f"[A page that loads itself anew]({link})"
+        self._page.write("\n\n".join(filter(None, [link, words, image(caption, png)])))
         now = time.monotonic()
         self._due = now + max(INTERVAL_S, (now - began) / SHARE_OF_TIME)
 
 
 @contextmanager
 def live_plot(
-    key: str, caption: str, draw: Callable[[], Figure], words: Callable[[], str] = str
+    report: Report,
+    key: str,
+    caption: str,
+    draw: Callable[[], Figure],
+    words: Callable[[], str] = str,
 ) -> Iterator[LivePlot]:
     """A plot that is drawn while the block runs and, whatever comes of it, once at its end."""
-    plot = LivePlot(key, caption, draw, words)
+    plot = LivePlot(report, key, caption, draw, words)
     try:
         yield plot
     finally:
-        plot.publish()
+        plot.publish(goes_on=False)

@@ -44,7 +44,13 @@ def sound(file: str, spectrogram: str, caption: str) -> str:
     )
 
 
-def page(title: str, sections: Iterable[str], footer: str = "", overview: str = "") -> bytes:
+def page(
+    title: str,
+    sections: Iterable[str],
+    footer: str = "",
+    overview: str = "",
+    refresh_s: int = 0,
+) -> bytes:
     """The whole page.
 
     Args:
@@ -52,12 +58,14 @@ def page(title: str, sections: Iterable[str], footer: str = "", overview: str = 
         sections: HTML.
         footer: text.
         overview: where the page of the workspace is, from this one; empty on that itself.
+        refresh_s: after how many seconds a browser loads it anew; never, if 0.
     """
     said = html.escape(shown(title))
     back = f'<nav><a href="{quote(overview)}">All of the workspace</a></nav>' if overview else ""
     body = "\n".join(sections)
+    again = f'<meta http-equiv="refresh" content="{refresh_s}">' if refresh_s else ""
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{said}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{again}<title>{said}</title>'
         '<meta name="viewport" content="width=device-width">'
         f"<style>{STYLE}</style></head><body>\n{back}<h1>{said}</h1>\n{body}\n"
         f"<footer>{html.escape(footer)}</footer></body></html>\n"

@@ -62,7 +62,8 @@ def train_to_the_end(
     with (
         progress(run.stage, trainer.config.steps, "steps", done=first_step) as bar,
         live_plot(
-            f"{run.stage}-loss",
+            run.report,
+            "loss",
             CAPTION,
             lambda: curves.figure(trainer.history),
             lambda: curves.words(trainer.history),
