@@ -223,11 +223,14 @@ def _listed(fs: Any, path: str, source: str) -> tuple[Any, list[SourceFile]]:
     if not names:
         raise DiscoveryError(f"{shown(source)}: the list is empty; write one path or URL a line")
     where = Places(fs, posixpath.dirname(path))
-    if is_local(fs):
-        places = [where.of(name) for name in names]
-    else:
-        with ThreadPoolExecutor(LOOK_UP_THREADS) as pool:
-            places = list(pool.map(where.of, names))
+    try:
+        if is_local(fs):
+            places = [where.of(name) for name in names]
+        else:
+            with ThreadPoolExecutor(LOOK_UP_THREADS) as pool:
+                places = list(pool.map(where.of, names))
+    except DiscoveryError as error:
+        raise DiscoveryError(f"{shown(source)}: in this list: {error}") from error
     filesystems = {type(place_fs) for place_fs, _ in places}
     if len(filesystems) > 1:
         raise DiscoveryError(

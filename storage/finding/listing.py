@@ -14,7 +14,7 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from storage.addresses import filesystem_of, is_url
+from storage.addresses import REFUSED, filesystem_of, holds_secret, is_url
 from storage.errors import UserError
 from storage.printable import in_a_line, shown, valid_text
 
@@ -73,8 +73,11 @@ def open_location(location: str) -> tuple[Any, str]:
     """The fsspec filesystem of a local path or URL, and the path inside it.
 
     Raises:
-        DiscoveryError: the text names no place, or a kind of place that nothing installed reaches.
+        DiscoveryError: the text names no place, or a kind of place that nothing installed reaches,
+            or holds a secret, which is not told.
     """
+    if holds_secret(location):
+        raise DiscoveryError(REFUSED)
     if not location.strip() or "\0" in location:
         raise DiscoveryError(f"{location!r}: no path; name a file, a folder or a URL")
     fs: Any = LocalFileSystem()

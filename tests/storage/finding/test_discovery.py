@@ -272,6 +272,14 @@ def test_a_list_of_several_filesystems(tmp_path: Path) -> None:
     )
 
 
+def test_a_list_with_a_secret_in_it_is_refused_by_its_own_name(tmp_path: Path) -> None:
+    source = tmp_path / "list.txt"
+    source.write_text("a.wav\nftp://me:geheim@host/a.wav\n")
+    said = message(str(source))
+    assert said.startswith(f"{source}: in this list: an address with a password or token in it")
+    assert "geheim" not in said
+
+
 def test_missing(root: str) -> None:
     write(root, {"a.wav": b""})
     assert message(f"{root}/none") == f"{root}/none: no such file or folder; check the path"
