@@ -22,6 +22,7 @@ from flows.server.process import WorkspaceServer, configure_prefect
 from flows.server.settings_of_folder import refuse_settings_of
 from flows.service.state import service_home, standing_server
 from storage.errors import UserError
+from storage.printable import in_a_line
 from storage.workspace import Workspace
 
 DEFAULT_WORKSPACE = "workspace"
@@ -35,6 +36,9 @@ CREATING = (*OF_MANY_FLOWS, *(entry.name for entry in CATALOGUE if entry.creates
 OF_MANY_PROCESSES = tuple(entry.name for entry in CATALOGUE if entry.others)
 READING = ("status", "models", "detectors", "manifests", "lineage", "forget", "fsck")
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+STORES = ("s3fs", "gcsfs", "adlfs", "botocore", "aiobotocore")
+"""Packages in which an error of a store is raised."""
+
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
@@ -77,6 +81,11 @@ def _said(error: Exception) -> str | None:
     """What is said of an error that a user can mend; None where it is a bug."""
     if isinstance(error, UserError):
         return str(error)
+    if _is_of_store(error):
+        return (
+            f"a store fails ({in_a_line(error)}); what was done is kept: see to the store, or "
+            "wait, then run the same command to continue"
+        )
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         return f"{error}; make room, then run the same command to continue"
     from flows.cli.app import is_server_gone
@@ -87,6 +96,20 @@ def _said(error: Exception) -> str | None:
             "server (`silentmix doctor` helps), then run the same command to continue"
         )
     return None
+
+
+def _is_of_store(error: Exception) -> bool:
+    """Whether a store that is no disk, or the way to it, is to blame."""
+    if isinstance(error, FileNotFoundError):
+        return False
+    if not isinstance(error, OSError) and _package(type(error).__module__) not in STORES:
+        return False
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(_package(frame.f_globals.get("__name__", "")) in STORES for frame in frames)
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def _let_go(error: BaseException) -> None:

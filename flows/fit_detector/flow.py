@@ -250,7 +250,7 @@ def _score_held_out(
     detector: str,
 ) -> None:
     """Score the mixtures of the validation songs, as any corpus is scored."""
-    target = Partition("scores", run.corpus, scores_fingerprint(detector))
+    target = run.elsewhere(Partition("scores", run.corpus, scores_fingerprint(detector)))
     done = run.done(target, {song.track_id for song in songs}, "rejects")
     batches = [
         ScoreBatch(

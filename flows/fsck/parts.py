@@ -48,8 +48,8 @@ def check_lost(manifests: Manifests) -> Iterator[Finding]:
                     kind="lost_part",
                     what=partition.folder,
                     why=lost,
-                    corpus=partition.corpus,
-                    made=partition.fingerprint,
+                    corpus=runs.corpus,
+                    made=runs.fingerprint,
                     tables=(partition.table,),
                     stages=makers(partition.table),
                 )

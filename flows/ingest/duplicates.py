@@ -53,7 +53,7 @@ def retire_copies_of_held_out(run: StageRun, corpus: str | None = None, since: s
                 wanted[key] = Retirement(same.reason, f"the same music: {same}")
                 rows.append(same.row(track.track_id, len(track.items)))
         changed += retire(run, name, wanted, ())
-        run.manifests.write(compared, [since or sounds.name], rows)
+        run.manifests.write(run.elsewhere(compared), [since or sounds.name], rows)
     return changed
 
 

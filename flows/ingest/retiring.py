@@ -106,7 +106,8 @@ def retire(
         }
         for key, why in events
     ]
-    run.manifests.write(Partition(RETIRED.name, corpus, run.fingerprint), [uuid4().hex], rows)
+    events_of = run.elsewhere(Partition(RETIRED.name, corpus, run.fingerprint))
+    run.manifests.write(events_of, [uuid4().hex], rows)
     told = [
         (key, why)
         for key, why in events

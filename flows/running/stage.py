@@ -31,7 +31,7 @@ from flows.server.announcements import announce
 from flows.server.exclusive_run import exclusive_run
 from storage.scratch import sweep_scratch
 from storage.tables.manifests import Manifests, Partition
-from storage.tables.runs import PARTS, PENDING, after_all, require_all_parts
+from storage.tables.runs import PENDING, after_all, parts_left, require_all_parts
 from storage.tables.schemas import REJECTS, RUNS
 from storage.workspace import Workspace
 
@@ -74,6 +74,7 @@ class StageRun:
     notes: list[str] = field(default_factory=list)
     not_before: datetime = LONG_AGO
     _again: list[str] = field(default_factory=list, init=False)
+    _elsewhere: set[Partition] = field(default_factory=set, init=False)
 
     def now(self) -> datetime:
         """The time for what is recorded, later than what earlier runs recorded of the corpus."""
@@ -82,6 +83,19 @@ class StageRun:
     def partition(self, table: str) -> Partition:
         """The partition of ``table`` that this run writes."""
         return Partition(table, self.corpus, self.fingerprint)
+
+    def elsewhere(self, partition: Partition) -> Partition:
+        """A partition of another name, which this run writes too, so that its parts are counted."""
+        self._elsewhere.add(partition)
+        return partition
+
+    def parts_left(self) -> dict[str, float]:
+        """How many parts there are of what it wrote; it ends with that."""
+        written = BY_NAME[self.stage].writes if self.stage in BY_NAME else ()
+        if self.stage in KEEPS_REJECTS:
+            written = (*written, REJECTS.name)
+        own = map(self.partition, written)
+        return parts_left(self.manifests, self.partition(RUNS.name), {*own, *self._elsewhere})
 
     def done(self, partition: Partition, items: Set[str], *beside: str) -> set[str]:
         """The items of a partition that need not be done.
@@ -198,7 +212,7 @@ def stage_run(
             for folder in (*WRITTEN, f"audio/{corpus}"):
                 workspace.sweep(folder)
             yield run
-            parts = _parts(run)
+            parts = run.parts_left()
         outcome = "completed"
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
@@ -242,15 +256,6 @@ def run_stage(stage_flow: Flow[..., Result], parameters: WorkParameters) -> Resu
 def _planned(run: StageRun) -> dict[str, float]:
     plan = run.planned
     return {} if plan is None else {PENDING: plan.pending, "total": plan.total}
-
-
-def _parts(run: StageRun) -> dict[str, float]:
-    """How many parts there are of what the run wrote."""
-    written = BY_NAME[run.stage].writes if run.stage in BY_NAME else ()
-    if run.stage in KEEPS_REJECTS:
-        written = (*written, REJECTS.name)
-    found = {name: len(run.manifests.parts(run.partition(name))) for name in written}
-    return {f"{PARTS}{name}": number for name, number in found.items() if number}
 
 
 def _versions() -> dict[str, str]:

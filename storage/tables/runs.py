@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -19,7 +19,8 @@ PENDING = "pending"
 
 
 PARTS = "parts_of_"
-"""Among the counts, before a table's name: how many parts of it there were when the run ended."""
+"""Among the counts, before a table's name: how many parts of it there were when the run ended. What
+a run wrote into another partition than its own has ``@CORPUS/FINGERPRINT`` after that name."""
 
 
 READ_WITH = {STEMS.name: (ACTIVITY.name,)}
@@ -70,6 +71,42 @@ def runs_of(manifests: Manifests, partition: Partition) -> Iterator[PastRun]:
                 yield PastRun(partition.corpus, partition.fingerprint, **row)
 
 
+def parts_left(
+    manifests: Manifests, runs: Partition, written: Iterable[Partition]
+) -> dict[str, float]:
+    """What a run that ends counts of the parts of what it wrote.
+
+    Of what only runs before it wrote into partitions of another name, it keeps their counts.
+
+    Args:
+        manifests: of the workspace.
+        runs: the partition of the run's own record.
+        written: its partitions.
+    """
+    counts: dict[str, float] = {}
+    with suppress(UserError):  # a damaged record stops no run
+        last = next(runs_of(manifests, runs), None)
+        before = {} if last is None else last.counts
+        counts = {
+            name: left for name, left in before.items() if name.startswith(PARTS) and "@" in name
+        }
+    for partition in written:
+        name = f"{PARTS}{partition.table}"
+        if replace(runs, table=partition.table) != partition:
+            name += f"@{partition.corpus}/{partition.fingerprint}"
+        counts[name] = len(manifests.parts(partition))
+    return {name: left for name, left in counts.items() if left}
+
+
+def _of_count(runs: Partition, name: str) -> Partition | None:
+    """The partition whose parts are counted by that name; None where something else is."""
+    if not name.startswith(PARTS):
+        return None
+    table, _, elsewhere = name.removeprefix(PARTS).partition("@")
+    corpus, _, made = elsewhere.partition("/")
+    return Partition(table, corpus or runs.corpus, made or runs.fingerprint)
+
+
 def lost_parts(
     manifests: Manifests, runs: Partition, *tables: str
 ) -> Iterator[tuple[Partition, str]]:
@@ -86,10 +123,9 @@ def lost_parts(
     if (last := next(runs_of(manifests, runs), None)) is None:
         return
     for name, left in last.counts.items():
-        table = name.removeprefix(PARTS)
-        if table == name or (tables and table not in tables):
+        partition = _of_count(runs, name)
+        if partition is None or (tables and partition.table not in tables):
             continue
-        partition = replace(runs, table=table)
         if (gone := int(left) - len(manifests.parts(partition))) > 0:
             yield partition, f"{gone} of {left:g} parts that {last.stage} left there are missing"
 

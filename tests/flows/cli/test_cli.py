@@ -8,7 +8,9 @@ import inspect
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cyclopts
 import numpy as np
@@ -454,6 +456,25 @@ def test_who_looks_or_reads_the_help_waits_for_no_library_of_the_work(finished: 
     command = [sys.executable, "-c", LIGHT, finished.workspace.location]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.endswith("none\n"), done.stderr
+
+
+def busy_in(module: str) -> Callable[..., None]:
+    """A function of a module of that name that raises an error."""
+    there: dict[str, Any] = {"__name__": module, "error": OSError(errno.EBUSY, "Slow down")}
+    exec("def fail(*_): raise error", there)  # noqa: S102  a traceback tells in which module it was
+    made: Callable[..., None] = there["fail"]
+    return made
+
+
+def test_a_store_that_fails_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "run_demo", busy_in("s3fs.core"))
+    said = complaint(capsys, "demo", "--workspace", str(tmp_path / "w"))
+    assert said.startswith("silentmix: a store fails ([Errno 16] Slow down); what was done is kept")
+    monkeypatch.setattr(demo, "run_demo", busy_in("flows.remix.flow"))
+    with pytest.raises(OSError, match="Slow down"):
+        cli.main(["demo", "--workspace", str(tmp_path / "w")])
 
 
 def test_a_full_disk_is_said_in_one_line(

@@ -195,6 +195,17 @@ def test_scores_are_made_again_by_who_made_them(workspace: Workspace) -> None:
         part.write_bytes(whole)
 
 
+def test_lost_scores_of_held_out_songs_are_missed(workspace: Workspace) -> None:
+    """They lie where a run of another name looks, and are made again by who made them."""
+    part = only(workspace, "manifests/scores/corpus=labelled/*/*.parquet")
+    part.unlink()
+    found = examine(workspace)
+    [missing] = [each for each in found.findings if each.kind == "lost_part"]
+    assert missing.what == str(part.parent.relative_to(workspace.location))
+    assert missing.why == "1 of 1 parts that fit-detector left there are missing"
+    assert [command.split()[1] for command in found.commands] == ["fit-detector"]
+
+
 SQL_READERS = (
     ["lineage", "x"],
     ["forget", "--source", "*", "--dry-run"],
