@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from storage.damage import damaged, told
 from storage.errors import UserError
 from storage.tables.schemas import TABLES, Table
-from storage.tables.seal import is_broken, seal
+from storage.tables.seal import Seal, seal
 from storage.workspace import Workspace
 
 ITEMS = b"silentmix.items"
@@ -67,11 +67,35 @@ def write_parquet(name: str, tables: Iterable[pa.Table], file: Any) -> None:
         seal(file)
 
 
-@contextmanager
-def open_part(workspace: Workspace, path: str) -> Iterator[pq.ParquetFile]:
-    """A part, to be read while the context lasts; its end and pages are compared with checksums.
+class Part(pq.ParquetFile):
+    """A part, whose rows are compared with checksums as they are read.
 
-    Parts of 0.1.0 have none, those of before 0.2 none of their end.
+    Args:
+        content: the file.
+        seal: that it has.
+        url: what it is called.
+    """
+
+    def __init__(self, content: BinaryIO, seal: Seal, url: str) -> None:
+        super().__init__(content, page_checksum_verification=True)
+        self._seal, self._url = seal, url
+
+    def iter_batches(self, *args: Any, **options: Any) -> Iterator[pa.RecordBatch]:
+        """As Parquet's own."""
+        _check_groups(self._url, self._seal.broken_groups())
+        return super().iter_batches(*args, **options)
+
+    def read_row_group(self, i: int, *args: Any, **options: Any) -> pa.Table:
+        """As Parquet's own."""
+        _check_groups(self._url, [i] if self._seal.is_group_broken(i) else [])
+        return super().read_row_group(i, *args, **options)
+
+
+@contextmanager
+def open_part(workspace: Workspace, path: str) -> Iterator[Part]:
+    """A part, to be read while the context lasts; what is read is compared with checksums.
+
+    Parts of 0.1.0 have none, those of before 0.2 of their pages alone.
 
     Raises:
         DamagedError: it is damaged; here, or while it is read.
@@ -80,8 +104,8 @@ def open_part(workspace: Workspace, path: str) -> Iterator[pq.ParquetFile]:
     try:
         with (
             told(url),
-            whole(workspace, path) as content,
-            pq.ParquetFile(content, page_checksum_verification=True) as file,
+            _content(workspace, path) as content,
+            Part(content, checked(content, url), url) as file,
         ):
             groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
             if any(group.num_rows > MOST_ROWS_A_GROUP for group in groups):
@@ -97,27 +121,37 @@ def open_part(workspace: Workspace, path: str) -> Iterator[pq.ParquetFile]:
 
 
 @contextmanager
-def whole(workspace: Workspace, path: str) -> Iterator[BinaryIO]:
-    """A part's file, whose end is what was written.
-
-    Raises:
-        DamagedError: it is not, or there is no file.
-    """
+def _content(workspace: Workspace, path: str) -> Iterator[BinaryIO]:
     workspace.require_file(path)
-    with workspace.fs.open(workspace.resolve(path), "rb") as content:
-        check_end(content, workspace.url(path))
-        content.seek(0)
+    # where it is no disk, what is read twice is asked for once
+    cached = {} if workspace.is_local else {"cache_type": "blockcache"}
+    with workspace.fs.open(workspace.resolve(path), "rb", **cached) as content:
         yield content
 
 
-def check_end(content: BinaryIO, url: str) -> None:
-    """Refuse a part whose end is not what was written.
+def checked(content: BinaryIO, url: str, *, rows: bool = False) -> Seal:
+    """The seal of a part; the file is at its beginning again.
+
+    Args:
+        content: the part.
+        url: what it is called.
+        rows: compare all of its rows, too.
 
     Raises:
-        DamagedError: it is not.
+        DamagedError: its end is not what was written, or its rows are not.
     """
-    if is_broken(content):
+    seal = Seal(content)
+    if seal.is_broken:
         raise damaged(url, "its end is not what was written")
+    if rows:
+        _check_groups(url, seal.broken_groups())
+    content.seek(0)
+    return seal
+
+
+def _check_groups(url: str, broken: Iterable[int]) -> None:
+    for index in broken:
+        raise damaged(url, f"what it holds is not what was written (row group {index})")
 
 
 def names_in(schema: pa.Schema, key: bytes, url: str) -> list[str]:

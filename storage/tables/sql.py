@@ -20,9 +20,9 @@ from pyarrow.fs import LocalFileSystem
 from storage.errors import UserError
 from storage.scratch import PREFIX
 from storage.tables.manifests import Manifests, Partition
-from storage.tables.parts import check_end
+from storage.tables.parts import checked
 from storage.tables.retired import Hidden, Retired
-from storage.tables.schemas import PARTITION_FIELDS, RETIRED, TABLES
+from storage.tables.schemas import PARTITION_FIELDS, RETIRED, SCORES, TABLES
 from storage.workspace import Workspace
 
 MOST_MEMORY = 4 * 2**30
@@ -115,7 +115,8 @@ def connect(
         leave_out: parts that are not read.
 
     Raises:
-        DamagedError: the end of a part is not what was written.
+        DamagedError: a part is not what was written; of ``scores``, which are as large as all
+            others together, the ends are compared alone.
     """
     manifests = Manifests(workspace)
     with (
@@ -172,8 +173,9 @@ def _registered(
         parts = [part for part in manifests.parts(partition) if part not in leave_out]
         files = _on_disk(workspace, parts, scratch)
         for part, file in zip(parts, files, strict=True):
+            workspace.require_file(part)
             with suppress(FileNotFoundError), open(file, "rb") as content:
-                check_end(content, workspace.url(part))
+                checked(content, workspace.url(part), rows=name != SCORES.name)
         paths += files  # one that was taken away meanwhile is told when it is read
         partitions += [within] * len(parts)
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
