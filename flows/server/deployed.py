@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from pydantic import BaseModel
 
@@ -31,10 +32,18 @@ def as_deployed(parameters: Model) -> Model:
     return type(parameters).model_validate({**untold, **told}) if untold else parameters
 
 
-def _of_deployment() -> dict[str, Any]:
+def run_of_deployment() -> FlowRun | None:
+    """The run that this is, if it is one of a deployment, and no stage of a chain."""
     context = FlowRunContext.get()
     run = context.flow_run if context is not None else None
     if run is None or run.deployment_id is None or run.parent_task_run_id is not None:
+        return None
+    return run
+
+
+def _of_deployment() -> dict[str, Any]:
+    run = run_of_deployment()
+    if run is None or run.deployment_id is None:
         return {}
     with get_client(sync_client=True) as client:
         found: dict[str, Any] = client.read_deployment(run.deployment_id).parameters.get(FORM, {})

@@ -17,6 +17,7 @@ from flows.running.heard import write_heard
 from flows.running.held_out import require_apart, sounds_of, sounds_of_recipes
 from flows.running.stage import StageResult, stage_run
 from flows.train.build import build_trainer
+from flows.train.chosen import as_chosen
 from flows.train.disk import require_room
 from flows.train.examples import remixes_to_learn_from, songs_to_learn_from
 from flows.train.listening import play_validation
@@ -40,6 +41,7 @@ STAGE, VERSION = "train", 2
 @flow(name="train", flow_run_name="train {parameters.label}")
 def train(parameters: TrainParameters) -> StageResult:
     """Train a model; a run that was killed continues at its last checkpoint."""
+    parameters = as_chosen(parameters)
     workspace = Workspace(parameters.workspace)
     manifests = Manifests(workspace)
     device = devices.pick_device(parameters.device)
