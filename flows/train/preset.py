@@ -25,7 +25,7 @@ def load_preset(name: str) -> dict[str, Any]:
         ValueError: there is none of that name; the message lists those there are.
 
     >>> load_preset("demo")["steps"]
-    600
+    3000
     """
     if name not in preset_names():
         raise ValueError(f"there is no preset {name!r}; there are {', '.join(preset_names())}")
