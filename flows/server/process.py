@@ -285,9 +285,10 @@ def _app() -> ASGIApp:
     from prefect.server.api.server import create_app
 
     from flows.server.first_start import one_after_the_other
+    from flows.server.quiet_pages import asking_nobody_else
     from flows.server.report_pages import with_reports
 
-    app: ASGIApp = one_after_the_other(create_app(), _home(os.environ))
+    app = asking_nobody_else(one_after_the_other(create_app(), _home(os.environ)))
     if folder := os.environ.get(REPORTS_VARIABLE):
         app = with_reports(app, Path(folder), os.environ.get(FOR_SERVER, ""))
     return for_this_machine(app)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import distributed
 import httpx
@@ -31,6 +32,9 @@ from storage.errors import UserError
 from storage.workspace import Workspace
 from tests.flows.conftest import worker_processes
 from tests.flows.service.standing_service import TIMEOUT_S, Service, standing
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Request
 
 ORIGIN = "http://example.com"
 COMMAND = '{"parameters": {}, "job_variables": {"command": "touch /tmp/never"}}'
@@ -160,7 +164,10 @@ def test_a_login_is_made_once(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["/", "/v2/"])
 def test_a_person_logs_in(service: Service, path: str) -> None:
-    """In both of Prefect's interfaces: a wrong login is refused, the right one kept."""
+    """In both of Prefect's interfaces: a wrong login is refused, the right one kept.
+
+    What the pages would ask of others, such as analytics, the browser asks nobody.
+    """
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if shutil.which("chromium") is None:
         pytest.skip("no chromium on PATH")
@@ -169,6 +176,9 @@ def test_a_person_logs_in(service: Service, path: str) -> None:
     with chromium() as browser:
         page = browser.new_page()
         page.set_default_timeout(1000 * TIMEOUT_S)
+        ended: list[Request] = []
+        for event in ("requestfinished", "requestfailed"):
+            page.on(event, lambda request: ended.append(request))
         page.goto(service.address + path)
         form = page.locator("input[type=password]")
         for login, allowed in (("silentmix:guess", False), (service.login, True)):
@@ -179,6 +189,9 @@ def test_a_person_logs_in(service: Service, path: str) -> None:
         form.wait_for(state="detached")
         page.goto(f"{service.address}{path}deployments")  # it is kept
         page.get_by_text("extract").first.wait_for()
+    own = (service.address, f"blob:{service.address}", "data:")
+    elsewhere = [each for each in ended if not each.url.startswith(own)]
+    assert {each.failure for each in elsewhere} <= {"csp"}, [each.url for each in elsewhere]
 
 
 @pytest.mark.slow
