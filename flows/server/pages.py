@@ -1,6 +1,7 @@
 """Pages of the Prefect UI: their addresses, and what is written on them afterwards.
 
-Addresses are paths, so that they lead to the server that shows the page, whatever it is called.
+Addresses are relative to the pages of runs and artifacts, which all lie as deep: so they lead to
+the server that shows the page, whatever it is called, and to the interface (V1, V2) that one is in.
 """
 
 from __future__ import annotations
@@ -9,11 +10,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.settings import PREFECT_UI_URL
 
 from flows.server.best_effort import best_effort
 from flows.server.process import REPORTS_PREFIX, REPORTS_VARIABLE, desk_path
@@ -27,6 +26,7 @@ OVERVIEW = "workspace-overview"
 """The key of the workspace's page among the artifacts."""
 
 MAX_LINKS = 20
+UI = "../.."
 
 
 def report_key(stage: str) -> str:
@@ -36,17 +36,17 @@ def report_key(stage: str) -> str:
 
 def run_path(flow_run_id: str) -> str:
     """Where the UI shows a flow run."""
-    return f"{_base()}/runs/flow-run/{flow_run_id}"
+    return f"{UI}/runs/flow-run/{flow_run_id}"
 
 
 def artifact_path(artifact_id: UUID) -> str:
     """Where the UI shows an artifact."""
-    return f"{_base()}/artifacts/artifact/{artifact_id}"
+    return f"{UI}/artifacts/artifact/{artifact_id}"
 
 
 def key_path(key: str) -> str:
     """Where the UI shows what there is of an artifact's key, newest first."""
-    return f"{_base()}/artifacts/key/{key}"
+    return f"{UI}/artifacts/key/{key}"
 
 
 def report_page(workspace: Workspace, folder: str) -> str:
@@ -75,10 +75,6 @@ def desk_page(workspace: Workspace, corpus: str, question: Mapping[str, object])
 def _is_served(workspace: Workspace) -> bool:
     served = os.environ.get(REPORTS_VARIABLE, "")
     return workspace.is_local and str(Path(workspace.location, "reports")) == served
-
-
-def _base() -> str:
-    return urlsplit(PREFECT_UI_URL.value() or "").path.rstrip("/")
 
 
 def report_of(run: PastRun) -> UUID | None:
