@@ -13,6 +13,7 @@ from flows.running.parameters import (
     CorpusName,
     Device,
     Options,
+    Place,
     StageParameters,
 )
 
@@ -40,7 +41,7 @@ class EvaluateParameters(EvaluateOptions, StageParameters):
         "empty takes the model trained on labelled songs alone, if there is one such, else the "
         "first.",
     )
-    published: Annotated[list[str], PLACES, RUNTIME] = Field(
+    published: Annotated[list[Place], PLACES, RUNTIME] = Field(
         [],
         description="Folders or URLs of other people's results on the same songs, as museval "
         "writes them (test/SONG.json or .json.gz), to stand in the same comparison. A pattern "

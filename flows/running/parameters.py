@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic.fields import ComputedFieldInfo, FieldInfo
 from pydantic_core import PydanticCustomError
 
-from storage.addresses import NO_SECRET, REFUSED, holds_secret, is_url
+from storage.addresses import MOST_CHARACTERS, NO_SECRET, REFUSED, holds_secret, is_url
 
 Config = TypeVar("Config")
 
@@ -46,20 +46,27 @@ class OfPlaces:
 PLACES = OfPlaces()
 
 
-def _located(location: str) -> str:
-    if holds_secret(location):
+def _without_secret(place: str) -> str:
+    if holds_secret(place):
         raise PydanticCustomError("password", REFUSED)
+    return place
+
+
+Place = Annotated[
+    str,
+    AfterValidator(_without_secret),
+    Field(json_schema_extra={"pattern": NO_SECRET, "maxLength": MOST_CHARACTERS}),
+]
+"""A path, a URL that holds no secret, or a name."""
+
+
+def _located(location: str) -> str:
     if not location.strip() or is_url(location):
         return location
     return str(Path(location).expanduser().absolute())
 
 
-Location = Annotated[
-    str,
-    AfterValidator(_located),
-    Field(json_schema_extra={"pattern": NO_SECRET}),
-    RUNTIME,
-]
+Location = Annotated[Place, AfterValidator(_located), RUNTIME]
 """A path, or a URL that holds no secret; where it is changes nothing of what is written.
 
 A run keeps the whole path, so that what is told of it, and what goes on from it, holds anywhere.

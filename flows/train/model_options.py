@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from demucs_core.separators import registry as separators
 from demucs_core.separators.class_path import CLASS_PATH, EXAMPLE
-from flows.running.parameters import ADDED, RUNTIME, Options
+from flows.running.parameters import ADDED, RUNTIME, Options, Place
 from flows.running.yaml_text import parse_yaml, read_yaml
 from storage.errors import UserError
 from storage.music_format import MusicFormat
@@ -109,7 +109,7 @@ class ModelOptions(Options):
         "arguments of the class; or that YAML itself, in braces.",
     )
     # which weights those are is in the fingerprint; see flows.train.start
-    init_from: Annotated[str, RUNTIME] = Field(
+    init_from: Annotated[Place, RUNTIME] = Field(
         "",
         description="Weights to begin with: a model of the workspace, a model's folder, or a "
         "safetensors file. Layers that fit are taken, those of each source by its name.",

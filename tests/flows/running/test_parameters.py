@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from flows.catalogue import CATALOGUE
 from flows.cli.configuration import load_config, stage_section
+from flows.evaluate.options import EvaluateParameters
 from flows.ingest.options import IngestParameters
 from flows.pipeline.options import PipelineParameters
 from flows.running.parameters import (
@@ -21,6 +22,7 @@ from flows.running.parameters import (
     StageParameters,
 )
 from flows.running.wrong_values import describe
+from flows.train.options import TrainParameters
 from storage.errors import UserError
 
 
@@ -105,6 +107,7 @@ def test_lists_may_have_commas(given: object) -> None:
         (PipelineParameters, "labelled"),
         (PipelineParameters, "unlabelled"),
         (Parameters, "workspace"),
+        (TrainParameters, "init_from"),
     ],
 )
 def test_a_password_in_an_address_is_refused_and_not_repeated(
@@ -122,6 +125,14 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(
     for location in ("music", "s3://b/a:b@c", "ftp://me@host:21/music", "https://host:80/x@y"):
         model.model_validate({name: location})
         assert re.search(pattern, location)
+
+
+def test_a_password_in_a_list_of_addresses_is_refused_by_its_field() -> None:
+    with pytest.raises(ValidationError) as caught:
+        EvaluateParameters.model_validate({"published": ["results", "ftp://me:geheim@host/x"]})
+    said = describe(caught.value)
+    assert said.startswith("published")
+    assert "geheim" not in said
 
 
 def test_a_run_keeps_whole_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
