@@ -18,7 +18,7 @@ from flows.policy.options import PolicyOptions
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.tables.manifests import Manifests, Partition
-from storage.tables.runs import maker
+from storage.tables.runs import maker, require_all_parts
 from storage.workspace import Workspace
 
 VERSION = 1
@@ -127,10 +127,14 @@ def calibrated(
                 f"{workspace.url(path)}: no calibration that this silentmix knows ({error}); "
                 "remove the file to calibrate anew"
             ) from error
-    description = registry.describe(workspace, "detectors", detector)
+    manifests = Manifests(workspace)
+    held_out = registry.describe(workspace, "detectors", detector)["held_out"]
+    if not anew:
+        scores = Partition("scores", held_out["corpus"], held_out["scores"])
+        require_all_parts(manifests, scores, made_by=detector)
     try:
         calibration = calibrate(
-            _held_out_songs(Manifests(workspace), description["held_out"]),
+            _held_out_songs(manifests, held_out),
             options.policy,
             workspace.music.sources,
             target_precision=options.target_precision,

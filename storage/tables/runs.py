@@ -130,13 +130,19 @@ def lost_parts(
             yield partition, f"{gone} of {left:g} parts that {last.stage} left there are missing"
 
 
-def require_all_parts(manifests: Manifests, partition: Partition) -> None:
+def require_all_parts(manifests: Manifests, partition: Partition, made_by: str = "") -> None:
     """Refuse to work on what is left of a partition.
+
+    Args:
+        manifests: of the workspace.
+        partition: what is to be read.
+        made_by: the fingerprint of the runs that wrote it, where it has another.
 
     Raises:
         DamagedError: parts of it are gone.
     """
-    runs, found = replace(partition, table=RUNS.name), []
+    runs = Partition(RUNS.name, partition.corpus, made_by or partition.fingerprint)
+    found: list[tuple[Partition, str]] = []
     tables = (partition.table, *READ_WITH.get(partition.table, ()))
     with suppress(UserError):  # a damaged record stops no run
         found = [*lost_parts(manifests, runs, *tables)]

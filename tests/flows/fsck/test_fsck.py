@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main as cli
+from flows.extract.flow import extract
+from flows.extract.options import ExtractParameters
 from flows.fsck.command import examine
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
@@ -20,7 +22,7 @@ from storage.damage import DamagedError
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.sql import connect
 from storage.workspace import Workspace
-from tests.flows.conftest import content, mix, play, write
+from tests.flows.conftest import Finished, content, mix, play, write
 from tests.flows.test_older_workspaces import unpack
 
 
@@ -195,15 +197,23 @@ def test_scores_are_made_again_by_who_made_them(workspace: Workspace) -> None:
         part.write_bytes(whole)
 
 
-def test_lost_scores_of_held_out_songs_are_missed(workspace: Workspace) -> None:
+def test_lost_scores_of_held_out_songs_are_missed(finished: Finished, tmp_path: Path) -> None:
     """They lie where a run of another name looks, and are made again by who made them."""
+    shutil.copytree(finished.workspace.location, tmp_path / "w")
+    workspace = Workspace(str(tmp_path / "w"))
     part = only(workspace, "manifests/scores/corpus=labelled/*/*.parquet")
     part.unlink()
+    why = "1 of 1 parts that fit-detector left there are missing"
     found = examine(workspace)
     [missing] = [each for each in found.findings if each.kind == "lost_part"]
-    assert missing.what == str(part.parent.relative_to(workspace.location))
-    assert missing.why == "1 of 1 parts that fit-detector left there are missing"
+    assert (missing.what, missing.why) == (str(part.parent.relative_to(tmp_path / "w")), why)
     assert [command.split()[1] for command in found.commands] == ["fit-detector"]
+    asked = ExtractParameters(
+        workspace=workspace.location, corpus="music", min_duration_s=1.0, target_precision=0.55,
+        min_songs=2, allow_insufficient_evidence=True, workers=1,
+    )  # fmt: skip
+    with pytest.raises(DamagedError, match=why):
+        extract(asked)
 
 
 SQL_READERS = (
