@@ -26,9 +26,7 @@ def check_registry(manifests: Manifests) -> Iterator[Finding]:
             begun = {registry.CHECKPOINT, registry.UNFINISHED} & known
             if registry.DESCRIPTION in known:
                 if problem := _not_loaded(workspace, kind, name):
-                    both = (registry.DESCRIPTION, registry.WEIGHTS)
-                    put_away = [f"{kind}/{name}/{file}" for file in both]
-                    yield _finding(f"{kind}/{name}", problem, stage, *put_away)
+                    yield _finding(f"{kind}/{name}", problem, stage, *files)
                 yield from _lost_rows(manifests, kind, name)
                 yield from _lost_heard(manifests, kind, name)
             elif files and not begun:

@@ -109,6 +109,10 @@ def test_what_a_damaged_network_made_is_told(workspace: Workspace) -> None:
         if name in touched:
             assert f"{count} {table}" in touched[name]
     assert all(touched.values())
+    harmed = {each.what for each in found.findings}
+    examine(workspace, repair=True)
+    left = {each.what for each in examine(workspace).findings}
+    assert not harmed & left, "what is put away leaves nothing behind that is found again"
 
 
 def test_references_that_lead_nowhere(workspace: Workspace) -> None:
