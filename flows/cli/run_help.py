@@ -16,6 +16,6 @@ def run(
 ) -> None:
     """Run the pipeline on your labelled set and your unlabelled music.
 
-    Each stage has options besides: `silentmix STAGE --help` lists them, and here they have the
-    stage's name before them, as in `--train.steps`.
+    Each stage has options besides: ``silentmix STAGE --help`` lists them, and here they have the
+    stage's name before them, as in ``--train.steps``.
     """

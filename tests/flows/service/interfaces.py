@@ -21,7 +21,7 @@ class Interface(ABC):
     """Where the server shows it."""
     corpus: ClassVar[str]
     """A corpus that is not scored, for its tests alone."""
-    tells_switches: ClassVar[bool]
+    may_tell_switches: ClassVar[bool]
     """Whether an automation that it saves tells a run that every switch of its form is off."""
 
     def __init__(self, page: Page) -> None:
@@ -129,7 +129,7 @@ class V1(Interface):
 
     base = ""
     corpus = "second"
-    tells_switches = True
+    may_tell_switches = True
 
     def field(self, title: str) -> Locator:
         title_of = self.page.get_by_text(title, exact=True)
@@ -185,7 +185,7 @@ class V2(Interface):
 
     base = "/v2"
     corpus = "third"
-    tells_switches = False
+    may_tell_switches = False
 
     def field(self, title: str) -> Locator:
         return self.page.get_by_label(title, exact=True)
