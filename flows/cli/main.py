@@ -102,7 +102,10 @@ def _is_of_store(error: Exception) -> bool:
     """Whether a store that is no disk, or the way to it, is to blame."""
     if isinstance(error, FileNotFoundError):
         return False
-    if not isinstance(error, OSError) and _package(type(error).__module__) not in STORES:
+    if not isinstance(error, OSError) and _package(type(error).__module__) not in (
+        *STORES,
+        "aiohttp",
+    ):
         return False
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
     return any(_package(frame.f_globals.get("__name__", "")) in STORES for frame in frames)

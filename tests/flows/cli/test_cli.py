@@ -16,6 +16,7 @@ import cyclopts
 import numpy as np
 import pytest
 import yaml
+from aiohttp import ClientPayloadError
 
 from flows.catalogue import BY_NAME, CATALOGUE, CHAIN
 from flows.cli import app as commands
@@ -458,9 +459,9 @@ def test_who_looks_or_reads_the_help_waits_for_no_library_of_the_work(finished: 
     assert done.stdout.endswith("none\n"), done.stderr
 
 
-def busy_in(module: str) -> Callable[..., None]:
+def failing_in(module: str, error: Exception) -> Callable[..., None]:
     """A function of a module of that name that raises an error."""
-    there: dict[str, Any] = {"__name__": module, "error": OSError(errno.EBUSY, "Slow down")}
+    there: dict[str, Any] = {"__name__": module, "error": error}
     exec("def fail(*_): raise error", there)  # noqa: S102  a traceback tells in which module it was
     made: Callable[..., None] = there["fail"]
     return made
@@ -469,10 +470,15 @@ def busy_in(module: str) -> Callable[..., None]:
 def test_a_store_that_fails_is_said_in_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo, "run_demo", busy_in("s3fs.core"))
-    said = complaint(capsys, "demo", "--workspace", str(tmp_path / "w"))
-    assert said.startswith("silentmix: a store fails ([Errno 16] Slow down); what was done is kept")
-    monkeypatch.setattr(demo, "run_demo", busy_in("flows.remix.flow"))
+    told = {
+        "[Errno 16] Slow down": OSError(errno.EBUSY, "Slow down"),
+        "cut off": ClientPayloadError("cut off"),
+    }
+    for text, error in told.items():
+        monkeypatch.setattr(demo, "run_demo", failing_in("s3fs.core", error))
+        said = complaint(capsys, "demo", "--workspace", str(tmp_path / "w"))
+        assert said.startswith(f"silentmix: a store fails ({text}); what was done is kept")
+    monkeypatch.setattr(demo, "run_demo", failing_in("flows.remix.flow", OSError("Slow down")))
     with pytest.raises(OSError, match="Slow down"):
         cli.main(["demo", "--workspace", str(tmp_path / "w")])
 
