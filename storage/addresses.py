@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -90,6 +89,11 @@ class _Address(NamedTuple):
         is_port = not colon or "[" in name or not port.strip("0123456789")
         return 0 if is_port else self.rest.rfind("@") + 1
 
+    def holds_secret(self) -> bool:
+        """Whether there is one before its host or in its parameters."""
+        told = _PARAMETER.findall(self.rest)
+        return self.login() > 0 or any(self.is_secret(name, value) for _, name, value in told)
+
     def is_secret(self, name: str, value: str) -> bool:
         """Whether a parameter is one that opens the address."""
         name = unquote(name).lower()
@@ -125,15 +129,8 @@ def holds_secret(address: str) -> bool:
     >>> holds_secret("https://host/a?v=1&X-Amz-Signature=0"), holds_secret("https://host/a?v=1")
     (True, False)
     """
-    found = filter(None, map(_address, _CHAIN.split(address)))
-    return any(
-        each.login() or any(each.is_secret(*told) for told in _parameters(each.rest))
-        for each in found
-    )
-
-
-def _parameters(rest: str) -> Iterator[tuple[str, str]]:
-    return ((name, value) for _, name, value in _PARAMETER.findall(rest))
+    found = map(_address, _CHAIN.split(address))
+    return any(each is not None and each.holds_secret() for each in found)
 
 
 def without_secrets(text: str) -> str:

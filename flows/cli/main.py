@@ -38,6 +38,8 @@ READING = ("status", "models", "detectors", "manifests", "lineage", "forget", "f
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 STORES = ("s3fs", "gcsfs", "adlfs", "botocore", "aiobotocore")
 """Packages in which an error of a store is raised."""
+ERRORS_OF_STORES = (*STORES, "aiohttp")
+"""Packages whose errors those are, beside the operating system's."""
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -102,10 +104,7 @@ def _is_of_store(error: Exception) -> bool:
     """Whether a store that is no disk, or the way to it, is to blame."""
     if isinstance(error, FileNotFoundError):
         return False
-    if not isinstance(error, OSError) and _package(type(error).__module__) not in (
-        *STORES,
-        "aiohttp",
-    ):
+    if not isinstance(error, OSError) and _package(type(error).__module__) not in ERRORS_OF_STORES:
         return False
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
     return any(_package(frame.f_globals.get("__name__", "")) in STORES for frame in frames)

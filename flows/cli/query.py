@@ -10,6 +10,7 @@ from rich.console import Console
 
 from flows.reports.terminal_table import print_table
 from storage.errors import UserError
+from storage.printable import in_a_line
 from storage.tables.schemas import TABLES
 from storage.tables.sql import connect, damage_told, given_up_after
 from storage.workspace import Workspace
@@ -47,7 +48,7 @@ def print_query(location: str, sql: str, console: Console, *, limit_s: float) ->
         raise UserError(f"SQL: not done in {limit_s:g} s; give it more with --limit-s") from error
     except duckdb.Error as error:
         known = ", ".join(TABLES)
-        raise UserError(f"SQL: {' '.join(str(error).split())} (tables: {known})") from error
+        raise UserError(f"SQL: {in_a_line(error)} (tables: {known})") from error
 
 
 def _read_by(workspace: Workspace, sql: str) -> Collection[str]:

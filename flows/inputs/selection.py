@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from storage.errors import UserError
+from storage.printable import in_a_line
 from storage.tables.manifests import Manifests
 from storage.tables.schemas import DUPLICATES, MEASURES, TRACKS
 from storage.tables.sql import connect, damage_told, given_up_after, quoted
@@ -86,7 +87,7 @@ def _condition(database: duckdb.DuckDBPyConnection, where: str, of_corpus: str) 
 def _wrong(where: str, error: duckdb.Error) -> UserError:
     if isinstance(error, duckdb.InterruptException):
         return UserError(f"where {where!r}: not answered in {MOST_S:g} s, and given up")
-    told = " ".join(str(error).split())
+    told = in_a_line(error)
     return UserError(
         f"where {where!r}: {told} (it is an SQL condition over the columns of the manifests tracks "
         "and measures: `silentmix manifests show measures`)"

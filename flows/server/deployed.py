@@ -8,9 +8,9 @@ somebody chose for a deployment in the UI holds for those runs too.
 from __future__ import annotations
 
 from typing import Any, TypeVar
+from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from pydantic import BaseModel
 
@@ -32,19 +32,17 @@ def as_deployed(parameters: Model) -> Model:
     return type(parameters).model_validate({**untold, **told}) if untold else parameters
 
 
-def run_of_deployment() -> FlowRun | None:
-    """The run that this is, if it is one of a deployment, and no stage of a chain."""
+def deployment_of_run() -> UUID | None:
+    """The deployment whose run this is, unless it is a stage of a chain."""
     context = FlowRunContext.get()
     run = context.flow_run if context is not None else None
-    if run is None or run.deployment_id is None or run.parent_task_run_id is not None:
-        return None
-    return run
+    return None if run is None or run.parent_task_run_id is not None else run.deployment_id
 
 
 def _of_deployment() -> dict[str, Any]:
-    run = run_of_deployment()
-    if run is None or run.deployment_id is None:
+    deployment = deployment_of_run()
+    if deployment is None:
         return {}
     with get_client(sync_client=True) as client:
-        found: dict[str, Any] = client.read_deployment(run.deployment_id).parameters.get(FORM, {})
+        found: dict[str, Any] = client.read_deployment(deployment).parameters.get(FORM, {})
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from flows.server.deployed import run_of_deployment
+from flows.server.deployed import deployment_of_run
 from flows.train.options import TrainOptions
 
 Options = TypeVar("Options", bound=TrainOptions)
@@ -18,6 +18,6 @@ def as_chosen(options: Options) -> Options:
     the chain, is left as it is.
     """
     told_all = options.model_fields_set == type(options).model_fields.keys()
-    if not (options.preset and told_all) or run_of_deployment() is None:
+    if not (options.preset and told_all) or deployment_of_run() is None:
         return options
     return type(options).model_validate(options.model_dump(exclude_defaults=True))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from flows.inputs.given_names import names_of
 from storage.errors import UserError
@@ -57,8 +59,9 @@ def _read(manifests: Manifests, partition: Partition) -> Earlier:
     model = partition.fingerprint
     found = Earlier(name=(names_of(manifests.workspace, "models", model) or [model])[0])
     columns = ["step", "validation_loss", "validation_sdr_db"]
-    rows = [row for batch in manifests.scan(partition, columns) for row in batch.to_pylist()
-            if not math.isnan(row["validation_loss"])]  # fmt: skip
+    rows: list[dict[str, Any]] = []
+    for batch in manifests.scan(partition, columns):  # a row a step, of which few have a validation
+        rows += batch.filter(pc.invert(pc.is_nan(batch["validation_loss"]))).to_pylist()
     for row in sorted(rows, key=lambda row: int(row["step"])):
         known = [value for value in row["validation_sdr_db"] if not math.isnan(value)]
         found.steps.append(row["step"])

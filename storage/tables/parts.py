@@ -82,12 +82,12 @@ class Part(pq.ParquetFile):
 
     def iter_batches(self, *args: Any, **options: Any) -> Iterator[pa.RecordBatch]:
         """As Parquet's own."""
-        _check_groups(self._url, self._seal.broken_groups())
+        _check_groups(self._seal, self._url, self._seal.groups)
         return super().iter_batches(*args, **options)
 
     def read_row_group(self, i: int, *args: Any, **options: Any) -> pa.Table:
         """As Parquet's own."""
-        _check_groups(self._url, [i] if self._seal.is_group_broken(i) else [])
+        _check_groups(self._seal, self._url, [i])
         return super().read_row_group(i, *args, **options)
 
 
@@ -144,13 +144,13 @@ def checked(content: BinaryIO, url: str, *, rows: bool = False) -> Seal:
     if seal.is_broken:
         raise damaged(url, "its end is not what was written")
     if rows:
-        _check_groups(url, seal.broken_groups())
+        _check_groups(seal, url, seal.groups)
     content.seek(0)
     return seal
 
 
-def _check_groups(url: str, broken: Iterable[int]) -> None:
-    for index in broken:
+def _check_groups(seal: Seal, url: str, groups: Iterable[int]) -> None:
+    for index in filter(seal.is_group_broken, groups):
         raise damaged(url, f"what it holds is not what was written (row group {index})")
 
 

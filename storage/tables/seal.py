@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterator
 from typing import BinaryIO
 
 import pyarrow.parquet as pq
@@ -29,9 +28,9 @@ _BLOCK_BYTES = 2**20
 
 def seal(file: BinaryIO) -> None:
     """Put the checksums into a Parquet file that is written, open for reading too."""
-    metadata = pq.read_metadata(file)
-    end = _last(file, _length_of_end(file))
-    stop = file.seek(0, os.SEEK_END) - len(end)
+    metadata, tail = pq.read_metadata(file), _Tail(file)
+    end = tail.last(tail.length_of_end())
+    stop = tail.size - len(end)
     starts = [_start(metadata.row_group(index)) for index in range(metadata.num_row_groups)]
     sums = [_checksum(file, *bounds) for bounds in zip(starts, [*starts[1:], stop], strict=True)]
     groups = b"".join(_GROUP.pack(*each) for each in zip(starts, sums, strict=True))
@@ -45,41 +44,59 @@ class Seal:
 
     Args:
         file: the part.
+
+    Attributes:
+        is_broken: whether the end is not what was sealed; rows are not looked at.
+        groups: the places of the row groups that can be looked at.
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._groups: list[tuple[int, int]] = []
-        self._stop = 0
-        self.is_broken = False
-        """Whether the end is not what was sealed; rows are not looked at."""
-        length = _length_of_end(file)
-        sealed = _last(file, length + _MARK_BYTES)
+        self._file, tail = file, _Tail(file)
+        sealed = tail.last(tail.length_of_end() + _MARK_BYTES)
         mark, end = sealed[: len(_OF_ALL)], sealed[_MARK_BYTES:]
-        if mark not in (_OF_END, _OF_ALL):
-            return
-        told = b""
-        if mark == _OF_ALL:
-            count = _last(file, len(sealed) + _COUNT_BYTES)[:_COUNT_BYTES]
-            num_bytes = _GROUP.size * int.from_bytes(count, "little") + _COUNT_BYTES
-            self._stop = file.seek(0, os.SEEK_END) - len(sealed) - num_bytes
-            self.is_broken = self._stop < 0
-            told = b"" if self.is_broken else _last(file, len(sealed) + num_bytes)[:num_bytes]
-            self._groups = list(_GROUP.iter_unpack(told[:-_COUNT_BYTES]))
+        told = _told_before(tail, len(sealed)) if mark == _OF_ALL else b""
         expected = int.from_bytes(sealed[len(_OF_ALL) : _MARK_BYTES], "little")
-        self.is_broken = self.is_broken or expected != zlib.crc32(told + end)
+        self.is_broken = mark in (_OF_END, _OF_ALL) and expected != zlib.crc32(told + end)
+        groups = list(_GROUP.iter_unpack(told[:-_COUNT_BYTES]))
+        starts = [start for start, _ in groups]
+        stops = [*starts[1:], tail.size - len(sealed) - len(told)]
+        self._groups: list[tuple[int, int, int]] = [
+            (start, stop, crc) for (start, crc), stop in zip(groups, stops, strict=False)
+        ]
+        self.groups = range(len(groups))
 
     def is_group_broken(self, index: int) -> bool:
         """Whether the pages of a row group are not what was sealed."""
-        if index >= len(self._groups):
+        if index not in self.groups:
             return False
-        start, expected = self._groups[index]
-        later = self._groups[index + 1 : index + 2]
-        return _checksum(self._file, start, later[0][0] if later else self._stop) != expected
+        start, stop, expected = self._groups[index]
+        return _checksum(self._file, start, stop) != expected
 
-    def broken_groups(self) -> Iterator[int]:
-        """The row groups whose pages are not what was sealed."""
-        return (index for index in range(len(self._groups)) if self.is_group_broken(index))
+
+class _Tail:
+    """The last bytes of a file, of which as many are read as are asked for."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._content = file, b""
+        self.size = file.seek(0, os.SEEK_END)
+
+    def last(self, num_bytes: int) -> bytes:
+        """As many of them; all, where there are fewer."""
+        if num_bytes > len(self._content):
+            self._file.seek(max(0, self.size - max(num_bytes, _LOOKED_AT_FIRST)))
+            self._content = self._file.read()
+        return self._content[-num_bytes:]
+
+    def length_of_end(self) -> int:
+        """Of the footer and what follows it, as the file tells it."""
+        return int.from_bytes(self.last(_AFTER_FOOTER)[:_LENGTH_BYTES], "little") + _AFTER_FOOTER
+
+
+def _told_before(tail: _Tail, sealed: int) -> bytes:
+    """What is told of row groups before the mark; nothing where there is no room for it."""
+    count = int.from_bytes(tail.last(sealed + _COUNT_BYTES)[:_COUNT_BYTES], "little")
+    num_bytes = _GROUP.size * count + _COUNT_BYTES
+    return tail.last(sealed + num_bytes)[:num_bytes] if sealed + num_bytes <= tail.size else b""
 
 
 def _start(group: pq.RowGroupMetaData) -> int:
@@ -95,15 +112,3 @@ def _checksum(file: BinaryIO, start: int, stop: int) -> int:
     while left > 0 and (block := file.read(min(left, _BLOCK_BYTES))):
         found, left = zlib.crc32(block, found), left - len(block)
     return found
-
-
-def _length_of_end(file: BinaryIO) -> int:
-    """Of the footer and what follows it, as the file tells it."""
-    return int.from_bytes(_last(file, _AFTER_FOOTER)[:_LENGTH_BYTES], "little") + _AFTER_FOOTER
-
-
-def _last(file: BinaryIO, num_bytes: int) -> bytes:
-    """The last bytes of a file; as many as there are."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - max(num_bytes, _LOOKED_AT_FIRST)))
-    return file.read()[-num_bytes:]

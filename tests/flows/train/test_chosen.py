@@ -17,7 +17,7 @@ def test_a_preset_holds_in_a_form_for_what_nobody_changed(monkeypatch: pytest.Mo
     assert told.steps == DEFAULTS["steps"] != PRESET["steps"], "a form tells the default"
     assert chosen.as_chosen(told) is told, "without a deployment, that is what somebody told"
 
-    monkeypatch.setattr(chosen, "run_of_deployment", object)
+    monkeypatch.setattr(chosen, "deployment_of_run", object)
     assert chosen.as_chosen(told) == TrainParameters(workspace="w", preset="demo", batch_size=3)
     without = TrainParameters.model_validate(DEFAULTS)
     assert chosen.as_chosen(without) is without
