@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterKey,
-    DeploymentFilter,
-    DeploymentFilterName,
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    HttpCredentials,
+    Page,
+    ViewportSize,
+    sync_playwright,
 )
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.objects import Artifact
 from prefect.client.schemas.sorting import ArtifactSort
 
 from flows.server.login import login_of
@@ -28,7 +33,9 @@ from flows.service.registration import server
 from flows.service.state import service_home
 
 IMAGES = Path(__file__).parent / "images"
-SIZE = {"width": 1280, "height": 860}
+SIZE: ViewportSize = {"width": 1280, "height": 860}
+INTERFACES = {"v1": "", "v2": "/v2"}
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 ARGUMENTS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -37,23 +44,32 @@ MAX_BYTES = 200_000
 
 
 def main(address: str, workspace: str) -> None:
-    """Photograph the four pages in both themes."""
+    """Photograph four pages of both interfaces, and a report's own page, in both themes."""
     login = login_of(service_home(workspace, os.environ))
+    report = last_comparison(address, login)
+    shots = pages(address, login, report)
     IMAGES.mkdir(exist_ok=True)
     with chromium() as browser:
-        for theme in ("light", "dark"):
-            context = browser.new_context(viewport=SIZE, device_scale_factor=1)  # type: ignore[arg-type]
+        for theme in THEMES:
+            context = browser.new_context(
+                viewport=SIZE,
+                device_scale_factor=1,
+                color_scheme=theme,
+                http_credentials=credentials(login),
+            )
             log_in(context, login)
             context.add_init_script(f"localStorage['color-scheme'] = JSON.stringify('{theme}')")
             page = context.new_page()
             page.set_default_timeout(120_000)
-            for name, (path, wanted, tab) in pages(address, login).items():
-                page.goto(address + path)
-                if tab:
-                    page.get_by_text(tab, exact=True).first.click()
-                page.get_by_text(wanted).first.wait_for()
-                page.wait_for_load_state("networkidle")
-                save(page, IMAGES / f"{name}-{theme}.png")
+            for interface, base in INTERFACES.items():
+                for name, (path, wanted, tab) in shots.items():
+                    page.goto(address + base + path)
+                    if tab:
+                        page.get_by_text(tab, exact=True).first.click()
+                    page.get_by_text(wanted).first.wait_for()
+                    save(page, IMAGES / f"{name}-{interface}-{theme}.png")
+            page.goto(address + own_page(report))
+            save(page, IMAGES / f"page-{theme}.png")
             context.close()
 
 
@@ -77,27 +93,45 @@ def log_in(context: BrowserContext, login: str) -> None:
     context.add_init_script(f"localStorage['prefect-password'] = '{kept}'")
 
 
-def pages(address: str, login: str) -> dict[str, tuple[str, str, str]]:
+def credentials(login: str) -> HttpCredentials:
+    """What a person gives the browser that asks for the login of the reports."""
+    user, _, password = login.partition(":")
+    return {"username": user, "password": password}
+
+
+def last_comparison(address: str, login: str) -> Artifact:
+    """The report of the last evaluation."""
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["comparison-report"]))
+    with server(address, login) as client:
+        [report, *_] = client.read_artifacts(
+            artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=1
+        )
+    return report
+
+
+def pages(address: str, login: str, report: Artifact) -> dict[str, tuple[str, str, str]]:
     """Of each page its path, a text that it shows once it is there, and the tab to open."""
     with server(address, login) as client:
-        [form] = client.read_deployments(
-            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=["score"]))
-        )
-        [report, *_] = client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["comparison-report"])),
-            sort=ArtifactSort.CREATED_DESC,
-        )
-    run = report.flow_run_id
+        form = client.read_deployment_by_name("train/train")
     return {
         "runs": ("/runs", "evaluate", ""),
-        "run": (f"/runs/flow-run/{run}", "comparison-report", "Artifacts"),
+        "run": (f"/runs/flow-run/{report.flow_run_id}", "comparison-report", "Artifacts"),
         "report": (f"/artifacts/artifact/{report.id}", "SDR of each test song", ""),
-        "form": (f"/deployments/deployment/{form.id}/run", "Batch tracks", ""),
+        "form": (f"/deployments/deployment/{form.id}/run", "Weak share", ""),
     }
 
 
+def own_page(report: Artifact) -> str:
+    """Where a report is shown with its players, on every interface's server."""
+    found = re.search(r"\]\((/reports/[^)]+)\)", str(report.data))
+    if found is None:
+        raise SystemExit("the last report is of a run that this server's workspace does not hold")
+    return found[1]
+
+
 def save(page: Page, path: Path) -> None:
-    """Write what a page shows."""
+    """Write what a page shows once all of it has come."""
+    page.wait_for_load_state("networkidle")
     size = len(page.screenshot(path=path))
     if size > MAX_BYTES:
         raise SystemExit(f"{path}: {size} bytes, more than {MAX_BYTES}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +13,7 @@ from flows.inputs import registry
 from flows.inputs.paper_table import sdr_of_models
 from flows.reports.silent_minutes import silent_minutes
 from flows.reports.terminal_table import print_table
+from flows.running.under_way import runs_under_way
 from storage.damage import DamagedError
 from storage.tables.manifests import Manifests
 from storage.tables.schemas import REJECTS, TABLES
@@ -32,6 +35,7 @@ def print_status(location: str, console: Console) -> None:
             row[name] += manifests.count(partition)
     if not counts:
         console.print("nothing yet; begin with `silentmix run` or `silentmix ingest`")
+        _print_under_way(workspace, console)
         return
     print_table(
         console, ["corpus", *shown], ([name, *row.values()] for name, row in counts.items())
@@ -55,6 +59,22 @@ def print_status(location: str, console: Console) -> None:
         console.print(f"model {name} ({heard}): SDR {sdr or 'not evaluated'}{note}")
     for name, progress in registry.unfinished(workspace):
         console.print(f"training {name}: {_how_far(progress)}", soft_wrap=True)
+    _print_under_way(workspace, console)
+
+
+def _print_under_way(workspace: Workspace, console: Console) -> None:
+    """What runs now, and how far it is."""
+    for run in runs_under_way(workspace):
+        where = "" if run.host == socket.gethostname() else f", on {run.host}"
+        since, told = (
+            datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S")
+            for at in (run.started_at, run.told_at)
+        )
+        how_far = f"{run.progress} at {told}" if run.progress else "not counted yet"
+        console.print(
+            f"now: {run.stage} {run.corpus} since {since}{where}: {how_far}",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 def _how_far(progress: dict[str, Any]) -> str:

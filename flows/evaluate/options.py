@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -20,6 +20,8 @@ from flows.running.parameters import (
 
 class EvaluateOptions(Options):
     """How to separate the test songs."""
+
+    matters: ClassVar[tuple[str, ...]] = ("shifts", "device")
 
     segment_s: float = Field(10.0, gt=0, description="Length of the pieces a song is separated in.")
     overlap: float = Field(0.25, ge=0, lt=1, description="Share of a piece that two pieces share.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -56,6 +56,14 @@ class FitDetectorOptions(Options):
 
 class FitDetectorParameters(FitDetectorOptions, PolicyOptions, StageParameters):
     """Which labelled songs to fit and calibrate on."""
+
+    matters: ClassVar[tuple[str, ...]] = (
+        "architecture",
+        "model",
+        "steps",
+        "target_precision",
+        "min_songs",
+    )
 
     labelled: CorpusName = Field("labelled", description="Corpus of labelled songs.")
     libraries: Libraries = Field([])

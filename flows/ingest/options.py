@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -70,6 +70,14 @@ class IngestOptions(Options):
 
 class IngestParameters(IngestOptions, MusicOptions, StageParameters):
     """What to ingest, as which corpus."""
+
+    matters: ClassVar[tuple[str, ...]] = (
+        "sources",
+        "sample_rate",
+        "channels",
+        "stems",
+        "min_file_s",
+    )
 
     source: Location = Field(
         description="Folder, glob, list of files (.txt, .m3u) or URL of unlabelled music; or, with "

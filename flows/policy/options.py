@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -16,6 +16,14 @@ _policy, _bound = ExtractionPolicy(), BoundConfig()
 
 class PolicyOptions(Options):
     """What is extracted, and how sure one must be of it."""
+
+    matters: ClassVar[tuple[str, ...]] = (
+        "target_precision",
+        "confidence",
+        "min_duration_s",
+        "min_songs",
+        "allow_insufficient_evidence",
+    )
 
     min_duration_s: float = Field(
         _policy.min_duration_s, gt=0, description="Shortest segment in seconds, guards cut off."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from demucs_core.remixing.matching import Match
@@ -14,6 +16,14 @@ _defaults = RemixConfig()
 
 class RemixOptions(SelectionOptions):
     """How recipes are drawn."""
+
+    matters: ClassVar[tuple[str, ...]] = (
+        "remixes_per_segment",
+        "match",
+        "one_source",
+        "empty_share",
+        "seed",
+    )
 
     remixes_per_segment: int = Field(4, ge=1, le=1000, description="Recipes drawn a segment.")
     max_stem_s: float = Field(

@@ -19,6 +19,7 @@ import soxr
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.reports import page
+from flows.reports.ink import on_any_ground
 from flows.reports.markdown import data_uri, plain
 from flows.reports.spectrogram import spectrogram_png
 from flows.server.best_effort import best_effort
@@ -161,7 +162,8 @@ def mp3_of(audio_ct: np.ndarray, sample_rate: int) -> bytes:
 
 
 def png_of(figure: matplotlib.figure.Figure) -> bytes:
-    """A figure as a PNG file."""
+    """A figure as a PNG file, for a light page or a dark one."""
+    on_any_ground(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     return buffer.getvalue()

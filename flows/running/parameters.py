@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_origin
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -82,14 +82,16 @@ def _title(name: str, _: FieldInfo | ComputedFieldInfo) -> str:
     return " ".join(words).capitalize() + unit
 
 
-def _lead_with_own_fields(schema: dict[str, Any], model: type[BaseModel]) -> None:
-    """Order the run form: what to work on, then how, then where and on how many processes."""
+def _lead_with_what_matters(schema: dict[str, Any], model: type[Options]) -> None:
+    """Order the run form: what to work on, what one sets, all else, and on how many processes."""
     fields = schema.get("properties", {})
     # a model that only joins others is about what its last base is about
     annotated = model.__annotations__ or model.__bases__[-1].__annotations__
     own = [name for name in fields if name in annotated]
     last = [name for name in fields if name in StageParameters.model_fields and name not in own]
-    order = [*own, *(name for name in fields if name not in {*own, *last}), *last]
+    works_on = own if issubclass(model, WorkParameters) else []
+    others = [name for name in fields if name not in last]
+    order = dict.fromkeys([*works_on, *model.matters, *own, *others, *last])
     schema["properties"] = {name: fields[name] for name in order}
 
 
@@ -101,8 +103,10 @@ class Options(BaseModel):
         extra="forbid",
         allow_inf_nan=False,
         field_title_generator=_title,
-        json_schema_extra=_lead_with_own_fields,
+        json_schema_extra=_lead_with_what_matters,
     )
+    matters: ClassVar[tuple[str, ...]] = ()
+    """The few fields that one sets most often, for the run form."""
 
     @model_validator(mode="before")
     @classmethod

@@ -21,6 +21,7 @@ from rich.progress import (
 
 from flows.reports.durations import spell
 from flows.running.terminal import quiet_on_broken_pipe
+from flows.running.under_way import current
 from flows.server.best_effort import best_effort
 
 ARTIFACT_INTERVAL_S = 2.0
@@ -37,6 +38,7 @@ class StageProgress:
         self._lock = threading.Lock()
         self._started = self._published = time.monotonic()
         self._artifact: UUID | None = None
+        self._note = current()
         with best_effort("of the progress"):
             artifact = create_progress_artifact(
                 progress=self._percent(),
@@ -60,14 +62,16 @@ class StageProgress:
             self._publish(note)
 
     def _publish(self, note: str = "") -> None:
+        told = f"{self.done:g} of {self.total:g} {self.unit}{self._pace()}"
+        if self._note is not None:
+            self._note.tell(told)
         if self._artifact is None:
             return
         with best_effort("of the progress", retries=0):
             update_progress_artifact(
                 artifact_id=self._artifact,
                 progress=self._percent(),
-                description=f"{self.label}: {self.done:g} of {self.total:g} {self.unit}"
-                f"{self._pace()}{f'; {note}' if note else ''}",
+                description=f"{self.label}: {told}{f'; {note}' if note else ''}",
             )
 
     def _percent(self) -> float:

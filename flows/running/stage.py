@@ -26,6 +26,7 @@ from flows.running.parameters import StageParameters, WorkParameters
 from flows.running.stage_report import publish_report
 from flows.running.stage_result import Plan, StageResult
 from flows.running.terminal import quiet_log_on_broken_pipe
+from flows.running.under_way import under_way
 from flows.running.workspace_overview import publish_overview
 from flows.server.announcements import announce
 from flows.server.exclusive_run import exclusive_run
@@ -207,7 +208,10 @@ def stage_run(
     run.not_before = started_at = after_all(run.manifests, corpus, datetime.now(UTC))
     outcome, message, parts = "failed", "", {}
     try:
-        with exclusive_run(stage, corpus, workspace.location):
+        with (
+            exclusive_run(stage, corpus, workspace.location),
+            under_way(workspace, run_id, stage, corpus),
+        ):
             sweep_scratch()
             for folder in (*WRITTEN, f"audio/{corpus}"):
                 workspace.sweep(folder)

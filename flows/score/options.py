@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from flows.running.parameters import BatchSize, CorpusName, Device, StageParameters
@@ -10,6 +12,8 @@ from flows.running.selection_options import SelectionOptions
 
 class ScoreOptions(SelectionOptions):
     """Which tracks to score, on what, and how much at once."""
+
+    matters: ClassVar[tuple[str, ...]] = ("device", "batch_tracks")
 
     device: Device = Field("auto", description="auto takes a GPU if there is one.")
     batch_tracks: BatchSize = Field(16, description="Tracks a Dask task scores and writes at once.")

@@ -14,6 +14,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from flows.reports.ink import on_any_ground
 from flows.running.parameters import Options, option_words
 
 PLOT_DPI = 70
@@ -88,6 +89,7 @@ class StudyReport:
         page.write_text("\n\n".join(self._paragraphs) + "\n", encoding="utf-8")
         figures.write_text(json.dumps(self._figures, indent=1) + "\n", encoding="utf-8")
         for path, figure in self._plots.items():
+            on_any_ground(figure)
             figure.savefig(path, dpi=PLOT_DPI, bbox_inches="tight")
         return [page, figures, *self._plots]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -31,6 +31,14 @@ _execution = Execution()
 
 class TrainOptions(AugmentationOptions, ModelOptions):
     """What to train, and how."""
+
+    matters: ClassVar[tuple[str, ...]] = (
+        "preset",
+        "architecture",
+        "steps",
+        "batch_size",
+        "weak_share",
+    )
 
     preset: Annotated[str, RUNTIME] = Field(
         "",

@@ -38,17 +38,32 @@ class Interface(ABC):
         self.button("Run").click()
         self.page.get_by_text("Custom run").click()
 
+    def start(self, deployment: str, **fields: str) -> None:
+        """Fill in a deployment's form, submit it, and go to the run."""
+        self.open_run_form(deployment)
+        self.fill(**fields)
+        self.submit()
+        self.follow()
+
+    def open_run(self, name: str) -> None:
+        """Go to the last run of a name, once there is one."""
+        link = self.page.get_by_role("link", name=name, exact=True).first
+        self.open("/runs")
+        link.click()
+
     def fill(self, **fields: str) -> None:
-        """Fill in fields of a run form, by their names there."""
+        """Fill in fields of a run form, by their names there; of a list, its first item."""
         for name, value in fields.items():
             self.named(name).fill(value)
 
     def named(self, name: str) -> Locator:
         """A field of a run form."""
-        return self.field(f"{name.capitalize().replace('_', ' ')} (Optional)")
+        words = name.removesuffix("_s").capitalize().replace("_", " ")
+        unit = r" \[s\]" if name.endswith("_s") else ""
+        return self.field(re.compile(rf"^{words}{unit}( \(Optional\))?$"))
 
     @abstractmethod
-    def field(self, title: str) -> Locator:
+    def field(self, title: re.Pattern[str]) -> Locator:
         """Where the value of a field of a form goes."""
 
     def submit(self) -> None:
@@ -131,10 +146,10 @@ class V1(Interface):
     corpus = "second"
     may_tell_switches = True
 
-    def field(self, title: str) -> Locator:
-        title_of = self.page.get_by_text(title, exact=True)
+    def field(self, title: re.Pattern[str]) -> Locator:
+        title_of = self.page.get_by_text(title)
         property_of = self.page.locator(".schema-form-property").filter(has=title_of).last
-        return property_of.locator("input, textarea")
+        return property_of.locator("input, textarea").first
 
     def submit_too_small(self, name: str, value: int, least: int) -> None:
         self.submit()
@@ -187,8 +202,9 @@ class V2(Interface):
     corpus = "third"
     may_tell_switches = False
 
-    def field(self, title: str) -> Locator:
-        return self.page.get_by_label(title, exact=True)
+    def field(self, title: re.Pattern[str]) -> Locator:
+        title_of = self.page.get_by_text(title)
+        return title_of.locator("xpath=following::*[self::input or self::textarea]").first
 
     def submit_too_small(self, name: str, value: int, least: int) -> None:
         # the browser knows the bounds, and asks nobody, and takes one to the field

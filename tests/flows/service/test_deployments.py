@@ -11,13 +11,14 @@ from pydantic import BaseModel, TypeAdapter
 
 from flows.catalogue import BY_NAME, CATALOGUE, POOLS
 from flows.running.chain_parameters import ChainParameters
-from flows.running.parameters import UNITS, StageParameters
+from flows.running.parameters import UNITS, Options, StageParameters
 from flows.server.announcements import TAG
 from flows.server.deployed import FORM
 from flows.service.deployments import definitions, load_flow, require_same_workspace
 from storage.errors import UserError
 
 DEFINITIONS = definitions()
+MOST_THAT_MATTER = 5
 MODELS = {entry.name: entry.load_parameters() for entry in CATALOGUE}
 
 
@@ -59,9 +60,12 @@ def test_the_form_in_the_ui_explains_every_field(definition: dict[str, Any]) -> 
         last = field.rpartition("_")[2]
         if schema.get("type") == "number" and last in UNITS:
             assert schema["title"].endswith(f"[{UNITS[last]}]")
-    # what to work on first, on how many processes last
-    own = set(model.__annotations__ or ChainParameters.__annotations__)
+    assert issubclass(model, Options)
+    # what to work on first, then what matters, on how many processes last
+    own = (model.__annotations__ or ChainParameters.__annotations__).keys() & fields.keys()
     assert set(list(fields)[: len(own)]) == own
+    assert tuple(fields)[len(own) :][: len(model.matters)] == model.matters
+    assert len(model.matters) <= MOST_THAT_MATTER
     where = set(StageParameters.model_fields) & set(fields)
     assert set(list(fields)[-len(where) :]) == where
 

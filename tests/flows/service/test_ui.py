@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import numpy as np
 import psutil
 import pytest
+import soundfile
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.events.actions import RunDeployment
 
-from flows.ingest.flow import ingest
-from flows.ingest.options import IngestParameters
 from flows.server.deployed import FORM
 from flows.service import automations, registration
 from storage.tables.manifests import Manifests
 from storage.workspace import Workspace
-from tests.flows.conftest import Corpus, Finished, play, write
+from tests.flows.conftest import SETTINGS, SOURCES, Finished, mix, play, write
 from tests.flows.running.held_track import held
 from tests.flows.service.standing_service import TIMEOUT_S, Service, standing, wait_for
 
@@ -28,17 +27,23 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 if shutil.which("chromium") is None:
     pytest.skip("no chromium on PATH", allow_module_level=True)
 
-from docs.screenshots import chromium, log_in  # noqa: E402  it wants playwright
+from docs.screenshots import chromium, credentials, log_in  # noqa: E402  it wants playwright
 from tests.flows.service.interfaces import INTERFACES  # noqa: E402  likewise
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, HttpCredentials, Locator
+    from playwright.sync_api import Browser, Locator
     from prefect.events.schemas.automations import Automation, TriggerTypes
 
     from tests.flows.service.interfaces import Interface
 
 pytestmark = pytest.mark.slow
 TRACKS = 12
+DEPLOYED = {
+    "score": {"batch_tracks": 1, "workers": 2},
+    **{stage: {**SETTINGS["extract"], "workers": 1} for stage in ("extract", "yields")},
+    **{stage: {"workers": 1} for stage in ("remix", "evaluate")},
+}
+"""What somebody has chosen for each stage in the deployment's own form."""
 PATIENCE_MS = 1000 * TIMEOUT_S
 STILL = """addEventListener("DOMContentLoaded", () => {
     const style = document.createElement("style");
@@ -59,17 +64,24 @@ COLOURS = """async (image) => {
 
 
 @pytest.fixture(scope="module")
-def service(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service on the finished workspace, with a corpus for each interface that is not scored."""
-    root, music = Path(finished.workspace.location), tmp_path_factory.mktemp("ui")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of music for each interface."""
+    folder = tmp_path_factory.mktemp("music")
     for place, corpus in enumerate(each.corpus for each in INTERFACES):
         for index in range(TRACKS):
-            song = np.sum(list(play(1000 * (place + 1) + index).values()), axis=0)
-            write(music / corpus / f"{index}.wav", song)
-        # before there is a service, on which scoring would follow by itself
-        source = str(music / corpus)
-        ingest(IngestParameters(workspace=str(root), corpus=corpus, source=source, workers=1))
-    with standing(root, PREFECT_WORKER_QUERY_SECONDS="1") as service:
+            write(folder / corpus / f"{index}.wav", mix(play(1000 * (place + 1) + index)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def service(finished: Finished) -> Iterator[Service]:
+    """A service on the finished workspace, whose deployments are set as its songs need it."""
+    with standing(Path(finished.workspace.root), PREFECT_WORKER_QUERY_SECONDS="1") as service:
+        with registration.server(service.address, service.login) as client:
+            for stage, chosen in DEPLOYED.items():
+                deployment = client.read_deployment_by_name(f"{stage}/{stage}")
+                fields = {FORM: {**deployment.parameters[FORM], **chosen}}
+                client.update_deployment(deployment.id, DeploymentUpdate(parameters=fields))
         yield service
 
 
@@ -83,18 +95,12 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(params=INTERFACES, ids=lambda interface: interface.__name__)
 def ui(request: pytest.FixtureRequest, browser: Browser, service: Service) -> Iterator[Interface]:
     """A page of the service's UI, in each interface."""
-    login = credentials(service)
+    login = credentials(service.login)
     with browser.new_context(base_url=service.address, http_credentials=login) as context:
         context.set_default_timeout(PATIENCE_MS)
         log_in(context, service.login)
         context.add_init_script(STILL)
         yield request.param(context.new_page())
-
-
-def credentials(service: Service) -> HttpCredentials:
-    """What a person gives the browser that asks for the login of the reports."""
-    user, _, password = service.login.partition(":")
-    return {"username": user, "password": password}
 
 
 def parts(root: Path, corpus: str) -> dict[Path, int]:
@@ -131,17 +137,18 @@ def test_a_value_out_of_range_is_refused_with_its_message(ui: Interface, service
     assert flow_runs(service) == before
 
 
-def test_a_run_is_started_watched_cancelled_continued_and_looked_at(
-    ui: Interface, service: Service
-) -> None:
-    idle = set(service.processes())
-    tracks = list((service.root / "audio" / ui.corpus).rglob("*.wav"))
-    with held(*tracks[:2]) as [first, _]:
-        ui.open_run_form("score")
-        ui.fill(corpus=ui.corpus, batch_tracks="1", workers="2")
-        ui.submit()
-        ui.follow()
+def test_a_day(ui: Interface, service: Service, music: Path, tmp_path: Path) -> None:
+    """From a folder of music to a song that is separated, by somebody who looks at all of it."""
+    manifests, corpus = Manifests(Workspace(str(service.root))), ui.corpus
 
+    ui.start("ingest", source=str(music / corpus), corpus=corpus, workers="1")
+    wait_for(lambda: manifests.partitions("tracks", corpus))
+    tracks = list((service.root / "audio" / corpus).rglob("*.wav"))
+    idle = set(service.processes())
+    with held(*tracks[:2]) as [first, _]:
+        ui.wait_for_state("Completed")
+
+        ui.open_run(f"score {corpus}")  # which follows by itself
         ui.open_tab("Artifacts")
         card = ui.artifact("score-progress")
         wait_for(lambda: card.count() or ui.look_again())
@@ -151,6 +158,7 @@ def test_a_run_is_started_watched_cancelled_continued_and_looked_at(
         first.release()
         wait_for(lambda: num_done(card) > before or ui.look_again())
         assert before < num_done(card) < TRACKS
+        assert f"score {corpus}" in service.command("status").stdout
 
         of_the_run = set(service.processes()) - idle
         assert any("multiprocessing.spawn" in " ".join(each.cmdline()) for each in of_the_run)
@@ -160,17 +168,15 @@ def test_a_run_is_started_watched_cancelled_continued_and_looked_at(
         assert not left
         # Prefect looked for hooks in the flow's module, and found the module
         assert "hooks" not in (service.home / "worker-gpu.log").read_text()
-        done = parts(service.root, ui.corpus)
+        done = parts(service.root, corpus)
         assert 0 < len(done) < TRACKS
 
     ui.retry()
     ui.wait_for_state("Completed")
-    assert parts(service.root, ui.corpus).items() > done.items()
-    manifests = Manifests(Workspace(str(service.root)))
-    [scores] = manifests.partitions("scores", ui.corpus)
+    assert parts(service.root, corpus).items() > done.items()
+    [scores] = manifests.partitions("scores", corpus)
     scored = [row["track_id"] for row in manifests.rows(scores, ["track_id"])]
     assert sorted(scored) == sorted(path.stem for path in tracks)
-
     ui.open_artifact("score-report")
     plot = ui.page.locator("img[src^='data:image/png']").first
     plot.wait_for()
@@ -180,23 +186,49 @@ def test_a_run_is_started_watched_cancelled_continued_and_looked_at(
     # of the interface that one is in
     overview.wait_for_url(f"{service.address}{ui.base}/artifacts/key/workspace-overview*")
 
-
-@pytest.fixture(scope="module")
-def extracted(service: Service, corpus: Corpus) -> str:
-    """The name of a run that extracted segments."""
-    done = service.command("extract", "--config", str(corpus.config(service.root)), "--force")
-    assert done.returncode == 0, done.stderr
-    return "extract music"
-
-
-def test_what_was_extracted_is_heard(ui: Interface, extracted: str) -> None:
-    ui.open("/runs")
-    ui.page.get_by_role("link", name=extracted).first.click()
+    ui.open_run(f"extract {corpus}")
+    ui.wait_for_state("Completed")
     ui.open_artifact("extract-report")
     page = ui.sounds()
     page.locator("audio").first.focus()
     page.keyboard.press("Space")
     page.wait_for_function("() => document.querySelector('audio').currentTime > 0")
+
+    ui.start("yields", corpus=corpus)
+    ui.wait_for_state("Completed")
+    ui.start("extract", corpus=corpus, min_duration_s="1.5")
+    ui.wait_for_state("Completed")
+    shortest = [
+        min(row["duration_s"] for row in manifests.rows(extracted))
+        for extracted in manifests.partitions("segments", corpus)
+    ]
+    assert len(shortest) == 2
+    assert max(shortest) >= 1.5
+    ui.start("remix", corpus=corpus, remixes_per_segment="2")
+    ui.wait_for_state("Completed")
+
+    known = set(models(service))
+    settings = {name: str(value) for name, value in SETTINGS["train"].items()}
+    ui.start("train", **settings | {"corpora": corpus})
+    ui.wait_for_state("Completed")
+    ui.open_artifact("train-report")
+    [model] = set(models(service)) - known
+    ui.start("evaluate", models=model)
+    ui.wait_for_state("Completed")
+    ui.open_artifact("comparison-report")
+    sync_api.expect(ui.page.get_by_text(model).first).to_be_visible()
+
+    song = music / corpus / "0.wav"
+    told = service.command("separate", str(song), "--model", model, "--output", str(tmp_path))
+    assert told.returncode == 0, told.stderr
+    stems = [soundfile.read(path)[0] for path in (tmp_path / song.stem).glob("*.wav")]
+    assert len(stems) == len(SOURCES)
+    assert {stem.shape for stem in stems} == {soundfile.read(song)[0].shape}
+
+
+def models(service: Service) -> list[str]:
+    """The models of the workspace, as ``silentmix models`` names them."""
+    return [path.name for path in (service.root / "models").iterdir()]
 
 
 def test_an_automation_that_is_edited_tells_runs_what_it_told_them(
@@ -240,7 +272,7 @@ def test_an_audit_is_answered_by_keyboard_beside_the_ui(browser: Browser, servic
     told = service.command("audit", "--corpus", "music", "--draws", "4", "--listen")
     address = told.stdout.splitlines()[-1].removeprefix("listen and answer: ")
     assert address.startswith(f"{service.address}/reports/by-ear/music/?draws=4&segments=")
-    with browser.new_context(http_credentials=credentials(service)) as context:
+    with browser.new_context(http_credentials=credentials(service.login)) as context:
         page = context.new_page()
         page.goto(address)
         status = page.locator("#status")

@@ -1,0 +1,153 @@
+"""What works in a workspace at the moment: a note of each run, which ``silentmix status`` reads.
+
+It is a file, so that it is found whichever Prefect server a run is recorded by, or none any more.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import psutil
+
+from storage.damage import DamagedError
+from storage.workspace import Workspace
+
+FOLDER = "running"
+INTERVAL_S = 5.0
+INTERVAL_IN_BUCKET_S = 60.0
+CLOCK_TOLERANCE_S = 2.0
+"""Start times of processes are counted from a boot time that shifts as the clock is set."""
+
+FORGOTTEN_AFTER = timedelta(days=1)
+"""How long a run on another machine may say nothing and still be told of."""
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """A run that works.
+
+    Attributes:
+        stage: what it does.
+        corpus: on what.
+        started_at: when it began, in ISO 8601, as ``told_at``.
+        told_at: when it last said how far it is.
+        progress: how far that was; empty before it knows.
+        host: the machine it runs on.
+        pid: its process there.
+        process_started_at: when that began, in seconds since 1970.
+    """
+
+    stage: str
+    corpus: str
+    started_at: str
+    told_at: str
+    progress: str
+    host: str
+    pid: int
+    process_started_at: float
+
+    def may_work(self) -> bool:
+        """Whether its process is there; of one on another machine, whether it said so of late."""
+        if self.host != socket.gethostname():
+            return datetime.now(UTC) - datetime.fromisoformat(self.told_at) < FORGOTTEN_AFTER
+        try:
+            began_at = psutil.Process(self.pid).create_time()
+        except psutil.Error:
+            return False
+        same: bool = abs(began_at - self.process_started_at) <= CLOCK_TOLERANCE_S
+        return same
+
+
+class Note:
+    """The note of a run, which is written anew as it goes on."""
+
+    def __init__(self, workspace: Workspace, run_id: str, stage: str, corpus: str) -> None:
+        self._workspace = workspace
+        self._path = f"{FOLDER}/{run_id}.json"
+        self._interval_s = INTERVAL_S if workspace.is_local else INTERVAL_IN_BUCKET_S
+        began_at, pid = _now(), os.getpid()
+        self._told = UnderWay(
+            stage=stage,
+            corpus=corpus,
+            started_at=began_at,
+            told_at=began_at,
+            progress="",
+            host=socket.gethostname(),
+            pid=pid,
+            process_started_at=psutil.Process(pid).create_time(),
+        )
+        self._write()
+
+    def tell(self, progress: str) -> None:
+        """Say how far it is; unless something was said a moment ago."""
+        if time.monotonic() - self._written_s >= self._interval_s:
+            self._told = replace(self._told, progress=progress, told_at=_now())
+            self._write()
+
+    def remove(self) -> None:
+        """Take it away: the run is over."""
+        with suppress(OSError):
+            self._workspace.remove(self._path)
+
+    def _write(self) -> None:
+        self._written_s = time.monotonic()
+        with suppress(OSError):  # the work does not end where nobody can be told of it
+            self._workspace.put_json(self._path, asdict(self._told))
+
+
+_current: ContextVar[Note | None] = ContextVar("_current", default=None)
+
+
+@contextmanager
+def under_way(workspace: Workspace, run_id: str, stage: str, corpus: str) -> Iterator[None]:
+    """Have ``status`` tell of a run while the block works."""
+    _sweep(workspace)
+    note = Note(workspace, run_id, stage, corpus)
+    token = _current.set(note)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+        note.remove()
+
+
+def current() -> Note | None:
+    """The note of the run that this is part of."""
+    return _current.get()
+
+
+def runs_under_way(workspace: Workspace) -> list[UnderWay]:
+    """The runs that work in a workspace now, the first begun first."""
+    noted = [noted for _, noted in _noted(workspace) if noted is not None and noted.may_work()]
+    return sorted(noted, key=lambda each: each.started_at)
+
+
+def _noted(workspace: Workspace) -> Iterator[tuple[str, UnderWay | None]]:
+    """The notes that are there; None in place of one that can't be read."""
+    for path in workspace.find(FOLDER):
+        try:
+            yield path, UnderWay(**workspace.read_json(path))
+        except FileNotFoundError:  # it is over by now
+            continue
+        except (DamagedError, TypeError):
+            yield path, None
+
+
+def _sweep(workspace: Workspace) -> None:
+    """Remove the notes of runs that were killed."""
+    workspace.sweep(FOLDER)
+    for path, noted in list(_noted(workspace)):
+        if noted is None or not noted.may_work():
+            with suppress(OSError):
+                workspace.remove(path)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
