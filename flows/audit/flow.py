@@ -25,7 +25,7 @@ from flows.audit.sample import (
 )
 from flows.reports.artifacts import Report
 from flows.running.execution import pending_batches
-from flows.running.stage import StageResult, StageRun, stage_run
+from flows.running.stage import StageResult, StageRun, as_told, stage_run
 from flows.server.pages import desk_page
 from storage.reading import CropReader
 from storage.tables.manifests import Manifests
@@ -36,6 +36,7 @@ POLL_S = 2
 
 
 @flow(name="audit", flow_run_name="audit {parameters.corpus}")
+@as_told
 def audit(parameters: AuditParameters) -> StageResult:
     """Listen to extracted segments, page by page, and say whether the source is silent.
 

@@ -39,7 +39,7 @@ from flows.running.dividing import Divisible
 from flows.running.execution import dask_client, pending_batches, results_of
 from flows.running.held_out import require_unheard, sounds_of
 from flows.running.rejects import DAMAGED, reject_killer, reject_row
-from flows.running.stage import StageRun, stage_run
+from flows.running.stage import StageRun, as_told, stage_run
 from flows.running.stage_result import StageResults
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
@@ -103,6 +103,7 @@ class NotScoredError(Exception):
 
 
 @flow(name="evaluate", flow_run_name="evaluate {parameters.labelled}")
+@as_told
 def evaluate(parameters: EvaluateParameters) -> Evaluation:
     """Evaluate models on the test songs: the medians a paper prints, and what they show."""
     workspace = Workspace(parameters.workspace)

@@ -17,6 +17,7 @@ from flows.extract.nearest_policy import why_nothing
 from flows.extract.options import ExtractParameters
 from flows.inputs import registry
 from flows.inputs.selection import selected_tracks
+from flows.policy.as_calibrated import as_calibrated
 from flows.policy.calibration import calibrated
 from flows.policy.likeness import what_is_unlike
 from flows.reports.file_names import file_names
@@ -28,9 +29,8 @@ from flows.running.execution import results_of
 from flows.running.rejects import reject_row
 from flows.running.row_groups import GroupBatch, left_out_of, pending_groups, try_groups_again
 from flows.running.selection_options import SelectionOptions
-from flows.running.stage import StageResult, StageRun, stage_run
+from flows.running.stage import StageResult, StageRun, as_told, stage_run
 from flows.score.flow import scores_fingerprint
-from flows.server.deployed import as_deployed
 from flows.server.pages import desk_page
 from storage.fingerprint import fingerprint, short_hash
 from storage.music_format import MusicFormat
@@ -64,12 +64,13 @@ class ExtractBatch(GroupBatch):
 
 
 @flow(name="extract", flow_run_name="extract {parameters.corpus}")
+@as_told
 def extract(parameters: ExtractParameters) -> StageResult:
     """Extract every stretch of a corpus in which a source is silent, as sure as was asked for."""
-    parameters = as_deployed(parameters)
     workspace = Workspace(parameters.workspace)
     manifests = Manifests(workspace)
     detector = registry.resolve(workspace, "detectors", parameters.detector)
+    parameters = as_calibrated(workspace, detector, parameters)
     scores = manifests.latest("scores", parameters.corpus, scores_fingerprint(detector))
     calibration = calibrated(workspace, detector, parameters, keep=not parameters.dry_run)
     policy = {

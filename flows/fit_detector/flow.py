@@ -50,7 +50,7 @@ from flows.running.heard import write_heard
 from flows.running.held_out import require_apart, sounds_of
 from flows.running.interruption import interruptible
 from flows.running.progress import progress
-from flows.running.stage import StageResult, StageRun, stage_run
+from flows.running.stage import StageResult, StageRun, as_told, stage_run
 from flows.score.flow import ScoreBatch, score_batch, scores_fingerprint
 from storage.fingerprint import fingerprint
 from storage.labelled.sets import find_songs
@@ -66,6 +66,7 @@ LOSS = "Training loss over the steps"
 
 
 @flow(name="fit-detector", flow_run_name="fit-detector {parameters.labelled}")
+@as_told
 def fit_detector(parameters: FitDetectorParameters) -> StageResult:
     """Fit a detector of silent sources; calibrate it on the songs held out."""
     workspace = Workspace(parameters.workspace)

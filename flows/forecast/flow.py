@@ -20,7 +20,7 @@ from demucs_core.extraction.yields import YieldForecast, forecast_yield
 from flows.forecast.options import MIN_TRACKS, ForecastParameters
 from flows.inputs import registry
 from flows.policy.calibration import calibrated
-from flows.running.stage import StageResult, StageRun, stage_run
+from flows.running.stage import StageResult, StageRun, as_told, stage_run
 from flows.score.flow import scorable_tracks, score_tracks, scores_fingerprint
 from flows.yields.flow import Yields, track_yield
 from storage.errors import UserError
@@ -76,6 +76,7 @@ class CorpusForecast:
 
 
 @flow(name="forecast", flow_run_name="forecast {parameters.corpus}")
+@as_told
 def forecast(parameters: ForecastParameters) -> CorpusForecast | StageResult:
     """Say from a small sample what a corpus would give, before all of it is scored.
 

@@ -27,7 +27,7 @@ from flows.ingest.twins import settle_twins
 from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
 from flows.running.music_options import MusicOptions
-from flows.running.stage import StageResult, StageRun, stage_run
+from flows.running.stage import StageResult, StageRun, as_told, stage_run
 from storage.errors import UserError
 from storage.finding.discovery import find_audio
 from storage.finding.listing import open_location, url_of
@@ -43,6 +43,7 @@ STAGE, VERSION = "ingest", 1
 
 
 @flow(name="ingest", flow_run_name="ingest {parameters.corpus}")
+@as_told
 def ingest(parameters: IngestParameters) -> StageResult:
     """Ingest unlabelled music or a labelled set; what is there already is not done again."""
     return _ingest_stems(parameters) if parameters.labelled else _ingest_tracks(parameters)

@@ -12,6 +12,7 @@ from prefect.logging import get_run_logger
 from flows.ingest.retiring import DUPLICATE, LABELLED
 from flows.inputs.forgotten import FORGOTTEN
 from flows.running.stage import StageRun
+from flows.server.deployed import deployment_of_run
 from storage.errors import UserError
 from storage.labelled.song import sources_of
 from storage.music_format import MIXTURE
@@ -47,7 +48,8 @@ def tell_of_rejects(run: StageRun, rejects: Sequence[Mapping[str, Any]], *, is_a
         is_all: nothing in the partition is of use.
 
     Raises:
-        UserError: so it is, and none of it is music that is known already, or left out on purpose.
+        UserError: so it is, and none of it is music that is known already, or left out on
+            purpose; of a deployment's run, whose report says it, it is no failure.
     """
     reasons = Counter(row["reason"] for row in rejects).most_common()
     told = ", ".join(f"{count} {reason}" for reason, count in reasons)
@@ -57,7 +59,8 @@ def tell_of_rejects(run: StageRun, rejects: Sequence[Mapping[str, Any]], *, is_a
         f"manifests show rejects --corpus {run.corpus}` names all; what is mended is taken up by "
         "the same command, and `ingest --retry rejected` looks at all of them again"
     )
-    if is_all and KNOWN.isdisjoint(reason for reason, _ in reasons):
+    unused = is_all and KNOWN.isdisjoint(reason for reason, _ in reasons)
+    if unused and deployment_of_run() is None:  # there is nothing amiss with a schedule's run
         raise UserError(f"corpus {run.corpus!r} has nothing that can be used: {note}")
     run.notes.append(note)
     get_run_logger().warning("%s", note)

@@ -16,6 +16,7 @@ from flows.running.execution import dask_client
 from flows.running.stage import StageResult, run_stage
 from flows.running.stage_result import results_in
 from flows.server.announcements import TAG
+from flows.server.deployed import as_deployed
 from flows.server.pages import OVERVIEW, key_path
 from flows.train.chosen import as_chosen
 from storage.errors import UserError
@@ -25,6 +26,7 @@ from storage.workspace import Workspace
 @flow(name="pipeline", flow_run_name="pipeline {parameters.corpus}")
 def pipeline(parameters: PipelineParameters) -> list[StageResult]:
     """Run the stages in turn; what is done already is not done again."""
+    parameters = as_deployed(parameters)
     parameters = parameters.model_copy(update={"train": as_chosen(parameters.train)})
     chain = begin(parameters)
     with tags(TAG), nullcontext() if parameters.dry_run else dask_client(parameters):

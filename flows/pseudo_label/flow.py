@@ -23,7 +23,7 @@ from flows.running import devices
 from flows.running.dividing import Divisible, halved
 from flows.running.execution import pending_batches, results_of
 from flows.running.rejects import reject_damaged, reject_killer, reject_row
-from flows.running.stage import StageResult, stage_run
+from flows.running.stage import StageResult, as_told, stage_run
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.reading import CanonicalAudioError
@@ -55,6 +55,7 @@ class TeachBatch(Divisible[dict[str, float]]):
 
 
 @flow(name="pseudo-label", flow_run_name="pseudo-label {parameters.corpus}", log_prints=True)
+@as_told
 def pseudo_label(parameters: PseudoLabelParameters) -> StageResult:
     """Separate a corpus, and make recipes of the stretches that the model is sure of."""
     workspace = Workspace(parameters.workspace)

@@ -26,7 +26,7 @@ from flows.remix.tempos import Listening, find_tempos, require_librosa, tempos_o
 from flows.running.chain import Chain
 from flows.running.execution import dask_client, results_of
 from flows.running.row_groups import GroupBatch, left_out_of, pending_groups, try_groups_again
-from flows.running.stage import StageResult, stage_run
+from flows.running.stage import StageResult, as_told, stage_run
 from storage.fingerprint import fingerprint
 from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
@@ -52,6 +52,7 @@ class RemixBatch(GroupBatch):
 
 
 @flow(name="remix", flow_run_name="remix {parameters.corpus}")
+@as_told
 def remix(parameters: RemixParameters) -> StageResult:
     """Draw recipes for every segment of a corpus."""
     workspace = Workspace(parameters.workspace)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import platform
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +21,7 @@ import prefect.runtime
 from prefect import Flow
 from prefect.exceptions import Pause
 from prefect.logging import get_run_logger
+from pydantic import BaseModel
 
 from flows.catalogue import BY_NAME
 from flows.reports.artifacts import Report
@@ -29,22 +32,30 @@ from flows.running.terminal import quiet_log_on_broken_pipe
 from flows.running.under_way import under_way
 from flows.running.workspace_overview import publish_overview
 from flows.server.announcements import announce
+from flows.server.deployed import as_deployed
 from flows.server.exclusive_run import exclusive_run
+from storage.errors import UserError
+from storage.fingerprint import fingerprint as fingerprint_of
 from storage.scratch import sweep_scratch
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.runs import PENDING, after_all, parts_left, require_all_parts
 from storage.tables.schemas import REJECTS, RUNS
 from storage.workspace import Workspace
 
-__all__ = ["DryRunEnded", "Plan", "StageResult", "StageRun", "run_stage", "stage_run"]
+__all__ = ["DryRunEnded", "Plan", "StageResult", "StageRun", "as_told", "run_stage", "stage_run"]
 
 Result = TypeVar("Result")
+Told = TypeVar("Told", bound=BaseModel)
 WRITTEN = ("manifests", "detectors", "models", "reports")
 KEEPS_REJECTS = ("ingest",)
 """Stages that take no part of ``rejects`` away, so that one that is missing was deleted."""
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 VERSIONED = ("silentmix", "torch", "numpy", "pyarrow", "prefect", "dask", "soxr", "av")
+
+
+_begun: ContextVar[bool] = ContextVar("_begun", default=False)
+"""Whether the stage that was called has come as far as :func:`stage_run`."""
 
 
 class DryRunEnded(Exception):  # noqa: N818  it ends a dry run, and is no error
@@ -203,6 +214,7 @@ def stage_run(
         with suppress(DryRunEnded):
             yield run
         return
+    _begun.set(True)
     quiet_log_on_broken_pipe()
     started = time.monotonic()
     run.not_before = started_at = after_all(run.manifests, corpus, datetime.now(UTC))
@@ -228,20 +240,15 @@ def stage_run(
         outcome = "cancelled"
         raise
     finally:
-        row = {
-            "run_id": run_id,
-            "stage": stage,
-            "flow_run_id": str(prefect.runtime.flow_run.id or ""),
-            "parameters": parameters.model_dump_json(),
-            "versions": json.dumps(_versions()),
-            "git_revision": _git_revision(),
-            "started_at": started_at,
-            "duration_s": (duration_s := time.monotonic() - started),
-            "counts": json.dumps(run.counts | _planned(run) | parts),
-            "outcome": outcome,
-            "message": message,
-        }
-        run.manifests.write(run.partition(RUNS.name), [run_id], [row])
+        duration_s = time.monotonic() - started
+        _record(
+            run.manifests, run.partition(RUNS.name), run_id, stage, parameters,
+            started_at=started_at,
+            duration_s=duration_s,
+            counts=json.dumps(run.counts | _planned(run) | parts),
+            outcome=outcome,
+            message=message,
+        )  # fmt: skip
     if prefect.runtime.flow_run.id:
         publish_report(run.report, run.result(), run.manifests, duration_s)
         publish_overview(run.manifests)
@@ -249,6 +256,70 @@ def stage_run(
     if run.leads_on and prefect.runtime.flow_run.parent_flow_run_id is None:
         fields = {**parameters.model_dump(mode="json"), "workspace": workspace.location}
         announce(stage, corpus, fields, {"fingerprint": fingerprint, "counts": run.counts})
+
+
+def as_told(function: Callable[[Told], Result]) -> Callable[[Told], Result]:
+    """A stage's flow function, with what its deployment says, and on record if it refuses.
+
+    What is refused before :func:`stage_run` begins, such as a detector that is not there, is a row
+    of ``runs`` too, whose fingerprint names the parameters, since nothing was made.
+    """
+    stage = function.__name__.replace("_", "-")
+
+    @functools.wraps(function)
+    def told(parameters: Told) -> Result:
+        parameters = as_deployed(parameters)
+        token, started_at = _begun.set(False), datetime.now(UTC)
+        try:
+            return function(parameters)
+        except Exception as error:
+            if isinstance(parameters, StageParameters) and not (_begun.get() or parameters.dry_run):
+                _record_refusal(stage, parameters, started_at, error)
+            raise
+        finally:
+            _begun.reset(token)
+
+    return told
+
+
+def _record_refusal(
+    stage: str, parameters: StageParameters, started_at: datetime, error: Exception
+) -> None:
+    try:
+        manifests = Manifests(Workspace(parameters.workspace))
+    except UserError:  # there is none, or it is somebody else's
+        return
+    corpus = getattr(parameters, "corpus", "") or getattr(parameters, "labelled", "")
+    name = fingerprint_of(stage, 0, refused=parameters.model_dump(mode="json"))
+    run_id = f"{stage}-{uuid.uuid4().hex[:12]}"
+    _record(
+        manifests, Partition(RUNS.name, corpus, name), run_id, stage, parameters,
+        started_at=max(started_at, after_all(manifests, corpus, started_at)),
+        duration_s=(datetime.now(UTC) - started_at).total_seconds(),
+        counts="{}",
+        outcome="failed",
+        message=f"{type(error).__name__}: {error}",
+    )  # fmt: skip
+
+
+def _record(
+    manifests: Manifests,
+    partition: Partition,
+    run_id: str,
+    stage: str,
+    parameters: StageParameters,
+    **what_came: object,
+) -> None:
+    row = {
+        "run_id": run_id,
+        "stage": stage,
+        "flow_run_id": str(prefect.runtime.flow_run.id or ""),
+        "parameters": parameters.model_dump_json(),
+        "versions": json.dumps(_versions()),
+        "git_revision": _git_revision(),
+        **what_came,
+    }
+    manifests.write(partition, [run_id], [row])
 
 
 def run_stage(stage_flow: Flow[..., Result], parameters: WorkParameters) -> Result:

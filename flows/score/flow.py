@@ -25,10 +25,9 @@ from flows.running.dividing import Divisible, halved
 from flows.running.execution import pending_batches, results_of
 from flows.running.rejects import reject_damaged, reject_killer, reject_row
 from flows.running.selection_options import SelectionOptions
-from flows.running.stage import StageResult, StageRun, stage_run
+from flows.running.stage import StageResult, StageRun, as_told, stage_run
 from flows.score.options import ScoreParameters
 from flows.score.report import report_scores
-from flows.server.deployed import as_deployed
 from storage.fingerprint import fingerprint
 from storage.reading import AsWritten, CanonicalAudioError, CropReader
 from storage.tables.manifests import Manifests, Partition
@@ -66,9 +65,9 @@ def scores_fingerprint(detector: str) -> str:
 
 
 @flow(name="score", flow_run_name="score {parameters.corpus}", log_prints=True)
+@as_told
 def score(parameters: ScoreParameters) -> StageResult:
     """Score every track of a corpus: probabilities of silence a source, frame by frame."""
-    parameters = as_deployed(parameters)
     workspace = Workspace(parameters.workspace)
     detector = registry.resolve(workspace, "detectors", parameters.detector)
     parameters = parameters.model_copy(update={"detector": detector})  # which extract goes on with
@@ -81,6 +80,7 @@ def score(parameters: ScoreParameters) -> StageResult:
         source = run.manifests.latest("tracks", parameters.corpus)
         tracks, leaked = scorable_tracks(run.manifests, source, parameters)
         num_new = score_tracks(run, tracks, source, parameters, detector)
+        run.leads_on = bool(tracks)  # of no scores there is nothing to extract
         _reject_leaked(run, leaked)
         if num_new:
             report_scores(run, fitted_calibration(run.manifests, detector))

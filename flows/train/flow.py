@@ -15,7 +15,7 @@ from flows.running import devices
 from flows.running.chain import Chain
 from flows.running.heard import write_heard
 from flows.running.held_out import require_apart, sounds_of, sounds_of_recipes
-from flows.running.stage import StageResult, stage_run
+from flows.running.stage import StageResult, as_told, stage_run
 from flows.train.build import build_trainer
 from flows.train.chosen import as_chosen
 from flows.train.disk import require_room
@@ -39,6 +39,7 @@ STAGE, VERSION = "train", 2
 
 
 @flow(name="train", flow_run_name="train {parameters.label}")
+@as_told
 def train(parameters: TrainParameters) -> StageResult:
     """Train a model; a run that was killed continues at its last checkpoint."""
     parameters = as_chosen(parameters)

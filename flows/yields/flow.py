@@ -20,6 +20,7 @@ from flows.inputs import networks, registry
 from flows.policy.calibration import calibrated
 from flows.running.dividing import Indispensable
 from flows.running.execution import results_of
+from flows.running.stage import as_told
 from flows.score.flow import scores_fingerprint
 from flows.yields.options import YieldsParameters
 from storage.errors import UserError
@@ -131,6 +132,7 @@ class CorpusYields:
 
 
 @flow(name="yields", flow_run_name="yields {parameters.corpus}")
+@as_told
 def yields(parameters: YieldsParameters) -> CorpusYields:
     """Show what other thresholds and minimum lengths would extract; writes nothing.
 

@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 
 from flows.running import stage
 from flows.running.parameters import StageParameters
-from flows.running.stage import StageResult, StageRun, stage_run
+from flows.running.stage import StageResult, StageRun, as_told, stage_run
 from storage.errors import UserError
 from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
@@ -73,6 +73,35 @@ def test_a_run_that_fails_says_why(workspace: Workspace) -> None:
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
 def test_a_run_that_is_interrupted(workspace: Workspace, error: BaseException) -> None:
     assert run_and_read(workspace, error)["outcome"] == "cancelled"
+
+
+def test_what_a_stage_refuses_before_it_begins_is_on_record(workspace: Workspace) -> None:
+    class Asked(StageParameters):
+        corpus: str = "music"
+
+    @as_told
+    def score(parameters: Asked) -> None:
+        if parameters.corpus == "none":
+            raise UserError("no such detector")
+        with stage_run("score", parameters, corpus="music", fingerprint="f1", workspace=workspace):
+            raise ValueError("later")
+
+    asked = Asked(workspace=workspace.location, corpus="none")
+    for parameters in (asked, asked, asked.model_copy(update={"dry_run": True})):
+        with pytest.raises(UserError):
+            score(parameters)
+    with pytest.raises(UserError):  # which is no workspace
+        score(asked.model_copy(update={"workspace": f"memory://{uuid.uuid4().hex}"}))
+    with pytest.raises(ValueError, match="later"):
+        score(Asked(workspace=workspace.location))
+    manifests = Manifests(workspace)
+    [refused] = manifests.partitions("runs", "none")
+    for row in (rows := list(manifests.rows(refused))):
+        told = [row[name] for name in ("stage", "outcome", "message", "counts")]
+        assert told == ["score", "failed", "UserError: no such detector", "{}"]
+    assert len(rows) == 2
+    [later] = manifests.rows(RUNS)
+    assert later["message"] == "ValueError: later"
 
 
 def test_what_failed_does_not_count_as_the_latest(workspace: Workspace) -> None:

@@ -38,12 +38,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 TRACKS = 12
-DEPLOYED = {
-    "score": {"batch_tracks": 1, "workers": 2},
-    **{stage: {**SETTINGS["extract"], "workers": 1} for stage in ("extract", "yields")},
-    **{stage: {"workers": 1} for stage in ("remix", "evaluate")},
-}
-"""What somebody has chosen for each stage in the deployment's own form."""
 PATIENCE_MS = 1000 * TIMEOUT_S
 STILL = """addEventListener("DOMContentLoaded", () => {
     const style = document.createElement("style");
@@ -75,13 +69,11 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(finished: Finished) -> Iterator[Service]:
-    """A service on the finished workspace, whose deployments are set as its songs need it."""
+    """A service on the finished workspace."""
     with standing(Path(finished.workspace.root), PREFECT_WORKER_QUERY_SECONDS="1") as service:
-        with registration.server(service.address, service.login) as client:
-            for stage, chosen in DEPLOYED.items():
-                deployment = client.read_deployment_by_name(f"{stage}/{stage}")
-                fields = {FORM: {**deployment.parameters[FORM], **chosen}}
-                client.update_deployment(deployment.id, DeploymentUpdate(parameters=fields))
+        choose(service, "score", batch_tracks=1, workers=2)
+        for stage in ("extract", "yields", "remix", "evaluate"):
+            choose(service, stage, workers=1)
         yield service
 
 
@@ -103,6 +95,14 @@ def ui(request: pytest.FixtureRequest, browser: Browser, service: Service) -> It
         yield request.param(context.new_page())
 
 
+def choose(service: Service, stage: str, **fields: object) -> None:
+    """Set fields of a deployment, for its form and for the runs that start by themselves."""
+    with registration.server(service.address, service.login) as client:
+        deployment = client.read_deployment_by_name(f"{stage}/{stage}")
+        chosen = {FORM: {**deployment.parameters[FORM], **fields}}
+        client.update_deployment(deployment.id, DeploymentUpdate(parameters=chosen))
+
+
 def parts(root: Path, corpus: str) -> dict[Path, int]:
     """The parts of a corpus's scores, and when each was written."""
     found = root.glob(f"manifests/scores/corpus={corpus}/*/*.parquet")
@@ -113,6 +113,11 @@ def flow_runs(service: Service) -> set[UUID]:
     """Every run that the server knows."""
     with registration.server(service.address, service.login) as client:
         return {run.id for run in client.read_flow_runs()}
+
+
+def reports(service: Service, stage: str) -> set[Path]:
+    """The reports that a stage has left."""
+    return set(service.root.glob(f"reports/{stage}-*/index.html"))
 
 
 def num_done(card: Locator) -> int:
@@ -141,8 +146,9 @@ def test_a_day(ui: Interface, service: Service, music: Path, tmp_path: Path) -> 
     """From a folder of music to a song that is separated, by somebody who looks at all of it."""
     manifests, corpus = Manifests(Workspace(str(service.root))), ui.corpus
 
+    before = reports(service, "ingest")
     ui.start("ingest", source=str(music / corpus), corpus=corpus, workers="1")
-    wait_for(lambda: manifests.partitions("tracks", corpus))
+    wait_for(lambda: reports(service, "ingest") - before)  # it reads no track any more
     tracks = list((service.root / "audio" / corpus).rglob("*.wav"))
     idle = set(service.processes())
     with held(*tracks[:2]) as [first, _]:
@@ -154,10 +160,10 @@ def test_a_day(ui: Interface, service: Service, music: Path, tmp_path: Path) -> 
         wait_for(lambda: card.count() or ui.look_again())
         for _ in range(2):  # as long as the page takes to ask again, so that progress is due
             ui.look_again()
-        before = num_done(card)
+        held_at = num_done(card)
         first.release()
-        wait_for(lambda: num_done(card) > before or ui.look_again())
-        assert before < num_done(card) < TRACKS
+        wait_for(lambda: num_done(card) > held_at or ui.look_again())
+        assert held_at < num_done(card) < TRACKS
         assert f"score {corpus}" in service.command("status").stdout
 
         of_the_run = set(service.processes()) - idle
@@ -186,7 +192,7 @@ def test_a_day(ui: Interface, service: Service, music: Path, tmp_path: Path) -> 
     # of the interface that one is in
     overview.wait_for_url(f"{service.address}{ui.base}/artifacts/key/workspace-overview*")
 
-    ui.open_run(f"extract {corpus}")
+    ui.open_run(f"extract {corpus}")  # by the policy that the detector was calibrated with
     ui.wait_for_state("Completed")
     ui.open_artifact("extract-report")
     page = ui.sounds()
@@ -194,6 +200,8 @@ def test_a_day(ui: Interface, service: Service, music: Path, tmp_path: Path) -> 
     page.keyboard.press("Space")
     page.wait_for_function("() => document.querySelector('audio').currentTime > 0")
 
+    for stage in ("yields", "extract"):
+        choose(service, stage, **SETTINGS["extract"])
     ui.start("yields", corpus=corpus)
     ui.wait_for_state("Completed")
     ui.start("extract", corpus=corpus, min_duration_s="1.5")
