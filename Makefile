@@ -25,8 +25,9 @@ help:
 # The environment: locked versions, checked hashes. The CUDA libraries follow only where the build
 # of torch that was found wants them.
 .venv/installed: requirements.lock requirements-cuda.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "silentmix needs Python 3.11 to 3.13; try make PYTHON=python3.13")'
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "silentmix needs Python 3.11 to 3.13; try make PYTHON=python3.13")'
+	@echo "setting up .venv: some GB of locked packages, minutes the first time"
+	@$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	@if $(BIN)/pip show torch | grep -q '^Requires:.*nvidia'; then \
 		$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-cuda.lock; fi

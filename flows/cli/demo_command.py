@@ -15,6 +15,8 @@ def demo_command(
     parameters: Annotated[DemoParameters, Parameter(name="*")] = DemoParameters(),
 ) -> None:
     """Make a corpus and run the whole pipeline on it: about ten minutes on two cores."""
-    from flows.studies.demo import run_demo
+    console = Console()
+    console.print(f"a corpus is made beside {parameters.workspace}, then all stages run on it")
+    from flows.studies.demo import run_demo  # which takes seconds
 
-    run_demo(parameters, Console())
+    run_demo(parameters, console)

@@ -72,7 +72,7 @@ def _print_under_way(workspace: Workspace, console: Console) -> None:
         )
         how_far = f"{run.progress} at {told}" if run.progress else "not counted yet"
         console.print(
-            f"now: {run.stage} {run.corpus} since {since}{where}: {how_far}",
+            f"now: {run.stage} {run.corpus} ({run.fingerprint}) since {since}{where}: {how_far}",
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
 

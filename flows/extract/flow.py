@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from prefect import flow
 
+from demucs_core.extraction.calibration_result import Calibration
 from demucs_core.extraction.segments import ExtractionPolicy, Segment, extract_segments, keep_sure
 from flows.audit.result import least_scores
 from flows.extract.nearest_policy import why_nothing
@@ -114,10 +115,26 @@ def extract(parameters: ExtractParameters) -> StageResult:
         minutes = silent_minutes(manifests, segments)
         if missed := [source for source, found in minutes.items() if not found]:
             run.warn(*why_nothing(manifests, scores, detector, parameters, missed))
+        run.warn(*what_is_unproven(calibration, minutes))
         if batches:
             run.warn(*what_is_unlike(manifests, detector, scores))
         _summarise(run, segments, minutes)
     return run.result()
+
+
+def what_is_unproven(calibration: Calibration, minutes: Mapping[str, float]) -> list[str]:
+    """For sources that are extracted though nothing is promised of them, what evidence is missing.
+
+    Args:
+        calibration: of the detector.
+        minutes: that were extracted, a source.
+    """
+    return [
+        f"{minutes[source.source]:.1f} min without {source.source} are extracted with no promise "
+        f"(allow_insufficient_evidence): {source.problem}"
+        for source in calibration.sources
+        if source.overridden and minutes.get(source.source)
+    ]
 
 
 def in_chain(chain: Chain) -> list[ExtractParameters]:

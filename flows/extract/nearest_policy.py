@@ -54,7 +54,7 @@ def why_nothing(
 def _minutes(
     manifests: Manifests, groups: Sequence[RowGroup], detector: str, options: PolicyOptions
 ) -> dict[str, float]:
-    """Minutes a source that a policy would extract; of none where nothing can be promised."""
+    """Minutes a source that a policy would extract; of those whose precision can be promised."""
     try:
         calibration = calibrated(manifests.workspace, detector, options)
     except UserError:
@@ -69,7 +69,7 @@ def _minutes(
     return {
         source.source: total.seconds[thresholds.index(source.threshold), 0, index] / 60
         for index, source in enumerate(calibration.sources)
-        if source.threshold is not None
+        if source.threshold is not None and not source.overridden
     }
 
 

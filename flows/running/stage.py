@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import inspect
 import json
 import platform
 import subprocess
@@ -222,7 +223,7 @@ def stage_run(
     try:
         with (
             exclusive_run(stage, corpus, workspace.location),
-            under_way(workspace, run_id, stage, corpus),
+            under_way(workspace, run_id, stage, corpus, fingerprint),
         ):
             sweep_scratch()
             for folder in (*WRITTEN, f"audio/{corpus}"):
@@ -279,6 +280,9 @@ def as_told(function: Callable[[Told], Result]) -> Callable[[Told], Result]:
         finally:
             _begun.reset(token)
 
+    # Prefect looks names of types up where the wrapper is
+    told.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
+    told.__annotations__ = inspect.get_annotations(function, eval_str=True)
     return told
 
 

@@ -36,6 +36,7 @@ class UnderWay:
     Attributes:
         stage: what it does.
         corpus: on what.
+        fingerprint: of what it makes.
         started_at: when it began, in ISO 8601, as ``told_at``.
         told_at: when it last said how far it is.
         progress: how far that was; empty before it knows.
@@ -46,6 +47,7 @@ class UnderWay:
 
     stage: str
     corpus: str
+    fingerprint: str
     started_at: str
     told_at: str
     progress: str
@@ -68,7 +70,9 @@ class UnderWay:
 class Note:
     """The note of a run, which is written anew as it goes on."""
 
-    def __init__(self, workspace: Workspace, run_id: str, stage: str, corpus: str) -> None:
+    def __init__(
+        self, workspace: Workspace, run_id: str, stage: str, corpus: str, fingerprint: str
+    ) -> None:
         self._workspace = workspace
         self._path = f"{FOLDER}/{run_id}.json"
         self._interval_s = INTERVAL_S if workspace.is_local else INTERVAL_IN_BUCKET_S
@@ -76,6 +80,7 @@ class Note:
         self._told = UnderWay(
             stage=stage,
             corpus=corpus,
+            fingerprint=fingerprint,
             started_at=began_at,
             told_at=began_at,
             progress="",
@@ -106,10 +111,12 @@ _current: ContextVar[Note | None] = ContextVar("_current", default=None)
 
 
 @contextmanager
-def under_way(workspace: Workspace, run_id: str, stage: str, corpus: str) -> Iterator[None]:
+def under_way(
+    workspace: Workspace, run_id: str, stage: str, corpus: str, fingerprint: str
+) -> Iterator[None]:
     """Have ``status`` tell of a run while the block works."""
     _sweep(workspace)
-    note = Note(workspace, run_id, stage, corpus)
+    note = Note(workspace, run_id, stage, corpus, fingerprint)
     token = _current.set(note)
     try:
         yield

@@ -24,6 +24,7 @@ from flows.pipeline.options import PipelineParameters
 from flows.remix.flow import remix
 from flows.remix.options import RemixParameters
 from flows.running.devices import pick_device
+from flows.running.under_way import runs_under_way
 from flows.studies.demo_options import DemoParameters
 from flows.studies.demo_summary import print_summary
 from flows.studies.side_by_side import LOGS, Job, how_many, planned, run_side_by_side
@@ -68,7 +69,8 @@ def run_demo(parameters: DemoParameters, console: Console) -> None:
         f"workspace {root}\ncorpus    {corpus}\n"
         f"corpus {made - started:.0f} s, stages and training {trained - made:.0f} s, "
         f"evaluation of what was left {time.monotonic() - trained:.0f} s\n"
-        f"look at every run: silentmix up --workspace {parameters.workspace}   (or make ui)\n"
+        "look at every run: make ui; or, after `. .venv/bin/activate`,\n"
+        f"                   silentmix up --workspace {parameters.workspace}\n"
         f"what is where:     silentmix status --workspace {parameters.workspace}",
         highlight=False,
     )
@@ -136,6 +138,7 @@ class _Demo:
             device=device,
             logs=self.root / LOGS,
             on_end=self._ended,
+            on_wait=self._tell_how_far,
         )
 
     def evaluation(self) -> EvaluateParameters:
@@ -191,6 +194,11 @@ class _Demo:
             self._under_way.add(name)
             self.console.print(f"training {name}: {self.root / LOGS / job.log}", soft_wrap=True)
             yield job
+
+    def _tell_how_far(self) -> None:
+        for run in runs_under_way(Workspace(str(self.root))):
+            if run.progress and (name := self.models.get(run.fingerprint)):
+                self.console.print(f"training {name}: {run.progress}", highlight=False)
 
     def _ended(self, job: Job, problem: str) -> None:
         self._under_way.remove(job.label)

@@ -33,6 +33,7 @@ from flows.train.options import TrainParameters
 from storage.errors import UserError
 
 LOGS = "study-logs"
+ON_WAIT_EVERY_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,7 @@ def run_side_by_side(
     device: str,
     logs: Path,
     on_end: Callable[[Job, str], None],
+    on_wait: Callable[[], None] = lambda: None,
 ) -> None:
     """Run jobs in their order, so many at once; each is asked for when there is room for it.
 
@@ -106,6 +108,7 @@ def run_side_by_side(
         device: ``cpu``, or ``cuda`` for all GPUs in turn.
         logs: folder for what the processes print.
         on_end: told of each that ended, and of the problem if it failed.
+        on_wait: called now and then while there is nothing to do but to wait for one of several.
     """
     if num_processes == 1:
         for job in jobs:
@@ -126,7 +129,8 @@ def run_side_by_side(
                 continue
             if not running:
                 return
-            ready = wait([slot.answer for slot in running])
+            while not (ready := wait([slot.answer for slot in running], ON_WAIT_EVERY_S)):
+                on_wait()
             for slot in [slot for slot in running if slot.answer in ready]:
                 running.remove(slot)
                 ended.append((slot.job, _end(slot)))

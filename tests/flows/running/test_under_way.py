@@ -37,15 +37,15 @@ def test_a_run_is_told_while_it_works(
     for interval in ("INTERVAL_S", "INTERVAL_IN_BUCKET_S"):
         monkeypatch.setattr(module, interval, 0.0)
     monkeypatch.setattr("flows.running.progress.ARTIFACT_INTERVAL_S", 0.0)
-    with under_way(workspace, "score-1", "score", "live"):
+    with under_way(workspace, "score-1", "score", "live", "f1"):
         [told] = status(workspace)
-        assert told.startswith("now: score live since ")
+        assert told.startswith("now: score live (f1) since ")
         assert told.endswith(": not counted yet")
         with progress("score", 12, "tracks") as bar:
             bar.advance(5)
             [told] = status(workspace)
             assert ": 5 of 12 tracks, " in told
-            with under_way(workspace, "train-1", "train", "labelled"):
+            with under_way(workspace, "train-1", "train", "labelled", "f2"):
                 assert [run.stage for run in runs_under_way(workspace)] == ["score", "train"]
     assert not status(workspace)
     assert not workspace.find(FOLDER)
@@ -53,7 +53,7 @@ def test_a_run_is_told_while_it_works(
 
 def test_a_run_that_was_killed_is_not_told_and_the_next_one_sweeps(workspace: Workspace) -> None:
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    with under_way(workspace, "score-1", "score", "live"):
+    with under_way(workspace, "score-1", "score", "live", "f1"):
         [noted] = [workspace.read_json(path) for path in workspace.find(FOLDER)]
     noted |= {"pid": other.pid, "process_started_at": psutil.Process(other.pid).create_time()}
     workspace.put_json(f"{FOLDER}/killed.json", noted)
@@ -68,5 +68,5 @@ def test_a_run_that_was_killed_is_not_told_and_the_next_one_sweeps(workspace: Wo
     assert ", on elsewhere: " in there
     workspace.put_json(f"{FOLDER}/elsewhere.json", elsewhere | {"told_at": "2020-01-01T00:00:00Z"})
     assert not status(workspace)
-    with under_way(workspace, "score-2", "score", "live"):
+    with under_way(workspace, "score-2", "score", "live", "f1"):
         assert workspace.find(FOLDER) == [f"{FOLDER}/score-2.json"]
