@@ -16,6 +16,9 @@ from storage.printable import shown
 if TYPE_CHECKING:
     from flows.pipeline.expected import Expected
 
+LONG_S = 3 * 86_400
+"""A training that takes longer was not meant for this machine."""
+
 
 def print_plans(results: Sequence[StageResult], console: Console) -> None:
     """A line a stage of a dry run: what it would make, how much is left to do, from what."""
@@ -36,6 +39,13 @@ def print_expected(rows: Sequence[Expected], console: Console) -> None:
         about = "nobody knows" if row.seconds is None else f"about {spell(row.seconds)}"
         table.append([row.stage, row.work, about, row.known_from])
     print_table(console, ["stage", "all there is", "takes", "as known from"], table)
+    if any(row.stage == "train" and (row.seconds or 0) > LONG_S for row in rows):
+        console.print(
+            "The training is one for GPUs. Here, take fewer steps (--train.steps) of a smaller model "
+            "(--train.channels, --train.depth), as --train.preset demo has them, or end before it "
+            "(--until remix).",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 def print_results(results: Sequence[StageResult], console: Console) -> None:

@@ -28,6 +28,7 @@ from flows.evaluate.summary import (
 from flows.inputs.methods import COLUMNS, SONG_SDR, Method, songs_in_common
 from flows.inputs.songs import Song
 from flows.reports.artifacts import Report
+from flows.running.workspace_overview import COMPARISON, publish_overview
 from storage.errors import UserError
 from storage.fingerprint import short_hash
 from storage.tables.manifests import Manifests, Partition
@@ -87,7 +88,7 @@ def compare(
           for method in scored),
         *(method.medians(common).tolist() for method in scored if method.runs),
     ]  # fmt: skip
-    run_id = f"comparison-{short_hash(repr(content))}"
+    run_id = f"{COMPARISON}{short_hash(repr(content))}"
     summary = ComparisonSummary(
         corpus=corpus,
         num_songs=len(common),
@@ -119,6 +120,7 @@ def compare(
         best = _best_model(scored, summary)
         play_songs(workspace, best, common, run_id, device, allow_import)
         workspace.put_json(f"{summary.folder}/{SUMMARY}", summary.model_dump(mode="json"))
+        publish_overview(manifests, in_ui=False)  # whose page leads to it
     return summary
 
 

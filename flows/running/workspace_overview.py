@@ -22,6 +22,9 @@ from storage.tables.manifests import Manifests
 from storage.tables.runs import PastRun, last_runs
 
 MAX_ROWS = 100
+COMPARISON = "comparison-"
+"""How the folders of reports on several models begin; a hash of what they compare follows."""
+
 SEPARATION = "separate-"
 """How the folders of reports of ``separate`` begin, which is no stage; the time of day follows."""
 
@@ -36,7 +39,12 @@ def publish_overview(manifests: Manifests, *, in_ui: bool = True) -> None:
     if in_ui:
         with best_effort("of the workspace's overview"):
             create_markdown_artifact(markdown, key=OVERVIEW, description=title)
-    links = [_reports(runs), _separations(manifests)]
+    folders = sorted(manifests.workspace.folders("reports"), reverse=True)
+    links = [
+        _reports(runs),
+        _pages("Comparisons of models", folders, COMPARISON),
+        _pages("Separations", folders, SEPARATION),
+    ]
     on_page = page.page(title, [page.words(section) for section in (markdown, *links)])
     manifests.workspace.put_bytes("reports/index.html", on_page)
 
@@ -90,15 +98,14 @@ def _reports(runs: Sequence[PastRun]) -> str:
     return f"### Reports\n\n{table(rows[:MAX_ROWS])}" if rows else ""
 
 
-def _separations(manifests: Manifests) -> str:
-    """The reports of ``separate``, newest first, by the names of their folders."""
-    folders = manifests.workspace.folders("reports")
+def _pages(title: str, folders: Iterable[str], kind: str) -> str:
+    """The reports that are no stage's, by the names of their folders."""
     rows = [
-        {"separated": f"[{name.removeprefix(SEPARATION)}]({name}/index.html)"}
-        for name in sorted(folders, reverse=True)
-        if name.startswith(SEPARATION)
+        {"report": f"[{name.removeprefix(kind)}]({name}/index.html)"}
+        for name in folders
+        if name.startswith(kind)
     ]
-    return f"### Separations\n\n{table(rows[:MAX_ROWS])}" if rows else ""
+    return f"### {title}\n\n{table(rows[:MAX_ROWS])}" if rows else ""
 
 
 def _more(rows: Sequence[object]) -> str:

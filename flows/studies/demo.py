@@ -19,6 +19,7 @@ from demo_corpus.corpus import write_labelled, write_unlabelled
 from demo_corpus.spreading import over_processes
 from flows.evaluate.flow import evaluate
 from flows.evaluate.options import EvaluateParameters
+from flows.inputs.given_names import give_name
 from flows.pipeline.flow import begin, pipeline
 from flows.pipeline.options import PipelineParameters
 from flows.remix.flow import remix
@@ -204,4 +205,6 @@ class _Demo:
         self._under_way.remove(job.label)
         if problem:
             raise UserError(f"training {job.label}: {problem}; see {self.root / LOGS / job.log}")
+        known_id = next(known for known, name in self.models.items() if name == job.label)
+        give_name(Workspace(str(self.root)), "models", known_id, job.label.replace(" ", "-"))
         self.console.print(f"trained {job.label}", highlight=False)

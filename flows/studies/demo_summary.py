@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from flows.evaluate.flow import Evaluation
 from flows.evaluate.summary import Verdict, print_comparison
 from flows.inputs import registry
 from flows.studies.truth import SourceQuality, extraction_quality, rows_of
-from storage.tables.manifests import Manifests
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 
@@ -44,6 +45,7 @@ def print_summary(
         console.print(f"  {row['reason']:<16} {Path(row['item']).name}", highlight=False)
     segments = manifests.latest("segments", music)
     _print_extraction(extraction_quality(manifests, segments, rows_of(truth)), console)
+    console.print(_promise(manifests, segments), highlight=False, soft_wrap=True)
     comparison = evaluation.comparison
     assert comparison is not None  # it was no dry run
     named = [
@@ -89,6 +91,17 @@ def conclusion(remixes: Verdict, ceiling: Verdict, *, improving: int) -> list[st
         "more is `silentmix study paper`.",
         *([sooner] if improving else []),
     ]
+
+
+def _promise(manifests: Manifests, segments: Partition) -> str:
+    """The precision that was asked for, and whether it was promised."""
+    for row in manifests.rows(segments, ["policy"]):
+        policy = json.loads(row["policy"])
+        target = f"A precision of {policy['target_precision']:g} was asked for"
+        if policy["overridden"]:
+            return f"{target}; the few songs held out can't promise that of every source."
+        return f"{target}, and promised of every source."
+    return "Nothing was extracted."
 
 
 def _print_extraction(quality: dict[str, SourceQuality], console: Console) -> None:

@@ -182,6 +182,8 @@ def test_the_report_is_in_files_and_in_the_ui(evaluated: tuple[Workspace, Evalua
     played = found["evaluate-best-report"]
     assert len(played) < MAX_ARTIFACT_BYTES
     assert played.count("<audio controls") == 1 + 2 * len(SOURCES)
+    page = workspace.read("reports/index.html").decode()
+    assert f'href="{folder.removeprefix("reports/")}/index.html"' in page
 
 
 def test_running_again_makes_nothing(evaluated: tuple[Workspace, Evaluation]) -> None:
@@ -399,7 +401,7 @@ def test_published_results_that_do_not_fit_are_refused_before_any_work(
         run(made_up.workspace, published=[strange])
     with pytest.raises(UserError, match=r"published: /no/such: no such folder"):
         run(made_up.workspace, published=["/no/such"])
-    assert not rows(made_up.workspace, "runs")
+    assert [row["outcome"] for row in rows(made_up.workspace, "runs")] == ["failed"] * 2
 
 
 def test_results_without_a_song_in_common_are_refused(made_up: MadeUp, tmp_path: Path) -> None:
