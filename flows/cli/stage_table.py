@@ -41,9 +41,9 @@ def print_expected(rows: Sequence[Expected], console: Console) -> None:
     print_table(console, ["stage", "all there is", "takes", "as known from"], table)
     if any(row.stage == "train" and (row.seconds or 0) > LONG_S for row in rows):
         console.print(
-            "The training is one for GPUs. Here, take fewer steps (--train.steps) of a smaller model "
-            "(--train.channels, --train.depth), as --train.preset demo has them, or end before it "
-            "(--until remix).",
+            "The training is one for GPUs. Here, take fewer steps (--train.steps) of a smaller "
+            "model (--train.channels, --train.depth), as --train.preset demo has them, or end "
+            "before it (--until remix).",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
 
