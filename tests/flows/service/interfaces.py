@@ -44,12 +44,19 @@ class Interface(ABC):
         self.fill(**fields)
         self.submit()
         self.follow()
+        self._await_run()
 
     def open_run(self, name: str) -> None:
         """Go to the last run of a name, once there is one."""
         link = self.page.get_by_role("link", name=name, exact=True).first
         self.open("/runs")
         link.click()
+        self._await_run()
+
+    def _await_run(self) -> None:
+        """Wait until the page shows a run, in place of a list of runs and their states."""
+        self.page.wait_for_url("**/runs/flow-run/*")
+        expect(self.page.get_by_text("Artifacts", exact=True).first).to_be_visible()
 
     def fill(self, **fields: str) -> None:
         """Fill in fields of a run form, by their names there; of a list, its first item."""
