@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 
 from flows.catalogue import CATALOGUE
 from flows.inputs import registry
+from flows.inputs.given_names import names_of
 from flows.inputs.paper_table import sdr_of_models
 from flows.reports.silent_minutes import silent_minutes
 from flows.reports.terminal_table import print_table
@@ -49,12 +51,19 @@ def print_status(location: str, console: Console) -> None:
         except DamagedError as error:
             console.print(f"model {name}: {error}", markup=False, highlight=False, soft_wrap=True)
             continue
-        sdr = ", ".join(f"{source} {value:.2f}" for source, value in scores.get(name, {}).items())
+        sdr = "; ".join(
+            f"{_listed(figures)} ({songs})" for songs, figures in scores.get(name, {}).items()
+        )
         note = _forgotten(workspace, "models", name)
+        called = " ".join([name, *names_of(workspace, "models", name)])
         heard = registry.trained_on(training)
-        console.print(f"model {name} ({heard}): SDR {sdr or 'not evaluated'}{note}")
+        console.print(f"model {called} ({heard}): SDR {sdr or 'not evaluated'}{note}")
     for name, progress in registry.unfinished(workspace):
         console.print(f"training {name}: {_how_far(progress)}", soft_wrap=True)
+
+
+def _listed(figures: Mapping[str, float]) -> str:
+    return ", ".join(f"{source} {value:.2f}" for source, value in figures.items())
 
 
 def _how_far(progress: dict[str, Any]) -> str:

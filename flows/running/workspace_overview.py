@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from prefect.artifacts import create_markdown_artifact
 
 from flows.catalogue import CATALOGUE
 from flows.inputs import registry
+from flows.inputs.given_names import given_names
 from flows.reports import page
 from flows.reports.markdown import number, plain, table
 from flows.server.best_effort import best_effort
 from flows.server.pages import OVERVIEW, run_path
+from storage.errors import UserError
 from storage.tables.manifests import Manifests
 from storage.tables.runs import PastRun, last_runs
 
@@ -150,25 +153,30 @@ def _precision_and_recall(run: PastRun, source: str) -> str:
 
 def _model_rows(manifests: Manifests, runs: Sequence[PastRun]) -> list[dict[str, str]]:
     trained = {run.fingerprint: run for run in runs if run.stage == "train"}
-    scores = {
-        model: run
-        for run in runs
-        if run.stage == "evaluate"
-        for model in json.loads(run.parameters)["models"]
-    }
+    evaluated: dict[str, dict[str, PastRun]] = {}
+    for run in runs:
+        if run.stage == "evaluate":
+            for model in json.loads(run.parameters)["models"]:
+                evaluated.setdefault(model, {})[run.corpus] = run
+    given: dict[str, str] = {}
+    with suppress(UserError):  # damaged names stop no stage
+        given = given_names(manifests.workspace, "models")
     rows = []
     for name, run in _finished(manifests, "models", trained):
-        evaluated = scores.get(name)
-        sdr_db = evaluated.counts if evaluated else {}
-        row = {"model": _link(run, name) + _forgotten(manifests, "models", name)}
-        row["trained on"] = plain(registry.trained_on(json.loads(run.parameters)))
-        for heading in (*manifests.workspace.music.sources, "mean"):
-            value = sdr_db.get(f"sdr_{heading}_db")
-            row[heading] = NONE if value is None else f"{value:.2f}"
-        if evaluated:
-            row["mean"] = _link(evaluated, row["mean"])
-        rows.append((sdr_db.get("sdr_mean_db", float("-inf")), row))
-    return [row for _, row in sorted(rows, key=lambda found: -found[0])]
+        called = " ".join([name, *sorted(each for each, known in given.items() if known == name)])
+        model = {"model": _link(run, called) + _forgotten(manifests, "models", name)}
+        model["trained on"] = plain(registry.trained_on(json.loads(run.parameters)))
+        for evaluation in evaluated.get(name, {}).values() or [None]:
+            sdr_db = evaluation.counts if evaluation else {}
+            row = model | {"songs of": plain(evaluation.corpus) if evaluation else NONE}
+            for heading in (*manifests.workspace.music.sources, "mean"):
+                value = sdr_db.get(f"sdr_{heading}_db")
+                row[heading] = NONE if value is None else f"{value:.2f}"
+            if evaluation:
+                row["mean"] = _link(evaluation, row["mean"])
+            place = (not evaluation, row["songs of"], -sdr_db.get("sdr_mean_db", float("-inf")))
+            rows.append((place, row))
+    return [row for _, row in sorted(rows, key=lambda found: found[0])]
 
 
 def _training_rows(manifests: Manifests) -> list[dict[str, str]]:
