@@ -45,18 +45,19 @@ def print_status(location: str, console: Console) -> None:
     for name in registry.names(workspace, "detectors"):
         console.print(f"detector {name}{_forgotten(workspace, 'detectors', name)}")
     scores = sdr_of_models(manifests)
+    trainings: dict[str, dict[str, Any]] = {}
     for name in registry.names(workspace, "models"):
         try:
-            training = registry.described_as(workspace, name, "training")
+            registry.described_as(workspace, name, "training")
+            trainings[name] = registry.training_of(registry.describe(workspace, "models", name))
         except DamagedError as error:
             console.print(f"model {name}: {error}", markup=False, highlight=False, soft_wrap=True)
-            continue
+    for name, heard in registry.trained_on_apart(trainings).items():
         sdr = "; ".join(
             f"{_listed(figures)} ({songs})" for songs, figures in scores.get(name, {}).items()
         )
         note = _forgotten(workspace, "models", name)
         called = " ".join([name, *names_of(workspace, "models", name)])
-        heard = registry.trained_on(training)
         console.print(f"model {called} ({heard}): SDR {sdr or 'not evaluated'}{note}")
     for name, progress in registry.unfinished(workspace):
         console.print(f"training {name}: {_how_far(progress)}", soft_wrap=True)

@@ -161,11 +161,13 @@ def _model_rows(manifests: Manifests, runs: Sequence[PastRun]) -> list[dict[str,
     given: dict[str, str] = {}
     with suppress(UserError):  # damaged names stop no stage
         given = given_names(manifests.workspace, "models")
+    there = _finished(manifests, "models", trained)
+    heard = registry.trained_on_apart({name: json.loads(run.parameters) for name, run in there})
     rows = []
-    for name, run in _finished(manifests, "models", trained):
+    for name, run in there:
         called = " ".join([name, *sorted(each for each, known in given.items() if known == name)])
         model = {"model": _link(run, called) + _forgotten(manifests, "models", name)}
-        model["trained on"] = plain(registry.trained_on(json.loads(run.parameters)))
+        model["trained on"] = plain(heard[name])
         for evaluation in evaluated.get(name, {}).values() or [None]:
             sdr_db = evaluation.counts if evaluation else {}
             row = model | {"songs of": plain(evaluation.corpus) if evaluation else NONE}

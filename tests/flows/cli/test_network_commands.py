@@ -84,9 +84,9 @@ def test_figures_of_each_corpus_stand_apart(
         manifests.write(Partition("evaluations", "another", "f-other"), [song], rows)
     figures = [f"{value:.2f}" for value in before.values()]
     cells = [[*figures, "1 song of labelled"], ["20.50"] * 5 + ["3 songs of another"]]
-    rows = [line for line in said("models") if line.startswith(f"{REMIXED} live")]
-    assert len(rows) == 2
-    assert all(any(row.endswith(" ".join(each)) for row in rows) for each in cells)
+    lines = [line for line in said("models") if line.startswith(f"{REMIXED} live")]
+    assert len(lines) == 2
+    assert all(any(line.endswith(" ".join(each)) for line in lines) for each in cells)
     told = " ".join(said("status"))
     assert f"model {REMIXED} live (50% remixes): SDR drums 20.50, bass 20.50" in told
     assert f"mean 20.50 (3 songs of another); drums {figures[0]}, " in told
