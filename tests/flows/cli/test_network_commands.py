@@ -57,9 +57,13 @@ def test_models_of_0_1_0_are_listed_named_compared_and_deleted(
 
     assert "model live, which" not in said(EXIT_NOT_DONE, "models", "delete", "live")
     assert "22 remixes of music/" in said(EXIT_NOT_DONE, "detectors", "delete", DETECTOR)
-    assert f"model {REMIXED}, which was trained" in said(
-        EXIT_NOT_DONE, "detectors", "delete", DETECTOR
-    )
+    depends = said(EXIT_NOT_DONE, "detectors", "delete", DETECTOR)
+    assert f"model {REMIXED}, which was trained" in depends
+    manifests = Manifests(workspace)
+    for table, what in (("scores", "scores of"), ("audits", "answers of audit")):
+        for found in manifests.partitions(table):
+            counted = f"{manifests.count(found)} {what} {found.corpus}/{found.fingerprint}"
+            assert f"depends on it: {counted}" in depends
     assert "depends on it: its name live" in said(0, "models", "delete", "live", "--yes")
     assert registry.names(workspace, "models") == [PLAIN]
     assert "no finished model 'live'" in said(cli.EXIT_USER_ERROR, "models", "delete", "live")
