@@ -19,7 +19,12 @@ console = Console()
 
 
 def separate(
-    *files: Annotated[str, Parameter(help="Files in any format; folders, globs, lists, URLs.")],
+    *files: Annotated[
+        str,
+        Parameter(
+            help="Files in any format; folders, globs, lists, URLs; `-` is the standard input."
+        ),
+    ],
     parameters: Annotated[SeparateParameters, Parameter(name="*")] = SeparateParameters(),  # noqa: B008
 ) -> None:
     """Separate audio files into stems with a trained model.
