@@ -72,11 +72,11 @@ def separate_files(
     model = open_model(
         parameters.model, parameters.workspace, device, tuple(parameters.allow_import)
     )
-    for field, wanted in (("two_stems", [parameters.two_stems]), ("only", parameters.only)):
+    for name, wanted in (("two_stems", [parameters.two_stems]), ("only", parameters.only)):
         for source in wanted:
             if source and source not in model.config.sources:
                 known = ", ".join(model.config.sources)
-                raise UserError(f"{field}: the model knows {known}, not {source!r}")
+                raise UserError(f"{name}: the model knows {known}, not {source!r}")
     if parameters.two_stems and parameters.only:
         raise UserError("only and two_stems each say which stems to write; leave one out")
     if parameters.only and not parameters.add_up:  # which adds to all of them

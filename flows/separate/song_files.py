@@ -28,7 +28,7 @@ class Song:
 
     Attributes:
         label: what to call it in messages, one printable line.
-        name: its path in the folder that was named, or its own name; where two are alike, its label.
+        name: its path in the folder that was named, or its own name; where two have one, its label.
         fs: filesystem it is on.
         path: its path there.
         place: relative path of the folder for its stems.
