@@ -23,9 +23,9 @@ from flows.server.settings_of_folder import refuse_settings_of
 from flows.service.state import service_home, standing_server
 from storage.errors import UserError
 from storage.printable import in_a_line
+from storage.workspace import USUAL as DEFAULT_WORKSPACE
 from storage.workspace import Workspace
 
-DEFAULT_WORKSPACE = "workspace"
 DEMO_WORKSPACE = "demo-workspace"
 STUDY_WORKSPACE = "study-workspace"
 PAPER_WORKSPACE = "paper-workspace"

@@ -31,11 +31,12 @@ def _app_of(kind: Kind, text: str) -> cyclopts.App:
     app = cyclopts.App(name=kind, help=text)
 
     def show(*, workspace: str = "workspace") -> None:
-        found = networks_of(Manifests(Workspace(workspace)), kind)
+        place = Workspace(workspace)
+        found = networks_of(Manifests(place), kind)
         if not found:
-            say(f"no {what} yet; `silentmix {registry.MADE_BY[kind]}`")
+            say(f"no {what} yet; {place.command(registry.MADE_BY[kind])}")
             return
-        sources = Workspace(workspace).music.sources
+        sources = place.music.sources
         columns = [*sources, *(["mean"] if kind == "models" else [])]
         scored = [f"{SCORED_BY[kind]} {column}" for column in columns]
         of = ["of"] if kind == "models" else []  # a detector's are of the songs it stands on
@@ -63,7 +64,8 @@ def _app_of(kind: Kind, text: str) -> cyclopts.App:
         unlike = [row for row in rows if row[1] != row[2]]
         print_table(console, ["", both[0].id, both[1].id], unlike)
         if kind == "models":
-            say(f"song by song, with a test: silentmix evaluate --models {both[0].id},{both[1].id}")
+            command = place.command(f"evaluate --models {both[0].id},{both[1].id}")
+            say(f"song by song, with a test: {command}")
 
     def remove(
         known: str,
@@ -101,7 +103,7 @@ def _app_of(kind: Kind, text: str) -> cyclopts.App:
 def _known(workspace: Workspace, kind: Kind, known: str) -> str:
     """The id meant by an id or a name; nothing is meant by none."""
     if not known:
-        raise UserError(f"name one of the {kind}: `silentmix {kind}` lists them")
+        raise UserError(f"name one of the {kind}: {workspace.command(kind)} lists them")
     return registry.resolve(workspace, kind, known)
 
 

@@ -88,7 +88,8 @@ def choose_models(
         if not registry.learns_from_mixtures(_training(workspace, model))
     ]
     if not models:
-        raise UserError(f"{workspace.location}: no model yet; run `silentmix train` first")
+        train = workspace.command("train")
+        raise UserError(f"{workspace.location}: no model yet; run {train} first")
     for model in models:
         networks.require_own_model(workspace, model, allow_import)
     return models

@@ -71,7 +71,8 @@ def describe(workspace: Workspace, kind: str, name: str) -> dict[str, Any]:
         known = ", ".join(names(workspace, kind)) or "none yet"
         publish = ""
         if workspace.exists(f"{kind}/{name}/{UNFINISHED}"):
-            publish = f"; `silentmix publish {name}` makes one of its best weights so far"
+            command = workspace.command(f"publish {name}")
+            publish = f"; {command} makes one of its best weights so far"
         raise UserError(
             f"{workspace.location}: no finished {kind[:-1]} {name!r}; there are {known}{publish}"
         )
@@ -185,7 +186,7 @@ def resolve(workspace: Workspace, kind: str, name: str) -> str:
     what = kind[:-1]
     if not known:
         raise UserError(
-            f"{workspace.location}: no {what} yet; run `silentmix {MADE_BY[kind]}` first"
+            f"{workspace.location}: no {what} yet; run {workspace.command(MADE_BY[kind])} first"
         )
     if given.get(DEFAULT) in known:
         return given[DEFAULT]
@@ -193,7 +194,8 @@ def resolve(workspace: Workspace, kind: str, name: str) -> str:
         return _newest(workspace, known)
     raise UserError(
         f"{workspace.location}: several {kind}; name one with --{what}: "
-        f"{', '.join([*given, *known])} (or once for all: `silentmix {kind} name ID {DEFAULT}`)"
+        f"{', '.join([*given, *known])} (or once for all: "
+        f"{workspace.command(f'{kind} name ID {DEFAULT}')})"
     )
 
 

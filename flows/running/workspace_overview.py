@@ -23,6 +23,7 @@ from flows.server.pages import OVERVIEW, run_path
 from storage.errors import UserError
 from storage.tables.manifests import Manifests
 from storage.tables.runs import PastRun, last_runs
+from storage.workspace import Workspace
 
 MAX_ROWS = 100
 SEPARATION = "separate-"
@@ -75,7 +76,9 @@ def overview_markdown(manifests: Manifests, runs: Sequence[PastRun]) -> str:
         ("Trainings that are not over", _training_rows(manifests)),
     ]
     return "\n\n".join(
-        f"### {title}\n\n{table(rows[:MAX_ROWS])}{_more(rows)}" for title, rows in sections if rows
+        f"### {title}\n\n{table(rows[:MAX_ROWS])}{_more(manifests.workspace, rows)}"
+        for title, rows in sections
+        if rows
     )
 
 
@@ -104,9 +107,9 @@ def _separations(manifests: Manifests) -> str:
     return f"### Separations\n\n{table(rows[:MAX_ROWS])}" if rows else ""
 
 
-def _more(rows: Sequence[object]) -> str:
+def _more(workspace: Workspace, rows: Sequence[object]) -> str:
     more = len(rows) - MAX_ROWS
-    return f"\n\nand {more} more; see `silentmix status`" if more > 0 else ""
+    return f"\n\nand {more} more; see {workspace.command('status')}" if more > 0 else ""
 
 
 def _corpus_row(corpus: str, last: dict[tuple[str, str], PastRun]) -> dict[str, str]:

@@ -434,5 +434,7 @@ def test_results_without_a_song_in_common_are_refused(made_up: MadeUp, tmp_path:
 
 
 def test_without_a_model_there_is_nothing_to_evaluate(made_up: MadeUp) -> None:
-    with pytest.raises(UserError, match="no model yet; run `silentmix train` first"):
+    with pytest.raises(
+        UserError, match=r"no model yet; run `silentmix train --workspace .*` first"
+    ):
         run(made_up.workspace)

@@ -44,7 +44,7 @@ def test_an_interrupted_training_is_listed_published_and_continued(
     assert registry.names(workspace, "models") == []
     print_status(workspace.location, Console(width=200))
     assert f"training {name}: labelled songs alone, step 3 of 4" in capsys.readouterr().out
-    with pytest.raises(UserError, match=f"`silentmix publish {name}` makes one"):
+    with pytest.raises(UserError, match=f"`silentmix publish {name} --workspace .*` makes one"):
         registry.describe(workspace, "models", name)
 
     saved, _ = load_tensors(workspace, f"models/{name}/{registry.CHECKPOINT}")
