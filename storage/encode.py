@@ -22,6 +22,9 @@ Format = Literal["wav", "flac", "mp3"]
 BITS: Final[dict[Format, tuple[int, ...]]] = {"wav": (16, 24, 32), "flac": (16, 24), "mp3": (16,)}
 """Bits a sample that a format can hold; 32 are floating point. To MP3 they mean nothing."""
 
+PARTS = ".*.part"
+"""The names of files that are being written."""
+
 _MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _SUBTYPES = {16: "PCM_16", 24: "PCM_24", 32: "FLOAT"}
 _RIFF_BYTES = 0xFFFF_0000
@@ -105,7 +108,7 @@ def writing(
     """
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(".*.part"):
+    for left in folder.glob(PARTS):
         remove_if_left(left)
     targets = [folder / f"{name}.{file_format}" for name in names]
     parts = [target.with_name(f".{target.name}.{uuid.uuid4().hex}.part") for target in targets]

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import shlex
 import stat
 import tempfile
 import uuid
@@ -32,6 +33,9 @@ version 1 nevertheless, since those who know no other can work with it."""
 
 WRITTEN = ("mtime", "LastModified", "updated", "last_modified", "created")
 """What the filesystems call the time at which a file was last written."""
+
+USUAL = "workspace"
+"""Where commands look that are told nothing else."""
 
 MARKER = "workspace.json"
 TEMPORARY = ".tmp"
@@ -98,6 +102,12 @@ class Workspace:
         self.root = root.rstrip("/")
         self.is_local = "file" in _protocols(self.fs)
         self.location: str = self.root if self.is_local else self.fs.unstrip_protocol(self.root)
+
+    def command(self, words: str) -> str:
+        """A command of silentmix about this workspace, as code that can be pasted."""
+        usual = self.location == str(Path(USUAL).absolute())
+        place = "" if usual else f" --workspace {shlex.quote(self.location)}"
+        return f"`silentmix {words}{place}`"
 
     def __reduce__(self) -> tuple[type[Workspace], tuple[str]]:
         return Workspace, (self.location,)

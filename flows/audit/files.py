@@ -19,7 +19,9 @@ from flows.audit.sample import Answer, Clip, draw_clips, segments_of, take_back,
 from flows.reports.terminal_table import print_table
 from storage.errors import UserError
 from storage.reading import CropReader
+from storage.tables.manifests import Manifests
 from storage.tables.schemas import AUDITS
+from storage.workspace import Workspace
 
 Form = Literal["csv", "label-studio"]
 ANSWERS, PARAMETERS = "answers.csv", "audit.json"
@@ -142,9 +144,14 @@ def _answers(table: Path, text: str) -> dict[str, Answer]:
     return answers
 
 
-def print_audit(name: str, said: list[dict[str, Any]], console: Console) -> None:
+def print_audit(
+    workspace: Workspace, name: str, said: list[dict[str, Any]], console: Console
+) -> None:
     """What the answers say, for the terminal."""
-    console.print(f"audit {name}; use it: `silentmix extract --audit {name}`", highlight=False)
+    audits = Manifests(workspace).partitions(AUDITS.name)
+    corpus = [f" --corpus {each.corpus}" for each in audits if each.fingerprint == name]
+    use = workspace.command(f"extract{''.join(corpus[:1])} --audit {name}")
+    console.print(f"audit {name}; use it: {use}", highlight=False, markup=False, soft_wrap=True)
     if said:
         print_table(console, list(said[0]), [list(row.values()) for row in said])
     else:

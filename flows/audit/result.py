@@ -65,7 +65,7 @@ def least_scores(
         raise UserError(
             f"audit {audit!r} is of segments {', '.join(sorted(heard))}, and these parameters "
             f"make {segments}: extract with the parameters of the audited segments, or run "
-            "`silentmix audit` on these"
+            f"{manifests.workspace.command(f'audit --listen --corpus {corpus}')} on these"
         )
     strata = strata_heard(rows, manifests.workspace.music.sources)
     return {source: least_score(found, target, confidence) for source, found in strata.items()}

@@ -70,6 +70,21 @@ def run(arguments: Sequence[str], *, before_flow: Callable[[], None] | None = No
     return status or 0
 
 
+def require_no_stray_words(arguments: Sequence[str]) -> None:
+    """Refuse words that no command takes, before what the others mean is looked at.
+
+    Raises:
+        UserError: names them.
+    """
+    _, tokens = option(arguments, "config")
+    app = app_with([name for name in NAMES if name in tokens[:1]])
+    try:
+        app.parse_args(_readable(tokens), exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        if error.unused_tokens:
+            raise UserError(complaint(error, tokens)) from error
+
+
 def _readable(tokens: Sequence[str]) -> list[str]:
     """The command line with the standard input's name, ``-``, where it is taken for no option.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Sequence
 
 import cyclopts
@@ -20,5 +21,10 @@ def complaint(error: cyclopts.CycloptsError, arguments: Sequence[str]) -> str:
         return (
             f"{arguments[0]}: nothing takes {' '.join(unused)!r}; values follow their options, "
             "those of a list with commas between them. See --help."
+        )
+    if isinstance(error, cyclopts.MissingArgumentError) and unused and error.argument is not None:
+        meant = f"{error.argument.names[0]} {shlex.join(unused)}"
+        return (
+            f"{arguments[0]}: nothing takes {' '.join(unused)!r}; did you mean {meant}? See --help."
         )
     return f"{error} See --help."

@@ -6,9 +6,10 @@ from rich.console import Console
 
 from flows.provenance.forget import Forgotten
 from storage.printable import shown
+from storage.workspace import Workspace
 
 
-def print_forgotten(result: Forgotten, console: Console) -> None:
+def print_forgotten(workspace: Workspace, result: Forgotten, console: Console) -> None:
     """What went, or would go, and what to train again."""
     say = "would forget" if result.dry_run else "forgot"
     lines = [f"{say} {track_id}  {name}" for track_id, name in result.names.items()]
@@ -20,6 +21,7 @@ def print_forgotten(result: Forgotten, console: Console) -> None:
         ("detector", result.detectors, "fit-detector"),
         ("model", result.models, "train"),
     ):
-        lines += [f"{kind} {name} heard it: run `silentmix {stage}` again" for name in hearers]
+        again = workspace.command(stage)
+        lines += [f"{kind} {name} heard it: run {again} again" for name in hearers]
     for line in lines:
         console.print(shown(line), highlight=False, markup=False, soft_wrap=True)

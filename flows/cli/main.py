@@ -23,9 +23,9 @@ from flows.server.settings_of_folder import refuse_settings_of
 from flows.service.state import service_home, standing_server
 from storage.errors import UserError
 from storage.printable import in_a_line
+from storage.workspace import USUAL as DEFAULT_WORKSPACE
 from storage.workspace import Workspace
 
-DEFAULT_WORKSPACE = "workspace"
 DEMO_WORKSPACE = "demo-workspace"
 STUDY_WORKSPACE = "study-workspace"
 PAPER_WORKSPACE = "paper-workspace"
@@ -155,7 +155,13 @@ def _prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
     if command == "run":
         first = asked("only") or asked("from") or asked("from-stage")
         begins = first in ("", *CREATING)
-    Workspace.check(workspace, create=begins)  # refuse it before anything starts
+    try:
+        Workspace.check(workspace, create=begins)  # refuse it before anything starts
+    except UserError:
+        from flows.cli.app import require_no_stray_words
+
+        require_no_stray_words(arguments)  # that word may have been meant
+        raise
     if command == "run" and begins and not all(map(asked, _music())):
         return lambda: None  # it is refused before there is a server, so none is started
     if "--dry-run" in arguments or asked("dry-run") == "True":

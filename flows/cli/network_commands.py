@@ -31,15 +31,22 @@ def _app_of(kind: Kind, text: str) -> cyclopts.App:
     app = cyclopts.App(name=kind, help=text)
 
     def show(*, workspace: str = "workspace") -> None:
-        found = networks_of(Manifests(Workspace(workspace)), kind)
+        place = Workspace(workspace)
+        found = networks_of(Manifests(place), kind)
         if not found:
-            say(f"no {what} yet; `silentmix {registry.MADE_BY[kind]}`")
+            say(f"no {what} yet; {place.command(registry.MADE_BY[kind])}")
             return
-        sources = Workspace(workspace).music.sources
+        sources = place.music.sources
         columns = [*sources, *(["mean"] if kind == "models" else [])]
         scored = [f"{SCORED_BY[kind]} {column}" for column in columns]
-        headings = [what, "names", "architecture", "heard", "steps", "hours", *scored]
-        print_table(console, headings, ([*_row(each), *_scores(each, columns)] for each in found))
+        of = ["of"] if kind == "models" else []  # a detector's are of the songs it stands on
+        headings = [what, "names", "architecture", "heard", "steps", "hours", *scored, *of]
+        rows = (
+            [*_row(each), *_scores(scores, columns), *([songs] if of else [])]
+            for each in found
+            for songs, scores in (each.scores or {"": {}}).items()
+        )
+        print_table(console, headings, rows)
 
     def name(known: str, name: str, *, workspace: str = "workspace") -> None:
         place = Workspace(workspace)
@@ -57,7 +64,8 @@ def _app_of(kind: Kind, text: str) -> cyclopts.App:
         unlike = [row for row in rows if row[1] != row[2]]
         print_table(console, ["", both[0].id, both[1].id], unlike)
         if kind == "models":
-            say(f"song by song, with a test: silentmix evaluate --models {both[0].id},{both[1].id}")
+            command = place.command(f"evaluate --models {both[0].id},{both[1].id}")
+            say(f"song by song, with a test: {command}")
 
     def remove(
         known: str,
@@ -95,7 +103,7 @@ def _app_of(kind: Kind, text: str) -> cyclopts.App:
 def _known(workspace: Workspace, kind: Kind, known: str) -> str:
     """The id meant by an id or a name; nothing is meant by none."""
     if not known:
-        raise UserError(f"name one of the {kind}: `silentmix {kind}` lists them")
+        raise UserError(f"name one of the {kind}: {workspace.command(kind)} lists them")
     return registry.resolve(workspace, kind, known)
 
 
@@ -113,8 +121,8 @@ def _row(network: Network) -> list[Any]:
     return [network.id, names, network.architecture, heard, counts.get("steps", ""), hours]
 
 
-def _scores(network: Network, columns: list[str]) -> list[str]:
-    return [f"{network.scores[each]:.2f}" if each in network.scores else "" for each in columns]
+def _scores(scores: Mapping[str, float], columns: list[str]) -> list[str]:
+    return [f"{scores[each]:.2f}" if each in scores else "" for each in columns]
 
 
 def _facts(network: Network, scored_by: str) -> dict[str, object]:
@@ -127,7 +135,11 @@ def _facts(network: Network, scored_by: str) -> dict[str, object]:
         facts["stands on"] = network.stands_on
     if network.hours is not None:
         facts["hours"] = f"{network.hours:.2f}"
-    return facts | {f"{scored_by} {each}": f"{value:.3f}" for each, value in network.scores.items()}
+    return facts | {
+        f"{scored_by} {each}, {songs}": f"{value:.3f}"
+        for songs, scores in network.scores.items()
+        for each, value in scores.items()
+    }
 
 
 def _flat(name: str, value: object) -> dict[str, object]:

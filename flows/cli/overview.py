@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from flows.catalogue import CATALOGUE
 from flows.inputs import registry
+from flows.inputs.given_names import names_of
 from flows.inputs.paper_table import sdr_of_models
 from flows.reports.silent_minutes import silent_minutes
 from flows.reports.terminal_table import print_table
@@ -47,16 +49,20 @@ def print_status(location: str, console: Console) -> None:
     for name in registry.names(workspace, "detectors"):
         console.print(f"detector {name}{_forgotten(workspace, 'detectors', name)}")
     scores = sdr_of_models(manifests)
+    trainings: dict[str, dict[str, Any]] = {}
     for name in registry.names(workspace, "models"):
         try:
-            training = registry.described_as(workspace, name, "training")
+            registry.described_as(workspace, name, "training")
+            trainings[name] = registry.training_of(registry.describe(workspace, "models", name))
         except DamagedError as error:
             console.print(f"model {name}: {error}", markup=False, highlight=False, soft_wrap=True)
-            continue
-        sdr = ", ".join(f"{source} {value:.2f}" for source, value in scores.get(name, {}).items())
+    for name, heard in registry.trained_on_apart(trainings).items():
+        sdr = "; ".join(
+            f"{_listed(figures)} ({songs})" for songs, figures in scores.get(name, {}).items()
+        )
         note = _forgotten(workspace, "models", name)
-        heard = registry.trained_on(training)
-        console.print(f"model {name} ({heard}): SDR {sdr or 'not evaluated'}{note}")
+        called = " ".join([name, *names_of(workspace, "models", name)])
+        console.print(f"model {called} ({heard}): SDR {sdr or 'not evaluated'}{note}")
     for name, progress in registry.unfinished(workspace):
         console.print(f"training {name}: {_how_far(progress)}", soft_wrap=True)
     _print_under_way(workspace, console)
@@ -75,6 +81,10 @@ def _print_under_way(workspace: Workspace, console: Console) -> None:
             f"now: {run.stage} {run.corpus} ({run.fingerprint}) since {since}{where}: {how_far}",
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
+
+
+def _listed(figures: Mapping[str, float]) -> str:
+    return ", ".join(f"{source} {value:.2f}" for source, value in figures.items())
 
 
 def _how_far(progress: dict[str, Any]) -> str:

@@ -49,4 +49,5 @@ def forget(
     from flows.cli.forget_summary import print_forgotten
     from flows.provenance.forget import forget as take_out
 
-    print_forgotten(take_out(Workspace(workspace), names, source, dry_run=dry_run), console)
+    place = Workspace(workspace)
+    print_forgotten(place, take_out(place, names, source, dry_run=dry_run), console)

@@ -14,12 +14,18 @@ from flows.audit.options import AuditParameters
 from flows.cli.lines import complain, say
 from flows.separate.options import SeparateParameters
 from storage.errors import UserError
+from storage.workspace import Workspace
 
 console = Console()
 
 
 def separate(
-    *files: Annotated[str, Parameter(help="Files in any format; folders, globs, lists, URLs.")],
+    *files: Annotated[
+        str,
+        Parameter(
+            help="Files in any format; folders, globs, lists, URLs; `-` is the standard input."
+        ),
+    ],
     parameters: Annotated[SeparateParameters, Parameter(name="*")] = SeparateParameters(),  # noqa: B008
 ) -> None:
     """Separate audio files into stems with a trained model.
@@ -71,7 +77,8 @@ def audit(
         where = "answers.csv" if form == "csv" else "tasks.json and interface.xml"
         console.print(f"{count} clips to answer in {export}: {where}", highlight=False)
     else:
-        print_audit(*import_answers(Path(answers), parameters.workspace), console)
+        name, said = import_answers(Path(answers), parameters.workspace)
+        print_audit(Workspace(parameters.workspace), name, said, console)
 
 
 def _listen(parameters: AuditParameters) -> None:
@@ -81,7 +88,6 @@ def _listen(parameters: AuditParameters) -> None:
     from flows.server.process import REPORTS_VARIABLE, desk_path, make_home
     from flows.service.state import service_home, standing_server
     from storage.tables.manifests import Manifests
-    from storage.workspace import Workspace
 
     manifests = Manifests(Workspace(parameters.workspace))
     draw_clips(manifests, parameters)  # refused here, and not on the page
@@ -107,4 +113,4 @@ def _listen(parameters: AuditParameters) -> None:
     audit = audit_of(manifests, parameters)
     target, confidence = parameters.target_precision, parameters.confidence
     said = precision_rows(Manifests(manifests.workspace), audit, target, confidence)
-    print_audit(audit.fingerprint, said, console)
+    print_audit(manifests.workspace, audit.fingerprint, said, console)

@@ -29,6 +29,7 @@ from flows.inputs.methods import (
     choose_models,
     choose_reference,
     evaluated_model,
+    model_labels,
     published_methods,
 )
 from flows.inputs.paper_table import paper_table
@@ -155,9 +156,10 @@ def evaluate(parameters: EvaluateParameters) -> Evaluation:
             results.append(run.result())
     if parameters.dry_run:
         return Evaluation(location=workspace.location, results=results, comparison=None)
+    label = model_labels(workspace, models)
     methods = [
         *(
-            evaluated_model(manifests, partition, model)
+            evaluated_model(manifests, partition, model, label[model])
             for model, partition in zip(models, partitions, strict=True)
         ),
         *published,

@@ -25,7 +25,7 @@ from flows.evaluate.summary import (
     table_rows,
     verdict_lines,
 )
-from flows.inputs.methods import COLUMNS, SONG_SDR, Method, songs_in_common
+from flows.inputs.methods import COLUMNS, SONG_SDR, Method, id_label, songs_in_common
 from flows.inputs.songs import Song
 from flows.reports.artifacts import Report
 from flows.running.workspace_overview import COMPARISON, publish_overview
@@ -87,6 +87,8 @@ def compare(
         *([method.name, *(method.matrix(common, name).tolist() for name in COLUMNS)]
           for method in scored),
         *(method.medians(common).tolist() for method in scored if method.runs),
+        *(method.label for method in scored
+          if method.evaluations is not None and method.label != id_label(workspace, method.name)),
     ]  # fmt: skip
     run_id = f"{COMPARISON}{short_hash(repr(content))}"
     summary = ComparisonSummary(

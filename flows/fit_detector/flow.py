@@ -41,6 +41,7 @@ from flows.policy.calibration import (
     what_songs_promise,
 )
 from flows.policy.likeness import keep_spreads
+from flows.policy.typed_options import of_chain
 from flows.reports.live_plot import live_plot
 from flows.reports.loss_plots import detector_figure
 from flows.running import devices
@@ -181,7 +182,8 @@ def ahead(chain: Chain) -> str:
         needs_test = "evaluate" in chain.parameters.stages
         _, songs = find_songs(chain.parameters.labelled, sources, **how, require_test=needs_test)
         held_out |= {song.name: song.groups for song in songs if song.split == "valid"}
-    require_evidence_of_each(list(held_out.values()), sources, asked.labelled, asked)
+    with of_chain():
+        require_evidence_of_each(list(held_out.values()), sources, asked.labelled, asked)
     return what_songs_promise(len(held_out), asked)
 
 

@@ -39,7 +39,7 @@ class FitDetectorOptions(Options):
     model: Annotated[str, RUNTIME] = Field(
         "",
         description="Model that a detector of kind separator is made of, by id or name; empty "
-        "takes the only one there is.",
+        "takes the only one there is, or of several the one that was named `default`.",
     )
     steps: int = Field(_training.steps, ge=1, description="Optimiser steps.")
     batch_size: int = Field(_examples.batch_size, ge=1, description="Examples a step.")

@@ -35,7 +35,7 @@ def given_names(workspace: Workspace, kind: str) -> dict[str, str]:
     if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
         raise UserError(
             f"{workspace.url(path)}: no names that this silentmix knows; remove the file, and give "
-            f"them again with `silentmix {kind} name`"
+            f"them again with {workspace.command(f'{kind} name ID NAME')}"
         )
     return found
 

@@ -24,8 +24,8 @@ class Network:
         names: those that people gave it.
         description: as :func:`flows.inputs.registry.describe` gives it.
         hours: of all runs that worked on it; None where no run is known, such as of a copy.
-        scores: a model's median SDR a source and their mean, where it was evaluated; of a detector,
-            the precision on the songs held out.
+        scores: by the songs that they are of, a model's median SDR a source and their mean, where
+            it was evaluated; of a detector, the precision on the songs held out.
         num_forgotten: tracks and songs it heard that were forgotten since.
         stands_on: which songs a detector's thresholds stand on; empty of a model.
     """
@@ -34,7 +34,7 @@ class Network:
     names: list[str]
     description: Mapping[str, Any]
     hours: float | None
-    scores: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     num_forgotten: int = 0
     stands_on: str = ""
 
@@ -60,16 +60,18 @@ def networks_of(manifests: Manifests, kind: str) -> list[Network]:
     found = []
     for name in registry.names(workspace, kind):
         description = registry.describe(workspace, kind, name)
-        own = scores.get(name, {}) if kind == "models" else _precision(manifests, name)
+        stands_on = _stands_on(workspace, name, description) if kind == "detectors" else ""
+        if kind == "detectors":
+            scores[name] = {stands_on: _precision(manifests, name)}
         found.append(
             Network(
                 id=name,
                 names=sorted(each for each, known in given.items() if known == name),
                 description=description,
                 hours=hours.get(description.get("of", name)),
-                scores=own,
+                scores=scores.get(name, {}),
                 num_forgotten=len(registry.forgotten(workspace, kind, name)),
-                stands_on=_stands_on(workspace, name, description) if kind == "detectors" else "",
+                stands_on=stands_on,
             )
         )
     return found

@@ -88,7 +88,8 @@ def choose_models(
         if not registry.learns_from_mixtures(_training(workspace, model))
     ]
     if not models:
-        raise UserError(f"{workspace.location}: no model yet; run `silentmix train` first")
+        train = workspace.command("train")
+        raise UserError(f"{workspace.location}: no model yet; run {train} first")
     for model in models:
         networks.require_own_model(workspace, model, allow_import)
     return models
@@ -100,8 +101,25 @@ def is_labelled_only(workspace: Workspace, model: str) -> bool:
     return training.get("weak_share") == 0 and not registry.learns_from_mixtures(training)
 
 
-def model_label(workspace: Workspace, model: str) -> str:
-    """A model's name with what it was trained on."""
+def model_labels(workspace: Workspace, models: Sequence[str]) -> dict[str, str]:
+    """What people call models that stand beside each other.
+
+    That is the name that one was given, or else its id, and what it was trained on.
+    """
+    trainings = {
+        model: registry.training_of(registry.describe(workspace, "models", model))
+        for model in models
+    }
+    heard = registry.trained_on_apart(trainings)
+    given = {known: name for name, known in given_names(workspace, "models").items()}
+    return {
+        model: given.get(model, model) + (f" ({heard[model]})" if "weak_share" in training else "")
+        for model, training in trainings.items()
+    }
+
+
+def id_label(workspace: Workspace, model: str) -> str:
+    """A model's id with what it was trained on."""
     training = _training(workspace, model)
     return f"{model} ({registry.trained_on(training)})" if "weak_share" in training else model
 
@@ -111,16 +129,17 @@ def _training(workspace: Workspace, model: str) -> Mapping[str, Any]:
     return found
 
 
-def evaluated_model(manifests: Manifests, evaluations: Partition, model: str) -> Method:
-    """A model with the scores it has in ``evaluations``."""
+def evaluated_model(
+    manifests: Manifests, evaluations: Partition, model: str, label: str = ""
+) -> Method:
+    """A model with the scores it has in ``evaluations``; without a label, called by its id."""
     scores: dict[str, dict[str, dict[str, float]]] = {}
     for row in manifests.rows(evaluations, ["track_id", "source", *COLUMNS]):
         song = scores.setdefault(row["track_id"], {})
         song[row["source"]] = {column: row[column] for column in COLUMNS}
-    label = model_label(manifests.workspace, model)
     return Method(
         name=model,
-        label=label,
+        label=label or id_label(manifests.workspace, model),
         sources=manifests.workspace.music.sources,
         scores=scores,
         evaluations=evaluations,

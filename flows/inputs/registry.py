@@ -16,9 +16,9 @@ import numpy as np
 from flows.inputs.given_names import DEFAULT, given_names
 from storage.damage import damaged
 from storage.errors import UserError
-from storage.tables.manifests import Manifests
+from storage.tables.manifests import Manifests, Partition
 from storage.tables.runs import maker
-from storage.tables.schemas import HEARD, RUNS
+from storage.tables.schemas import HEARD, REMIXES, RUNS
 from storage.weights import save_tensors
 from storage.workspace import Workspace
 
@@ -34,6 +34,9 @@ CHECKPOINT = "checkpoint.safetensors"
 FORGOTTEN = "forgotten.json"
 STANDS_ON = "stands_on.json"
 """How a detector scores the songs that its thresholds stand on."""
+MOST_CORPORA = 2
+"""Named of those that a model heard remixes of."""
+
 UNFINISHED = "unfinished.json"
 """What a training says of itself, from before its first step until its model is there."""
 
@@ -68,7 +71,8 @@ def describe(workspace: Workspace, kind: str, name: str) -> dict[str, Any]:
         known = ", ".join(names(workspace, kind)) or "none yet"
         publish = ""
         if workspace.exists(f"{kind}/{name}/{UNFINISHED}"):
-            publish = f"; `silentmix publish {name}` makes one of its best weights so far"
+            command = workspace.command(f"publish {name}")
+            publish = f"; {command} makes one of its best weights so far"
         raise UserError(
             f"{workspace.location}: no finished {kind[:-1]} {name!r}; there are {known}{publish}"
         )
@@ -182,7 +186,7 @@ def resolve(workspace: Workspace, kind: str, name: str) -> str:
     what = kind[:-1]
     if not known:
         raise UserError(
-            f"{workspace.location}: no {what} yet; run `silentmix {MADE_BY[kind]}` first"
+            f"{workspace.location}: no {what} yet; run {workspace.command(MADE_BY[kind])} first"
         )
     if given.get(DEFAULT) in known:
         return given[DEFAULT]
@@ -190,7 +194,8 @@ def resolve(workspace: Workspace, kind: str, name: str) -> str:
         return _newest(workspace, known)
     raise UserError(
         f"{workspace.location}: several {kind}; name one with --{what}: "
-        f"{', '.join([*given, *known])} (or once for all: `silentmix {kind} name ID {DEFAULT}`)"
+        f"{', '.join([*given, *known])} (or once for all: "
+        f"{workspace.command(f'{kind} name ID {DEFAULT}')})"
     )
 
 
@@ -215,6 +220,44 @@ def trained_on(training: Mapping[str, Any]) -> str:
     if not isinstance(share, int | float):
         return "nobody knows what"
     return f"{share:.0%} remixes" if share else "labelled songs alone"
+
+
+def trained_on_apart(trainings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """What each of several models was trained on, in words.
+
+    Where those would be the same of models that heard remixes of different corpora, they name them.
+
+    Args:
+        trainings: as for :func:`trained_on`, with the ``corpora`` of the remixes.
+
+    >>> half = {"weak_share": 0.5}
+    >>> trained_on_apart({"a": {**half, "corpora": ["x"]}, "b": {**half, "corpora": ["y", "z"]}})
+    {'a': '50% remixes of x', 'b': '50% remixes of y, z'}
+    >>> trained_on_apart({"a": {**half, "corpora": ["x"]}, "b": {"weak_share": 0.0}})
+    {'a': '50% remixes', 'b': 'labelled songs alone'}
+    """
+    said = {name: trained_on(training) for name, training in trainings.items()}
+    heard: dict[str, set[tuple[str, ...]]] = {}
+    for name, words in said.items():
+        heard.setdefault(words, set()).add(tuple(trainings[name].get("corpora", ())))
+    return {
+        name: f"{words} of {_first(corpora)}"
+        if len(heard[words]) > 1 and (corpora := trainings[name].get("corpora", ()))
+        else words
+        for name, words in said.items()
+    }
+
+
+def _first(corpora: Sequence[str]) -> str:
+    more = len(corpora) - MOST_CORPORA
+    return ", ".join(corpora[:MOST_CORPORA]) + (f" and {more} more" if more > 0 else "")
+
+
+def training_of(description: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's training as its description tells it, with the ``corpora`` of its remixes."""
+    made_from = (Partition(*name.split("/")) for name in description.get("made_from", {}))
+    corpora = sorted({found.corpus for found in made_from if found.table == REMIXES.name})
+    return {**description.get("training", {}), "corpora": corpora}
 
 
 def learns_from_mixtures(training: Mapping[str, Any]) -> bool:

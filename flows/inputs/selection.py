@@ -9,6 +9,7 @@ from storage.printable import in_a_line
 from storage.tables.manifests import Manifests
 from storage.tables.schemas import DUPLICATES, MEASURES, TRACKS
 from storage.tables.sql import connect, damage_told, given_up_after, quoted
+from storage.workspace import Workspace
 
 MOST_S = 3600.0
 """Seconds after which a condition is given up."""
@@ -44,7 +45,8 @@ def selected_tracks(
         given_up_after(database, MOST_S),
     ):
         of_corpus = f"corpus = {quoted(corpus)}"
-        chosen = _condition(database, where, of_corpus) if where else of_corpus
+        workspace = manifests.workspace
+        chosen = _condition(workspace, database, where, of_corpus) if where else of_corpus
         query = f"SELECT DISTINCT track_id FROM {_JOINED} WHERE {chosen}"
         if duplicates == "drop":
             query += (
@@ -55,10 +57,12 @@ def selected_tracks(
             with damage_told(manifests.workspace):
                 return frozenset(name for [name] in database.execute(query).fetchall())
         except duckdb.Error as error:
-            raise _wrong(where, error) from error
+            raise _wrong(manifests.workspace, where, error) from error
 
 
-def _condition(database: duckdb.DuckDBPyConnection, where: str, of_corpus: str) -> str:
+def _condition(
+    workspace: Workspace, database: duckdb.DuckDBPyConnection, where: str, of_corpus: str
+) -> str:
     """The condition for rows of a corpus, once it is known to be one and to be answered."""
     condition = f"({of_corpus}) AND (\n{where}\n)"  # of a comment, the line ends
     try:
@@ -67,7 +71,7 @@ def _condition(database: duckdb.DuckDBPyConnection, where: str, of_corpus: str) 
             raise UserError(f"where {where!r}: is more than a condition")
         database.execute(query)
     except duckdb.Error as error:
-        raise _wrong(where, error) from error
+        raise _wrong(workspace, where, error) from error
     try:
         database.execute(f"SELECT track_id FROM tracks WHERE {condition} LIMIT 0")
     except duckdb.Error:  # it asks for a measure
@@ -84,11 +88,11 @@ def _condition(database: duckdb.DuckDBPyConnection, where: str, of_corpus: str) 
     return condition
 
 
-def _wrong(where: str, error: duckdb.Error) -> UserError:
+def _wrong(workspace: Workspace, where: str, error: duckdb.Error) -> UserError:
     if isinstance(error, duckdb.InterruptException):
         return UserError(f"where {where!r}: not answered in {MOST_S:g} s, and given up")
     told = in_a_line(error)
     return UserError(
         f"where {where!r}: {told} (it is an SQL condition over the columns of the manifests tracks "
-        "and measures: `silentmix manifests show measures`)"
+        f"and measures: {workspace.command('manifests show measures')})"
     )

@@ -9,6 +9,7 @@ from prefect import flow, tags
 
 from flows.catalogue import BY_NAME, CHAIN, Entry
 from flows.pipeline.options import PipelineParameters
+from flows.policy.typed_options import of_chain
 from flows.reports.artifacts import Report
 from flows.reports.markdown import number, plain, table
 from flows.running.chain import Chain
@@ -96,7 +97,8 @@ def _run_stage(entry: Entry, chain: Chain) -> None:
         if chain.results and entry.name == chain.parameters.stages[0]:
             # the labelled set, of which more is known now, comes before the music
             look_ahead(chain)
-        chain.results += results_in(run_stage(stage_flow, each))
+        with of_chain():
+            chain.results += results_in(run_stage(stage_flow, each))
 
 
 def look_ahead(chain: Chain) -> None:

@@ -15,6 +15,7 @@ from demucs_core.extraction.precision_bound import largest_promise, songs_needed
 from flows.inputs import networks, registry
 from flows.inputs.songs import load_activity
 from flows.policy.options import PolicyOptions
+from flows.policy.typed_options import typed
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.tables.manifests import Manifests, Partition
@@ -73,18 +74,35 @@ def require_evidence(num_songs: int, corpus: str, options: PolicyOptions, which:
         UserError: says how many more songs it takes.
     """
     needed = max(songs_needed(options.target_precision, options.bound), options.min_songs)
+    what = _typed("target_precision", options.target_precision)
     if options.allow_insufficient_evidence:
-        needed = 1
+        needed, what = 1, "any threshold"
     if num_songs < needed:
+        few = (
+            f"corpus {corpus!r}: {num_songs} songs{which} are held out to calibrate on, and {what} "
+            f"takes at least {needed}"
+        )
+        more = (
+            f"add {needed - num_songs} to valid/ and ingest again (a set without valid/ holds out "
+            f"more with a larger {typed('ingest', 'valid_share')}"
+        )
+        if not num_songs:
+            raise UserError(
+                f"{few}: {more}, or with more songs), or train on labelled songs alone, which "
+                "takes no detector: run --until ingest, then train --weak-share 0"
+            )
         best = largest_promise(num_songs, options.bound)
         raise UserError(
-            f"corpus {corpus!r}: {num_songs} songs{which} are held out to calibrate on, and "
-            f"target_precision {options.target_precision:g} takes at least {needed} (they promise "
-            f"{math.floor(best * 1000) / 1000:g} at best): add "
-            f"{needed - num_songs} to valid/ and ingest again (a set without valid/ holds out more "
-            f"with a larger valid_share), {_what_goes(num_songs, best, options)}or set "
-            "allow_insufficient_evidence (which needs one)"
+            f"{few} (they promise {math.floor(best * 1000) / 1000:g} at best): {more}), "
+            f"{_what_goes(num_songs, best, options)}or set "
+            f"{_typed('allow_insufficient_evidence', True)} (which needs one)"
         )
+
+
+def _typed(name: str, value: object = None) -> str:
+    if isinstance(value, float):
+        value = f"{value:g}"
+    return typed("extract", name, value)
 
 
 def _what_goes(num_songs: int, best: float, options: PolicyOptions) -> str:
@@ -92,8 +110,8 @@ def _what_goes(num_songs: int, best: float, options: PolicyOptions) -> str:
     if num_songs < MIN_SONGS:
         return ""
     target = min(options.target_precision, math.floor(best * 100) / 100)
-    fewer = f" and min_songs to {num_songs}" if num_songs < options.min_songs else ""
-    return f"lower target_precision to {target:g}{fewer}, "
+    fewer = f" {_typed('min_songs', num_songs)}" if num_songs < options.min_songs else ""
+    return f"ask for less with {_typed('target_precision', target)}{fewer}, "
 
 
 def calibrated(
@@ -146,8 +164,8 @@ def calibrated(
         )
     except InsufficientEvidenceError as error:
         raise UserError(
-            f"detector {detector}: {error} (add songs to valid/, lower target_precision, or set "
-            "allow_insufficient_evidence)"
+            f"detector {detector}: {error} (add songs to valid/, lower "
+            f"{_typed('target_precision')}, or set {_typed('allow_insufficient_evidence', True)})"
         ) from error
     if keep:
         workspace.put_json(path, calibration.to_json())

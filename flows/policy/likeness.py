@@ -62,7 +62,8 @@ def what_is_unlike(manifests: Manifests, detector: str, scores: Partition) -> li
         f"stands on: of the frames that sound, {found.distance[far]:.0%} have other scores for "
         f"{sources[far]} (p = {found.p_value:.3f}, {found.num_tracks} tracks). What it promises "
         "was calibrated on those songs, and need not hold here: listen to a sample of what is "
-        f"extracted, `silentmix audit --corpus {scores.corpus}`, and extract by it (--audit)"
+        f"extracted, {manifests.workspace.command(f'audit --listen --corpus {scores.corpus}')}, "
+        "and extract by it (--audit)"
     ]
 
 

@@ -10,6 +10,16 @@ from storage.tables.manifests import Manifests
 from storage.tables.sql import reading
 from storage.workspace import Workspace
 
+MADE_WITH_DETECTOR = {
+    "scores of {}": "SELECT corpus || '/' || fingerprint, count(*) FROM scores "
+    "WHERE detector_id = $detector GROUP BY ALL ORDER BY ALL",
+    "answers of audit {}, which heard what it found": "SELECT audits.corpus || '/' || "
+    "audits.fingerprint, count(*) FROM audits SEMI JOIN (SELECT DISTINCT corpus, fingerprint FROM "
+    "segments WHERE detector_id = $detector) found ON audits.corpus = found.corpus "
+    "AND audits.segments_fingerprint = found.fingerprint GROUP BY ALL ORDER BY ALL",
+}
+"""What a detector scored, and what a person heard of that: in words, and SQL that counts it."""
+
 
 def dependents(workspace: Workspace, kind: Kind, known_id: str) -> list[str]:
     """What was made with a model or a detector, a line each; that stays, and can't be made anew."""
@@ -32,6 +42,10 @@ def dependents(workspace: Workspace, kind: Kind, known_id: str) -> list[str]:
             for model in registry.names(workspace, "models")
             if known_id in registry.began_with(workspace, model)
         ]
+    with reading(workspace, ("scores", "segments", "audits"), retired=True) as database:
+        for what, query in MADE_WITH_DETECTOR.items():
+            counted = database.execute(query, {"detector": known_id}).fetchall()
+            said += [f"{count} {what.format(name)}" for name, count in counted]
     found = lineage(workspace, known_id)
     for table, listing in (("segments", found.segments), ("remixes", found.remixes)):
         said += [f"{count} {table} of {name}" for name, count in listing.partitions.items()]

@@ -99,7 +99,7 @@ def forget(
         raise UserError("forget what? Name tracks, songs or files, or give --source PATTERN")
     manifests = Manifests(workspace)
     with reading(workspace, retired=True) as database:
-        music = _matching(database, names, pattern)
+        music = _matching(workspace, database, names, pattern)
         ids = {found.track_id for found in music}
         result = Forgotten(
             dry_run=dry_run,
@@ -139,7 +139,7 @@ def forget(
 
 
 def _matching(
-    database: duckdb.DuckDBPyConnection, names: Sequence[str], pattern: str
+    workspace: Workspace, database: duckdb.DuckDBPyConnection, names: Sequence[str], pattern: str
 ) -> list[_Music]:
     """The tracks and songs that are meant, those among them that were forgotten before."""
     rows = database.sql(f"""
@@ -161,7 +161,7 @@ def _matching(
     if missing:
         raise UserError(
             f"{sorted(missing)[0]!r}: no track, song or source file of that name here; see "
-            "`silentmix manifests query 'SELECT track_id, source_url FROM tracks'`"
+            + workspace.command("manifests query 'SELECT track_id, source_url FROM tracks'")
         )
     return list(found.values())
 

@@ -16,7 +16,9 @@ class PseudoLabelParameters(SelectionOptions, StageParameters):
 
     corpus: CorpusName = Field("music", description="Corpus whose tracks are separated.")
     model: Annotated[str, RUNTIME] = Field(
-        "", description="The teacher: a model of the workspace; empty takes the only one there is."
+        "",
+        description="The teacher: a model of the workspace; empty takes the only one there is, or "
+        "of several the one that was named `default`.",
     )
     labelled: CorpusName = Field(
         "labelled",

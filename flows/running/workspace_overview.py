@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from prefect.artifacts import create_markdown_artifact
 
 from flows.catalogue import CATALOGUE
 from flows.inputs import registry
+from flows.inputs.given_names import given_names
 from flows.reports import page
 from flows.reports.markdown import number, plain, table
 from flows.server.best_effort import best_effort
 from flows.server.pages import OVERVIEW, run_path
+from storage.errors import UserError
 from storage.tables.manifests import Manifests
 from storage.tables.runs import PastRun, last_runs
+from storage.workspace import Workspace
 
 MAX_ROWS = 100
 COMPARISON = "comparison-"
@@ -80,7 +84,9 @@ def overview_markdown(manifests: Manifests, runs: Sequence[PastRun]) -> str:
         ("Trainings that are not over", _training_rows(manifests)),
     ]
     return "\n\n".join(
-        f"### {title}\n\n{table(rows[:MAX_ROWS])}{_more(rows)}" for title, rows in sections if rows
+        f"### {title}\n\n{table(rows[:MAX_ROWS])}{_more(manifests.workspace, rows)}"
+        for title, rows in sections
+        if rows
     )
 
 
@@ -108,9 +114,9 @@ def _pages(title: str, folders: Iterable[str], kind: str) -> str:
     return f"### {title}\n\n{table(rows[:MAX_ROWS])}" if rows else ""
 
 
-def _more(rows: Sequence[object]) -> str:
+def _more(workspace: Workspace, rows: Sequence[object]) -> str:
     more = len(rows) - MAX_ROWS
-    return f"\n\nand {more} more; see `silentmix status`" if more > 0 else ""
+    return f"\n\nand {more} more; see {workspace.command('status')}" if more > 0 else ""
 
 
 def _corpus_row(corpus: str, last: dict[tuple[str, str], PastRun]) -> dict[str, str]:
@@ -157,25 +163,32 @@ def _precision_and_recall(run: PastRun, source: str) -> str:
 
 def _model_rows(manifests: Manifests, runs: Sequence[PastRun]) -> list[dict[str, str]]:
     trained = {run.fingerprint: run for run in runs if run.stage == "train"}
-    scores = {
-        model: run
-        for run in runs
-        if run.stage == "evaluate"
-        for model in json.loads(run.parameters)["models"]
-    }
+    evaluated: dict[str, dict[str, PastRun]] = {}
+    for run in runs:
+        if run.stage == "evaluate":
+            for model in json.loads(run.parameters)["models"]:
+                evaluated.setdefault(model, {})[run.corpus] = run
+    given: dict[str, str] = {}
+    with suppress(UserError):  # damaged names stop no stage
+        given = given_names(manifests.workspace, "models")
+    there = _finished(manifests, "models", trained)
+    heard = registry.trained_on_apart({name: json.loads(run.parameters) for name, run in there})
     rows = []
-    for name, run in _finished(manifests, "models", trained):
-        evaluated = scores.get(name)
-        sdr_db = evaluated.counts if evaluated else {}
-        row = {"model": _link(run, name) + _forgotten(manifests, "models", name)}
-        row["trained on"] = plain(registry.trained_on(json.loads(run.parameters)))
-        for heading in (*manifests.workspace.music.sources, "mean"):
-            value = sdr_db.get(f"sdr_{heading}_db")
-            row[heading] = NONE if value is None else f"{value:.2f}"
-        if evaluated:
-            row["mean"] = _link(evaluated, row["mean"])
-        rows.append((sdr_db.get("sdr_mean_db", float("-inf")), row))
-    return [row for _, row in sorted(rows, key=lambda found: -found[0])]
+    for name, run in there:
+        called = " ".join([name, *sorted(each for each, known in given.items() if known == name)])
+        model = {"model": _link(run, called) + _forgotten(manifests, "models", name)}
+        model["trained on"] = plain(heard[name])
+        for evaluation in evaluated.get(name, {}).values() or [None]:
+            sdr_db = evaluation.counts if evaluation else {}
+            row = model | {"songs of": plain(evaluation.corpus) if evaluation else NONE}
+            for heading in (*manifests.workspace.music.sources, "mean"):
+                value = sdr_db.get(f"sdr_{heading}_db")
+                row[heading] = NONE if value is None else f"{value:.2f}"
+            if evaluation:
+                row["mean"] = _link(evaluation, row["mean"])
+            place = (not evaluation, row["songs of"], -sdr_db.get("sdr_mean_db", float("-inf")))
+            rows.append((place, row))
+    return [row for _, row in sorted(rows, key=lambda found: found[0])]
 
 
 def _training_rows(manifests: Manifests) -> list[dict[str, str]]:

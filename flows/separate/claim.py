@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from storage.decoding.chunk import Unusable
+from storage.encode import PARTS
+from storage.workspace import remove_if_left
 
 NOTE = ".silentmix.json"
 
@@ -67,6 +69,22 @@ def claimed(
                 for each in made:  # the innermost first
                     with suppress(OSError):  # something else is in it
                         each.rmdir()
+
+
+def sweep(output: Path) -> None:
+    """Remove what commands that were killed left half written, anywhere below ``output``.
+
+    Only beside a note of ours, whose lock a living command has; where a file system has no locks,
+    nobody knows who is alive, and all is left.
+    """
+    for note in output.rglob(NOTE):
+        left = [*note.parent.glob(PARTS)]
+        if not left:
+            continue
+        with suppress(OSError), note.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for part in left:
+                remove_if_left(part)
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from demucs_core.separators.separator import SeparationModel
 from flows.inputs import registry
 from flows.running import devices
-from flows.separate.claim import claimed
+from flows.separate.claim import claimed, sweep
 from flows.separate.estimates import stem_names, stems_of
 from flows.separate.full_scale import within_full_scale
 from flows.separate.level import Level
@@ -67,15 +67,16 @@ def separate_files(
     if "://" in parameters.output:
         raise UserError(f"output: {parameters.output!r} is no folder of this machine")
     _require_room_for_folders(Path(parameters.output))
+    sweep(Path(parameters.output))
     device = devices.pick_device(parameters.device)
     model = open_model(
         parameters.model, parameters.workspace, device, tuple(parameters.allow_import)
     )
-    for field, wanted in (("two_stems", [parameters.two_stems]), ("only", parameters.only)):
+    for name, wanted in (("two_stems", [parameters.two_stems]), ("only", parameters.only)):
         for source in wanted:
             if source and source not in model.config.sources:
                 known = ", ".join(model.config.sources)
-                raise UserError(f"{field}: the model knows {known}, not {source!r}")
+                raise UserError(f"{name}: the model knows {known}, not {source!r}")
     if parameters.two_stems and parameters.only:
         raise UserError("only and two_stems each say which stems to write; leave one out")
     if parameters.only and not parameters.add_up:  # which adds to all of them
@@ -97,6 +98,12 @@ class _Job:
     parameters: SeparateParameters
     complain: Callable[[str], None]
     report: SeparationReport | None
+    skipped: list[str] = field(default_factory=list)
+
+    def skip(self, file: str) -> None:
+        """Note that a file was separated alike before."""
+        self.skipped.append(file)
+        self.note(file, "skipped: separated alike before")
 
     def note(self, file: str, outcome: str, *notes: str) -> None:
         """Have the report say that a file was not separated."""
@@ -137,6 +144,11 @@ def _separate_songs(songs: Sequence[Song], problems: list[str], job: _Job) -> It
                 job.complain(problems[-1])
         else:
             yield from paths
+    if job.skipped:
+        job.complain(
+            f"{len(job.skipped)} of {num_all} files skipped: separated alike before; --overwrite "
+            "separates them anew"
+        )
     if problems:
         raise UserError(
             problems[0] if num_all == 1 else f"{len(problems)} of {num_all} files not separated"
@@ -169,7 +181,7 @@ def _separate_song(song: Song, job: _Job) -> list[Path]:
         if to_do:
             _write_stems(song, targets, job)
         else:
-            job.note(song.label, "skipped: separated alike before")
+            job.skip(song.label)
     return targets
 
 
@@ -221,9 +233,8 @@ def _write_stems(song: Song, targets: Sequence[Path], job: _Job) -> None:
 
             levels = _write(blocks(), audio, num_channels, targets, job.parameters, say)
             if job.report is not None:
-                job.report.separated(
-                    song.label, audio, list(zip(targets, levels, strict=True)), notes
-                )
+                stems = list(zip(targets, levels, strict=True))
+                job.report.separated(song.label, song.name, audio, stems, notes)
 
 
 def _write(

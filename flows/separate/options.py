@@ -17,7 +17,8 @@ class SeparateParameters(Options):
     model: str = Field(
         "",
         description="Model of the workspace, or any folder with config.json and "
-        "weights.safetensors, which needs no workspace; empty takes the only one there is.",
+        "weights.safetensors, which needs no workspace; empty takes the only one there is, or of "
+        "several the one that was named `default`.",
     )
     output: str = Field(
         "separated",

@@ -21,7 +21,6 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.reports.artifacts import PLAYER_S, Report
 from flows.reports.durations import spell
-from flows.reports.file_names import base_name
 from flows.reports.markdown import plain, table
 from flows.running.workspace_overview import SEPARATION, publish_overview
 from flows.separate.level import Level
@@ -95,6 +94,7 @@ class SeparationReport:
     def separated(
         self,
         file: str,
+        name: str,
         audio: PreparedAudio,
         stems: Sequence[tuple[Path, Level]],
         notes: Sequence[str],
@@ -103,6 +103,7 @@ class SeparationReport:
 
         Args:
             file: its path or address.
+            name: what tells it from the other files, in short.
             audio: what is in it, in stereo.
             stems: the files that were written, and how loud they are.
             notes: what is not as it was in the file.
@@ -117,7 +118,7 @@ class SeparationReport:
         if self._num_heard < MAX_HEARD and not self._failed:
             self._num_heard += 1
             try:
-                self._play(plain(base_name(file)), audio, [path for path, _ in stems])
+                self._play(plain(name, None), audio, [path for path, _ in stems])
             except OSError as error:
                 self._failed = one_line(error)
 

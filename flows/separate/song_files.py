@@ -28,6 +28,7 @@ class Song:
 
     Attributes:
         label: what to call it in messages, one printable line.
+        name: its path in the folder that was named, or its own name; where two have one, its label.
         fs: filesystem it is on.
         path: its path there.
         place: relative path of the folder for its stems.
@@ -35,6 +36,7 @@ class Song:
     """
 
     label: str
+    name: str
     fs: Any
     path: str
     place: PurePosixPath
@@ -59,7 +61,8 @@ def standard_input(names: Sequence[str]) -> Iterator[tuple[list[str], list[Song]
         file.flush()
         fs, path = open_location(file.name)
         place = PurePosixPath("stdin")
-        yield named, [Song(label="standard input", fs=fs, path=path, place=place, is_piped=True)]
+        piped = "standard input"
+        yield named, [Song(label=piped, name=piped, fs=fs, path=path, place=place, is_piped=True)]
 
 
 def find_songs(names: Sequence[str], output: Path) -> tuple[list[Song], list[str]]:
@@ -95,8 +98,8 @@ def _named(name: str, output: Path) -> list[Song]:
     entry = look_up(fs, path)
     if entry is not None and entry.is_file and entry.extension not in LIST_EXTENSIONS:
         # whatever it is called, somebody means it
-        place = _inside(PurePosixPath(path).name)
-        return [Song(label=shown(name), fs=fs, path=path, place=place)]
+        own = PurePosixPath(path).name
+        return [Song(label=shown(name), name=shown(own), fs=fs, path=path, place=_inside(own))]
     fs, found = find_audio(name)
     folder = f"{path.rstrip('/')}/" if entry is not None and entry.is_folder else None
     songs = []
@@ -105,7 +108,12 @@ def _named(name: str, output: Path) -> list[Song]:
             continue
         place = PurePosixPath(file.path)
         below = file.path.removeprefix(folder) if folder else place.name
-        songs.append(Song(label=shown(file.url), fs=fs, path=file.path, place=_inside(below)))
+        songs.append(
+            Song(
+                label=shown(file.url), name=shown(below), fs=fs, path=file.path,
+                place=_inside(below),
+            )
+        )  # fmt: skip
     if not songs:
         raise DiscoveryError(f"{shown(name)}: holds no music but what is in the output folder")
     return songs
@@ -126,6 +134,7 @@ def _inside(path: str) -> PurePosixPath:
 
 def _apart(songs: list[Song]) -> list[Song]:
     """Take the extension off the places, as far as they stay different; on any filesystem."""
+    names = Counter(song.name for song in songs)
     stems = Counter(_key(song.place.with_suffix("")) for song in songs)
     taken: set[str] = set()
     apart = []
@@ -137,7 +146,8 @@ def _apart(songs: list[Song]) -> list[Song]:
             number += 1
             place = wanted.with_name(f"{wanted.name} ({number})")
         taken.add(_key(place))
-        apart.append(replace(song, place=place))
+        name = song.name if names[song.name] == 1 else song.label
+        apart.append(replace(song, place=place, name=name))
     return apart
 
 

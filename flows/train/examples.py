@@ -151,13 +151,16 @@ def remixes_to_learn_from(parameters: TrainParameters, manifests: Manifests) -> 
     Raises:
         UserError: there are none.
     """
-    try:
-        return [manifests.latest("remixes", *chosen) for chosen in parameters.chosen_remixes]
-    except ManifestError as error:
-        raise UserError(
-            f"{error}; draw them with `silentmix remix`, or set weak_share to 0 to train on "
-            "labelled songs alone"
-        ) from error
+    found = []
+    for corpus, made in parameters.chosen_remixes:
+        try:
+            found.append(manifests.latest("remixes", corpus, made))
+        except ManifestError as error:
+            raise UserError(
+                f"{error}; draw them with {manifests.workspace.command(f'remix --corpus {corpus}')}"
+                ", or set weak_share to 0 to train on labelled songs alone"
+            ) from error
+    return found
 
 
 def songs_to_learn_from(

@@ -11,6 +11,7 @@ from flows.inputs import networks, registry
 from flows.inputs.intact import require_intact
 from flows.inputs.recipe_music import music_of
 from flows.inputs.songs import know_sums, learning_corpora
+from flows.reports.markdown import sentence
 from flows.running import devices
 from flows.running.chain import Chain
 from flows.running.heard import write_heard
@@ -27,7 +28,7 @@ from flows.train.options import TrainParameters
 from flows.train.processes import dismiss_others, together
 from flows.train.saved import SavedTraining, require_no_other_rows
 from flows.train.start import find_start
-from flows.train.step_log import StepLog, events
+from flows.train.step_log import StepLog, events, how_to_look
 from flows.train.worker import take_part, what_is_trained
 from storage.fingerprint import fingerprint
 from storage.tables.manifests import Manifests, Partition
@@ -115,11 +116,14 @@ def train(parameters: TrainParameters) -> StageResult:
             write_heard(run, "models", stems, recipes, tracks, after=start.model if start else "")
             description |= saved.begin(trainer, description, anew=parameters.force)
             with events(parameters.tensorboard, name) as taken:
+                look = how_to_look(parameters.tensorboard)
+                run.notes += [look] if look else []
                 train_to_the_end(
                     trainer,
                     run,
                     saved,
                     StepLog(run, taken),
+                    beside=sentence(look),
                     num_threads=num_threads,
                     listen_every=parameters.listen_every,
                 )

@@ -33,6 +33,7 @@ def train_to_the_end(
     saved: SavedTraining,
     log: StepLog,
     *,
+    beside: str = "",
     num_threads: int,
     listen_every: int,
 ) -> None:
@@ -43,6 +44,7 @@ def train_to_the_end(
         run: the training's.
         saved: keeps its checkpoints.
         log: keeps what each step showed.
+        beside: markdown above the figures of its page while it goes on.
         num_threads: of the CPU.
         listen_every: see :class:`LiveSounds`.
 
@@ -66,7 +68,7 @@ def train_to_the_end(
             "loss",
             CAPTION,
             lambda: curves.figure(trainer.history),
-            lambda: curves.words(trainer.history),
+            lambda: "\n\n".join(filter(None, [beside, curves.words(trainer.history)])),
         ) as plot,
     ):
 

@@ -182,6 +182,7 @@ def require_no_other_rows(workspace: Workspace, description: Mapping[str, Any]) 
         if changed and before.keys() == now.keys():
             raise UserError(
                 f"manifest {changed[0]} has changed since training {name} began, which is at step "
-                f"{progress['step']}, so that it can't be continued; `silentmix publish {name}` "
-                "keeps its best weights as a model, and --force begins anew with what is there now"
+                f"{progress['step']}, so that it can't be continued; "
+                f"{workspace.command(f'publish {name}')} keeps its best weights as a model, and "
+                "--force begins anew with what is there now"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ def find_start(name: str, workspace: Workspace) -> Start | None:
     if path.suffix in PICKLES:
         raise UserError(
             f"init_from: {name} may hold a program, and is not read; if you trust it, make a model "
-            f"of it once: `silentmix convert demucs {name}`"
+            f"of it once: {workspace.command(f'convert demucs {shlex.quote(name)}')}"
         )
     if path.suffix == SAFE:
         content = _read(path)

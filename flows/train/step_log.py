@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import resource
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from demucs_core.training.trainer import StepReport
 from flows.running.stage import StageRun
+from storage.addresses import is_url
 from storage.errors import UserError
 from storage.tables.manifests import Partition
 from storage.tables.schemas import STEPS
@@ -26,6 +29,14 @@ class Events(Protocol):
 
     def close(self) -> None:
         """Write all of them."""
+
+
+def how_to_look(folder: str) -> str:
+    """The command that shows the events below a folder; empty where none are written."""
+    if not folder:
+        return ""
+    place = folder if is_url(folder) else str(Path(folder).absolute())
+    return f"TensorBoard shows the steps: `{shlex.join(['tensorboard', '--logdir', place])}`"
 
 
 class StepLog:

@@ -220,7 +220,7 @@ class Manifests:
                     if known
                     else f"no stage wrote {table} yet"
                 )
-                + " (see `silentmix status`)"
+                + f" (see {self.workspace.command('status')})"
             )
         if len(partitions) == 1:
             return partitions[0]

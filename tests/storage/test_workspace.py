@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,19 @@ def test_no_path_leaves_the_workspace(workspace: Workspace, path: str) -> None:
 def test_a_workspace_travels_to_other_processes(workspace: Workspace) -> None:
     workspace.put_bytes("a", b"1")
     assert pickle.loads(pickle.dumps(workspace)).read("a") == b"1"
+
+
+def test_a_command_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("workspace", "my music"):
+        Workspace(str(tmp_path / name), create=True)
+    monkeypatch.chdir(tmp_path)
+    usual, other = (Workspace(str(tmp_path / name)) for name in ("workspace", "my music"))
+    assert usual.command("publish f1") == Workspace("workspace").command("publish f1")
+    assert usual.command("publish f1") == "`silentmix publish f1`"
+    words = shlex.split(other.command("manifests query 'SELECT 1'").strip("`"))
+    assert words == ["silentmix", "manifests", "query", "SELECT 1", "--workspace", other.location]
+    monkeypatch.chdir("/")
+    assert usual.command("status") == f"`silentmix status --workspace {usual.location}`"
 
 
 def test_opening_again_needs_no_create(workspace: Workspace) -> None:

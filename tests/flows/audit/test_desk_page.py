@@ -110,5 +110,6 @@ def test_answers_by_keyboard_are_in_the_manifest(
     listening.send_signal(signal.SIGINT)
     assert listening.stdout is not None
     told = listening.stdout.read()
-    assert told.startswith(f"audit {audit}; use it: `silentmix extract --audit {audit}`")
+    use = f"extract --corpus live --audit {audit} --workspace {workspace.location}"
+    assert told.startswith(f"audit {audit}; use it: `silentmix {use}`")
     assert listening.wait(TIMEOUT_S) == 0

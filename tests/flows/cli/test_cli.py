@@ -222,6 +222,10 @@ def test_a_flag_that_is_wrong(finished: Finished, capsys: pytest.CaptureFixture[
             "sources are a: a workspace has 2 to 16 of them, with comm",
         ),
         (["demo", "here"], "demo: nothing takes 'here'"),
+        (["ingest", "mus"], "ingest: nothing takes 'mus'; did you mean --source mus? See"),
+        (["ingest", "a b", "--workers", "1"], "nothing takes 'a b'; did you mean --source 'a b'?"),
+        (["score", "ws", "--corpus", "music"], "score: nothing takes 'ws'; values follow their"),
+        (["score", "--corpus", "music"], "workspace: no silentmix workspace here"),
     ],
     ids=str,
 )

@@ -24,6 +24,7 @@ from flows.evaluate.summary import ComparisonSummary, print_comparison
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.inputs import networks, registry
+from flows.inputs.given_names import give_name
 from flows.reports.artifacts import MAX_ARTIFACT_BYTES
 from storage.decoding.ffmpeg import put_ffmpeg_on_path
 from storage.errors import UserError
@@ -339,6 +340,28 @@ def test_better_is_said_where_it_is_shown(made_up: MadeUp) -> None:
     assert html.escape(verdicts["a-mixed", "mean"].sentence) in report
 
 
+def test_models_that_heard_different_remixes_are_told_apart(made_up: MadeUp) -> None:
+    workspace = made_up.workspace
+    for number, (model, share) in enumerate((("a", 0.5), ("b", 0.5), ("c", 0.5), ("d", 0.0))):
+        made_up.score(model, made_up.sdr(number, 0.0), share)
+    plain = compared(run(workspace))
+    assert [each.label for each in plain.methods] == [
+        "d (labelled songs alone)", "a (50% remixes)", "b (50% remixes)", "c (50% remixes)"
+    ]  # fmt: skip
+    for model, corpora in {"a": ["music"], "b": ["demo-truth"], "c": ["x", "y", "z"]}.items():
+        path = f"models/{model}/{registry.DESCRIPTION}"
+        made_from = {f"remixes/{corpus}/f1": "digest" for corpus in corpora}
+        workspace.put_json(path, workspace.read_json(path) | {"made_from": made_from})
+    give_name(workspace, "models", "a", "best-live")
+    told = compared(run(workspace))
+    assert [each.label for each in told.methods] == [
+        "d (labelled songs alone)", "best-live (50% remixes of music)",
+        "b (50% remixes of demo-truth)", "c (50% remixes of x, y and 1 more)",
+    ]  # fmt: skip
+    assert told.folder != plain.folder, "a report that is there keeps the labels it has"
+    assert "best-live (50% remixes of music)" in workspace.read(f"{told.folder}/report.md").decode()
+
+
 def test_the_reference_and_the_models_can_be_chosen(made_up: MadeUp) -> None:
     for name in ("a", "b", "c"):
         made_up.score(name, made_up.sdr(1, 0), 0.5)
@@ -413,5 +436,7 @@ def test_results_without_a_song_in_common_are_refused(made_up: MadeUp, tmp_path:
 
 
 def test_without_a_model_there_is_nothing_to_evaluate(made_up: MadeUp) -> None:
-    with pytest.raises(UserError, match="no model yet; run `silentmix train` first"):
+    with pytest.raises(
+        UserError, match=r"no model yet; run `silentmix train --workspace .*` first"
+    ):
         run(made_up.workspace)

@@ -65,7 +65,7 @@ def test_what_is_unlike_is_told_with_the_way_out(manifests: Manifests, kept: boo
     [note] = what_is_unlike(manifests, "d", UNLIKE)
     assert note.startswith("corpus unlike is unlike the 8 songs that detector d stands on")
     assert "scores for vocals" in note
-    assert "`silentmix audit --corpus unlike`" in note
+    assert "`silentmix audit --listen --corpus unlike --workspace " in note
 
 
 def test_a_damaged_file_is_named(manifests: Manifests) -> None:

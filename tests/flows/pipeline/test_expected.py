@@ -20,6 +20,7 @@ from flows.pipeline.expected import EARLIER, RATE, START_S, TRIED, Expected, exp
 from flows.pipeline.options import PipelineParameters
 from flows.policy.calibration import require_evidence
 from flows.policy.options import PolicyOptions
+from flows.policy.typed_options import of_chain
 from flows.running.chain import Chain
 from flows.train.flow import in_chain
 from flows.train.trial import step_seconds
@@ -148,7 +149,9 @@ def test_it_is_printed_in_words(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_refusal_names_what_so_few_songs_can_meet(num_songs: int) -> None:
     with pytest.raises(UserError) as refused:
         require_evidence(num_songs, "labelled", PolicyOptions())
-    named = dict(re.findall(r"(target_precision|min_songs) to ([\d.]+)", str(refused.value)))
+    less = str(refused.value).partition("ask for less with ")[2]
+    found = re.findall(r"--(target-precision|min-songs) ([\d.]+\d|\d)", less)
+    named = {name.replace("-", "_"): value for name, value in found}
     require_evidence(num_songs, "labelled", PolicyOptions.model_validate(named))
     assert float(named["target_precision"]) >= 0.8
     higher = {**named, "target_precision": float(named["target_precision"]) + 0.01}
@@ -157,5 +160,19 @@ def test_a_refusal_names_what_so_few_songs_can_meet(num_songs: int) -> None:
 
 
 def test_one_song_is_no_evidence() -> None:
-    with pytest.raises(UserError, match=r"valid_share\), or set allow_insufficient_evidence"):
+    with pytest.raises(UserError, match=r"--valid-share\), or set --allow-insufficient-evidence"):
         require_evidence(1, "labelled", PolicyOptions())
+
+
+def test_where_no_song_is_held_out_the_ways_out_are_those_that_work() -> None:
+    loose = PolicyOptions(allow_insufficient_evidence=True)
+    with pytest.raises(UserError) as refused, of_chain():
+        require_evidence(0, "labelled", loose)
+    assert str(refused.value) == (
+        "corpus 'labelled': 0 songs are held out to calibrate on, and any threshold takes at "
+        "least 1: add 1 to valid/ and ingest again (a set without valid/ holds out "
+        "more with a larger --ingest.valid-share, or with more songs), or train on labelled songs "
+        "alone, which takes no detector: run --until ingest, then train --weak-share 0"
+    )
+    with pytest.raises(UserError, match=r"and --extract.target-precision 0\.95 takes"), of_chain():
+        require_evidence(0, "labelled", PolicyOptions())

@@ -32,6 +32,20 @@ def test_stems_stay_in_the_output_folder(tmp_path: Path, how: str) -> None:
     assert len(set(places)) == len(places)
 
 
+def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for file in ("x/one.wav", "x/sub/one.wav", "y/one.wav"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+
+    def names(*named: str) -> list[str]:
+        songs, _ = find_songs([str(tmp_path / name) for name in named], tmp_path / "out")
+        return [song.name for song in songs]
+
+    assert names("x") == ["one.wav", "sub/one.wav"]
+    assert names("x/one.wav") == ["one.wav"]
+    assert names("x/one.wav", "y/one.wav") == [f"{tmp_path}/x/one.wav", f"{tmp_path}/y/one.wav"]
+
+
 def test_a_list_that_names_no_file(tmp_path: Path) -> None:
     """Found by ``benchmarks.fuzz``: a line ``/`` ended ``separate`` in a traceback."""
     (tmp_path / "list.txt").write_text("/\n")

@@ -23,6 +23,7 @@ from flows.reports.live_plot import LivePage
 from flows.train import listening, step_log
 from flows.train.publish import publish
 from flows.train.saved import FINAL_STATE
+from flows.train.step_log import how_to_look
 from storage.errors import UserError
 from storage.tables.manifests import Manifests, Partition
 from storage.weights import load_tensors
@@ -43,7 +44,7 @@ def test_an_interrupted_training_is_listed_published_and_continued(
     assert registry.names(workspace, "models") == []
     print_status(workspace.location, Console(width=200))
     assert f"training {name}: labelled songs alone, step 3 of 4" in capsys.readouterr().out
-    with pytest.raises(UserError, match=f"`silentmix publish {name}` makes one"):
+    with pytest.raises(UserError, match=f"`silentmix publish {name} --workspace .*` makes one"):
         registry.describe(workspace, "models", name)
 
     saved, _ = load_tensors(workspace, f"models/{name}/{registry.CHECKPOINT}")
@@ -166,7 +167,12 @@ def test_every_step_has_one_row_whatever_happened(
     # as a run leaves it that is killed between rows and checkpoint
     partition = Partition("steps", "labelled", name)
     Manifests(workspace).write(partition, ["4-4"], [{**rows[-1], "step": 4, "loss": -1.0}])
-    learn(workspace, checkpoint_every=2, tensorboard=str(tmp_path / "events"))
+    monkeypatch.chdir(tmp_path)
+    command, pages = f"`tensorboard --logdir {tmp_path}/events`", list[str]()
+    monkeypatch.setattr(LivePage, "write", lambda _, markdown: pages.append(markdown))
+    [note] = learn(workspace, checkpoint_every=2, tensorboard="events").notes
+    assert command in note
+    assert command in pages[-1]
     rows = steps(workspace, name)
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     assert [len(row["validation_sdr_db"]) for row in rows] == [0, 4, 0, 4]
@@ -186,8 +192,11 @@ def test_every_step_has_one_row_whatever_happened(
     }  # fmt: skip
     assert "validation/sdr_db/vocals" in scalars  # which sound in the crop
 
-    learn(workspace, force=True)
+    assert "tensorboard" not in str(learn(workspace, force=True).notes)
+    assert "tensorboard" not in pages[-1]
     assert [row["step"] for row in steps(workspace, name)] == [1, 2, 3, 4]
+    assert how_to_look("a b").endswith(f"--logdir '{tmp_path}/a b'`")
+    assert how_to_look("s3://b/e").endswith("--logdir s3://b/e`")
 
 
 def test_a_validation_song_is_heard_in_the_report(workspace: Workspace) -> None:
