@@ -58,6 +58,8 @@ SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     # in a terminal, Prefect tells its makers when it is imported, whatever the server says
     "DO_NOT_TRACK": "1",
+    # the interface sells nothing either
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     # a first start migrates the database, which takes longer than Prefect's 20 s
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     # the terminal has progress bars and one line for an error; the UI has the logs

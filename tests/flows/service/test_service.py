@@ -113,6 +113,10 @@ def test_the_pages_talk_to_their_own_server(service: Service) -> None:
     assert service.get("/ui-settings")["api_url"] == "/api"
 
 
+def test_the_pages_advertise_nothing(service: Service) -> None:
+    assert service.get("/api/admin/settings")["server"]["ui"]["show_promotional_content"] is False
+
+
 def test_the_database_stays_bounded(service: Service) -> None:
     settings = service.get("/api/admin/settings")["server"]
     vacuum = settings["services"]["db_vacuum"]
