@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import uvicorn
 
-from flows.server.process import for_this_machine
+from flows.server.hosts import LOCALHOST, address_of, answering_to
 from flows.server.report_pages import behind_login, by_ear
 
 
@@ -21,10 +21,10 @@ def serve_desk(workspace: str, login: str, ready: Callable[[str], None]) -> None
         ready: told the address once it is there.
     """
     with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        app = for_this_machine(behind_login(by_ear(workspace), login))
+        listening.bind((LOCALHOST, 0))
+        app = answering_to(behind_login(by_ear(workspace), login))
         config = uvicorn.Config(app, log_level="error", lifespan="off", ws="none")
         listening.listen()  # whoever comes now waits until it answers
-        ready(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        ready(address_of(listening.getsockname()[1]))
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])

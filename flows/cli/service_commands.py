@@ -38,6 +38,13 @@ def up(
     port: Annotated[
         int | None, Parameter(help="Port of the server on this machine. [default: 4200]")
     ] = None,
+    host: Annotated[
+        str | None,
+        Parameter(
+            help="Address or name of this machine that the server listens on; 0.0.0.0 lets other "
+            "machines in. [default: 127.0.0.1]"
+        ),
+    ] = None,
     notify_webhook: Annotated[
         str,
         Parameter(
@@ -53,11 +60,13 @@ def up(
     browser; commands know it.
     """
     with _told():
-        address = lifecycle.up(workspace, port, notify_webhook, print)
+        address = lifecycle.up(workspace, port, notify_webhook, print, host=host)
     if login := lifecycle.how_to_log_in(workspace, show=sys.stdout.isatty()):
         print(login)
     if REPORTS_VARIABLE in os.environ:
         print(f"reports:    {address}{REPORTS_PREFIX}/")
+    if elsewhere := lifecycle.address_elsewhere(workspace):
+        print(f"elsewhere:  {elsewhere}")
     print(f"Prefect UI: {address}")
 
 

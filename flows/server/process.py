@@ -23,10 +23,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
+from flows.server.hosts import LOCALHOST, address_of, answering_to
 from flows.server.login import FOR_SERVER, PRIVATE_FILE, PRIVATE_FOLDER, put_login
 from storage.errors import UserError
 
@@ -52,12 +54,13 @@ POLL_S = 0.1
 DAY_S = 86400
 LOG_TAIL_BYTES = 500
 PRIVATE_UMASK = 0o077
-LOCAL_HOSTS = ["127.0.0.1", "localhost"]
 
 SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     # in a terminal, Prefect tells its makers when it is imported, whatever the server says
     "DO_NOT_TRACK": "1",
+    # the interface sells nothing either
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     # a first start migrates the database, which takes longer than Prefect's 20 s
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     # the terminal has progress bars and one line for an error; the UI has the logs
@@ -133,7 +136,7 @@ class WorkspaceServer:
         put_login(home, environ)
         self._log = home / "server.log"
         port = _free_port()
-        self.address = f"http://127.0.0.1:{port}"
+        self.address = address_of(port)
         self._log.touch(PRIVATE_FILE)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -206,18 +209,19 @@ def make_home(environ: Mapping[str, str]) -> Path:
     return home
 
 
-def server_command(port: int, *, lasting: bool) -> list[str]:
+def server_command(port: int, host: str = LOCALHOST, *, lasting: bool) -> list[str]:
     """How to start a server; one that does not last ends when its standard input does."""
-    command = [sys.executable, "-P", "-m", "flows.server.process", str(port)]
+    command = [sys.executable, "-P", "-m", "flows.server.process", str(port), host]
     return [*command, "--lasting"] if lasting else command
 
 
-def server_environment(port: int, environ: Mapping[str, str]) -> dict[str, str]:
+def server_environment(
+    port: int, environ: Mapping[str, str], host: str = LOCALHOST
+) -> dict[str, str]:
     """The environment of a server."""
-    address = f"http://127.0.0.1:{port}"
     return {
         # where a notification says that the run is to be seen
-        "PREFECT_UI_URL": address,
+        "PREFECT_UI_URL": address_of(port, host),
         **environ,
         # its log is a file, where the commands' own is the terminal
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
@@ -228,7 +232,7 @@ def server_environment(port: int, environ: Mapping[str, str]) -> dict[str, str]:
 
 def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((LOCALHOST, 0))
         port: int = probe.getsockname()[1]
         return port
 
@@ -262,7 +266,7 @@ def _lock_before_reading() -> None:
     triggers.automations_session = session  # type: ignore[attr-defined, assignment]
 
 
-def _serve(port: int, *, lasting: bool) -> None:
+def _serve(port: int, host: str, *, lasting: bool) -> None:
     """Be the server; unless it lasts, until the process that started it ends, however it does."""
     if not lasting:
         threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -271,16 +275,16 @@ def _serve(port: int, *, lasting: bool) -> None:
     os.umask(PRIVATE_UMASK)  # the database holds the key to the secrets that are in it
     _lock_before_reading()
     uvicorn.run(
-        _app,
+        partial(_app, host),
         factory=True,
-        host="127.0.0.1",
+        host=host,
         port=port,
         log_level="error",
         timeout_graceful_shutdown=3,
     )
 
 
-def _app() -> ASGIApp:
+def _app(host: str) -> ASGIApp:
     """Prefect's application and the workspace's reports."""
     from prefect.server.api.server import create_app
 
@@ -291,17 +295,7 @@ def _app() -> ASGIApp:
     app = asking_nobody_else(one_after_the_other(create_app(), _home(os.environ)))
     if folder := os.environ.get(REPORTS_VARIABLE):
         app = with_reports(app, Path(folder), os.environ.get(FOR_SERVER, ""))
-    return for_this_machine(app)
-
-
-def for_this_machine(app: ASGIApp) -> ASGIApp:
-    """An application for requests that name this machine.
-
-    A page whose own name is made to point at this machine, as DNS can, names another.
-    """
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-
-    return TrustedHostMiddleware(app, allowed_hosts=LOCAL_HOSTS, www_redirect=False)
+    return answering_to(app, host)
 
 
 def _end_with_parent() -> None:
@@ -310,4 +304,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]), lasting="--lasting" in sys.argv[2:])
+    _serve(int(sys.argv[1]), sys.argv[2], lasting="--lasting" in sys.argv[3:])

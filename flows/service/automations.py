@@ -7,16 +7,19 @@ whose machine is gone are marked crashed.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import CallWebhook, ChangeFlowRunState, RunDeployment
-from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-from pydantic import SecretStr
+from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
+from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
 
 from flows.catalogue import BY_NAME, FOLLOWING
 from flows.server.announcements import PASSED_ON, TAG, completed
@@ -28,7 +31,14 @@ LOST_AFTER = timedelta(minutes=3)
 """Six heartbeats, as often as :data:`flows.server.process.SETTINGS` has them."""
 
 NOT_BEGUN_AFTER = timedelta(minutes=30)
+MOST_AUTOMATIONS = 200  # what the server lists at once
 NOTIFY_BLOCK = "silentmix-notify"
+NOTES = "silentmix_automations"
+"""The variable of the server that says what was registered: nobody edits it with an automation."""
+
+MARK = re.compile(r" \(registered as [0-9a-f]{8}\)")
+"""Where versions up to 0.2.0 noted it: in the description, which people edit."""
+
 NOTIFICATION = (
     '{"text": {{ ("silentmix: " ~ flow_run.name ~ " " ~ flow_run.state.name | lower ~ ": " '
     "~ (flow_run.state.message or 'no message') | truncate(500) ~ ' ' ~ (flow_run | ui_url or '')) "
@@ -37,10 +47,30 @@ NOTIFICATION = (
 """What Slack, Mattermost, Teams and others take as a message."""
 
 
+class Note(BaseModel):
+    """What was registered as an automation.
+
+    Attributes:
+        id: of the automation, whatever it is called by now.
+        definition: a digest of all of it.
+        description: what it said then; what says something else was edited.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: UUID
+    definition: str
+    description: str
+
+
+_NOTES = TypeAdapter(dict[str, Note])
+
+
 def register(client: SyncPrefectClient, webhook: str = "") -> list[str]:
     """Register the automations that are missing, or that another version registered.
 
-    What somebody switched off stays off, and a run that starts keeps the fields it was given.
+    What somebody edited stays as it is until a version registers something else; then a name, a
+    description and the fields that a run is given stay, and what was switched off stays off.
 
     Args:
         client: of a server that has the deployments.
@@ -53,29 +83,68 @@ def register(client: SyncPrefectClient, webhook: str = "") -> list[str]:
     wanted += [lost(), _not_begun()]
     if webhook:
         wanted.append(_notify(_webhook_block(webhook)))
+    there = client.read_automations(limit=MOST_AUTOMATIONS)
+    notes = _read_notes(client)
     changed = []
     for automation in wanted:
-        mark = f" (registered as {_digest(automation)})"
-        automation = automation.model_copy(update={"description": automation.description + mark})
-        existing = client.read_automations_by_name(automation.name)
-        if not existing:
-            client.create_automation(automation)
-        elif not existing[0].description.endswith(mark):
-            client.update_automation(existing[0].id, _with_choices(automation, existing[0]))
+        name, definition = automation.name, _digest(automation)
+        note = notes.get(name)
+        existing = _one_of(there, name, note)
+        if existing is None:
+            registered_id = client.create_automation(automation)
+        elif note is None or note.definition != definition:
+            registered_id = existing.id
+            client.update_automation(existing.id, _with_choices(automation, existing, note))
         else:
             continue
-        changed.append(automation.name)
+        notes[name] = Note(
+            id=registered_id, definition=definition, description=automation.description
+        )
+        changed.append(name)
+    if changed:
+        _write_notes(client, notes)
     return changed
 
 
-def _with_choices(automation: AutomationCore, existing: AutomationCore) -> AutomationCore:
+def _one_of(there: Sequence[Automation], name: str, note: Note | None) -> Automation | None:
+    """What was registered by a name, which somebody may have given another one since."""
+    noted = [each for each in there if note is not None and each.id == note.id]
+    return next(iter([*noted, *(each for each in there if each.name == name)]), None)
+
+
+def _read_notes(client: SyncPrefectClient) -> dict[str, Note]:
+    """What was registered, by the names that we give; none of what can't be understood."""
+    variable = client.read_variable_by_name(NOTES)
+    try:
+        return _NOTES.validate_python(variable.value if variable is not None else {})
+    except ValidationError:
+        return {}
+
+
+def _write_notes(client: SyncPrefectClient, notes: dict[str, Note]) -> None:
+    value = _NOTES.dump_python(notes, mode="json")
+    if client.read_variable_by_name(NOTES) is None:
+        client.create_variable(VariableCreate(name=NOTES, value=value, tags=[TAG]))
+    else:
+        client.update_variable(VariableUpdate(name=NOTES, value=value))
+
+
+def _with_choices(
+    automation: AutomationCore, existing: AutomationCore, note: Note | None
+) -> AutomationCore:
     """A new version of an automation, with what somebody chose in the UI for the last one."""
     actions = list(automation.actions)
     for index, (mine, theirs) in enumerate(zip(actions, existing.actions, strict=False)):
         if isinstance(mine, RunDeployment) and isinstance(theirs, RunDeployment):
             fields = {**(theirs.parameters or {}).get(FORM, {}), **(mine.parameters or {})[FORM]}
             actions[index] = mine.model_copy(update={"parameters": {FORM: fields}})
-    return automation.model_copy(update={"actions": actions, "enabled": existing.enabled})
+    chosen: dict[str, Any] = {
+        "name": existing.name, "enabled": existing.enabled, "actions": actions,
+    }  # fmt: skip
+    description = MARK.sub("", existing.description)
+    if note is None or description != note.description:
+        chosen["description"] = description
+    return automation.model_copy(update=chosen)
 
 
 def _digest(automation: AutomationCore) -> str:

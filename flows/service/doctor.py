@@ -7,43 +7,24 @@ another one checks, so that a broken package leaves the others standing.
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import shutil
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from flows.catalogue import POOLS
-from flows.service.lifecycle import DEFAULT_PORT, chosen_server, own_login, who_listens
-from flows.service.server_log import loudest_complaint
-from flows.service.state import SERVER, ServiceState, service_home, standing_server
+from flows.service.finding import Finding
+from flows.service.service_checks import SERVICE_CHECKS
 from storage.decoding.ffmpeg import PROGRAMS, put_ffmpeg_on_path
 from storage.decoding.prints import HOW_TO_GET, can_print
 from storage.workspace import Workspace, WorkspaceError
 
 LEAST_FREE_BYTES = 5 * 10**9
 GIGABYTE = 1e9
-OFTEN = 3
-"""How often an error must be in the log: one that passed is nothing to mend."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found.
-
-    Attributes:
-        said: what is so.
-        mend: what to do about it; empty if nothing is wrong.
-    """
-
-    said: str
-    mend: str = ""
 
 
 def examine(workspace: str) -> dict[str, Finding]:
@@ -163,102 +144,6 @@ def disk(workspace: str) -> Finding:
     return Finding(said)
 
 
-def server(workspace: str) -> Finding:
-    """The Prefect server: whether it answers, and its version."""
-    address, state = _service(workspace)
-    if not address and not state.processes:
-        if listener := who_listens(DEFAULT_PORT):
-            return Finding(
-                f"none was started here, and port {DEFAULT_PORT} is taken by {listener}",
-                "`silentmix up --port` another one; or, to use that server, set PREFECT_API_URL",
-            )
-        return Finding("none; commands start their own, `silentmix up` starts one that lasts")
-    from flows.server.process import healthy
-    from flows.service import registration
-    from storage.errors import UserError
-
-    address = address or state.address
-    if not healthy(address):
-        return Finding(f"none answers at {address}", "`silentmix up` starts it again")
-    with registration.server(address, _login(workspace, state)) as client:
-        try:
-            version = registration.require_version(client, address)
-        except UserError as error:
-            return Finding(str(error), "`silentmix down`, then `silentmix up`, if it is yours")
-    return Finding(f"{address}, version {version}")
-
-
-def workers(workspace: str) -> Finding:
-    """Whether each pool has a worker online, of the version installed here."""
-    address, state = _service(workspace)
-    if not address and not state.processes:
-        return Finding("none; `silentmix up` starts them")
-    from flows.service import registration
-
-    with registration.server(address or state.address, _login(workspace, state)) as client:
-        idle = [pool for pool in POOLS if not registration.online(client, pool)]
-        if idle:
-            return Finding(
-                f"none is online for {', '.join(idle)}",
-                "`silentmix up` starts one, or `prefect worker start --pool` where it should run",
-            )
-        if foreign := registration.foreign_workers(client):
-            return Finding("; ".join(foreign), "`silentmix down`, then `silentmix up`, if yours")
-    return Finding(f"online for {', '.join(POOLS)}")
-
-
-def schedules(workspace: str) -> Finding:
-    """Whether what is switched on to run by schedule has its next runs planned."""
-    address, state = _service(workspace)
-    if not address and not state.processes:
-        return Finding("none; `silentmix up` registers them")
-    from flows.server.process import healthy
-    from flows.service import registration
-
-    address = address or state.address
-    if not healthy(address):
-        return Finding("not known as long as the server does not answer")
-    with registration.server(address, _login(workspace, state)) as client:
-        planned = registration.planned_runs(client)
-    idle = [name for name, upcoming in planned.items() if not upcoming]
-    if idle:
-        return Finding(
-            f"switched on, and no run is planned: {', '.join(idle)}",
-            "Prefect's scheduler does not work, or the schedule has ended: look at it in the UI, "
-            "and at `server log` below",
-        )
-    if not planned:
-        return Finding("none is switched on, or only just now")
-    return Finding(f"the next runs are planned: {', '.join(planned)}")
-
-
-def server_log(workspace: str) -> Finding:
-    """Whether the server that was started here complains of the same thing again and again."""
-    state = ServiceState.read(service_home(workspace, os.environ))
-    own = state.processes.get(SERVER)
-    if own is None or not (log := Path(own.log)).is_file():
-        return Finding("none; `silentmix up` starts a server")
-    found = loudest_complaint(log, own.log_start_byte)
-    if found is None or found.count < OFTEN:
-        return Finding(str(log))
-    return Finding(
-        f"{found.count} errors alike from {found.first_at} to {found.last_at}, the last: "
-        f"{found.said}",
-        f"see {log}; `silentmix down`, then `silentmix up`, and if it goes on, `make` installs "
-        "the locked versions",
-    )
-
-
-def _service(workspace: str) -> tuple[str, ServiceState]:
-    """The address of the server in use, if there is one, and what was started here."""
-    home = service_home(workspace, os.environ)
-    return chosen_server() or standing_server(home), ServiceState.read(home)
-
-
-def _login(workspace: str, state: ServiceState) -> str:
-    return own_login(state, service_home(workspace, os.environ))
-
-
 CHECKS: dict[str, Callable[[str], Finding]] = {
     "Python": python,
     "packages": packages,
@@ -267,8 +152,5 @@ CHECKS: dict[str, Callable[[str], Finding]] = {
     "GPU": gpu,
     "workspace": workspace_rights,
     "disk": disk,
-    "server": server,
-    "workers": workers,
-    "schedules": schedules,
-    "server log": server_log,
+    **SERVICE_CHECKS,
 }

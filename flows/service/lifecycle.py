@@ -6,17 +6,15 @@ stops what ``up`` started, and nothing else. Prefect is imported once its settin
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, MutableMapping
-from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from flows.server.hosts import EVERYWHERE, address_of
 from flows.server.login import FILE as LOGIN_FILE
 from flows.server.login import login_of, put_login
 from flows.server.process import (
@@ -30,6 +28,7 @@ from flows.server.process import (
     server_environment,
 )
 from flows.service import processes
+from flows.service.listening import require_own_host, who_listens
 from flows.service.processes import OwnProcess
 from flows.service.state import (
     SERVER,
@@ -43,7 +42,6 @@ from storage.errors import UserError
 from storage.workspace import Workspace
 
 DEFAULT_PORT = 4200
-LOCAL = "http://127.0.0.1:"
 PATIENCE_S = 30.0
 """How long a worker may take to end its runs."""
 
@@ -54,7 +52,9 @@ HOME_VARIABLE = "SILENTMIX_SERVICE"
 Say = Callable[[str], None]
 
 
-def up(workspace: str, port: int | None, notify_url: str, say: Say) -> str:
+def up(
+    workspace: str, port: int | None, notify_url: str, say: Say, *, host: str | None = None
+) -> str:
     """Start the service where it does not run, and register everything.
 
     Args:
@@ -63,12 +63,16 @@ def up(workspace: str, port: int | None, notify_url: str, say: Say) -> str:
             :data:`DEFAULT_PORT`.
         notify_url: webhook that is told of runs that fail, or empty.
         say: told in a line what was done.
+        host: address or name that the server listens on and is called by, or
+            :data:`~flows.server.hosts.EVERYWHERE`; None takes that of the server that runs, or ran
+            last, or else this machine's own.
 
     Returns:
         The server's address.
 
     Raises:
-        UserError: the port is taken, a server or a worker is of another version or does not start.
+        UserError: the host is not this machine's, the port is taken, a server or a worker is of
+            another version or does not start.
         WorkspaceError: the workspace is something else.
     """
     location = Workspace.check(workspace, create=True).location
@@ -83,7 +87,7 @@ def up(workspace: str, port: int | None, notify_url: str, say: Say) -> str:
             _settle(state, chosen)
         else:
             put_login(home, os.environ)
-            _start_own_server(state, home, port)
+            _start_own_server(state, home, host, port)
         _wait_for_server(state, home)
         from flows.service import deployments, registration
 
@@ -103,13 +107,18 @@ def up(workspace: str, port: int | None, notify_url: str, say: Say) -> str:
     return state.address
 
 
-def _start_own_server(state: ServiceState, home: Path, port: int | None) -> None:
+def _start_own_server(state: ServiceState, home: Path, host: str | None, port: int | None) -> None:
     if SERVER not in state.processes:
-        _start_server(state, home, port or _last_port(state) or DEFAULT_PORT)
-    elif port is not None and state.address != _address(port):
+        port = port or _last_port(state) or DEFAULT_PORT
+        state.host = host or state.host
+        _start_server(state, home, port)
+        return
+    runs_on = urlsplit(state.address).port
+    wanted = (host or state.host, port or runs_on)
+    if wanted != (state.host, runs_on):
         raise UserError(
-            f"the server runs at {state.address} already; `silentmix down`, then "
-            f"`silentmix up --port {port}` moves it"
+            f"the server runs at {state.address} and listens on {state.host} already; "
+            "`silentmix down`, then `silentmix up --host {} --port {}` moves it".format(*wanted)
         )
 
 
@@ -162,35 +171,23 @@ def how_to_log_in(workspace: str, *, show: bool) -> str:
     return f"log in with {login}" if show else f"its login is in {home / LOGIN_FILE}"
 
 
+def address_elsewhere(workspace: str) -> str:
+    """What other machines may call the server by, where it was started to listen for them."""
+    state = ServiceState.read(service_home(workspace, os.environ))
+    if SERVER not in state.processes or state.host != EVERYWHERE:
+        return ""
+    return f"http://{socket.gethostname()}:{urlsplit(state.address).port}"
+
+
 def own_login(state: ServiceState, home: Path) -> str:
     """The login of the server, if it is one that was started here; else empty."""
     return login_of(home) if SERVER in state.processes else ""
 
 
-def who_listens(port: int) -> str:
-    """Who listens on a port of this machine; empty if nobody does."""
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) != 0:
-            return ""
-    try:
-        url = f"{_address(port)}/api/admin/version"
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  of this machine
-            return f"a Prefect server of version {json.load(answer)}"
-    except urllib.error.HTTPError as error:
-        unauthorized = error.code == HTTPStatus.UNAUTHORIZED and healthy(_address(port))
-        return "a Prefect server with a login" if unauthorized else "another program"
-    except (urllib.error.URLError, OSError, ValueError):
-        return "another program"
-
-
-def _address(port: int) -> str:
-    return f"{LOCAL}{port}"
-
-
 def _last_port(state: ServiceState) -> int | None:
     """The port of a server that was started here and was lost; the workers still look for it."""
-    port = state.address.removeprefix(LOCAL)
-    return int(port) if port.isdecimal() else None
+    port = urlsplit(state.address).port
+    return port if port and state.address == address_of(port, state.host) else None
 
 
 def _settle(state: ServiceState, address: str) -> None:
@@ -215,18 +212,20 @@ def _refuse_other_versions(state: ServiceState) -> None:
 
 
 def _start_server(state: ServiceState, home: Path, port: int) -> None:
-    if listener := who_listens(port):
+    require_own_host(state.host)
+    address = address_of(port, state.host)
+    if listener := who_listens(port, state.host):
         use = ""
         if "Prefect" in listener:
             use = (
-                f"to use that one set PREFECT_API_URL={_address(port)}/api (and "
+                f"to use that one set PREFECT_API_URL={address}/api (and "
                 "PREFECT_API_AUTH_STRING, if it asks for a login); or "
             )
         raise UserError(f"port {port} is taken by {listener}; {use}choose one with --port")
-    _settle(state, _address(port))
+    _settle(state, address)
     state.processes[SERVER] = processes.start(
-        server_command(port, lasting=True),
-        server_environment(port, os.environ),
+        server_command(port, state.host, lasting=True),
+        server_environment(port, os.environ, state.host),
         home / "standing-server.log",
         home,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from flows.server.hosts import LOCALHOST
 from flows.server.login import PRIVATE_FILE
 from flows.service.processes import OwnProcess
 from storage.errors import UserError
@@ -30,11 +31,13 @@ class ServiceState(BaseModel):
 
     Attributes:
         address: of the server, whoever started it.
+        host: that the server listens on, if it was started here.
         versions: of what was installed when it was started.
         processes: the server, if it was started here, and the workers, by name.
     """
 
     address: str = ""
+    host: str = LOCALHOST
     versions: dict[str, str] = {}
     processes: dict[str, OwnProcess] = {}
 

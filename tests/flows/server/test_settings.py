@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from prefect._internal.analytics import enabled
+from prefect.settings.models.server.ui import ServerUISettings
 
 from flows.server.process import configure_prefect
 
@@ -20,3 +21,10 @@ def test_prefect_tells_its_makers_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     configure_prefect(str(tmp_path), environ)
     monkeypatch.setattr(os, "environ", environ)
     assert not enabled.is_telemetry_enabled()
+
+
+def test_the_interface_advertises_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environ: dict[str, str] = {}
+    configure_prefect(str(tmp_path), environ)
+    monkeypatch.setattr(os, "environ", environ)
+    assert not ServerUISettings().show_promotional_content

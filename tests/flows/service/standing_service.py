@@ -91,11 +91,11 @@ class Service:
 
 
 @contextmanager
-def standing(root: Path, **environ: str) -> Iterator[Service]:
+def standing(root: Path, *options: str, **environ: str) -> Iterator[Service]:
     """A service on a workspace, while the block runs; then none of its processes may be left."""
     service = Service(root, free_port())
     try:
-        done = service.command("up", "--port", str(service.port), **environ)
+        done = service.command("up", "--port", str(service.port), *options, **environ)
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == f"Prefect UI: {service.address}"
         yield service

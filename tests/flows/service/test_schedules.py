@@ -6,15 +6,23 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
+import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleCreate
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolUpdate
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.states import Scheduled
 
+from flows.cli.main import EXIT_USER_ERROR
 from flows.cli.service_commands import EXIT_WRONG
 from flows.server.deployed import FORM
+from flows.server.hosts import EVERYWHERE
+from flows.server.login import authorization
 from flows.service import registration
+from flows.service.state import ServiceState
+from flows.service.waiting_runs import waiting_runs
 from storage.tables.manifests import Manifests
 from tests.flows.conftest import Finished, mix, play, write
 from tests.flows.service.standing_service import Service, standing, wait_for
@@ -32,7 +40,9 @@ def service(finished: Finished) -> Iterator[Service]:
     home = Path(finished.workspace.location) / ".prefect"
     home.mkdir(exist_ok=True)
     (home / LOG).write_text(COMPLAINT * 3)
-    with standing(Path(finished.workspace.location), PREFECT_WORKER_QUERY_SECONDS="1") as service:
+    root = Path(finished.workspace.location)
+    # other machines may come to its UI, which changes nothing for commands and workers here
+    with standing(root, "--host", EVERYWHERE, PREFECT_WORKER_QUERY_SECONDS="1") as service:
         yield service
 
 
@@ -40,6 +50,29 @@ def service(finished: Finished) -> Iterator[Service]:
 def client(service: Service) -> Iterator[SyncPrefectClient]:
     with registration.server(service.address, service.login) as client:
         yield client
+
+
+def test_other_machines_may_come_in_with_the_login(service: Service) -> None:
+    listening = {
+        connection.laddr.ip
+        for process in service.processes()
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == service.port
+    }
+    assert listening == {EVERYWHERE}
+    elsewhere = {"Host": f"studio.lan:{service.port}"}
+    settings = f"{service.address}/api/admin/settings"
+    assert httpx.get(settings, headers=elsewhere).status_code == 401
+    answer = httpx.get(settings, headers={**elsewhere, **authorization(service.login)})
+    assert answer.status_code == 200
+    assert service.up_again() == []
+    assert ServiceState.read(service.home).host == EVERYWHERE
+    done = service.command("up", "--host", "127.0.0.1")
+    assert done.returncode == EXIT_USER_ERROR
+    assert (
+        f"the server runs at {service.address} and listens on {EVERYWHERE} already; `silentmix "
+        f"down`, then `silentmix up --host 127.0.0.1 --port {service.port}` moves it"
+    ) in done.stderr
 
 
 @pytest.mark.slow
@@ -91,6 +124,27 @@ def test_doctor_sees_a_schedule_that_plans_nothing(
     assert registration.planned_runs(client) == {"extract": 0}
     client.pause_deployment(deployment.id)
     assert registration.planned_runs(client) == {}
+
+
+def test_doctor_sees_runs_that_wait(client: SyncPrefectClient) -> None:
+    deployment = client.read_deployment_by_name("ingest/ingest")
+    pool = deployment.work_pool_name
+    assert pool is not None
+    limit = client.read_work_pool(pool).concurrency_limit
+    client.update_work_pool(pool, WorkPoolUpdate(is_paused=True))
+    due: State[None] = Scheduled(scheduled_time=datetime.now(UTC) - timedelta(minutes=5))
+    form = {**deployment.parameters[FORM], "source": "/music"}
+    run = client.create_flow_run_from_deployment(deployment.id, parameters={FORM: form}, state=due)
+    try:
+        [found] = waiting_runs(client)
+        assert found.said == f"runs of pool {pool} that should have begun: 1; the pool is paused"
+        client.update_work_pool(pool, WorkPoolUpdate(is_paused=False, concurrency_limit=0))
+        [found] = waiting_runs(client)
+        assert found.said.endswith("all slots of the pool are taken (0)")
+    finally:
+        client.delete_flow_run(run.id)
+        client.update_work_pool(pool, WorkPoolUpdate(is_paused=False, concurrency_limit=limit))
+    assert waiting_runs(client) == []
 
 
 def test_doctor_sees_a_server_that_complains_again_and_again(service: Service) -> None:

@@ -94,7 +94,10 @@ def test_with_the_login_but_no_token_nothing_changes(service: Service, create_ru
 @pytest.mark.parametrize("path", ["api/health", "api/flow_runs/filter", "ui-settings", ""])
 def test_a_name_that_points_here_is_refused(service: Service, path: str) -> None:
     headers = {"Host": f"evil.example:{service.port}", **authorization(service.login)}
-    assert httpx.get(f"{service.address}/{path}", headers=headers).status_code == 400
+    answer = httpx.get(f"{service.address}/{path}", headers=headers)
+    assert answer.status_code == 400
+    assert answer.text.startswith("This server answers to 127.0.0.1, localhost alone.")
+    assert "`silentmix up --host`" in answer.text
 
 
 @pytest.mark.parametrize("path", ["events/in", "events/out", "logs/out"])

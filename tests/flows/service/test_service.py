@@ -22,7 +22,7 @@ import psutil
 import pytest
 from packaging.version import Version
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.actions import DeploymentUpdate, VariableUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.sorting import AutomationSort, FlowRunSort
@@ -113,11 +113,59 @@ def test_the_pages_talk_to_their_own_server(service: Service) -> None:
     assert service.get("/ui-settings")["api_url"] == "/api"
 
 
+def test_the_pages_advertise_nothing(service: Service) -> None:
+    assert service.get("/api/admin/settings")["server"]["ui"]["show_promotional_content"] is False
+
+
 def test_the_database_stays_bounded(service: Service) -> None:
     settings = service.get("/api/admin/settings")["server"]
     vacuum = settings["services"]["db_vacuum"]
     assert set(vacuum["enabled"]) == {"events", "flow_runs"}
     assert "lease_storage.filesystem" in settings["concurrency"]["lease_storage"]
+
+
+def of_another_version(client: SyncPrefectClient, name: str) -> None:
+    """Have an automation look as if another version had registered it."""
+    notes = client.read_variable_by_name(automations.NOTES)
+    assert notes is not None
+    assert isinstance(notes.value, dict)
+    value = {**notes.value, name: {**notes.value[name], "definition": "older"}}
+    client.update_variable(VariableUpdate(name=automations.NOTES, value=value))
+
+
+def test_an_automation_that_was_edited_is_left_alone(
+    service: Service, client: SyncPrefectClient
+) -> None:
+    name = "silentmix: mark lost runs as crashed"
+    [before] = client.read_automations_by_name(name)
+    kept = before.model_dump(exclude={"id", "owner_resource"})
+    try:
+        client.update_automation(before.id, AutomationCore(**{**kept, "description": ""}))
+        edited = client.read_automation(before.id)
+        assert service.up_again() == []
+        assert client.read_automation(before.id) == edited
+    finally:
+        client.update_automation(before.id, AutomationCore(**kept))
+
+
+@pytest.mark.parametrize("edited", ["", "Mine. "])
+def test_an_automation_that_notes_its_version_in_its_description(
+    service: Service, client: SyncPrefectClient, edited: str
+) -> None:
+    """As those of 0.2.0 do, where nothing else notes it."""
+    name = "silentmix: mark lost runs as crashed"
+    [before] = client.read_automations_by_name(name)
+    kept = before.model_dump(exclude={"id", "owner_resource"})
+    noted = f"{edited}{before.description} (registered as 0123abcd)"
+    client.update_automation(before.id, AutomationCore(**{**kept, "description": noted}))
+    client.delete_variable_by_name(automations.NOTES)
+    try:
+        assert f"registered: automation {name}" in service.up_again()
+        [after] = client.read_automations_by_name(name)
+        assert (after.id, after.description) == (before.id, edited + before.description)
+        assert service.up_again() == []
+    finally:
+        client.update_automation(before.id, AutomationCore(**kept))
 
 
 def test_what_a_user_chose_outlives_a_new_version(
@@ -141,11 +189,14 @@ def test_what_a_user_chose_outlives_a_new_version(
     assert isinstance(action, RunDeployment)
     fields = {**(action.parameters or {})["parameters"], "target_precision": 0.9}
     action = action.model_copy(update={"parameters": {"parameters": fields}})
-    older = {"description": "older", "enabled": False, "actions": [action]}
+    edited = {
+        "name": "mine", "description": "As I say.", "enabled": False, "actions": [action]
+    }  # fmt: skip
     client.update_automation(
         switched_off.id,
-        AutomationCore(**{**switched_off.model_dump(exclude={"id", "owner_resource"}), **older}),
+        AutomationCore(**{**switched_off.model_dump(exclude={"id", "owner_resource"}), **edited}),
     )
+    of_another_version(client, switched_off.name)
     try:
         assert service.up_again() == [
             f"registered: deployment {name}", f"registered: automation {switched_off.name}"
@@ -164,7 +215,7 @@ def test_what_a_user_chose_outlives_a_new_version(
         again_off = client.read_automation(switched_off.id)
         assert again_off is not None
         assert not again_off.enabled
-        assert again_off.description == switched_off.description
+        assert (again_off.name, again_off.description) == ("mine", "As I say.")
         assert again_off.actions == [action]
     finally:
         [schedule] = client.read_deployment_by_name(name).schedules
