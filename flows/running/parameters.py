@@ -96,7 +96,11 @@ def _lead_with_what_matters(schema: dict[str, Any], model: type[Options]) -> Non
 
 
 class Options(BaseModel):
-    """How a stage works: what the chain of all stages passes on as it is."""
+    """How a stage works: what the chain of all stages passes on as it is.
+
+    Attributes:
+        matters: the few fields that one sets most often, which lead in the run form.
+    """
 
     model_config = ConfigDict(
         frozen=True,
@@ -106,7 +110,6 @@ class Options(BaseModel):
         json_schema_extra=_lead_with_what_matters,
     )
     matters: ClassVar[tuple[str, ...]] = ()
-    """The few fields that one sets most often, for the run form."""
 
     @model_validator(mode="before")
     @classmethod

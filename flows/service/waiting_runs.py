@@ -67,7 +67,8 @@ def _reason(client: SyncPrefectClient, pool_name: str, queue_name: str) -> tuple
         )
     for name, each in (("pool", pool), ("queue", queue)):
         if _is_full(each):
-            return f"all slots of the {name} are taken ({each.concurrency_limit})", FULL
+            # behind a training of hours that is as it should be
+            return f"all slots of the {name} are taken ({each.concurrency_limit}): {FULL}", ""
     return (
         "a worker is online, and slots are free",
         f"see the log of the worker (`worker-{pool_name}.log` where `silentmix up` started it) and "

@@ -218,14 +218,14 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
         (
             "pool",
             {"concurrency_limit": 1, "active_slots": 1},
-            "all slots of the pool are taken (1)",
-            "they begin as those end",
+            "all slots of the pool are taken (1): they begin as those end",
+            "",
         ),
         (
             "queue",
             {"concurrency_limit": 2, "active_slots": 2},
-            "all slots of the queue are taken (2)",
-            "raise the limit",
+            "all slots of the queue are taken (2): they begin as those end",
+            "",
         ),
         ("pool", {"concurrency_limit": 2, "active_slots": 1}, "a worker is online", "worker-gpu"),
     ],
@@ -237,6 +237,7 @@ def test_runs_that_should_have_begun(
     found = service_checks.waiting(workspace)
     assert f"pool gpu that should have begun: 2; {said}" in found.said
     assert mend in found.mend
+    assert bool(found.mend) == bool(mend)
     client.runs.clear()
     assert not service_checks.waiting(workspace).mend
 
