@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from flows.separate.report import SeparationReport
 
 FLOATING_POINT = 32
+HEARD_RATE, HEARD_SHARE = 44_100, 0.75
+"""What people hear has so many samples a second; a model that works at less of it says so."""
 
 
 def separate_files(
@@ -221,6 +223,12 @@ def _write_stems(song: Song, targets: Sequence[Path], job: _Job) -> None:
         ) as (audio, num_channels):
             if audio.truncated:
                 say(f"breaks off; the {audio.duration_s:.1f} s that are there are separated")
+            rate = job.model.config.sample_rate
+            if (
+                rate < HEARD_SHARE * min(audio.sample_rate, HEARD_RATE)
+                and not job.parameters.add_up
+            ):
+                say(f"the model works at {rate} Hz: stems have nothing above {rate / 2000:g} kHz")
             bar.update(task, total=audio.duration_s, done="separating")
 
             def blocks() -> Iterator[NDArray[np.float32]]:

@@ -539,6 +539,17 @@ def test_the_standard_input_and_a_file_that_breaks_off(
     assert said == ["standard input: breaks off; the 1.0 s that are there are separated"]
 
 
+def test_a_model_of_a_lower_rate_says_what_the_stems_lack(tmp_path: Path, speech: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", music(44_100, 44_100, 1), 44_100)
+    file = str(tmp_path / "a.wav")
+    for added_up, expected in (
+        (False, [f"{file}: the model works at 16000 Hz: stems have nothing above 8 kHz"]),
+        (True, []),
+    ):
+        output = tmp_path / str(added_up)
+        assert said_of([file], output, model=str(speech), add_up=added_up)[1] == expected
+
+
 def test_the_command_line_takes_the_standard_input(
     tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
