@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,8 +98,15 @@ def test_figures_of_each_corpus_stand_apart(
     assert f"mean {figures[-1]} (1 song of labelled)" in told
     compared = " ".join(said("models", "compare", "live", PLAIN))
     assert "SDR mean, 3 songs of another 20.500" in compared
-    page = overview_markdown(manifests, shown_runs(manifests))
-    assert f"{REMIXED} live]" in page or f"{REMIXED} live |" in page
+    [run, *_] = manifests.rows(replace(known, table="runs"))
+    run |= {"counts": json.dumps({"sdr_mean_db": 20.5}), "run_id": "r"}
+    manifests.write(Partition("runs", "another", "f-other"), ["r"], [run])
+    page = overview_markdown(manifests, shown_runs(manifests)).splitlines()
+    [other, own] = [line for line in page if f"{REMIXED} live" in line]
+    assert "| another |" in other
+    assert "20.50" in other
+    assert "| labelled |" in own
+    assert figures[-1] in own
 
 
 def test_of_two_evaluations_on_a_corpus_the_last_one_holds(workspace: Workspace) -> None:
