@@ -119,7 +119,7 @@ def _tell(run: StageRun, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Non
     note = (
         f"{len(rows)} tracks hold music that another track holds, such as {first['track_id']}: "
         f"{first['overlap_s']:.0f} s are {first['other_id']} of corpus {first['other_corpus']}; "
-        "`silentmix manifests show duplicates` names all"
+        f"{run.workspace.command('manifests show duplicates')} names all"
     )
     run.notes.append(note)
     get_run_logger().warning("%s", note)

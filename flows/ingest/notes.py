@@ -55,9 +55,9 @@ def tell_of_rejects(run: StageRun, rejects: Sequence[Mapping[str, Any]], *, is_a
     told = ", ".join(f"{count} {reason}" for reason, count in reasons)
     first = min((row["item"], row["detail"]) for row in rejects if row["reason"] == reasons[0][0])
     note = (
-        f"{len(rejects)} rejected ({told}), such as {': '.join(map(shown, first))}; `silentmix "
-        f"manifests show rejects --corpus {run.corpus}` names all; what is mended is taken up by "
-        "the same command, and `ingest --retry rejected` looks at all of them again"
+        f"{len(rejects)} rejected ({told}), such as {': '.join(map(shown, first))}; "
+        f"{run.workspace.command(f'manifests show rejects --corpus {run.corpus}')} names all; what "
+        "is mended is taken up by the same command, and `ingest --retry rejected` looks at all of them again"
     )
     unused = is_all and KNOWN.isdisjoint(reason for reason, _ in reasons)
     if unused and deployment_of_run() is None:  # there is nothing amiss with a schedule's run

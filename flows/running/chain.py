@@ -81,7 +81,9 @@ class Chain:
                 raise UserError(
                     f"libraries: no corpus {name!r} with stems in {manifests.workspace.location} "
                     f"(there are {', '.join(sorted(known)) or 'none'}); ingest it first: "
-                    f"`silentmix ingest --labelled --source PLACE --corpus {name}`"
+                    + manifests.workspace.command(
+                        f"ingest --labelled --source PLACE --corpus {name}"
+                    )
                 )
 
     def made(self, stage: str) -> list[str]:

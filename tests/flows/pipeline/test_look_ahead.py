@@ -55,7 +55,7 @@ def test_what_is_refused_before_anything_is_done(fields: dict[str, Any]) -> None
     place = fields["workspace"]
     refused: dict[str, dict[str, Any]] = {
         f"libraries: no corpus 'stems' with stems in {place} (there are none); ingest it first: "
-        "`silentmix ingest --labelled --source PLACE --corpus stems`": {"libraries": ["stems"]},
+        "`silentmix ingest --labelled --source PLACE --corpus stems": {"libraries": ["stems"]},
         "/no/such/music: no such file or folder; check the path": {"unlabelled": "/no/such/music"},
         "corpus 'labelled': 6 songs are held out to calibrate on": {"extract": {}},
         "device 'cuda:7'": {"train": {"device": "cuda:7"}},
