@@ -57,7 +57,8 @@ def tell_of_rejects(run: StageRun, rejects: Sequence[Mapping[str, Any]], *, is_a
     note = (
         f"{len(rejects)} rejected ({told}), such as {': '.join(map(shown, first))}; "
         f"{run.workspace.command(f'manifests show rejects --corpus {run.corpus}')} names all; what "
-        "is mended is taken up by the same command, and `ingest --retry rejected` looks at all of them again"
+        "is mended is taken up by the same command, and `ingest --retry rejected` looks at all of "
+        "them again"
     )
     unused = is_all and KNOWN.isdisjoint(reason for reason, _ in reasons)
     if unused and deployment_of_run() is None:  # there is nothing amiss with a schedule's run
