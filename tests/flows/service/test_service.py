@@ -22,7 +22,7 @@ import psutil
 import pytest
 from packaging.version import Version
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentUpdate, VariableUpdate
+from prefect.client.schemas.actions import VariableUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.sorting import AutomationSort, FlowRunSort
@@ -40,7 +40,6 @@ from flows.server.deployed import FORM
 from flows.service import automations, deployments, registration
 from flows.service.state import ServiceState
 from storage.tables.manifests import Manifests
-from storage.tables.runs import last_runs
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished, play, write
 from tests.flows.service.standing_service import TIMEOUT_S, Service, standing, wait_for
@@ -320,43 +319,6 @@ def ended(client: SyncPrefectClient, name: str) -> FlowRun | None:
         if run.name == name and run.state is not None and run.state.is_final():
             return run
     return None
-
-
-@pytest.mark.slow
-def test_a_corpus_that_is_ingested_is_scored_by_itself(
-    service: Service,
-    client: SyncPrefectClient,
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
-) -> None:
-    write(tmp_path / "music" / "a.wav", np.sum(list(play(300).values()), axis=0))
-    deployment = client.read_deployment_by_name("score/score")
-    as_registered = DeploymentUpdate(parameters=deployment.parameters)
-    request.addfinalizer(lambda: client.update_deployment(deployment.id, as_registered))
-    chosen = {FORM: {**deployment.parameters[FORM], "batch_tracks": 3}}
-    client.update_deployment(deployment.id, DeploymentUpdate(parameters=chosen))
-    # from the command line, on the same server
-    done = service.command(
-        "ingest", "--source", str(tmp_path / "music"), "--corpus", "late", "--workers", "1"
-    )
-    assert done.returncode == 0, done.stderr
-    run = wait_for(
-        lambda: ended(client, "score late"),
-        lambda: [(each.name, each.state) for each in runs(client)],
-    )
-    assert run.state.is_completed(), run.state
-    assert run.deployment_id == client.read_deployment_by_name("score/score").id
-    manifests = Manifests(Workspace(str(service.root)))
-    assert manifests.partitions("scores", "late")
-    [scored] = last_runs(manifests, ["score"])[-1:]
-    told = json.loads(scored.parameters)
-    assert (scored.corpus, told["batch_tracks"]) == ("late", 3), "as the deployment was set"
-    # one at a time, and the turn is over
-    limits = client.read_global_concurrency_limits(limit=200)
-    assert {f"silentmix:{stage}:late" for stage in ("ingest", "score")} <= {
-        limit.name.rpartition(":")[0] for limit in limits
-    }
-    assert not ended(client, "score labelled")
 
 
 @pytest.mark.slow
