@@ -120,10 +120,10 @@ def test_without_librosa_the_extra_is_named(
     finished: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempos_module, "find_spec", lambda _: None)
-    before = finished.workspace.find("manifests/runs")
+    before = finished.rows("remixes")
     with pytest.raises(UserError, match=r"pip install 'silentmix\[matching\]'"):
         remix(RemixParameters(workspace=finished.workspace.location, match="key"))
-    assert finished.workspace.find("manifests/runs") == before
+    assert finished.rows("remixes") == before
 
 
 def test_confidence_of_a_recipe_is_that_of_its_segment(finished: Finished) -> None:

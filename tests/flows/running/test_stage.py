@@ -21,6 +21,12 @@ from storage.workspace import Workspace
 RUNS = Partition("runs", "music", "f1")
 
 
+class Asked(StageParameters):
+    """What a stage is told."""
+
+    corpus: str = "music"
+
+
 @pytest.fixture
 def workspace() -> Workspace:
     return Workspace(f"memory://{uuid.uuid4().hex}", create=True)
@@ -76,9 +82,6 @@ def test_a_run_that_is_interrupted(workspace: Workspace, error: BaseException) -
 
 
 def test_what_a_stage_refuses_before_it_begins_is_on_record(workspace: Workspace) -> None:
-    class Asked(StageParameters):
-        corpus: str = "music"
-
     @as_told
     def score(parameters: Asked) -> None:
         if parameters.corpus == "none":

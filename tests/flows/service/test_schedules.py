@@ -140,7 +140,7 @@ def test_doctor_sees_runs_that_wait(client: SyncPrefectClient) -> None:
         assert found.said == f"runs of pool {pool} that should have begun: 1; the pool is paused"
         client.update_work_pool(pool, WorkPoolUpdate(is_paused=False, concurrency_limit=0))
         [found] = waiting_runs(client)
-        assert found.said.endswith("all slots of the pool are taken (0)")
+        assert "; all slots of the pool are taken (0): they begin as those end" in found.said
     finally:
         client.delete_flow_run(run.id)
         client.update_work_pool(pool, WorkPoolUpdate(is_paused=False, concurrency_limit=limit))

@@ -223,7 +223,7 @@ def test_a_day(ui: Interface, service: Service, music: Path, tmp_path: Path) -> 
     ui.wait_for_state("Completed")
     ui.open_artifact("train-report")
     [model] = set(models(service)) - known
-    ui.start("evaluate", models=model)
+    ui.start("evaluate")
     ui.wait_for_state("Completed")
     ui.open_artifact("comparison-report")
     sync_api.expect(ui.page.get_by_text(model).first).to_be_visible()
