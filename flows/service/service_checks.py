@@ -104,7 +104,7 @@ def waiting(workspace: str) -> Finding:
         found = waiting_runs(client)
     if not found:
         return Finding("none that should have begun")
-    mends = dict.fromkeys(each.mend for each in found)
+    mends = dict.fromkeys(each.mend for each in found if each.mend)
     return Finding("; ".join(each.said for each in found), "; ".join(mends))
 
 
