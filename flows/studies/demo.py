@@ -199,7 +199,9 @@ class _Demo:
     def _tell_how_far(self) -> None:
         for run in runs_under_way(Workspace(str(self.root))):
             if run.progress and (name := self.models.get(run.fingerprint)):
-                self.console.print(f"training {name}: {run.progress}", highlight=False)
+                self.console.print(
+                    f"training {name}: {run.progress}", highlight=False, soft_wrap=True
+                )
 
     def _ended(self, job: Job, problem: str) -> None:
         self._under_way.remove(job.label)
