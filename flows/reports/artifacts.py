@@ -33,6 +33,7 @@ HEAD_BYTES = 50_000
 
 PLAYER_S = 12.0
 
+WHERE_LINKS_LEAD = "Links to runs and to answers by ear lead there where `silentmix up` shows it."
 SO_FAR = "so-far.png"
 REFRESH_S = 15
 
@@ -115,7 +116,7 @@ class Report:
         self.workspace.put_bytes(
             f"{self.folder}/index.html",
             page.page(
-                title, sections, f"{self.folder} in {self.workspace.location}",
+                title, sections, f"{self.folder} in {self.workspace.location}. {WHERE_LINKS_LEAD}",
                 overview="../" * self.folder.count("/") + "index.html", refresh_s=refresh_s,
             ),
         )  # fmt: skip

@@ -60,6 +60,7 @@ def train_to_the_end(
     )
     sounds = LiveSounds(run, trainer, listen_every)
     log.go_back(first_step)
+    get_run_logger().info("from step %d to %d", first_step, trainer.config.steps)
 
     with (
         progress(run.stage, trainer.config.steps, "steps", done=first_step) as bar,
