@@ -34,7 +34,7 @@ version 1 nevertheless, since those who know no other can work with it."""
 WRITTEN = ("mtime", "LastModified", "updated", "last_modified", "created")
 """What the filesystems call the time at which a file was last written."""
 
-USUAL = "workspace"
+DEFAULT_WORKSPACE = "workspace"
 """Where commands look that are told nothing else."""
 
 MARKER = "workspace.json"
@@ -105,7 +105,7 @@ class Workspace:
 
     def command(self, words: str) -> str:
         """A command of silentmix about this workspace, as code that can be pasted."""
-        usual = self.location == str(Path(USUAL).absolute())
+        usual = self.location == str(Path(DEFAULT_WORKSPACE).absolute())
         place = "" if usual else f" --workspace {shlex.quote(self.location)}"
         return f"`silentmix {words}{place}`"
 

@@ -23,8 +23,7 @@ from flows.server.settings_of_folder import refuse_settings_of
 from flows.service.state import service_home, standing_server
 from storage.errors import UserError
 from storage.printable import in_a_line
-from storage.workspace import USUAL as DEFAULT_WORKSPACE
-from storage.workspace import Workspace
+from storage.workspace import DEFAULT_WORKSPACE, Workspace
 
 DEMO_WORKSPACE = "demo-workspace"
 STUDY_WORKSPACE = "study-workspace"

@@ -52,8 +52,8 @@ def print_status(location: str, console: Console) -> None:
     trainings: dict[str, dict[str, Any]] = {}
     for name in registry.names(workspace, "models"):
         try:
-            registry.described_as(workspace, name, "training")
-            trainings[name] = registry.training_of(registry.describe(workspace, "models", name))
+            described = registry.described_with(workspace, name, "training")
+            trainings[name] = registry.training_of(described)
         except DamagedError as error:
             console.print(f"model {name}: {error}", markup=False, highlight=False, soft_wrap=True)
     for name, heard in registry.trained_on_apart(trainings).items():

@@ -84,8 +84,8 @@ def describe(workspace: Workspace, kind: str, name: str) -> dict[str, Any]:
     return described
 
 
-def described_as(workspace: Workspace, model: str, key: str) -> dict[str, Any]:
-    """A part of a model's description that each has.
+def described_with(workspace: Workspace, model: str, key: str) -> dict[str, Any]:
+    """A model's description, with a part that each has.
 
     Raises:
         DamagedError: this one has none.
@@ -93,8 +93,7 @@ def described_as(workspace: Workspace, model: str, key: str) -> dict[str, Any]:
     described = describe(workspace, "models", model)
     if key not in described:
         raise damaged(workspace.url(f"models/{model}/{DESCRIPTION}"), f"it has no {key}")
-    found: dict[str, Any] = described[key]
-    return found
+    return described
 
 
 def _mapping(workspace: Workspace, path: str) -> dict[str, Any]:

@@ -259,7 +259,7 @@ def _of_model(this: str, partitions: Sequence[Partition]) -> Way:
 
 def remixes_of(workspace: Workspace, model: str) -> list[Partition]:
     """The partitions of ``remixes`` that a model was trained on, from its description."""
-    made_from = registry.described_as(workspace, model, "made_from")
+    made_from = registry.described_with(workspace, model, "made_from")["made_from"]
     partitions = (Partition(*name.split("/")) for name in made_from)
     return [partition for partition in partitions if partition.table == "remixes"]
 

@@ -16,14 +16,13 @@ from datetime import UTC, datetime, timedelta
 
 import psutil
 
+from flows.server.noted_process import noted_process
 from storage.damage import DamagedError
 from storage.workspace import Workspace
 
 FOLDER = "running"
 INTERVAL_S = 5.0
 INTERVAL_IN_BUCKET_S = 60.0
-CLOCK_TOLERANCE_S = 2.0
-"""Start times of processes are counted from a boot time that shifts as the clock is set."""
 
 FORGOTTEN_AFTER = timedelta(days=1)
 """How long a run on another machine may say nothing and still be told of."""
@@ -59,12 +58,7 @@ class UnderWay:
         """Whether its process is there; of one on another machine, whether it said so of late."""
         if self.host != socket.gethostname():
             return datetime.now(UTC) - datetime.fromisoformat(self.told_at) < FORGOTTEN_AFTER
-        try:
-            began_at = psutil.Process(self.pid).create_time()
-        except psutil.Error:
-            return False
-        same: bool = abs(began_at - self.process_started_at) <= CLOCK_TOLERANCE_S
-        return same
+        return noted_process(self.pid, self.process_started_at) is not None
 
 
 class Note:

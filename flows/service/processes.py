@@ -16,9 +16,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict
 
 from flows.server.login import PRIVATE_FILE
-
-CLOCK_TOLERANCE_S = 2.0
-"""Start times are counted from a boot time that shifts as the clock is set."""
+from flows.server.noted_process import noted_process
 
 LOG_LIMIT_BYTES = 10 * 2**20
 LOG_TAIL_BYTES = 500
@@ -37,16 +35,11 @@ class OwnProcess(BaseModel):
 
     def find(self) -> psutil.Process | None:
         """The process, or None if it has ended."""
+        found = noted_process(self.pid, self.started_at)
         try:
-            found = psutil.Process(self.pid)
-            same = (
-                abs(found.create_time() - self.started_at) <= CLOCK_TOLERANCE_S
-                and tuple(found.cmdline()) == self.command
-                and found.status() != psutil.STATUS_ZOMBIE
-            )
+            return found if found is not None and tuple(found.cmdline()) == self.command else None
         except psutil.Error:
             return None
-        return found if same else None
 
     def log_tail(self) -> str:
         """The end of what it logged, on one line."""

@@ -82,7 +82,7 @@ class Interface(ABC):
 
     @abstractmethod
     def follow(self) -> None:
-        """Go to the run that was just submitted."""
+        """Go to the run that was just submitted, as :meth:`_await_run` sees."""
 
     @abstractmethod
     def cancel(self) -> None:
@@ -166,7 +166,6 @@ class V1(Interface):
     def follow(self) -> None:
         self.page.wait_for_url("**/deployments/deployment/*?tab=Runs")
         self.button("View run").last.click()
-        self.page.wait_for_url("**/runs/flow-run/*")
 
     def cancel(self) -> None:
         self._confirm("Cancel", "Confirm")
@@ -224,7 +223,6 @@ class V2(Interface):
 
     def follow(self) -> None:
         self.page.get_by_role("link", name="View run").last.click()
-        self.page.wait_for_url("**/runs/flow-run/*")
 
     def cancel(self) -> None:
         self._confirm("Cancel", "Cancel Flow Run")
