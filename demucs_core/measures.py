@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 FULL_SCALE = 2**15
@@ -104,18 +105,17 @@ class Measuring:
             mid, side = audio[0] + audio[1], audio[0] - audio[1]
             self._mid += float(mid @ mid)
             self._side += float(side @ side)
-        if max(audio.max(), -audio.min()) >= CLIPPED / FULL_SCALE:
+        if pcm.max() >= CLIPPED or pcm.min() <= -CLIPPED:
             self._num_clipped += sum(_num_in_runs(channel) for channel in pcm.T)
         whole = pcm.shape[0] - pcm.shape[0] % self._step
         self._count_silent(audio[:, :whole].reshape(self._num_channels, -1, self._step))
         if whole < pcm.shape[0]:
             self._count_silent(audio[:, None, whole:])
-        starts = range(0, pcm.shape[0] - FFT_SAMPLES + 1, FFT_SAMPLES * ONE_IN)
-        for start in starts:
-            mono = audio[:, start : start + FFT_SAMPLES].mean(axis=0)
-            spectrum = np.fft.rfft(mono * self._window)
-            self._spectrum += spectrum.real**2 + spectrum.imag**2
-        self._num_spectra += len(starts)
+        if pcm.shape[0] >= FFT_SAMPLES:
+            windows = sliding_window_view(audio, FFT_SAMPLES, axis=1)[:, :: FFT_SAMPLES * ONE_IN]
+            spectra = np.fft.rfft(windows.mean(axis=0) * self._window)
+            self._spectrum += (spectra.real**2 + spectra.imag**2).sum(axis=0)
+            self._num_spectra += len(spectra)
 
     def _count_silent(self, stretches: NDArray[np.float32]) -> None:
         """Of stretches ``(C, N, samples)``."""

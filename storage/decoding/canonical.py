@@ -147,10 +147,11 @@ class PreparedAudio:
         """Add a block ``(C, n)`` at the end, and measure it."""
         if not audio.shape[1]:
             return
-        _write_all(self._scratch, np.ascontiguousarray(audio.T).data.cast("B"))
+        samples = np.ascontiguousarray(audio.T).ravel()
+        _write_all(self._scratch, samples.data.cast("B"))
         self.num_samples += audio.shape[1]
-        self.peak = max(self.peak, float(audio.max()), -float(audio.min()))
-        self._energy += float(np.square(audio, dtype=np.float64).sum())
+        self.peak = max(self.peak, float(samples.max()), -float(samples.min()))
+        self._energy += float(np.square(samples, dtype=np.float64).sum())
 
     def _interleaved(self, start_sample: int, num_samples: int) -> NDArray[np.float32]:
         bytes_a_sample = _SCRATCH_BYTES_A_VALUE * self.num_channels

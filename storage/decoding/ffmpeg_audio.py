@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, BinaryIO
 
 import av
-import numpy as np
 from av.stream import Discard
 
-from storage.decoding.chunk import BLOCK_SAMPLES, Chunk, Chunks, Unusable, one_line
+from storage.decoding.chunk import Chunks, Unusable, one_line
+from storage.decoding.frames import Frames, Placed, joined
 from storage.decoding.riff import AsWav
 
 CONTAINERS = (
@@ -18,10 +18,8 @@ CONTAINERS = (
 """FFmpeg's demuxers of audio; not those that would open other files or addresses (HLS, concat)."""
 _EXACT_DURATION = {"mov,mp4,m4a,3gp,3g2,mj2", "asf", "flac", "ape", "tta", "wv"}
 _DURATION_TOLERANCE_S = 0.5
-_MOST_PLANES = 8
 _LONGEST_GAP_S = 60.0
 _LOSSLESS = frozenset(("flac", "alac", "wavpack", "ape", "tta", "tak", "shorten", "wmalossless"))
-_FULL_SCALE = {"u8": 2**7, "s16": 2**15, "s32": 2**31, "flt": 1, "dbl": 1}
 
 
 def ffmpeg_chunks(file: BinaryIO | AsWav, stream: int | None) -> Chunks:
@@ -49,8 +47,9 @@ def ffmpeg_chunks(file: BinaryIO | AsWav, stream: int | None) -> Chunks:
         raise Unusable("unreadable", one_line(error)) from error
     with container:
         exact = declares_length or container.format.name in _EXACT_DURATION
-        frames = _ffmpeg_frames(container, _pick_stream(container, stream), exact)
-        return (yield from _joined(frames))
+        picked = _pick_stream(container, stream)
+        frames = _ffmpeg_frames(container, picked, exact)
+        return (yield from joined(frames, is_lossless=_is_lossless(picked)))
 
 
 def _mp3_declares_length(file: BinaryIO | AsWav) -> bool:
@@ -114,13 +113,12 @@ class _Damage:
         return gap if gap <= _LONGEST_GAP_S * frame.sample_rate else 0
 
 
-def _ffmpeg_frames(container: Any, stream: Any, exact_duration: bool) -> Chunks:
+def _ffmpeg_frames(container: Any, stream: Any, exact_duration: bool) -> Frames:
     """Decode packet by packet, past damaged ones, in whose place is silence."""
     decoded_s, num_packets, num_damaged, last_error = 0.0, 0, 0, "no audio in it"
     declared_s = float(stream.duration * stream.time_base) if stream.duration else 0.0
     broken_off = False
     damage = _Damage(container, stream)
-    is_lossless = _is_lossless(stream)
     packets = container.demux(stream)
     while True:
         try:
@@ -149,13 +147,9 @@ def _ffmpeg_frames(container: Any, stream: Any, exact_duration: bool) -> Chunks:
             broken_off = False
         for frame in frames:
             if frame.samples:
-                chunk = _frame_chunk(frame)._replace(is_lossless=is_lossless)
-                if gap := damage.gap_samples(frame):
-                    decoded_s += gap / frame.sample_rate
-                    silence = np.zeros((len(chunk.audio), gap), dtype=np.float32)
-                    yield chunk._replace(audio=silence)
-                decoded_s += frame.samples / frame.sample_rate
-                yield chunk
+                gap = damage.gap_samples(frame)
+                decoded_s += (gap + frame.samples) / frame.sample_rate
+                yield Placed(gap, frame)
     if not decoded_s:
         raise Unusable("corrupt", f"nothing decodes ({last_error})")
     if 2 * num_damaged > num_packets:
@@ -168,44 +162,3 @@ def _ffmpeg_frames(container: Any, stream: Any, exact_duration: bool) -> Chunks:
 def _is_lossless(stream: Any) -> bool:
     codec = stream.codec_context.name
     return codec.startswith("pcm_") or codec in _LOSSLESS
-
-
-def _frame_chunk(frame: Any) -> Chunk:
-    kind = frame.format.name.removesuffix("p")
-    if kind not in _FULL_SCALE:
-        raise Unusable("corrupt", f"samples of a kind that can't be read: {frame.format.name}")
-    if frame.format.is_planar and frame.layout.nb_channels >= _MOST_PLANES:
-        # PyAV reads behind the end of the list of planes of so many channels
-        (frame,) = av.AudioResampler(format=kind, layout=frame.layout).resample(frame)
-    values = frame.to_ndarray()
-    if not frame.format.is_planar:
-        values = values.reshape(frame.samples, -1).T
-    with np.errstate(over="ignore"):
-        audio = values.astype(np.float32)
-    if kind == "u8":
-        audio -= np.float32(_FULL_SCALE[kind])
-    if _FULL_SCALE[kind] != 1:
-        audio *= np.float32(1 / _FULL_SCALE[kind])
-    speakers = tuple(channel.name for channel in frame.layout.channels)
-    return Chunk(audio, frame.sample_rate, speakers)
-
-
-def _joined(frames: Chunks) -> Chunks:
-    """Join short frames to longer chunks, up to the next change of format."""
-    pending: list[Chunk] = []
-    num_values = 0
-    while True:
-        try:
-            chunk: Chunk | None = next(frames)
-        except StopIteration as end:
-            chunk, broken_off = None, bool(end.value)
-        if pending and (
-            chunk is None or num_values >= 2 * BLOCK_SAMPLES or pending[0][1:] != chunk[1:]
-        ):
-            audio = np.concatenate([part.audio for part in pending], axis=1)
-            yield pending[0]._replace(audio=audio)
-            pending, num_values = [], 0
-        if chunk is None:
-            return broken_off
-        pending.append(chunk)
-        num_values += chunk.audio.size

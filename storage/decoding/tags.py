@@ -24,6 +24,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 LONGEST = 500
 """Characters of a tag that are kept."""
 
+_WAV_PROBED = "4096"
+
 _YEAR = re.compile(r"(?<!\d)(1[5-9]\d\d|20\d\d)(?!\d)")
 
 
@@ -33,12 +35,12 @@ def read_tags(file: BinaryIO) -> dict[str, str | int]:
     Args:
         file: opened for reading, at its start.
     """
+    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none"}
     try:
-        with av.open(
-            file,
-            container_options={"format_whitelist": CONTAINERS, "protocol_whitelist": "none"},
-            metadata_errors="replace",
-        ) as container:
+        if file.read(12)[8:] == b"WAVE":
+            options["probesize"] = _WAV_PROBED  # all that is probed are samples, for DTS in them
+        file.seek(0)
+        with av.open(file, container_options=options, metadata_errors="replace") as container:
             streams = container.streams.audio
             told = dict(streams[0].metadata) if streams else {}
             return known_tags(told | dict(container.metadata))

@@ -34,7 +34,13 @@ def write_tagged(path: Path, codec: str, tags: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "codec"),
-    [("a.mp3", "libmp3lame"), ("a.m4a", "aac"), ("a.flac", "flac"), ("a.opus", "libopus")],
+    [
+        ("a.mp3", "libmp3lame"),
+        ("a.m4a", "aac"),
+        ("a.flac", "flac"),
+        ("a.opus", "libopus"),
+        ("a.wav", "pcm_s16le"),
+    ],
 )
 def test_tags_have_our_names_whatever_the_container_calls_them(
     tmp_path: Path, name: str, codec: str
@@ -48,6 +54,16 @@ def test_tags_have_our_names_whatever_the_container_calls_them(
         "title": "Blå", "artist": "Ann", "album": "One", "year": 1999, "genre": "Polka",
         "licence": "", "isrc": "",
     }  # fmt: skip
+
+
+def test_tags_of_a_wav_may_stand_behind_its_samples(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    write_tagged(path, "pcm_s16le", {"title": "Blue"})
+    content = path.read_bytes()
+    start, stop = content.index(b"LIST"), content.index(b"data")
+    path.write_bytes(content[:start] + content[stop:] + content[start:stop])
+    with path.open("rb") as file:
+        assert read_tags(file)["title"] == "Blue"
 
 
 def test_what_is_no_file_of_music_says_nothing_and_what_is_said_is_kept_short(
