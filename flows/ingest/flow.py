@@ -22,7 +22,8 @@ from flows.ingest.report import report_songs, report_tracks
 from flows.ingest.retiring import retire_labelled_tracks
 from flows.ingest.source_files import settle_files, to_look_at
 from flows.ingest.stems import SongCommitter, StemBatch, ingest_songs, song_item, songs_done
-from flows.ingest.tracks import TrackBatch, TrackCommitter, ingest_files
+from flows.ingest.track_rows import TrackBatch, ingest_files
+from flows.ingest.tracks import TrackCommitter
 from flows.ingest.twins import settle_twins
 from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of

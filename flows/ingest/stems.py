@@ -14,7 +14,7 @@ from flows.ingest.options import Truth
 from flows.ingest.refused import Refused
 from flows.ingest.song_audio import song_audio
 from flows.ingest.song_rows import activity_rows, write_stems
-from flows.ingest.tracks import STAGE
+from flows.ingest.track_rows import STAGE
 from flows.inputs.forgotten import FORGOTTEN, forgotten
 from flows.running.dividing import Divisible, halved
 from flows.running.rejects import WORKER_DIED, reject_row
