@@ -58,19 +58,48 @@ class _Group(Generic[Batch, Result]):
     Attributes:
         batches: all of them.
         done: their results, until they are handed on.
+        handed_on: of so many of the first batches the results were.
         killed: given up, since their worker died.
         strayed: those whose workers were gone before they began, once.
+        is_over: the task run has ended.
     """
 
     batches: Sequence[Batch]
     done: dict[int, list[Result]] = field(default_factory=dict)
+    handed_on: int = 0
     killed: set[int] = field(default_factory=set)
     strayed: set[int] = field(default_factory=set)
+    is_over: bool = False
+    _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def pending(self) -> list[int]:
         """Which are neither done nor given up."""
-        every = range(len(self.batches))
-        return [place for place in every if place not in self.done and place not in self.killed]
+        with self._changed:
+            rest = range(self.handed_on, len(self.batches))
+            return [place for place in rest if place not in self.done and place not in self.killed]
+
+    def finish(self, place: int, result: Result) -> None:
+        """One is done."""
+        with self._changed:
+            self.done[place] = [result]
+            self._changed.notify()
+
+    def end(self, _: object) -> None:
+        """No other will be done, since the task run has ended."""
+        with self._changed:
+            self.is_over = True
+            self._changed.notify()
+
+    def in_order(self) -> Iterator[Result]:
+        """The results from the first on as they come, up to the first that there is none of."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self.handed_on in self.done or self.is_over)
+                if self.handed_on not in self.done:
+                    return
+                results = self.done.pop(self.handed_on)
+                self.handed_on += 1
+            yield from results
 
 
 @contextmanager
@@ -229,7 +258,7 @@ def run_batches(
         places = group.pending()
         futures = client.map(
             work, [group.batches[place] for place in places], pure=False,
-            workers=_first_workers(client, most_workers),
+            workers=_first_workers(client, most_workers), priority=-index,
         )  # fmt: skip
         submitted.extend(futures)
         place_of = dict(zip((future.key for future in futures), places, strict=True))
@@ -239,7 +268,7 @@ def run_batches(
                 heed_pause()
                 place = place_of[future.key]
                 try:
-                    group.done[place] = [future.result()]
+                    group.finish(place, future.result())
                 except distributed.KilledWorker:
                     group.killed.add(place)
                     continue
@@ -263,9 +292,12 @@ def run_batches(
     # a task run with a tag would ask the server for a place before each of its tries
     with TagsContext(current_tags=set()):
         runs = [run_group.submit(index) for index in range(len(groups))]
+    for run, group in zip(runs, groups, strict=True):
+        run.add_done_callback(group.end)
     failure: BaseException | None = None
     try:
         for run, group in zip(runs, groups, strict=True):
+            yield from group.in_order()
             try:
                 run.result()
             except Exception as error:  # noqa: BLE001  raised below, after the others' turn

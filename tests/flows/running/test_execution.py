@@ -98,6 +98,28 @@ def test_results_come_in_order_from_few_task_runs(client: distributed.Client) ->
     assert len(task_runs) == MAX_TASK_RUNS
 
 
+def test_a_result_is_handed_on_before_the_others_of_its_task_run_are_there(
+    client: distributed.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was done is kept then, whatever becomes of the rest."""
+    monkeypatch.setattr(execution, "MAX_TASK_RUNS", 1)
+    is_kept = distributed.Event("first is kept", client)
+
+    def work(number: int) -> tuple[int, bool]:
+        return number, number == 0 or distributed.Event("first is kept").wait(timeout=20)
+
+    @flow
+    def run() -> list[tuple[int, bool]]:
+        found = []
+        with progress("hand-on", 2, "batches") as bar:
+            for result in run_batches(client, work, range(2), bar):
+                found.append(result)
+                is_kept.set()
+        return found
+
+    assert run() == [(0, True), (1, True)]
+
+
 def test_a_batch_that_fails_once_is_tried_again(client: distributed.Client, tmp_path: Path) -> None:
     assert fail_sometimes(client, tmp_path, failures=1) == [0, 1, 2]
 
