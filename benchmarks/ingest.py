@@ -52,12 +52,13 @@ class Took:
         return Took(wall_s=self.wall_s - other.wall_s, cpu_s=self.cpu_s - other.cpu_s)
 
 
-def ingested(paths: Sequence[Path], target: Path, workers: int) -> None:
+def ingested(paths: Sequence[Path], target: Path, workers: int, batch_files: int = 16) -> None:
     """As a user does it."""
     listed = target / "files.txt"
     listed.write_text("".join(f"{path}\n" for path in paths))
     words = ["ingest", "--workspace", str(target / "workspace"), "--source", str(listed)]
-    command = [sys.executable, "-m", "flows.cli", *words, "--workers", str(workers)]
+    words += ["--workers", str(workers), "--batch-files", str(batch_files)]
+    command = [sys.executable, "-m", "flows.cli", *words]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -111,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ways: dict[str, Callable[[Path], None]] = {
             "ingest": partial(ingested, paths, workers=args.workers),
             "ingest of a file a worker": partial(
-                ingested, paths[: args.workers], workers=args.workers
+                ingested, paths[: args.workers], workers=args.workers, batch_files=1
             ),
             "xargs ffmpeg": partial(by_xargs, paths, workers=args.workers),
             "bare loop": partial(bare, paths, workers=args.workers),
