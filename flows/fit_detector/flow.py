@@ -52,7 +52,8 @@ from flows.running.held_out import require_apart, sounds_of
 from flows.running.interruption import interruptible
 from flows.running.progress import progress
 from flows.running.stage import StageResult, StageRun, as_told, stage_run
-from flows.score.flow import ScoreBatch, score_batch, scores_fingerprint
+from flows.score.flow import scores_fingerprint
+from flows.score.worker import ScoreBatch, score_batch
 from storage.fingerprint import fingerprint
 from storage.labelled.sets import find_songs
 from storage.music_format import MIXTURE

@@ -15,6 +15,7 @@ from demucs_core.separators.imported import ImportedConfig, NotAllowedError, req
 from demucs_core.separators.registry import SEPARATORS, build_model, stored_config
 from demucs_core.separators.separator import SeparationModel, SeparatorConfig
 from flows.inputs import registry
+from flows.inputs.made_for import foreign, make_anew, require_hears
 from storage.errors import UserError
 from storage.music_format import MusicFormat, in_words
 from storage.weights import load_tensors
@@ -54,22 +55,13 @@ def require_own_detector(workspace: Workspace, name: str) -> DetectorConfig:
     """The configuration of a detector whose scores mean something in this workspace.
 
     Raises:
-        UserError: unknown, of a schema this version does not know, or made for other sources,
-            another sample rate, other channels or another frame than the workspace's.
+        UserError: as :func:`~flows.inputs.made_for.require_hears`.
     """
-    description = registry.describe(workspace, "detectors", name)
+    require_hears(workspace, name)
     try:
-        config = parse_detector_config(description["detector"])
+        return parse_detector_config(registry.describe(workspace, "detectors", name)["detector"])
     except (KeyError, TypeError, ValueError) as error:
-        raise _foreign("detectors", name, error) from error
-    music = workspace.music
-    if (*_of(config), config.hop_samples) != (*_of(music), music.hop_samples):
-        raise UserError(
-            f"detector {name!r} hears {in_words(*_of(config))} in frames of {config.hop_samples} "
-            f"samples; this workspace holds {music} in frames of {music.hop_samples}: fit a "
-            "detector here"
-        )
-    return config
+        raise foreign("detectors", name, error) from error
 
 
 def require_own_model(
@@ -90,7 +82,7 @@ def require_own_model(
     try:
         config = SEPARATORS.parse(stored_config(description["model"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise _foreign("models", name, error) from error
+        raise foreign("models", name, error) from error
     if _of(config) != _of(workspace.music):
         raise UserError(
             f"model {name!r} separates {in_words(*_of(config))}; this workspace holds "
@@ -107,21 +99,8 @@ def require_own_model(
 _NOT_BUILT = (KeyError, TypeError, ValueError, RuntimeError, OverflowError)
 """What building raises of a description that nobody wrote; torch of sizes that no tensor has."""
 
-_MAKING = {"detectors": ("fitted", "fit a detector"), "models": ("trained", "train a model")}
 
-
-def _foreign(kind: str, name: str, error: Exception) -> UserError:
-    """What is said of a description that this version can't make anything of."""
-    made, anew = _MAKING[kind]
-    return UserError(
-        f"{kind[:-1]} {name!r} is of a schema that this silentmix does not know ({error}): use the "
-        f"version that {made} it, or {anew} here"
-    )
-
-
-def _of(
-    made_for: MusicFormat | DetectorConfig | SeparatorConfig,
-) -> tuple[tuple[str, ...], int, int]:
+def _of(made_for: MusicFormat | SeparatorConfig) -> tuple[tuple[str, ...], int, int]:
     return made_for.sources, made_for.sample_rate, made_for.num_channels
 
 
@@ -136,7 +115,7 @@ def load_detector(workspace: Workspace, name: str, device: str) -> SilenceDetect
     try:
         detector = build_detector(config)
     except _NOT_BUILT as error:
-        raise _foreign("detectors", name, error) from error
+        raise foreign("detectors", name, error) from error
     _load_weights(workspace, "detectors", name, detector)
     return detector.eval().to(device)
 
@@ -159,7 +138,7 @@ def load_model(
     except (MissingExtraError, NotAllowedError) as error:
         raise UserError(f"model {name!r}: {error}") from error
     except _NOT_BUILT as error:
-        raise _foreign("models", name, error) from error
+        raise foreign("models", name, error) from error
     _load_weights(workspace, "models", name, model)
     return model.eval().to(device)
 
@@ -171,8 +150,7 @@ def _load_weights(workspace: Workspace, kind: str, name: str, module: torch.nn.M
     try:
         module.load_state_dict(to_torch(tensors))
     except RuntimeError as error:
-        _, anew = _MAKING[kind]
         raise UserError(
             f"{kind[:-1]} {name!r}: {registry.WEIGHTS} does not hold the weights that "
-            f"{registry.DESCRIPTION} speaks of; restore the two together, or {anew} here"
+            f"{registry.DESCRIPTION} speaks of; restore the two together, or {make_anew(kind)} here"
         ) from error

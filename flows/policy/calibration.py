@@ -12,7 +12,8 @@ import numpy as np
 from demucs_core.extraction.calibration import InsufficientEvidenceError, ScoredSong, calibrate
 from demucs_core.extraction.calibration_result import Calibration
 from demucs_core.extraction.precision_bound import largest_promise, songs_needed
-from flows.inputs import networks, registry
+from flows.inputs import registry
+from flows.inputs.made_for import require_hears
 from flows.inputs.songs import load_activity
 from flows.policy.options import PolicyOptions
 from flows.policy.typed_options import typed
@@ -135,7 +136,7 @@ def calibrated(
         UserError: the detector is a foreign one, or the songs held out are too few for the
             target; says how many more it takes.
     """
-    networks.require_own_detector(workspace, detector)
+    require_hears(workspace, detector)
     path = calibration_path(detector, options)
     if workspace.exists(path) and not anew:
         try:

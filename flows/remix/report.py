@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from demucs_core.training.crops import Augmentation
-from demucs_core.training.examples import weak_example
+from demucs_core.training.rendering import render
 from flows.inputs.recipes import load_recipes
 from flows.reports.artifacts import PLAYER_S
 from flows.reports.file_names import file_names
@@ -34,7 +34,7 @@ def report_remixes(run: StageRun, remixes: Partition, songs: dict[str, str]) -> 
     recipes = itertools.islice(load_recipes(run.manifests, remixes), PLAYERS)
     tracks = file_names(run.manifests, run.corpus, {row["track_id"] for row in rows})
     for number, (row, recipe) in enumerate(zip(rows, recipes, strict=True)):
-        example = weak_example(
+        rendered = render(
             np.random.default_rng(number),
             recipe,
             reader,
@@ -47,7 +47,7 @@ def report_remixes(run: StageRun, remixes: Partition, songs: dict[str, str]) -> 
         )
         run.report.player(
             recipe.remix_id,
-            example.mixture.numpy(),
+            rendered.mixture(),
             music.sample_rate,
             f"{plain(tracks[row['track_id']])} at {row['start_sample'] / music.sample_rate:.1f} s, "
             f"silent: {', '.join(row['silent_sources'])}; added: {added or 'nothing'}",

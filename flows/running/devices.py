@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-
-import torch
+from types import ModuleType
 
 from flows.running.parameters import WorkParameters
 from storage.errors import UserError
@@ -22,8 +21,8 @@ def pick_device(device: str) -> str:
         UserError: a GPU was asked for, and there is none.
     """
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
+        return "cuda" if _cuda().is_available() else "cpu"
+    if device.startswith("cuda") and not _cuda().is_available():
         raise UserError(f"device {device!r}: torch finds no GPU here; use cpu or auto")
     return device
 
@@ -45,7 +44,7 @@ def most_workers(parameters: WorkParameters, device: str) -> int:
     device = pick_device(device)
     if device == "cpu":
         return 0
-    return WORKERS_A_GPU * (1 if ":" in device else torch.cuda.device_count())
+    return WORKERS_A_GPU * (1 if ":" in device else _cuda().device_count())
 
 
 def num_loaders(device: str, num_cores: int | None = None) -> int:
@@ -58,7 +57,7 @@ def num_loaders(device: str, num_cores: int | None = None) -> int:
     if device == "cpu":
         return 0
     if num_cores is None:
-        num_cores = (os.cpu_count() or 1) // torch.cuda.device_count()
+        num_cores = (os.cpu_count() or 1) // _cuda().device_count()
     return min(MOST_LOADERS, num_cores)
 
 
@@ -80,4 +79,10 @@ def own_device(device: str) -> str:
     from distributed import get_worker  # what asks on the command line need not wait for it
 
     number = get_worker().name
-    return f"cuda:{number % torch.cuda.device_count()}" if isinstance(number, int) else device
+    return f"cuda:{number % _cuda().device_count()}" if isinstance(number, int) else device
+
+
+def _cuda() -> ModuleType:
+    import torch  # which takes a second and 500 MiB: of no use where nothing is computed
+
+    return torch.cuda

@@ -16,7 +16,8 @@ from rich.table import Table
 from demucs_core.extraction.calibration_result import Calibration, SourceCalibration
 from demucs_core.extraction.segments import ExtractionPolicy, threshold_log_odds
 from demucs_core.extraction.yields import yield_table
-from flows.inputs import networks, registry
+from flows.inputs import registry
+from flows.inputs.made_for import require_hears
 from flows.policy.calibration import calibrated
 from flows.running.dividing import Indispensable
 from flows.running.execution import results_of
@@ -147,7 +148,7 @@ def yields(parameters: YieldsParameters) -> CorpusYields:
     try:
         calibration = calibrated(workspace, detector, parameters, keep=False)
     except UserError as error:  # too little evidence: looking at the yield may be why they came
-        networks.require_own_detector(workspace, detector)
+        require_hears(workspace, detector)
         problem = str(error)
     tried = frozenset(parameters.thresholds)
     thresholds = tried | thresholds_of(calibration)

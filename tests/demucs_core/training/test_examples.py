@@ -13,12 +13,11 @@ from demucs_core.training.crops import Augmentation, read_crop
 from demucs_core.training.examples import (
     Example,
     collate,
-    place_crop,
-    place_excerpts,
     supervised_example,
     weak_example,
 )
 from demucs_core.training.recipes import AddedStem, Recipe
+from demucs_core.training.rendering import place_crop, place_excerpts
 from demucs_core.training.validation import validation_crops
 from demucs_core.training.weak_loss import check_partition, grouped_l1
 from tests.demucs_core.synthetic_audio import SyntheticReader, stem_track

@@ -12,8 +12,9 @@ from flows.ingest.options import IngestParameters
 from flows.inputs import registry
 from flows.inputs.forgotten import FORGOTTEN, RECORDS
 from flows.running.rejects import reject_row
-from flows.score.flow import ScoreBatch, score, score_batch
+from flows.score.flow import score
 from flows.score.options import ScoreParameters
+from flows.score.worker import ScoreBatch, score_batch
 from storage.tables.manifests import Manifests, Partition
 from storage.weights import load_tensors
 from storage.workspace import Workspace

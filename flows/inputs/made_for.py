@@ -1,0 +1,47 @@
+"""Which music a detector is for, told by its description: no network is built for the answer."""
+
+from __future__ import annotations
+
+from demucs_core.architectures import as_object
+from flows.inputs import registry
+from storage.errors import UserError
+from storage.music_format import in_words
+from storage.workspace import Workspace
+
+_MAKING = {"detectors": ("fitted", "fit a detector"), "models": ("trained", "train a model")}
+
+
+def require_hears(workspace: Workspace, detector: str) -> None:
+    """Refuse a detector whose scores mean nothing in this workspace.
+
+    Raises:
+        UserError: unknown, of a schema this version does not know, or made for other sources,
+            another sample rate, other channels or another frame than the workspace's.
+    """
+    try:
+        told = as_object(registry.describe(workspace, "detectors", detector)["detector"])
+        heard = tuple(told["sources"]), int(told["sample_rate"]), int(told["num_channels"])
+        hop_samples = int(told["hop_samples"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise foreign("detectors", detector, error) from error
+    music = workspace.music
+    here = music.sources, music.sample_rate, music.num_channels, music.hop_samples
+    if (*heard, hop_samples) != here:
+        raise UserError(
+            f"detector {detector!r} hears {in_words(*heard)} in frames of {hop_samples} samples; "
+            f"this workspace holds {music} in frames of {music.hop_samples}: fit a detector here"
+        )
+
+
+def foreign(kind: str, name: str, error: Exception) -> UserError:
+    """What is said of a description that this version can't make anything of."""
+    made, anew = _MAKING[kind]
+    return UserError(
+        f"{kind[:-1]} {name!r} is of a schema that this silentmix does not know ({error}): use the "
+        f"version that {made} it, or {anew} here"
+    )
+
+
+def make_anew(kind: str) -> str:
+    """What to do where one is of no use: ``fit a detector``."""
+    return _MAKING[kind][1]
