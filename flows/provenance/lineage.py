@@ -22,6 +22,7 @@ from storage.tables.sql import FILES_OF_STEM, any_of, quoted, reading
 from storage.workspace import Workspace
 
 Kind = Literal["model", "detector", "track", "song", "segment", "remix", "file"]
+READ = ("tracks", "stems", "segments", "remixes", "heard", "rejects")
 NOTHING = "false"
 
 
@@ -107,7 +108,7 @@ def lineage(workspace: Workspace, name: str, *, most: int = 20) -> Lineage:
     """
     for kind in ("models", "detectors"):
         name = given_names(workspace, kind).get(name, name)
-    with reading(workspace, retired=True) as database:
+    with reading(workspace, READ, retired=True) as database:
         way = _find(workspace, database, name)
         if way is None:
             raise UserError(
@@ -119,19 +120,20 @@ def lineage(workspace: Workspace, name: str, *, most: int = 20) -> Lineage:
             f"(SELECT corpus, fingerprint, source_url FROM tracks WHERE {way.tracks} UNION ALL "
             f"SELECT corpus, fingerprint, unnest({FILES_OF_STEM}) FROM stems WHERE {way.stems})"
         )
-        remixes = walk.listing("remixes", "remix_id", way.remixes)
+        segments, found_by = walk.listing("segments", "segment_id", way.segments, by="detector_id")
+        remixes, taught_by = walk.listing("remixes", "remix_id", way.remixes, by="model_id")
         return Lineage(
             id=name,
             kind=way.kind,
             forgotten=way.forgotten,
             retired=_retired(Manifests(workspace), database, way),
-            files=walk.listing(files, "source_url", "source_url <> ''", once=True),
-            tracks=walk.listing("tracks", "track_id", way.tracks),
-            songs=walk.listing("stems", "track_id", way.stems, once=True),
-            segments=walk.listing("segments", "segment_id", way.segments),
+            files=walk.listing(files, "source_url", "source_url <> ''", once=True)[0],
+            tracks=walk.listing("tracks", "track_id", way.tracks)[0],
+            songs=walk.listing("stems", "track_id", way.stems, once=True)[0],
+            segments=segments,
             remixes=remixes,
-            found_by=walk.found_by(),
-            taught_by=walk.taught_by(),
+            found_by=found_by,
+            taught_by=taught_by,
             **walk.hearers(remixes),
         )
 
@@ -169,10 +171,6 @@ def _find(workspace: Workspace, database: duckdb.DuckDBPyConnection, name: str) 
         return _of_tracks("track", this)
     if any_row("stems", f"{this} IN (track_id, song)"):
         return _of_songs("song", f"SELECT track_id FROM stems WHERE {this} IN (track_id, song)")
-    if any_row("segments", f"segment_id = {this}"):
-        return _of_segment(this)
-    if any_row("remixes", f"remix_id = {this}"):
-        return _of_remix(this)
     in_folder = quoted(f"/{name}")
     is_file = f"(source_url = {this} OR ends_with(source_url, {in_folder}))"
     if any_row("tracks", is_file):
@@ -187,6 +185,11 @@ def _find(workspace: Workspace, database: duckdb.DuckDBPyConnection, name: str) 
     if any_row("rejects", gone):
         way = _of_tracks("track", f"SELECT item FROM rejects WHERE {gone}")
         return replace(way, forgotten=True)
+    # last, since there are millions of them
+    if any_row("segments", f"segment_id = {this}"):
+        return _of_segment(this)
+    if any_row("remixes", f"remix_id = {this}"):
+        return _of_remix(this)
     return None
 
 
@@ -272,20 +275,32 @@ class _Walk:
     ) -> None:
         self._workspace, self._database, self._way, self._most = workspace, database, way, most
 
-    def listing(self, table: str, key: str, condition: str, *, once: bool = False) -> Listing:
-        """What is on the way of one manifest; ``once`` where several rows have the same name."""
+    def listing(
+        self, table: str, key: str, condition: str, *, once: bool = False, by: str = "''"
+    ) -> tuple[Listing, list[str]]:
+        """What is on the way of one manifest, and whose work it is: in one pass over the rows.
+
+        Args:
+            table: the manifest.
+            key: a row's name.
+            condition: which rows.
+            once: several rows have the same name.
+            by: whose work a row is; empty where it is nobody's.
+        """
         each = "DISTINCT" if once else ""
-        rows = f"(SELECT {each} corpus, fingerprint, {key} FROM {table} WHERE {condition})"
-        partitions = self._database.sql(
-            f"SELECT corpus || '/' || fingerprint, count(*) FROM {rows} GROUP BY ALL ORDER BY ALL"
+        first = f"min(name, {self._most})" if self._most else "list(name)"
+        found = self._database.sql(
+            f"SELECT place, count(*), {first}, list(DISTINCT maker) FROM (SELECT {each} "
+            f"corpus || '/' || fingerprint AS place, {key} AS name, {by} AS maker FROM {table} "
+            f"WHERE {condition}) GROUP BY place ORDER BY place"
         ).fetchall()
-        limit = f"LIMIT {self._most}" if self._most else ""
-        first = self._database.sql(f"SELECT {key} FROM {rows} ORDER BY {key} {limit}").fetchall()
-        return Listing(
-            count=sum(count for _, count in partitions),
-            partitions=dict(partitions),
-            first=list(dict.fromkeys(name for [name] in first)),
+        names = sorted({name for *_, names, _ in found for name in names})
+        listing = Listing(
+            count=sum(count for _, count, *_ in found),
+            partitions={place: count for place, count, *_ in found},
+            first=names[: self._most or None],
         )
+        return listing, sorted({maker for *_, makers in found for maker in makers} - {""})
 
     def hearers(self, remixes: Listing) -> dict[str, list[Hearer]]:
         """The detectors and models that heard what is on the way."""
@@ -309,16 +324,3 @@ class _Walk:
             hearer = Hearer(id=name, num_remixes=num_remixes, num_forgotten=forgotten)
             found[kind].append(hearer)
         return found
-
-    def found_by(self) -> list[str]:
-        """The detectors whose scores the segments came from."""
-        query = f"SELECT DISTINCT detector_id FROM segments WHERE {self._way.segments} ORDER BY ALL"
-        return [name for [name] in self._database.sql(query).fetchall()]
-
-    def taught_by(self) -> list[str]:
-        """The models whose estimates are labels."""
-        query = (
-            f"SELECT DISTINCT model_id FROM remixes WHERE ({self._way.remixes}) "
-            "AND model_id <> '' ORDER BY ALL"
-        )
-        return [name for [name] in self._database.sql(query).fetchall()]

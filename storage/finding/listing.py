@@ -9,7 +9,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
@@ -56,12 +56,12 @@ class Entry:
     @property
     def name(self) -> str:
         """The last part of the path."""
-        return PurePosixPath(self.path).name
+        return posixpath.basename(self.path)
 
     @property
     def extension(self) -> str:
         """The name's extension in lower case, without the dot."""
-        return PurePosixPath(self.path).suffix[1:].lower()
+        return posixpath.splitext(self.name)[1][1:].lower()
 
 
 def is_local(fs: Any) -> bool:
