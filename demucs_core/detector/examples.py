@@ -26,6 +26,9 @@ from demucs_core.detector.config import DetectorConfig, MakeInputs
 from demucs_core.detector.fit_config import ExampleConfig
 from demucs_core.stem_tracks import Group, StemTrack, TrackPool
 
+Batch = tuple[Tensor, Tensor, Tensor]
+"""What the detector takes, silence and what is known: see :meth:`ExampleSource.batch`."""
+
 ReadAudio = Callable[[str, int, int], NDArray[np.float32]]
 """Path, first sample and number of samples to audio ``(C, n)``."""
 
@@ -81,7 +84,7 @@ class ExampleSource:
     def _pool(self) -> TrackPool[TrainingSong]:
         return TrackPool(self.songs, self.num_sources)
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    def batch(self, step: int) -> Batch:
         """Examples of one step: what the detector takes, silence ``(B, S, F)`` and what is known.
 
         It takes log-mel bands ``(B, C, M, 4F)`` or audio ``(B, C, T)``. What is known is ``(B, S)``

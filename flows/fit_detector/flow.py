@@ -217,6 +217,7 @@ def _trainer(
         examples,
         device=device,
         num_threads=parameters.num_workers,
+        num_processes=devices.num_loaders(device),
     )
 
 

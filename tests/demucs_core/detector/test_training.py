@@ -28,10 +28,13 @@ def make_trainer(
     examples: ExampleConfig = EXAMPLES,
     *,
     num_threads: int = 1,
+    num_processes: int = 0,
 ) -> DetectorTrainer:
     detector = build_detector(SMALL, seed=0)
     source = ExampleSource(examples, SONGS, read, detector.config)
-    return DetectorTrainer(detector, config, source, num_threads=num_threads)
+    return DetectorTrainer(
+        detector, config, source, num_threads=num_threads, num_processes=num_processes
+    )
 
 
 def stop_after(trainer: DetectorTrainer, steps: int) -> Callable[[], bool]:
@@ -53,6 +56,14 @@ def test_training_learns_and_the_detector_finds_the_silences() -> None:
         trainer.detector, lambda start, count: mixture[:, start : start + count], song.num_samples
     )
     assert np.mean((scores > 0.5) == ~song.active) > 0.7
+
+
+def test_processes_make_the_same_examples_as_threads() -> None:
+    by_threads, by_processes = make_trainer(), make_trainer(num_processes=2)
+    assert by_threads.run()
+    assert not by_processes.run(stop=stop_after(by_processes, 3))
+    assert by_processes.run()  # processes that were left come anew
+    assert by_processes.losses == by_threads.losses
 
 
 def test_resumed_equals_uninterrupted_and_the_number_of_threads_does_not_matter() -> None:
