@@ -32,6 +32,13 @@ from storage.tables.sql import FILES_OF_STEM, reading
 from storage.workspace import Workspace, track_path
 
 
+READ = (
+    *("tracks", "stems", "segments", "remixes", "evaluations", "heard", "runs", "rejects"),
+    *("source_files", "labelled_files"),
+)
+"""Manifests that tell what was made of music, and where it came from."""
+
+
 class Forgotten(BaseModel):
     """What went, or would go.
 
@@ -98,7 +105,7 @@ def forget(
     if not (names or pattern):
         raise UserError("forget what? Name tracks, songs or files, or give --source PATTERN")
     manifests = Manifests(workspace)
-    with reading(workspace, retired=True) as database:
+    with reading(workspace, READ, retired=True) as database:
         music = _matching(workspace, database, names, pattern)
         ids = {found.track_id for found in music}
         result = Forgotten(

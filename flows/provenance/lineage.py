@@ -6,7 +6,7 @@ rows are on the way. Rows are counted where they lie; only the first ids of each
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -160,72 +160,80 @@ def _find(workspace: Workspace, database: duckdb.DuckDBPyConnection, name: str) 
     """Which rows are on the way to and from ``name``."""
     this = quoted(name)
 
-    def any_row(table: str, condition: str) -> bool:
-        return bool(database.sql(f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1").fetchall())
+    def ids(table: str, condition: str, column: str = "track_id") -> list[str]:
+        rows = database.sql(f"SELECT DISTINCT {column} FROM {table} WHERE {condition}").fetchall()
+        return sorted(value for [value] in rows)
 
     if registry.finished(workspace, "models", name):
         return _of_model(this, remixes_of(workspace, name))
     if registry.finished(workspace, "detectors", name):
         return _of_detector(this)
-    if any_row("tracks", f"track_id = {this}"):
-        return _of_tracks("track", this)
-    if any_row("stems", f"{this} IN (track_id, song)"):
-        return _of_songs("song", f"SELECT track_id FROM stems WHERE {this} IN (track_id, song)")
+    if found := ids("tracks", f"track_id = {this}"):
+        return _of_tracks("track", found)
+    if found := ids("stems", f"{this} IN (track_id, song)"):
+        return _of_songs("song", found)
     in_folder = quoted(f"/{name}")
     is_file = f"(source_url = {this} OR ends_with(source_url, {in_folder}))"
-    if any_row("tracks", is_file):
-        return _of_tracks("file", f"SELECT track_id FROM tracks WHERE {is_file}")
+    if found := ids("tracks", is_file):
+        return _of_tracks("file", found)
     of_songs = f"(SELECT track_id, unnest({FILES_OF_STEM}) AS source_url FROM stems)"
-    if any_row(of_songs, is_file):
-        return _of_songs("file", f"SELECT track_id FROM {of_songs} WHERE {is_file}")
+    if found := ids(of_songs, is_file):
+        return _of_songs("file", found)
     gone = (
         f"fingerprint = '{RECORDS}' AND "
         f"({this} IN (item, detail) OR ends_with(detail, {in_folder}))"
     )
-    if any_row("rejects", gone):
-        way = _of_tracks("track", f"SELECT item FROM rejects WHERE {gone}")
-        return replace(way, forgotten=True)
+    if found := ids("rejects", gone, "item"):
+        return replace(_of_tracks("track", found), forgotten=True)
     # last, since there are millions of them
-    if any_row("segments", f"segment_id = {this}"):
-        return _of_segment(this)
-    if any_row("remixes", f"remix_id = {this}"):
-        return _of_remix(this)
-    return None
+    if found := ids("segments", f"segment_id = {this}"):
+        return _of_segment(this, found)
+    recipes = database.sql(
+        "SELECT track_id, [stem.track_id FOR stem IN added], corpus, segments_fingerprint, "
+        f"segment_id FROM remixes WHERE remix_id = {this}"
+    ).fetchall()
+    return _of_remix(this, recipes) if recipes else None
 
 
-def _of_tracks(kind: Kind, tracks: str) -> Way:
-    chosen = f"track_id IN ({tracks})"
+def _of_tracks(kind: Kind, tracks: Iterable[str]) -> Way:
+    chosen = _is_one_of("track_id", tracks)
     return Way(kind=kind, tracks=chosen, segments=chosen, remixes=chosen, heard=chosen)
 
 
-def _of_songs(kind: Kind, songs: str) -> Way:
-    chosen = f"track_id IN ({songs})"
-    return Way(kind=kind, stems=chosen, remixes=adds_stem_of(songs), heard=chosen)
+def _of_songs(kind: Kind, songs: Sequence[str]) -> Way:
+    chosen = _is_one_of("track_id", songs)
+    adds_one = f"list_has_any([stem.track_id FOR stem IN added], [{_listed(songs)}])"
+    return Way(kind=kind, stems=chosen, remixes=adds_one, heard=chosen)
 
 
-def adds_stem_of(songs: str) -> str:
-    """SQL for: the recipe adds a stem of one of the songs that ``songs`` selects."""
-    return f"list_has_any([stem.track_id FOR stem IN added], (SELECT list(c) FROM ({songs}) t(c)))"
+def _is_one_of(column: str, values: Iterable[str]) -> str:
+    """SQL for: a column is one of some values, told one by one, so that whole parts are passed."""
+    return f"{column} IN ({_listed(values)})"
 
 
-def _of_segment(this: str) -> Way:
-    chosen = f"segment_id = {this}"
-    tracks = f"track_id IN (SELECT track_id FROM segments WHERE {chosen})"
+def _listed(values: Iterable[str]) -> str:
+    return ", ".join(map(quoted, values)) or "NULL"
+
+
+def _of_segment(this: str, tracks: Iterable[str]) -> Way:
+    chosen, of_tracks = f"segment_id = {this}", _is_one_of("track_id", tracks)
     return Way(
-        kind="segment", tracks=tracks, segments=chosen, remixes=chosen, heard=tracks,
+        kind="segment", tracks=of_tracks, segments=chosen, remixes=chosen, heard=of_tracks,
         through_remixes=True,
     )  # fmt: skip
 
 
-def _of_remix(this: str) -> Way:
-    remixes = f"FROM remixes WHERE remix_id = {this}"
-    tracks = f"track_id IN (SELECT track_id {remixes})"
+def _of_remix(this: str, recipes: Sequence[tuple[str, list[str], str, str, str]]) -> Way:
+    tracks = _is_one_of("track_id", {track for track, *_ in recipes})
+    segments = (
+        f"({any_of([Partition('segments', corpus, made)])} AND segment_id = {quoted(segment)})"
+        for _, _, corpus, made, segment in recipes
+    )
     return Way(
         kind="remix",
         tracks=tracks,
-        stems=f"track_id IN (SELECT unnest([stem.track_id FOR stem IN added]) {remixes})",
-        segments="(corpus, fingerprint, segment_id) IN "
-        f"(SELECT (corpus, segments_fingerprint, segment_id) {remixes})",
+        stems=_is_one_of("track_id", {stem for _, added, *_ in recipes for stem in added}),
+        segments=" OR ".join(segments),
         remixes=f"remix_id = {this}",
         heard=tracks,
         through_remixes=True,

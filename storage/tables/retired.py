@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -179,4 +180,4 @@ def adds_stem_of(batch: pa.RecordBatch, track_ids: Set[str]) -> pa.BooleanArray:
     wanted = pa.array(sorted(track_ids), pa.string())
     hits = pc.is_in(pc.struct_field(pc.list_flatten(stems), "track_id"), wanted)
     rows = pc.list_parent_indices(stems).filter(hits)
-    return pc.is_in(pa.array(range(len(batch)), pa.int64()), rows)
+    return pc.is_in(pa.array(np.arange(len(batch))), rows)

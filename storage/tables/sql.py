@@ -179,15 +179,21 @@ def _registered(
         paths += files  # one that was taken away meanwhile is told when it is read
         partitions += [within] * len(parts)
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-    dataset = ds.FileSystemDataset.from_paths(
-        paths,
-        schema=schema,
-        format=ds.ParquetFileFormat(default_fragment_scan_options=options),
-        filesystem=LocalFileSystem(),
-        partitions=partitions,
-    )
-    connection.register(f"{name}_parts", dataset)
+    parquet, local = ds.ParquetFileFormat(default_fragment_scan_options=options), LocalFileSystem()
+    fragments = [
+        parquet.make_fragment(path, local, within)
+        for path, within in zip(paths, partitions, strict=True)
+    ]
+    connection.register(f"{name}_parts", _Parts(fragments, schema, parquet, local))
     return f"{name}_parts"
+
+
+class _Parts(ds.FileSystemDataset):
+    """Parts as DuckDB scans them; none is remembered, since their ends name all that they cover."""
+
+    def scanner(self, *args: Any, **options: Any) -> ds.Scanner:
+        """As a dataset's own."""
+        return super().scanner(*args, **{**options, "cache_metadata": False})
 
 
 def _on_disk(workspace: Workspace, parts: Sequence[str], scratch: Path) -> list[str]:
