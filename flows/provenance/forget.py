@@ -31,7 +31,6 @@ from storage.tables.schemas import EVALUATIONS, REJECTS, STEMS, TABLES
 from storage.tables.sql import FILES_OF_STEM, reading
 from storage.workspace import Workspace, track_path
 
-
 READ = (
     *("tracks", "stems", "segments", "remixes", "evaluations", "heard", "runs", "rejects"),
     *("source_files", "labelled_files"),
