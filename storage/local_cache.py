@@ -71,14 +71,29 @@ class LocalCache:
         Raises:
             UserError: the folder can't be written, with the way out.
         """
-        path = self.folder / short_hash(key, 32)
+        found = self.find(key)
+        return self._make(self._path(key), make) if found is None else found
+
+    def find(self, key: str) -> Entry | None:
+        """Open an entry for reading; None where it is not there."""
         try:
-            file = path.open("rb")
+            file = self._path(key).open("rb")
         except (FileNotFoundError, NotADirectoryError):
-            return self._make(path, make)
+            return None
         with suppress(OSError):
             os.utime(file.fileno())  # when it was last read
         return file
+
+    def has(self, key: str) -> bool:
+        """Whether an entry is there."""
+        return self._path(key).exists()
+
+    def remove(self, key: str) -> None:
+        """Remove an entry, if it is there."""
+        self._path(key).unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / short_hash(key, 32)
 
     def _make(self, path: Path, make: Callable[[BufferedRandom], object]) -> Entry:
         temporary = Path(f"{path.parent}/{UNFINISHED}{os.getpid()}-{os.urandom(8).hex()}")
@@ -108,7 +123,7 @@ class LocalCache:
     def _unwritable(self, error: OSError) -> UserError:
         return UserError(
             f"{self.folder}: can't keep local copies ({error.strerror or error}); make room, lower "
-            "--cache-gb, or set XDG_CACHE_HOME to a folder that has room"
+            "--cache-gb or SILENTMIX_CACHE_GB, or set XDG_CACHE_HOME to a folder that has room"
         )
 
     def _evict(self) -> None:

@@ -17,7 +17,7 @@ from storage.damage import ADVICE
 from storage.errors import UserError
 from storage.local_cache import LocalCache
 from storage.pcm import UNCHANGED, deinterleave
-from storage.workspace import Workspace
+from storage.workspace import workspace_at
 
 HEADER_BYTES = 4096
 """Read at first; a canonical file's header is far shorter."""
@@ -164,12 +164,6 @@ class AsWritten:
             raise CanonicalAudioError(f"{self._path}: {OTHER_SAMPLES}")
 
 
-@lru_cache(maxsize=16)
-def _workspace(location: str, process: int) -> Workspace:  # noqa: ARG001
-    """A process's own: connections to object stores do not survive a fork."""
-    return Workspace(location)
-
-
 @lru_cache(maxsize=65536)
 def _layout(location: str, path: str, cache: LocalCache | None) -> WavLayout:
     """A file's layout; kept, since canonical files never change."""
@@ -187,7 +181,7 @@ def _bytes(location: str, path: str, start: int, stop: int, cache: LocalCache | 
 def _present_bytes(
     location: str, path: str, start: int, stop: int, cache: LocalCache | None
 ) -> bytes:
-    workspace = _workspace(location, os.getpid())
+    workspace = workspace_at(location)
     target = workspace.resolve(path)
     if not workspace.is_local:
 

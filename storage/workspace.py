@@ -16,8 +16,9 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from storage.addresses import filesystem_of
 from storage.damage import DamagedError, damaged, told
@@ -33,6 +34,8 @@ version 1 nevertheless, since those who know no other can work with it."""
 
 WRITTEN = ("mtime", "LastModified", "updated", "last_modified", "created")
 """What the filesystems call the time at which a file was last written."""
+STATES = ("ETag", "etag", "generation", "md5Hash", *WRITTEN)
+"""What they tell of a file that differs once it is written anew, best first."""
 
 DEFAULT_WORKSPACE = "workspace"
 """Where commands look that are told nothing else."""
@@ -47,6 +50,33 @@ class WorkspaceError(UserError):
     """A workspace that is missing, foreign, too new, or a path that would leave it."""
 
 
+class Version(NamedTuple):
+    """What tells a file from the one that is written in its place.
+
+    Attributes:
+        num_bytes: its size.
+        stamp: its state as the store calls it; empty where it does not.
+    """
+
+    num_bytes: int
+    stamp: str
+
+
+class Listing:
+    """The files of a folder that is not on a disk, in the order in which they were listed."""
+
+    def __init__(self, versions: dict[str, Version]) -> None:
+        self.versions = versions
+        self._paths = list(versions)
+        self._places = {path: place for place, path in enumerate(self._paths)}
+
+    def after(self, path: str) -> Iterator[tuple[str, Version]]:
+        """The files that follow one, but for those that changed since."""
+        for place in range(self._places[path] + 1, len(self._paths)):
+            if (version := self.versions.get(self._paths[place])) is not None:
+                yield self._paths[place], version
+
+
 class Workspace:
     """A root URL (folder, ``s3://…``, ``gs://…``, ``memory://…``) and safe access to what is in it.
 
@@ -58,6 +88,8 @@ class Workspace:
 
     Attributes:
         music: what it holds.
+        is_local: whether it is on this machine's disks.
+        reads_anew: whether every reader asks the store, though there may be copies here.
 
     Raises:
         WorkspaceError: the URL names no workspace and ``create`` is false, names a folder that
@@ -101,6 +133,8 @@ class Workspace:
             ) from error
         self.root = root.rstrip("/")
         self.is_local = "file" in _protocols(self.fs)
+        self.reads_anew = "memory" in _protocols(self.fs)
+        self._listings: dict[str, Listing] = {}
         self.location: str = self.root if self.is_local else self.fs.unstrip_protocol(self.root)
 
     def command(self, words: str) -> str:
@@ -109,8 +143,8 @@ class Workspace:
         place = "" if usual else f" --workspace {shlex.quote(self.location)}"
         return f"`silentmix {words}{place}`"
 
-    def __reduce__(self) -> tuple[type[Workspace], tuple[str]]:
-        return Workspace, (self.location,)
+    def __reduce__(self) -> tuple[Callable[[str], Workspace], tuple[str]]:
+        return workspace_at, (self.location,)
 
     def __repr__(self) -> str:
         return f"Workspace({self.location!r})"
@@ -145,7 +179,7 @@ class Workspace:
             )
         if self.is_local and Path(self.root).is_file():
             raise WorkspaceError(f"{self.location}: is a file; --workspace wants a folder")
-        if any(not PurePosixPath(path).name.startswith(".") for path in self._listing()):
+        if any(not _is_hidden(path) for path in self._listing()):
             if self.exists(MARKER):  # another command began it meanwhile
                 return self._is_new(create, music)
             raise WorkspaceError(
@@ -244,17 +278,55 @@ class Workspace:
 
     def find(self, relative: str) -> list[str]:
         """Sorted relative paths of every file below a folder, but for hidden ones."""
-        self.fs.invalidate_cache()
-        found = (self.relative(path) for path in self.fs.find(self.resolve(relative)))
-        return sorted(path for path in found if not PurePosixPath(path).name.startswith("."))
+        return sorted(self._found(relative))
 
     def find_newest_first(self, relative: str) -> list[str]:
         """As :meth:`find`, by when the files were last written; one listing tells it of all."""
+        found = self._found(relative)
+        written = {path: self._written(self.resolve(path), info) for path, info in found.items()}
+        paths = sorted(found, key=lambda path: (written[path], path), reverse=True)
+        self._note(relative, {path: found[path] for path in paths})
+        return paths
+
+    def _found(self, relative: str) -> dict[str, Mapping[str, Any]]:
         self.fs.invalidate_cache()
         details = self.fs.find(self.resolve(relative), detail=True)
-        written = {self.relative(path): self._written(path, info) for path, info in details.items()}
-        files = (path for path in written if not PurePosixPath(path).name.startswith("."))
-        return sorted(files, key=lambda path: (written[path], path), reverse=True)
+        every = {self.relative(path): info for path, info in details.items()}
+        found = {path: every[path] for path in sorted(every) if not _is_hidden(path)}
+        self._note(relative, found)
+        return found
+
+    def _note(self, relative: str, found: Mapping[str, Mapping[str, Any]]) -> None:
+        if not self.is_local:
+            versions = {path: _version(info) for path, info in found.items()}
+            self._listings[str(PurePosixPath(relative))] = Listing(versions)
+
+    def version(self, relative: str) -> Version:
+        """Which one a file is, as the last listing of its folder told, or else the store does.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        listing = self._listed_with(relative)
+        if listing is not None:
+            return listing.versions[relative]
+        self.fs.invalidate_cache()
+        return _version(self.fs.info(self.resolve(relative)))
+
+    def listed_after(self, relative: str) -> Iterator[tuple[str, Version]]:
+        """The files that follow one in the last listing of its folder; none if that has not it."""
+        listing = self._listed_with(relative)
+        if listing is not None:
+            yield from listing.after(relative)
+
+    def _listed_with(self, relative: str) -> Listing | None:
+        """The last listing of its folder, if it knows a file as it is now."""
+        listing = self._listings.get(str(PurePosixPath(relative).parent))
+        return listing if listing is not None and relative in listing.versions else None
+
+    def _has_changed(self, relative: str) -> None:
+        if (listing := self._listed_with(relative)) is not None:
+            del listing.versions[relative]
 
     def _written(self, path: str, info: Mapping[str, Any]) -> Any:
         known = (info[name] for name in WRITTEN if info.get(name) is not None)
@@ -270,6 +342,7 @@ class Workspace:
         target = self.resolve(relative)
         if self.is_local:
             return _put_local(Path(target), write)
+        self._has_changed(relative)
         with tempfile.NamedTemporaryFile(prefix=PREFIX) as scratch:
             write(scratch)  # type: ignore[arg-type]
             scratch.flush()
@@ -292,6 +365,7 @@ class Workspace:
 
     def remove(self, relative: str) -> None:
         """Remove a file, if it is there."""
+        self._has_changed(relative)
         with suppress(FileNotFoundError):
             self.fs.rm_file(self.resolve(relative))
 
@@ -315,6 +389,29 @@ class Workspace:
         yield from sorted(
             PurePosixPath(entry["name"]).name for entry in entries if entry["type"] == "directory"
         )
+
+
+@lru_cache(maxsize=16)
+def _opened(location: str, process: int) -> Workspace:  # noqa: ARG001
+    return Workspace(location)
+
+
+def workspace_at(location: str) -> Workspace:
+    """The workspace of a place, which each process opens once.
+
+    Raises:
+        WorkspaceError: there is none.
+    """
+    return _opened(location, os.getpid())  # connections to object stores do not survive a fork
+
+
+def _version(info: Mapping[str, Any]) -> Version:
+    known = (info[name] for name in STATES if info.get(name))
+    return Version(int(info["size"] or 0), str(next(known, "")))
+
+
+def _is_hidden(path: str) -> bool:
+    return PurePosixPath(path).name.startswith(".")
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:

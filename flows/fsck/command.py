@@ -44,6 +44,7 @@ def examine(workspace: Workspace, *, samples: bool = False, repair: bool = False
         samples: read all audio, and compare it with its hashes.
         repair: put away what is damaged.
     """
+    workspace.reads_anew = True
     manifests, found = Manifests(workspace), Examination()
     found.findings += parts.check_parts(manifests)
     found.findings += parts.check_lost(manifests)

@@ -14,12 +14,15 @@ from flows.inputs import networks
 from flows.running import devices
 from flows.running.dividing import Divisible, halved
 from flows.running.rejects import reject_damaged, reject_killer, reject_row
+from storage.local_cache import LocalCache, cache_folder
 from storage.reading import AsWritten, CanonicalAudioError, CropReader
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.schemas import REJECTS
 from storage.workspace import Workspace
 
 STAGE = "score"
+COPIES_BYTES = 4 * 2**30
+"""Of all workers of a machine: audio of some hours."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,11 @@ class ScoreBatch(Divisible[dict[str, float]]):
         return reject_killer(manifests, self.partition, STAGE, track["track_id"], detail)
 
 
+def _copies(workspace: Workspace) -> LocalCache | None:
+    """Where audio that is elsewhere is kept while it is read twice: for scores, and for levels."""
+    return None if workspace.is_local else LocalCache(cache_folder("scoring"), COPIES_BYTES)
+
+
 def score_batch(batch: ScoreBatch) -> dict[str, float]:
     """Score a batch of tracks and write its part of ``scores``; what can't be scored is rejected.
 
@@ -52,7 +60,7 @@ def score_batch(batch: ScoreBatch) -> dict[str, float]:
     """
     device = devices.own_device(batch.device)
     detector = networks.load_detector(batch.workspace, batch.detector, device)
-    reader = CropReader(batch.workspace.location)
+    reader = CropReader(batch.workspace.location, _copies(batch.workspace))
     damaged: dict[str, CanonicalAudioError] = {}
     rows, rejects, duration_s = [], [], 0.0
     for track in batch.tracks:

@@ -102,8 +102,8 @@ class Manifests:
             The part's path, relative to the workspace.
         """
         names = sorted(items)
-        path = self._place(partition, names)
-        if not self.workspace.exists(path):
+        path, is_there = self._place(partition, names)
+        if not is_there:
             schema = schema_of_part(partition.table, {ITEMS: json.dumps(names).encode()})
             table = pa.Table.from_pylist(list(rows), schema=schema)
             self.workspace.put(path, lambda file: write_parquet(partition.table, [table], file))
@@ -111,14 +111,16 @@ class Manifests:
             self._retired = None
         return path
 
-    def _place(self, partition: Partition, names: Sequence[str]) -> str:
-        """Where the part of some items goes, or is."""
+    def _place(self, partition: Partition, names: Sequence[str]) -> tuple[str, bool]:
+        """Where the part of some items goes, or is, and whether it is there."""
         path, again = part_path(partition, names), 0
-        while self.workspace.exists(path) and not self._covers(path, names):
+        while is_there := self.workspace.exists(path):
+            if self._covers(path, names):
+                break
             again += 1
             key = json.dumps([*names, again])
             path = f"{partition.folder}/part-{short_hash(key, 24)}.parquet"
-        return path
+        return path, is_there
 
     def _covers(self, path: str, names: Sequence[str]) -> bool:
         return {*names} <= {*self._metadata(path, ITEMS)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BufferedReader
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 
 from storage.damage import damaged, told
 from storage.errors import UserError
+from storage.remote_file import RemoteFile
 from storage.tables.schemas import TABLES, Table
 from storage.tables.seal import Seal, seal
 from storage.workspace import Workspace
@@ -123,10 +125,16 @@ def open_part(workspace: Workspace, path: str) -> Iterator[Part]:
 @contextmanager
 def _content(workspace: Workspace, path: str) -> Iterator[BinaryIO]:
     workspace.require_file(path)
-    # where it is no disk, what is read twice is asked for once
-    cached = {} if workspace.is_local else {"cache_type": "blockcache"}
-    with workspace.fs.open(workspace.resolve(path), "rb", **cached) as content:
-        yield content
+    if workspace.is_local:
+        with workspace.fs.open(workspace.resolve(path), "rb") as content:
+            yield content
+        return
+    with RemoteFile(workspace, path) as file, BufferedReader(file) as content:
+        try:
+            yield content
+        except Exception:
+            file.discard()  # lest it be the copy that is at fault
+            raise
 
 
 def checked(content: BinaryIO, url: str, *, rows: bool = False) -> Seal:

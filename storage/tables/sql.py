@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shutil
 import tempfile
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
 
 from storage.errors import UserError
+from storage.remote_file import BLOCK_BYTES, open_remote
 from storage.scratch import PREFIX
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.parts import checked
@@ -205,10 +207,13 @@ def _on_disk(workspace: Workspace, parts: Sequence[str], scratch: Path) -> list[
     """
     if workspace.is_local:
         return [workspace.resolve(part) for part in parts]
-    files = [str(scratch / part) for part in parts]
-    with suppress(FileNotFoundError):
-        workspace.fs.get([workspace.resolve(part) for part in parts], files)
-    return files
+    files = [scratch / part for part in parts]
+    for part, file in zip(parts, files, strict=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError), open_remote(workspace, part) as content:
+            with file.open("wb") as copy:
+                shutil.copyfileobj(content, copy, BLOCK_BYTES)
+    return [str(file) for file in files]
 
 
 def _current(connection: duckdb.DuckDBPyConnection, retired: Retired, table: str, rows: str) -> str:

@@ -2,29 +2,113 @@
 
 from __future__ import annotations
 
+import logging
+import random
+import socket
+import struct
+import tempfile
+import time
 import uuid
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
+STALL_S = 1.5
+READ_TIMEOUT_S = 0.5
+"""Of the client, which waits 15 s by default."""
+
+
+@dataclass
+class Store:
+    """A bucket, what it is asked for, and how it fails.
+
+    Attributes:
+        url: of the bucket.
+        requests: how often each was made, as ``GET name`` by the object's name in the bucket; a
+            listing is ``LIST prefix``.
+        fault: what becomes of some requests: ``503``, ``reset`` of the connection, a ``stall``, or
+            ``cut``: half an answer. Empty where all is well.
+        share: of the requests that are struck.
+        struck: how many were.
+    """
+
+    url: str = ""
+    requests: Counter[str] = field(default_factory=Counter)
+    fault: str = ""
+    share: float = 0.0
+    struck: int = 0
+    _draws: random.Random = field(default_factory=lambda: random.Random(0))
+
+    def count(self, *kinds: str) -> int:
+        """Requests of some kinds, such as ``GET``; all by default."""
+        wanted = kinds or ("",)
+        return sum(n for name, n in self.requests.items() if name.startswith(wanted))
+
+    def before(self, app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+        """A WSGI application that counts, and fails some of what another one answers."""
+
+        def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+            self._note(environ)
+            if not (self.fault and self._draws.random() < self.share):
+                return app(environ, start)
+            self.struck += 1
+            if self.fault == "503":
+                start("503 Slow Down", [("Content-Type", "application/xml")])
+                return [b"<Error><Code>SlowDown</Code></Error>"]
+            if self.fault == "cut":
+                whole = b"".join(app(environ, start))
+                return [whole[: len(whole) // 2]]  # less than the header says
+            if self.fault == "stall":
+                time.sleep(STALL_S)
+            connection: socket.socket = environ["werkzeug.socket"]
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+            raise ConnectionResetError
+        return answer
+
+    def _note(self, environ: dict[str, Any]) -> None:
+        name = environ["PATH_INFO"].removeprefix("/").partition("/")[2]
+        method = environ["REQUEST_METHOD"]
+        query = environ["QUERY_STRING"]
+        if method == "GET" and "list-type" in query:
+            method = "LIST"
+            name = query
+        self.requests[f"{method} {name}"] += 1
+
 
 @contextmanager
-def s3_bucket() -> Iterator[str]:
-    """The URL of an empty bucket; the address of its server is in the environment meanwhile."""
+def s3_store() -> Iterator[Store]:
+    """An empty bucket; the address of its server is in the environment meanwhile."""
+    store = Store()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server.start()
-    with pytest.MonkeyPatch.context() as environment:
+    with pytest.MonkeyPatch.context() as environment, tempfile.TemporaryDirectory() as copies:
         host, port = server.get_host_and_port()
+        server._server.app = store.before(server._server.app)
         environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
         environment.setenv("AWS_ACCESS_KEY_ID", "testing")
         environment.setenv("AWS_SECRET_ACCESS_KEY", "testing")
         environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        environment.setattr(S3FileSystem, "read_timeout", READ_TIMEOUT_S)
+        environment.setenv("XDG_CACHE_HOME", copies)
         S3FileSystem.clear_instance_cache()
         bucket = f"music-{uuid.uuid4().hex}"  # the servers of one process share their buckets
         S3FileSystem().mkdir(bucket)
-        yield f"s3://{bucket}"
+        store.url = f"s3://{bucket}"
+        yield store
         S3FileSystem.clear_instance_cache()
     server.stop()
+
+
+@contextmanager
+def s3_bucket() -> Iterator[str]:
+    """The URL of an empty bucket."""
+    with s3_store() as store:
+        yield store.url

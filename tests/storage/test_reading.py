@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from storage import cached_bytes, pcm, reading
+from storage import workspace as workspaces
 from storage.decoding.canonical import wav_header
 from storage.local_cache import LocalCache
 from storage.reading import (
@@ -26,7 +27,7 @@ from storage.reading import (
     MissingAudioError,
     parse_wav_header,
 )
-from storage.workspace import Workspace
+from storage.workspace import Workspace, workspace_at
 from tests.storage.s3_server import s3_bucket
 
 RATE = 44_100
@@ -37,7 +38,7 @@ LENGTH = 20_000
 def _nothing_is_known() -> None:
     """Begin with no workspace opened and no header read."""
     reading._layout.cache_clear()
-    reading._workspace.cache_clear()
+    workspaces._opened.cache_clear()
 
 
 def put_music(workspace: Workspace, path: str, length: int = LENGTH) -> NDArray[np.float32]:
@@ -96,7 +97,7 @@ def test_audio_from_elsewhere_is_fetched_once(
     audio = np.pad(put_music(workspace, "audio/a.wav"), ((0, 0), (0, LENGTH)))
     fs = CountingFileSystem()
     fs.requests = []
-    monkeypatch.setattr(reading._workspace(workspace.location, os.getpid()), "fs", fs)
+    monkeypatch.setattr(workspace_at(workspace.location), "fs", fs)
     reader = CropReader(workspace.location, LocalCache(tmp_path, 2**20))
     for start, stop in ((13_000, 19_999), (0, 5), (12_400, 12_600), (15_000, 30_000), (0, 25_000)):
         crop = reader("audio/a.wav", start, stop - start)
@@ -151,7 +152,7 @@ def test_a_crop_costs_the_bytes_of_a_crop(monkeypatch: pytest.MonkeyPatch) -> No
     reader = CropReader(workspace.location)
     fs = CountingFileSystem()
     fs.requests = []
-    monkeypatch.setattr(reading._workspace(workspace.location, os.getpid()), "fs", fs)
+    monkeypatch.setattr(workspace_at(workspace.location), "fs", fs)
     reader("audio/a.wav", 12_345, 2 * RATE)
     assert fs.requests == [HEADER_BYTES, 8 * RATE]
     reader("audio/a.wav", -RATE, 2 * RATE)
