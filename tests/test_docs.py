@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from flows.catalogue import CHAIN, STAGES
 from flows.cli.commands import NAMES
@@ -44,6 +45,19 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_examples_of_clusters_can_be_read() -> None:
+    page = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    kinds = [yaml.safe_load(text).get("kind", "") for kind, text in blocks if kind == "yaml"]
+    assert kinds == ["", "DaskCluster", "DaskWorkerGroup"]
+    [script] = [text for kind, text in blocks if kind == "python"]
+    compile(script, "clusters.md", "exec")
+    for shell in (text for kind, text in blocks if kind == "sh"):
+        subprocess.run(["bash", "-n", "-c", shell], check=True)
+        [options] = re.findall(r"silentmix score (.*)", shell)
+        assert set(re.findall(r"--([a-z-]+)", options)) <= {"workspace", "corpus", "dask-address"}
 
 
 def test_the_picture_shows_every_stage_and_what_it_writes() -> None:

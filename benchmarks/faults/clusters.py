@@ -18,14 +18,19 @@ HOST = "127.0.0.1"
 
 
 class Cluster:
-    """A scheduler on one port for good and a worker, each a process as ``dask`` starts it.
+    """A scheduler on one port for good and workers, each a process as ``dask`` starts it.
 
     Args:
         log: file for what they say.
+        num_workers: how many.
+
+    Attributes:
+        workers: all that were started; each leads a process group.
     """
 
-    def __init__(self, log: Path) -> None:
-        self._log, self._port = log, free_port()
+    def __init__(self, log: Path, num_workers: int = 1) -> None:
+        self._log, self._port, self._num_workers = log, free_port(), num_workers
+        self.workers: list[subprocess.Popen[bytes]] = []
         self._processes: list[subprocess.Popen[bytes]] = []
         self.address = f"tcp://{HOST}:{self._port}"
         self.start()
@@ -35,7 +40,8 @@ class Cluster:
         self.scheduler = self._dask("scheduler", "--port", str(self._port))
         while not self._answers():
             time.sleep(POLL_S)
-        self._dask("worker", self.address, "--nthreads", "1")
+        for _ in range(self._num_workers):
+            self.workers.append(self._dask("worker", self.address, "--nthreads", "1"))
 
     def close(self) -> None:
         """Kill all there ever were, with what they started."""

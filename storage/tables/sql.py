@@ -210,9 +210,12 @@ def _on_disk(workspace: Workspace, parts: Sequence[str], scratch: Path) -> list[
     files = [scratch / part for part in parts]
     for part, file in zip(parts, files, strict=True):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError), open_remote(workspace, part) as content:
-            with file.open("wb") as copy:
-                shutil.copyfileobj(content, copy, BLOCK_BYTES)
+        with (
+            suppress(FileNotFoundError),
+            open_remote(workspace, part) as content,
+            file.open("wb") as copy,
+        ):
+            shutil.copyfileobj(content, copy, BLOCK_BYTES)
     return [str(file) for file in files]
 
 

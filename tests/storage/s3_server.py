@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 import socket
-import struct
 import tempfile
 import time
 import uuid
@@ -14,12 +13,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
 STALL_S = 1.5
+SLOW_DOWN = b"<Error><Code>SlowDown</Code></Error>"
 READ_TIMEOUT_S = 0.5
 """Of the client, which waits 15 s by default."""
 
@@ -32,8 +33,8 @@ class Store:
         url: of the bucket.
         requests: how often each was made, as ``GET name`` by the object's name in the bucket; a
             listing is ``LIST prefix``.
-        fault: what becomes of some requests: ``503``, ``reset`` of the connection, a ``stall``, or
-            ``cut``: half an answer. Empty where all is well.
+        fault: what becomes of some requests: ``503``, ``closed`` without an answer, a ``stall``
+            before that, or ``cut``: half an answer. Empty where all is well.
         share: of the requests that are struck.
         struck: how many were.
     """
@@ -45,10 +46,23 @@ class Store:
     struck: int = 0
     _draws: random.Random = field(default_factory=lambda: random.Random(0))
 
-    def count(self, *kinds: str) -> int:
-        """Requests of some kinds, such as ``GET``; all by default."""
-        wanted = kinds or ("",)
-        return sum(n for name, n in self.requests.items() if name.startswith(wanted))
+    def count(self) -> int:
+        """How many requests there were."""
+        return self.requests.total()
+
+    def asked_for(self, part_of_name: str) -> int:
+        """How often objects were read or looked up."""
+        asked = (name for name in self.requests.elements() if name.startswith(("GET ", "HEAD ")))
+        return sum(part_of_name in name for name in asked)
+
+    @contextmanager
+    def failing(self, fault: str, share: float = 1.0) -> Iterator[None]:
+        """Meanwhile a share of the requests is struck."""
+        self.fault, self.share, self.struck = fault, share, 0
+        try:
+            yield
+        finally:
+            self.fault = ""
 
     def before(self, app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
         """A WSGI application that counts, and fails some of what another one answers."""
@@ -59,26 +73,25 @@ class Store:
                 return app(environ, start)
             self.struck += 1
             if self.fault == "503":
-                start("503 Slow Down", [("Content-Type", "application/xml")])
-                return [b"<Error><Code>SlowDown</Code></Error>"]
+                environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+                start("503 Slow Down", [("Content-Length", str(len(SLOW_DOWN)))])
+                return [SLOW_DOWN]
             if self.fault == "cut":
                 whole = b"".join(app(environ, start))
                 return [whole[: len(whole) // 2]]  # less than the header says
             if self.fault == "stall":
                 time.sleep(STALL_S)
-            connection: socket.socket = environ["werkzeug.socket"]
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            connection.close()
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionResetError
+
         return answer
 
     def _note(self, environ: dict[str, Any]) -> None:
-        name = environ["PATH_INFO"].removeprefix("/").partition("/")[2]
-        method = environ["REQUEST_METHOD"]
-        query = environ["QUERY_STRING"]
-        if method == "GET" and "list-type" in query:
-            method = "LIST"
-            name = query
+        method, name = environ["REQUEST_METHOD"], environ["PATH_INFO"].partition("/")[2]
+        name = name.partition("/")[2]
+        asked = parse_qs(environ["QUERY_STRING"])
+        if "list-type" in asked:
+            method, [name] = "LIST", asked.get("prefix", [""])
         self.requests[f"{method} {name}"] += 1
 
 

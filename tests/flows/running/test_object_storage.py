@@ -1,65 +1,112 @@
+"""Stages in a bucket: what is done is not asked for again, and a store that fails loses nothing."""
+
 from __future__ import annotations
 
+import io
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from collections import Counter
-import json, os, time
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from flows.extract.flow import extract
-from flows.extract.options import ExtractParameters
+from flows.cli.overview import print_status
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
-from flows.remix.flow import remix
-from flows.remix.options import RemixParameters
-from flows.score.flow import score
-from flows.score.options import ScoreParameters
-from storage.tables.manifests import Manifests
+from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 from tests.flows.conftest import Finished
-from tests.storage.s3_server import s3_store
+from tests.flows.running.grown import Grown
+from tests.storage.s3_server import Store, s3_store
 
-P = int(os.environ.get("P", 20))
+pytestmark = pytest.mark.s3
 
-def test_measure(finished: Finished):
+NUM_MORE = 7
+NUM_PARTS = 5 + NUM_MORE
+ALWAYS = 140
+"""Requests of a run, whatever there is: listings, descriptions, and what earlier runs recorded."""
+A_PART = 12
+"""Requests of a run for each part that it makes."""
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
     with s3_store() as store:
-        url = f"{store.url}/w"
-        local = finished.workspace
-        src = Manifests(local)
-        fs = Workspace.check(url, create=True).fs
-        fs.put(local.root + "/", url + "/", recursive=True)
-        ws = Workspace(url)
-        corpus = finished.parameters.corpus
-        m = Manifests(ws)
-        tracks = finished.only("tracks", corpus)
-        rows = list(src.rows(tracks))
-        for n in range(P):
-            m.write(tracks, [f"more {n}"], [{**rows[n % 5], "track_id": f"{n:016x}"}])
-        det = {"workspace": url, "workers": 1, "corpus": corpus}
-        opt = {n: getattr(finished.parameters.extract, n) for n in type(finished.parameters.extract).model_fields}
-        def run(name, what):
-            store.requests.clear()
-            t = time.time()
-            r = what()
-            print(f"{name:14} {store.count():5}", {k: store.count(k) for k in ("GET","HEAD","LIST","PUT")}, f"{time.time()-t:.1f}s", getattr(r, "plan", None))
-            if os.environ.get("SHOW") == name:
-                c = Counter()
-                import re
-                for k, v in store.requests.items():
-                    k = re.sub(r"(part-)[0-9a-f]+", r"\1X", k)
-                    k = re.sub(r"fingerprint(=|%3D)[0-9a-f]+", "fp", k)
-                    c[k] += v
-                for k, v in c.most_common(60): print(v, k)
-        sc = ScoreParameters(**det, detector=finished.results[2].fingerprint if False else [r for r in finished.results if r.stage=="fit-detector"][0].fingerprint, batch_tracks=1)
-        run("score", lambda: score(sc))
-        run("score again", lambda: score(sc))
-        ex = ExtractParameters(**det, detector=sc.detector, **opt)
-        run("extract", lambda: extract(ex))
-        run("extract again", lambda: extract(ex))
-        rx = RemixParameters(**det, labelled=finished.parameters.labelled_corpus)
-        run("remix", lambda: remix(rx))
-        run("remix again", lambda: remix(rx))
-        from flows.inputs.inventory import __doc__ as d
-        from flows.cli.overview import __doc__
+        yield store
 
+
+@pytest.fixture(scope="module")
+def here(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Grown:
+    root = tmp_path_factory.mktemp("here") / "workspace"
+    shutil.copytree(finished.workspace.root, root)
+    grown = Grown(str(root), finished)
+    grown.grow(NUM_MORE)
+    return grown
+
+
+@pytest.fixture(scope="module")
+def bucket(finished: Finished, here: Grown, store: Store) -> Grown:
+    root = f"{store.url}/workspace"
+    Workspace.check(root, create=True).fs.put(f"{here.root}/", f"{root}/", recursive=True)
+    return Grown(root, finished)
+
+
+def test_a_run_asks_a_few_times_a_part_and_its_rerun_for_none(
+    bucket: Grown, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stages = (bucket.score, bucket.extract, bucket.remix)
+    for stage in stages:
+        store.requests.clear()
+        assert not stage().already_done
+        assert store.count() <= ALWAYS + A_PART * NUM_PARTS
+    for stage in stages:
+        store.requests.clear()
+        assert stage().already_done
+        assert store.count() <= ALWAYS
+        assert store.asked_for("/part-") <= store.asked_for("manifests/runs/")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # another machine
+    store.requests.clear()
+    assert bucket.extract().already_done
+    assert store.asked_for("manifests/scores/") == store.asked_for("manifests/segments/")
+    assert store.asked_for("manifests/scores/") == NUM_PARTS
+
+
+def test_status_asks_for_no_part_twice(bucket: Grown, store: Store) -> None:
+    print_status(bucket.root, Console(file=io.StringIO()))
+    store.requests.clear()
+    print_status(bucket.root, Console(file=io.StringIO()))
+    assert store.asked_for("/part-") == 0
+
+
+def test_files_that_are_unchanged_cost_a_listing(bucket: Grown, store: Store) -> None:
+    fs, music = bucket.workspace.fs, f"{store.url}/collection"
+    fs.put(str(bucket.finished.parameters.unlabelled) + "/", f"{music}/", recursive=True)
+    parameters = IngestParameters(workspace=bucket.root, source=music, corpus="far")
+    assert not ingest(parameters).already_done
+    store.requests.clear()
+    assert ingest(parameters).already_done
+    asked = [name for name in store.requests.elements() if " collection" in name]
+    assert sum(name.startswith("LIST") for name in asked) <= 2
+    assert set(asked) <= {
+        "HEAD collection", "HEAD collection/workspace.json", "LIST collection/",
+        "LIST collection/workspace.json/",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fault", "share"), [("503", 0.1), ("closed", 0.1), ("cut", 0.1), ("stall", 0.05)]
+)
+def test_a_store_that_fails_now_and_then_loses_nothing(
+    bucket: Grown, here: Grown, store: Store, fault: str, share: float
+) -> None:
+    least_s = {"503": 1.1, "closed": 1.2, "cut": 1.3, "stall": 1.4}[fault]
+    for grown in (here, bucket):
+        grown.score()
+    expected = here.extract(least_s)
+    with store.failing(fault, share):
+        found = bucket.extract(least_s)
+    assert store.struck > 2
+    assert found.fingerprint == expected.fingerprint
+    assert bucket.rows("segments", found) == here.rows("segments", expected)
+    segments = Partition("segments", "music", found.fingerprint)
+    assert len(Manifests(bucket.workspace).parts(segments)) == NUM_PARTS
