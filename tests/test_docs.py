@@ -55,7 +55,7 @@ def test_examples_of_clusters_can_be_read() -> None:
     [script] = [text for kind, text in blocks if kind == "python"]
     compile(script, "clusters.md", "exec")
     for shell in (text for kind, text in blocks if kind == "sh"):
-        subprocess.run(["bash", "-n", "-c", shell], check=True)
+        subprocess.run(["/bin/bash", "-n", "-c", shell], check=True)
         [options] = re.findall(r"silentmix score (.*)", shell)
         assert set(re.findall(r"--([a-z-]+)", options)) <= {"workspace", "corpus", "dask-address"}
 

@@ -104,6 +104,7 @@ def s3_store() -> Iterator[Store]:
     server.start()
     with pytest.MonkeyPatch.context() as environment, tempfile.TemporaryDirectory() as copies:
         host, port = server.get_host_and_port()
+        assert server._server is not None
         server._server.app = store.before(server._server.app)
         environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
         environment.setenv("AWS_ACCESS_KEY_ID", "testing")

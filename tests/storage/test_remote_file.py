@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -83,7 +84,9 @@ def test_what_is_forgotten_elsewhere_is_gone_here(root: str) -> None:
     assert items(root) == {"0", "1"}
     manifests = Manifests(Workspace(root))
     manifests.parts(REJECTS)
-    manifests.forget(REJECTS, lambda rows: pc.equal(rows["item"], "0"), {"0"}, columns=["item"])
+    manifests.forget(
+        REJECTS, lambda rows: pc.equal(rows["item"], pa.scalar("0")), {"0"}, columns=["item"]
+    )
     assert manifests.items_of(manifests.parts(REJECTS)) == {"1"}
     assert items(root) == {"1"}
 
