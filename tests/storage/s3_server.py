@@ -22,7 +22,7 @@ from s3fs import S3FileSystem
 STALL_S = 1.5
 SLOW_DOWN = b"<Error><Code>SlowDown</Code></Error>"
 READ_TIMEOUT_S = 0.5
-"""Of the client, which waits 15 s by default."""
+"""Of the client where requests stall; it waits 15 s by default."""
 
 
 @dataclass
@@ -59,10 +59,15 @@ class Store:
     def failing(self, fault: str, share: float = 1.0) -> Iterator[None]:
         """Meanwhile a share of the requests is struck."""
         self.fault, self.share, self.struck = fault, share, 0
-        try:
-            yield
-        finally:
-            self.fault = ""
+        with pytest.MonkeyPatch.context() as patch:
+            if fault == "stall":
+                patch.setattr(S3FileSystem, "read_timeout", READ_TIMEOUT_S)
+            S3FileSystem.clear_instance_cache()
+            try:
+                yield
+            finally:
+                self.fault = ""
+                S3FileSystem.clear_instance_cache()
 
     def before(self, app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
         """A WSGI application that counts, and fails some of what another one answers."""
@@ -110,7 +115,6 @@ def s3_store() -> Iterator[Store]:
         environment.setenv("AWS_ACCESS_KEY_ID", "testing")
         environment.setenv("AWS_SECRET_ACCESS_KEY", "testing")
         environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        environment.setattr(S3FileSystem, "read_timeout", READ_TIMEOUT_S)
         environment.setenv("XDG_CACHE_HOME", copies)
         S3FileSystem.clear_instance_cache()
         bucket = f"music-{uuid.uuid4().hex}"  # the servers of one process share their buckets
