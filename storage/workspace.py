@@ -278,7 +278,7 @@ class Workspace:
 
     def find(self, relative: str) -> list[str]:
         """Sorted relative paths of every file below a folder, but for hidden ones."""
-        return sorted(self._found(relative))
+        return list(self._found(relative))
 
     def find_newest_first(self, relative: str) -> list[str]:
         """As :meth:`find`, by when the files were last written; one listing tells it of all."""
