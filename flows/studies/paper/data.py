@@ -13,10 +13,12 @@ from flows.fit_detector.flow import fit_detector
 from flows.fit_detector.options import FitDetectorParameters
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
+from flows.inputs.songs import Activity
 from flows.running.execution import dask_client
 from flows.running.parameters import WorkParameters
 from flows.score.flow import score
 from flows.score.options import ScoreParameters
+from flows.studies.paper.audited import audited
 from flows.studies.paper.parameters import PaperParameters
 from flows.studies.paper.songs import Songs, StudySets, write_sets
 from flows.studies.true_segments import (
@@ -45,8 +47,9 @@ class PaperData:
         music: name of the unlabelled corpus.
         all_labelled: the other workspace, or empty where nobody knows the stems.
         stems: name of the corpus of the unlabelled songs with their stems there.
-        segments: fingerprints of the segments ``extracted`` and, where they are known, ``true``.
-        quality: how right the extraction was, by source; empty where nobody knows.
+        segments: fingerprints of the segments ``extracted`` and, where the stems are known,
+            ``audited`` and ``true``.
+        quality: how right the first two are, by source; empty where nobody knows.
     """
 
     workspace: str
@@ -55,7 +58,7 @@ class PaperData:
     all_labelled: str
     stems: str
     segments: Mapping[str, str]
-    quality: Mapping[str, SourceQuality]
+    quality: Mapping[str, Mapping[str, SourceQuality]]
 
 
 def prepare(parameters: PaperParameters, root: Path, workers: int) -> PaperData:
@@ -71,6 +74,7 @@ def prepare(parameters: PaperParameters, root: Path, workers: int) -> PaperData:
     ceiling = {**place, "workspace": str(root.with_name(f"{root.name}-all-labelled"))}
     for location in [place] if sets.stems is None else [place, ceiling]:
         Workspace(str(location["workspace"]), create=True, music=parameters.music)
+    truth: Mapping[str, Activity] = {}
     with dask_client(WorkParameters.model_validate(place), in_process=workers == 1):
         _ingest(sets, place, ceiling)
         policy = {
@@ -78,8 +82,13 @@ def prepare(parameters: PaperParameters, root: Path, workers: int) -> PaperData:
             "target_precision": parameters.target_precision,
             "allow_insufficient_evidence": True,
         }
-        segments = {"extracted": _extract(parameters, sets, place, policy)}
+        wanted = _scored(parameters, sets, place, policy)
+        segments = {"extracted": extract(wanted).fingerprint}
         if sets.stems is not None:
+            truth = activity_of_tracks(
+                Manifests(Workspace(str(ceiling["workspace"]))), sets.stems.corpus
+            )
+            segments["audited"] = extract(audited(wanted, truth)).fingerprint
             wish = TrueSegmentsParameters.model_validate(
                 {
                     **place,
@@ -98,7 +107,7 @@ def prepare(parameters: PaperParameters, root: Path, workers: int) -> PaperData:
         all_labelled="" if sets.stems is None else str(ceiling["workspace"]),
         stems="" if sets.stems is None else sets.stems.corpus,
         segments=segments,
-        quality=_quality(sets, segments["extracted"], str(root), str(ceiling["workspace"])),
+        quality=_quality(str(root), sets.unlabelled.corpus, segments, truth),
     )
 
 
@@ -114,13 +123,13 @@ def _ingest(sets: StudySets, place: Mapping[str, Any], ceiling: Mapping[str, Any
         add(sets.stems, ceiling, labelled=True, valid_share=0.0)
 
 
-def _extract(
+def _scored(
     parameters: PaperParameters,
     sets: StudySets,
     place: Mapping[str, Any],
     policy: Mapping[str, Any],
-) -> str:
-    """Fit the detector on the labelled songs alone, score and extract; returns the fingerprint."""
+) -> ExtractParameters:
+    """Fit the detector on the labelled songs alone, and score; returns what ``extract`` is told."""
     detector = fit_detector(
         FitDetectorParameters.model_validate(
             {
@@ -135,15 +144,20 @@ def _extract(
     ).fingerprint
     scored = {**place, "corpus": sets.unlabelled.corpus, "detector": detector}
     score(ScoreParameters.model_validate(scored))
-    return extract(ExtractParameters.model_validate({**scored, **policy})).fingerprint
+    return ExtractParameters.model_validate({**scored, **policy})
 
 
 def _quality(
-    sets: StudySets, segments: str, workspace: str, ceiling: str
-) -> dict[str, SourceQuality]:
-    if sets.stems is None:
+    workspace: str, music: str, segments: Mapping[str, str], truth: Mapping[str, Activity]
+) -> dict[str, dict[str, SourceQuality]]:
+    if not truth:
         return {}
-    manifests, music = Manifests(Workspace(workspace)), sets.unlabelled.corpus
-    truth = activity_of_tracks(Manifests(Workspace(ceiling)), sets.stems.corpus)
-    rows = truth_rows(manifests, music, truth)
-    return extraction_quality(manifests, Partition("segments", music, segments), rows)
+    manifests = Manifests(Workspace(workspace))
+    return {
+        kind: extraction_quality(
+            manifests,
+            Partition("segments", music, segments[kind]),
+            truth_rows(manifests, music, truth),
+        )
+        for kind in ("extracted", "audited")
+    }

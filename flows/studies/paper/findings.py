@@ -13,7 +13,7 @@ from demucs_core.metrics.comparison import holm
 from demucs_core.metrics.medians import median_sdr
 from demucs_core.metrics.seeded_comparison import SeededDifference, compare_trainings
 from flows.inputs.songs import load_songs
-from flows.studies.paper.arms import LATER, PRIMARY, SECONDARY, Comparison
+from flows.studies.paper.arms import LATER, PRIMARY, REMEDIES, SECONDARY, Comparison
 from flows.studies.paper.trainings import Key, State, Training, Trainings
 from flows.studies.truth import SourceQuality
 from storage.tables.manifests import Manifests, Partition
@@ -82,7 +82,7 @@ class PaperFindings:
         sources: names of the sources, in order.
         found: a training each, in the order in which they are trained.
         problems: what kept a training from its end just now, by its label.
-        quality: how right the extraction was, by source; empty where nobody knows.
+        quality: how right each extraction was, by source; empty where nobody knows.
         points: of the curves, as far as they were asked for.
     """
 
@@ -90,7 +90,7 @@ class PaperFindings:
     sources: Sequence[str]
     found: Sequence[Found]
     problems: Mapping[str, str]
-    quality: Mapping[str, SourceQuality]
+    quality: Mapping[str, Mapping[str, SourceQuality]]
     points: Sequence[Point] = ()
 
     def of(self, arm: str) -> list[Found]:
@@ -148,12 +148,13 @@ def compare_arms(findings: PaperFindings, asked: Comparison) -> SeededDifference
 def comparisons(findings: PaperFindings) -> list[tuple[Comparison, SeededDifference | None]]:
     """All comparisons, the primary one first; the others' p-values are corrected by Holm's way.
 
-    Those that came later are a family of their own, and change nothing in the others.
+    Those that came later are families of their own, and change nothing in the others.
     """
     return [
         (PRIMARY, compare_arms(findings, PRIMARY)),
         *_corrected(findings, SECONDARY),
         *_corrected(findings, LATER),
+        *_corrected(findings, REMEDIES),
     ]
 
 

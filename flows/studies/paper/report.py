@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from demucs_core.metrics.seeded_comparison import SeededDifference, mean_interval
-from flows.studies.paper.arms import ARMS, FIRST, LATER, ORDER, PRIMARY, TRIED, Arm, Comparison
+from flows.studies.paper.arms import (
+    ARMS,
+    FIRST,
+    LATER,
+    ORDER,
+    PRIMARY,
+    REMEDIES,
+    TRIED,
+    Arm,
+    Comparison,
+)
+from flows.studies.paper.audited import DRAWS, PRECISION
 from flows.studies.paper.figures import convergence_figure, curve_figure, table_figure
 from flows.studies.paper.findings import PaperFindings, arm_figures, comparisons
 from flows.studies.paper.parameters import PaperParameters
@@ -74,12 +85,16 @@ def write_paper_study(parameters: PaperParameters, findings: PaperFindings) -> l
 
 
 def _named_later() -> str:
-    named = ", ".join(f"{asked.arm} - {asked.against}" for asked in LATER)
     return (
-        f"The last {len(LATER)} ({named}) came later, when other arms were being trained and none "
-        "of arms 7, 8 and 9: they are corrected among themselves, so that the others' p-values are "
-        "what they would be without them."
+        f"{_pairs(LATER)} came later, when other arms were being trained and none of arms 7, 8 and "
+        f"9; {_pairs(REMEDIES)} once the primary comparison was known, before any training of arm "
+        "11. Each of these families is corrected by itself, so that the others' p-values are what "
+        "they would be without it."
     )
+
+
+def _pairs(family: Sequence[Comparison]) -> str:
+    return ", ".join(f"{asked.arm} - {asked.against}" for asked in family)
 
 
 def _about(parameters: PaperParameters) -> str:
@@ -177,7 +192,7 @@ def _comparison_row(asked: Comparison, found: SeededDifference | None) -> Row:
     }
 
 
-def _detector(report: StudyReport, quality: Mapping[str, SourceQuality]) -> None:
+def _detector(report: StudyReport, quality: Mapping[str, Mapping[str, SourceQuality]]) -> None:
     if not quality:
         return
     report.heading("What the detector found")
@@ -185,13 +200,20 @@ def _detector(report: StudyReport, quality: Mapping[str, SourceQuality]) -> None
         "detector",
         [
             {
+                "segments": kind,
                 "silent source": source,
                 "minutes": found.extracted_s / 60,
                 "true precision": found.precision,
                 "true recall": found.recall,
             }
-            for source, found in quality.items()
+            for kind, by_source in quality.items()
+            for source, found in by_source.items()
         ],
+    )
+    report.text(
+        f"*audited* (arm 11): {DRAWS} segments a source were heard, which the truth did in place "
+        f"of a person, and those are left that the answers show to be right in {PRECISION:.0%} of "
+        "their seconds (`silentmix audit`, then `extract --audit`)."
     )
 
 

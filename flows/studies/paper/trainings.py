@@ -219,7 +219,7 @@ class Trainings:
             UserError: the data can't make the arm; says why.
         """
         parameters, data, arm = self.parameters, self.data, training.arm
-        if (arm.all_labelled or arm.segments == "true") and not data.all_labelled:
+        if (arm.all_labelled or arm.segments in ("audited", "true")) and not data.all_labelled:
             raise UserError("nobody knows the stems of the unlabelled music")
         on_cpu = self.device == "cpu"
         fields: dict[str, Any] = {
