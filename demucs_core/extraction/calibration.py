@@ -86,6 +86,7 @@ def calibrate(
     target_precision: float = 0.98,
     bound: BoundConfig | None = None,
     min_songs: int = 5,
+    surest_share: float = 1.0,
     seed: int = 0,
     allow_insufficient_evidence: bool = False,
     hop_samples: int,
@@ -103,6 +104,8 @@ def calibrate(
         target_precision: precision of the extracted seconds that is to be promised.
         bound: how surely, and on what assumption.
         min_songs: fewest songs that are evidence.
+        surest_share: of the seconds that the threshold so chosen extracts, what a higher one must
+            leave; the highest that does is taken.
         seed: decides the random weightings of the bound.
         allow_insufficient_evidence: give a source whose target can't be promised the lowest
             threshold whose plain precision meets it (or, failing that, is highest), and mark it as
@@ -117,6 +120,8 @@ def calibrate(
     """
     if not 0 < target_precision < 1:
         raise ValueError(f"target_precision must be above 0 and below 1, not {target_precision}")
+    if not 0 < surest_share <= 1:
+        raise ValueError(f"surest_share must be above 0 and at most 1, not {surest_share}")
     if min_songs < 2:
         raise ValueError(f"min_songs must be at least 2, not {min_songs}")
     bound = bound or BoundConfig()
@@ -137,6 +142,8 @@ def calibrate(
             if allow_insufficient_evidence:
                 choice = _choose_without_evidence(counts, target_precision)
                 overridden = True
+        if choice is not None and surest_share < 1:
+            choice = _surest(counts, choice, surest_share)
         results.append(
             _source_result(
                 name,
@@ -245,6 +252,12 @@ def _choose_without_evidence(counts: _Counts, target: float) -> int | None:
     if chosen is None:
         chosen = int(rows[np.argmax(precision[rows])])
     return chosen
+
+
+def _surest(counts: _Counts, row: int, share: float) -> int:
+    """Row of the highest threshold that leaves a share of the seconds of another one."""
+    totals = counts.extracted.sum(axis=1)
+    return max(row, int(np.flatnonzero(totals >= share * totals[row])[-1]))
 
 
 def _describe_problem(

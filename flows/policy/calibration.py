@@ -159,6 +159,7 @@ def calibrated(
             target_precision=options.target_precision,
             bound=options.bound,
             min_songs=options.min_songs,
+            surest_share=options.surest_share,
             allow_insufficient_evidence=options.allow_insufficient_evidence,
             hop_samples=workspace.music.hop_samples,
             sample_rate=workspace.music.sample_rate,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-Segments = Literal["", "extracted", "audited", "true"]
+Segments = Literal["", "extracted", "surest", "audited", "true"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +22,8 @@ class Arm:
         key: its number in the table.
         name: what the table calls it.
         architecture: of its model.
-        segments: where its remixes come from: none, what the detector found, what of it an audit
-            vouches for, or the truth.
+        segments: where its remixes come from: none, what the detector found, the surest of it,
+            what of it an audit vouches for, or the truth.
         whole_crops: the paper's scheme: segments as long as a crop, one source a remix, no mask.
         all_labelled: the unlabelled songs are given with their stems.
         after: the arm, or pre-training, whose model, of the same seed, must be there before.
@@ -63,13 +63,14 @@ ARMS = _by_key(
     ),
     Arm(key="10", name="Demucs, all songs labelled", all_labelled=True),
     Arm(key="11", name="Demucs, masks and groups, after an audit", segments="audited"),
+    Arm(key="12", name="Demucs, masks and groups, surest silences", segments="surest"),
 )  # fmt: skip
 """The arms by their numbers."""
 
 BEFORE = _by_key(Arm(key="mixit", name="pre-training on mixtures", mixit=True))
 """What is trained for other arms alone."""
 
-ORDER = ("3", "5", "10", "6", "11", "4", "1", "2", "7", "mixit", "8", "9")
+ORDER = ("3", "5", "12", "6", "11", "10", "4", "1", "2", "7", "mixit", "8", "9")
 """What is trained first: the two arms of the primary comparison, seed by seed, then the others."""
 FIRST = 2
 """So many arms of the order take turns; of those after them, all seeds of one come first."""
@@ -115,12 +116,14 @@ They are corrected among themselves, and change nothing in the others.
 """
 
 REMEDIES = (
+    Comparison(arm="12", against="3", claim_db=0.5, asks="Do the surest silences help?"),
+    Comparison(arm="12", against="5", claim_db=0.0, asks="Are the surest better than all?"),
     Comparison(arm="11", against="3", claim_db=0.5, asks="Does it help after an audit?"),
     Comparison(arm="11", against="5", claim_db=0.0, asks="Is an audit worth its answers?"),
 )
 """Those of what was tried once the primary comparison had shown no difference.
 
-They were named before any training of theirs had begun, and are corrected among themselves.
+They were named before any training of theirs had ended, and are corrected among themselves.
 """
 
 TRIED = (

@@ -32,6 +32,7 @@ from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 DETECTOR_BATCH, DETECTOR_CROP_S = 8, 6.0
+SUREST_SHARE = 2 / 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +48,9 @@ class PaperData:
         music: name of the unlabelled corpus.
         all_labelled: the other workspace, or empty where nobody knows the stems.
         stems: name of the corpus of the unlabelled songs with their stems there.
-        segments: fingerprints of the segments ``extracted`` and, where the stems are known,
-            ``audited`` and ``true``.
-        quality: how right the first two are, by source; empty where nobody knows.
+        segments: fingerprints of the segments ``extracted``, the ``surest`` of them and, where the
+            stems are known, ``audited`` and ``true``.
+        quality: how right the first three are, by source; empty where nobody knows.
     """
 
     workspace: str
@@ -83,7 +84,8 @@ def prepare(parameters: PaperParameters, root: Path, workers: int) -> PaperData:
             "allow_insufficient_evidence": True,
         }
         wanted = _scored(parameters, sets, place, policy)
-        segments = {"extracted": extract(wanted).fingerprint}
+        surest = wanted.model_copy(update={"surest_share": SUREST_SHARE})
+        segments = {"extracted": extract(wanted).fingerprint, "surest": extract(surest).fingerprint}
         if sets.stems is not None:
             truth = activity_of_tracks(
                 Manifests(Workspace(str(ceiling["workspace"]))), sets.stems.corpus
@@ -159,5 +161,5 @@ def _quality(
             Partition("segments", music, segments[kind]),
             truth_rows(manifests, music, truth),
         )
-        for kind in ("extracted", "audited")
+        for kind in ("extracted", "surest", "audited")
     }

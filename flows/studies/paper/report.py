@@ -21,6 +21,7 @@ from flows.studies.paper.arms import (
     Comparison,
 )
 from flows.studies.paper.audited import DRAWS, PRECISION
+from flows.studies.paper.data import SUREST_SHARE
 from flows.studies.paper.figures import convergence_figure, curve_figure, table_figure
 from flows.studies.paper.findings import PaperFindings, arm_figures, comparisons
 from flows.studies.paper.parameters import PaperParameters
@@ -87,9 +88,9 @@ def write_paper_study(parameters: PaperParameters, findings: PaperFindings) -> l
 def _named_later() -> str:
     return (
         f"{_pairs(LATER)} came later, when other arms were being trained and none of arms 7, 8 and "
-        f"9; {_pairs(REMEDIES)} once the primary comparison was known, before any training of arm "
-        "11. Each of these families is corrected by itself, so that the others' p-values are what "
-        "they would be without it."
+        f"9; {_pairs(REMEDIES)} once the primary comparison was known, before any training of arms "
+        "11 and 12 had ended. Each of these families is corrected by itself, so that the others' "
+        "p-values are what they would be without it."
     )
 
 
@@ -211,6 +212,8 @@ def _detector(report: StudyReport, quality: Mapping[str, Mapping[str, SourceQual
         ],
     )
     report.text(
+        "*surest* (arm 12): with thresholds at which the validation songs still give "
+        f"{SUREST_SHARE:.0%} of the seconds (`silentmix extract --surest-share`). "
         f"*audited* (arm 11): {DRAWS} segments a source were heard, which the truth did in place "
         f"of a person, and those are left that the answers show to be right in {PRECISION:.0%} of "
         "their seconds (`silentmix audit`, then `extract --audit`)."

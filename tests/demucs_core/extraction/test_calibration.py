@@ -138,6 +138,25 @@ def test_an_override_gives_a_threshold_and_is_marked() -> None:
         assert source.precision_bound < 0.98
 
 
+@pytest.mark.parametrize("share", [0.9, 2 / 3, 0.25])
+def test_of_the_seconds_the_surest_share_is_kept(share: float) -> None:
+    songs = make_songs(40, noise=2.0)
+    whole = calibrate(songs, POLICY, SOURCES, **ENOUGH, **GRID)
+    surest = calibrate(songs, POLICY, SOURCES, surest_share=share, **ENOUGH, **GRID)
+    for one, other in zip(whole.sources, surest.sources, strict=True):
+        assert one.threshold is not None
+        assert other.threshold is not None
+        assert other.threshold > one.threshold
+        left = np.array(other.curve.extracted_s) / one.extracted_s
+        chosen = np.searchsorted(other.curve.log_odds, -math.log(1 / other.threshold - 1) - 1e-6)
+        assert left[chosen] >= share > left[chosen + 1 :].max()
+
+
+def test_where_all_is_kept_the_threshold_is_the_lowest() -> None:
+    calibration = calibrate(make_songs(40, noise=0.0), POLICY, SOURCES, **ENOUGH, **GRID)
+    assert [source.threshold for source in calibration.sources] == [0.5, 0.5]
+
+
 def test_a_bad_detector_is_told_from_too_few_songs() -> None:
     rng = np.random.default_rng(0)
     songs = []
