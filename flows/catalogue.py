@@ -255,6 +255,17 @@ CATALOGUE: tuple[Entry, ...] = (
         prints="print_evaluation",
     ),
     Entry(
+        name="compact",
+        flow="flows.compact.flow.compact",
+        parameters="flows.compact.options.CompactParameters",
+        deployed="Join the many small parts that runs left in the manifests into few large ones, "
+        "and remove those that were joined a day ago. Rows stay as they are, and nothing is done "
+        "again for it. To do so every night, switch the schedule of the deployment `compact` on.",
+        schedule=Schedule(slug="nightly", cron="0 5 * * *"),
+        group="results",
+        prints="print_compaction",
+    ),
+    Entry(
         name="pipeline",
         flow="flows.pipeline.flow.pipeline",
         parameters="flows.pipeline.options.PipelineParameters",

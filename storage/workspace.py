@@ -16,6 +16,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
@@ -280,6 +281,14 @@ class Workspace:
         """Sorted relative paths of every file below a folder, but for hidden ones."""
         return list(self._found(relative))
 
+    def sizes_and_times(self, relative: str) -> dict[str, tuple[int, datetime]]:
+        """Of every file below a folder its bytes, and when it was last written."""
+        found = self._found(relative)
+        return {
+            path: (info["size"], _as_time(self._written(self.resolve(path), info)))
+            for path, info in found.items()
+        }
+
     def find_newest_first(self, relative: str) -> list[str]:
         """As :meth:`find`, by when the files were last written; one listing tells it of all."""
         found = self._found(relative)
@@ -320,9 +329,9 @@ class Workspace:
             yield from listing.after(relative)
 
     def _listed_with(self, relative: str) -> Listing | None:
-        """The last listing of its folder, if it knows a file as it is now."""
-        listing = self._listings.get(str(PurePosixPath(relative).parent))
-        return listing if listing is not None and relative in listing.versions else None
+        """The last listing of a folder around it, if it knows a file as it is now."""
+        around = (self._listings.get(str(folder)) for folder in PurePosixPath(relative).parents)
+        return next((found for found in around if found and relative in found.versions), None)
 
     def _has_changed(self, relative: str) -> None:
         if (listing := self._listed_with(relative)) is not None:
@@ -412,6 +421,14 @@ def _version(info: Mapping[str, Any]) -> Version:
 
 def _is_hidden(path: str) -> bool:
     return PurePosixPath(path).name.startswith(".")
+
+
+def _as_time(written: Any) -> datetime:
+    """What a filesystem calls a time: seconds since 1970, or a time, perhaps as text."""
+    if isinstance(written, int | float):
+        return datetime.fromtimestamp(written, UTC)
+    found = datetime.fromisoformat(written) if isinstance(written, str) else written
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:

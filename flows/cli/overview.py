@@ -77,8 +77,10 @@ def _print_under_way(workspace: Workspace, console: Console) -> None:
             for at in (run.started_at, run.told_at)
         )
         how_far = f"{run.progress} at {told}" if run.progress else "not counted yet"
+        made = f"({run.fingerprint})" if run.fingerprint else ""
+        what = " ".join(filter(None, (run.stage, run.table, run.corpus, made)))
         console.print(
-            f"now: {run.stage} {run.corpus} ({run.fingerprint}) since {since}{where}: {how_far}",
+            f"now: {what} since {since}{where}: {how_far}",
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from flows.catalogue import Entry
 from flows.cli.stage_table import print_plans, print_results
 from flows.running.launcher import launched
-from flows.running.parameters import StageParameters, WorkParameters
+from flows.running.parameters import PlaceParameters, StageParameters
 from flows.running.stage_result import results_in
 
 console = Console()
@@ -25,7 +25,7 @@ def command_of(entry: Entry) -> Callable[..., None]:
     """The command of a flow of the catalogue."""
     model = entry.load_parameters()
 
-    def command(*, parameters: WorkParameters) -> None:
+    def command(*, parameters: PlaceParameters) -> None:
         launch = launched(os.environ)
         if launch is not None and launch.rank > 0:
             entry.beside_flow(entry.others)(parameters)

@@ -13,6 +13,7 @@ from flows.catalogue import BY_NAME
 from flows.fsck.finding import Finding
 from flows.running.parameters import option_words
 from storage.errors import UserError
+from storage.tables.joined import is_joined
 from storage.tables.manifests import Manifests
 from storage.tables.runs import last_runs
 from storage.tables.schemas import ACTIVITY, HEARD, REJECTS
@@ -138,7 +139,8 @@ def commands(manifests: Manifests, findings: Iterable[Finding]) -> list[str]:
         ]
         for run in of_it or of_corpus or mine:
             command = _command(manifests, run.stage, json.loads(run.parameters))
-            if finding.kind == "lost_part" or HEARD.name in finding.tables:
+            alone = finding.kind == "lost_part" or is_joined(finding.what)
+            if alone or HEARD.name in finding.tables:
                 command += "".join(LOST_BESIDE.get(table, "") for table in finding.tables)
             found[run.stage].append(command)
         if not mine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from io import BufferedRandom
 from typing import Any
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from demucs_core.training.recipes import AddedStem, Recipe
 from flows.inputs.recipe_index import Pool, RecipeIndex, write_index
+from storage.fingerprint import short_hash
 from storage.local_cache import LocalCache
 from storage.tables.manifests import Manifests, Partition, RowGroup
 from storage.workspace import Workspace
@@ -86,7 +88,10 @@ class RecipeTable:
     def _opened(self) -> list[RecipeIndex]:
         if not self._indexes:
             for partition, digest in self._remixes.items():
-                key = f"index/{VERSION}/{self._workspace.location}/{partition.folder}/{digest}"
+                # the same recipes may lie in other parts, since they were joined
+                parts = short_hash(json.dumps(self._manifests.parts(partition)))
+                place = f"{self._workspace.location}/{partition.folder}"
+                key = f"index/{VERSION}/{place}/{digest}/{parts}"
 
                 def make(file: BufferedRandom, partition: Partition = partition) -> None:
                     write_index(self._manifests, partition, file)

@@ -3,11 +3,13 @@
 The order lets a run that was killed be repaired by running it again: first ``rejects`` says what is
 to be forgotten, which ingest obeys from then on, and models are marked; then go the sounds in
 reports, the rows of what was made of it, the audio, and last ``stems`` and ``tracks``, which tell
-the next run where all this was.
+the next run where all this was. A compaction of manifests ends before, and none begins meanwhile:
+it would bring back what it has read.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -24,6 +26,7 @@ from flows.provenance.forget_reports import InReports
 from flows.provenance.report_texts import Named
 from flows.reports.file_names import base_name
 from flows.running.rejects import reject_row
+from flows.running.turns import writing
 from storage.errors import UserError
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.retired import adds_stem_of
@@ -103,6 +106,15 @@ def forget(
     """
     if not (names or pattern):
         raise UserError("forget what? Name tracks, songs or files, or give --source PATTERN")
+    if dry_run:
+        return _forget(workspace, names, pattern, dry_run=True)
+    with writing(workspace, f"{STAGE}-{uuid.uuid4().hex[:12]}", STAGE):
+        return _forget(workspace, names, pattern, dry_run=False)
+
+
+def _forget(
+    workspace: Workspace, names: Sequence[str], pattern: str, *, dry_run: bool
+) -> Forgotten:
     manifests = Manifests(workspace)
     with reading(workspace, READ, retired=True) as database:
         music = _matching(workspace, database, names, pattern)

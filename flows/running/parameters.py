@@ -193,12 +193,17 @@ def _has(field: FieldInfo, mark: type) -> bool:
     return any(isinstance(each, mark) for each in field.metadata)
 
 
-class WorkParameters(Options):
-    """Where something works, and on how many processes."""
+class PlaceParameters(Options):
+    """Where something works."""
 
     workspace: Location = Field(
         "workspace", description="Folder or URL (s3://…, gs://…) that holds all results."
     )
+
+
+class WorkParameters(PlaceParameters):
+    """Where something works, and on how many processes."""
+
     workers: Annotated[int, RUNTIME] = Field(
         0, ge=0, le=1024, description="Local Dask worker processes; 0 takes one a CPU core."
     )

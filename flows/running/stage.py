@@ -26,11 +26,11 @@ from pydantic import BaseModel
 
 from flows.catalogue import BY_NAME
 from flows.reports.artifacts import Report
-from flows.running.parameters import StageParameters, WorkParameters
+from flows.running.parameters import PlaceParameters, StageParameters
 from flows.running.stage_report import publish_report
 from flows.running.stage_result import Plan, StageResult
 from flows.running.terminal import quiet_log_on_broken_pipe
-from flows.running.under_way import under_way
+from flows.running.turns import writing
 from flows.running.workspace_overview import publish_overview
 from flows.server.announcements import announce
 from flows.server.deployed import as_deployed
@@ -86,7 +86,7 @@ class StageRun:
     leads_on: bool = True
     notes: list[str] = field(default_factory=list)
     not_before: datetime = LONG_AGO
-    _again: list[str] = field(default_factory=list, init=False)
+    _again: dict[Partition, list[str]] = field(default_factory=dict, init=False)
     _elsewhere: set[Partition] = field(default_factory=set, init=False)
 
     def now(self) -> datetime:
@@ -130,8 +130,8 @@ class StageRun:
         if not self.dry_run:
             for table in (partition.table, *beside):
                 target = replace(partition, table=table)
-                self.manifests.tidy(target)
-                self._again += self.manifests.within(target, items)
+                before = self._again.get(target, ())
+                self._again[target] = [*before, *self.manifests.within(target, items)]
             if self.planned is not None:
                 self._take_away()
         return done.difference(*again.values())
@@ -160,13 +160,13 @@ class StageRun:
 
     def _take_away(self) -> None:
         while self._again:
-            self.workspace.remove(self._again.pop())
+            self.manifests.take_away(*self._again.popitem())
 
     def try_again(self, items: Set[str]) -> None:
         """Take what was rejected of some items out of ``rejects``: now it is tried again."""
         rejects = self.partition(REJECTS.name)
-        for path in self.manifests.within(rejects, items) if items else ():
-            self.workspace.remove(path)
+        if items:
+            self.manifests.take_away(rejects, self.manifests.within(rejects, items))
 
     def count(self, **counts: float) -> None:
         """Add to the run's counts."""
@@ -223,7 +223,7 @@ def stage_run(
     try:
         with (
             exclusive_run(stage, corpus, workspace.location),
-            under_way(workspace, run_id, stage, corpus, fingerprint),
+            writing(workspace, run_id, stage, corpus, fingerprint),
         ):
             sweep_scratch()
             for folder in (*WRITTEN, f"audio/{corpus}"):
@@ -326,9 +326,9 @@ def _record(
     manifests.write(partition, [run_id], [row])
 
 
-def run_stage(stage_flow: Flow[..., Result], parameters: WorkParameters) -> Result:
+def run_stage(stage_flow: Flow[..., Result], parameters: PlaceParameters) -> Result:
     """Run a stage as a flow run; a dry run needs no Prefect server and leaves no trace there."""
-    dry_run = isinstance(parameters, StageParameters) and parameters.dry_run
+    dry_run = getattr(parameters, "dry_run", False)
     return stage_flow.fn(parameters) if dry_run else stage_flow(parameters)
 
 

@@ -27,6 +27,9 @@ INTERVAL_IN_BUCKET_S = 60.0
 FORGOTTEN_AFTER = timedelta(days=1)
 """How long a run on another machine may say nothing and still be told of."""
 
+COMPACTION_GONE_AFTER = timedelta(minutes=10)
+"""The same of a compaction, for which others wait."""
+
 
 @dataclass(frozen=True)
 class UnderWay:
@@ -42,6 +45,7 @@ class UnderWay:
         host: the machine it runs on.
         pid: its process there.
         process_started_at: when that began, in seconds since 1970.
+        table: whose parts it joins; empty for all but a compaction.
     """
 
     stage: str
@@ -53,25 +57,42 @@ class UnderWay:
     host: str
     pid: int
     process_started_at: float
+    table: str = ""
 
     def may_work(self) -> bool:
         """Whether its process is there; of one on another machine, whether it said so of late."""
         if self.host != socket.gethostname():
-            return datetime.now(UTC) - datetime.fromisoformat(self.told_at) < FORGOTTEN_AFTER
+            limit = COMPACTION_GONE_AFTER if self.table else FORGOTTEN_AFTER
+            return self.silent_for() < limit
         return noted_process(self.pid, self.process_started_at) is not None
+
+    def silent_for(self) -> timedelta:
+        """How long ago it last said how far it is."""
+        return datetime.now(UTC) - datetime.fromisoformat(self.told_at)
 
 
 class Note:
-    """The note of a run, which is written anew as it goes on."""
+    """The note of a run, which is written anew as it goes on.
+
+    Attributes:
+        path: where it is, relative to the workspace.
+        told: what it says.
+    """
 
     def __init__(
-        self, workspace: Workspace, run_id: str, stage: str, corpus: str, fingerprint: str
+        self,
+        workspace: Workspace,
+        run_id: str,
+        stage: str,
+        corpus: str,
+        fingerprint: str,
+        table: str = "",
     ) -> None:
         self._workspace = workspace
-        self._path = f"{FOLDER}/{run_id}.json"
+        self.path = f"{FOLDER}/{run_id}.json"
         self._interval_s = INTERVAL_S if workspace.is_local else INTERVAL_IN_BUCKET_S
         began_at, pid = _now(), os.getpid()
-        self._told = UnderWay(
+        self.told = UnderWay(
             stage=stage,
             corpus=corpus,
             fingerprint=fingerprint,
@@ -81,24 +102,25 @@ class Note:
             host=socket.gethostname(),
             pid=pid,
             process_started_at=psutil.Process(pid).create_time(),
+            table=table,
         )
         self._write()
 
     def tell(self, progress: str) -> None:
         """Say how far it is; unless something was said a moment ago."""
         if time.monotonic() - self._written_s >= self._interval_s:
-            self._told = replace(self._told, progress=progress, told_at=_now())
+            self.told = replace(self.told, progress=progress, told_at=_now())
             self._write()
 
     def remove(self) -> None:
         """Take it away: the run is over."""
         with suppress(OSError):
-            self._workspace.remove(self._path)
+            self._workspace.remove(self.path)
 
     def _write(self) -> None:
         self._written_s = time.monotonic()
         with suppress(OSError):  # the work does not end where nobody can be told of it
-            self._workspace.put_json(self._path, asdict(self._told))
+            self._workspace.put_json(self.path, asdict(self.told))
 
 
 _current: ContextVar[Note | None] = ContextVar("_current", default=None)
@@ -126,8 +148,14 @@ def current() -> Note | None:
 
 def runs_under_way(workspace: Workspace) -> list[UnderWay]:
     """The runs that work in a workspace now, the first begun first."""
-    noted = [noted for _, noted in _noted(workspace) if noted is not None and noted.may_work()]
-    return sorted(noted, key=lambda each: each.started_at)
+    return sorted(notes(workspace).values(), key=lambda each: each.started_at)
+
+
+def notes(workspace: Workspace) -> dict[str, UnderWay]:
+    """The notes of the runs that work in a workspace now, by their paths."""
+    return {
+        path: noted for path, noted in _noted(workspace) if noted is not None and noted.may_work()
+    }
 
 
 def _noted(workspace: Workspace) -> Iterator[tuple[str, UnderWay | None]]:

@@ -56,8 +56,7 @@ class StepLog:
         self._rows = [row for row in self._rows if row["step"] <= step]
         manifests, partition = self._run.manifests, self._partition
         later = {item for item in manifests.items(partition) if _last(item) > step}
-        for path in manifests.within(partition, later):
-            self._run.workspace.remove(path)
+        manifests.take_away(partition, manifests.within(partition, later))
 
     def add(self, report: StepReport) -> Mapping[str, Any]:
         """Keep the row of a step, and return it."""

@@ -2,7 +2,8 @@
 
 ``manifests/<table>/corpus=<corpus>/fingerprint=<fingerprint>/<part>.parquet``: a *partition* is the
 output of one stage with one set of parameters on one corpus; a *part* is one atomic file in it,
-named after the items it covers. Nothing is overwritten: a part that exists is done.
+named after the items it covers. Nothing is overwritten: a part that exists is done. Many small ones
+are joined into one now and then (:mod:`storage.tables.joined`).
 """
 
 from __future__ import annotations
@@ -10,9 +11,18 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import (
+    Callable,
+    Collection,
+    Container,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Set,
+)
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -21,9 +31,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.fingerprint import digest, short_hash
+from storage.tables.joined import (
+    FOLDER,
+    Kept,
+    Replaced,
+    hidden_by,
+    is_joined,
+    joined_path,
+    name_of,
+    others_of,
+    regrouped,
+    replaced_by,
+    spans_of,
+    told_again,
+    without_spans,
+)
 from storage.tables.parts import (
     ITEMS,
-    REPLACES,
     ManifestError,
     check_schema,
     completed,
@@ -36,10 +60,9 @@ from storage.tables.parts import (
     write_parquet,
 )
 from storage.tables.retired import Hidden, Retired, current_rows, with_needed
-from storage.tables.schemas import RETIRED, RUNS, STEMS, Table
+from storage.tables.schemas import RETIRED, RUNS, STEMS
 from storage.workspace import Workspace
 
-COMPACTED = "compact-"  # of parts that silentmix 0.1.0 joined into one
 CORPUS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}")
 
 
@@ -74,7 +97,11 @@ class RowGroup:
 
 def part_path(partition: Partition, items: Iterable[str]) -> str:
     """Where the part that covers ``items`` lies, whether it is there or not."""
-    return f"{partition.folder}/part-{short_hash(json.dumps(sorted(items)), 24)}.parquet"
+    return _path_of_key(partition, json.dumps(sorted(items)))
+
+
+def _path_of_key(partition: Partition, key: str) -> str:
+    return f"{partition.folder}/part-{short_hash(key, 24)}.parquet"
 
 
 class Manifests:
@@ -83,6 +110,7 @@ class Manifests:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self._retired: Retired | None = None
+        self._joined: dict[str, Replaced] = {}
 
     # Writing
 
@@ -112,25 +140,60 @@ class Manifests:
         return path
 
     def _place(self, partition: Partition, names: Sequence[str]) -> tuple[str, bool]:
-        """Where the part of some items goes, or is, and whether it is there."""
-        path, again = part_path(partition, names), 0
-        while is_there := self.workspace.exists(path):
-            if self._covers(path, names):
-                break
+        """Where the part of some items goes, or is, perhaps in a joined one; and whether it is."""
+        joined = self.workspace.find(f"{partition.folder}/{FOLDER}")
+        hidden = self._hidden_among(joined)
+        holders = [path for path in joined if name_of(path) not in hidden]
+        key, again = part_path(partition, names), 0
+        while True:
+            within = (path for path in holders if name_of(key) in self.stands_for(path).names)
+            path = next(within, key)
+            is_there = self.workspace.exists(path)
+            if not is_there or self._covers(path, names):
+                return path, is_there
             again += 1
-            key = json.dumps([*names, again])
-            path = f"{partition.folder}/part-{short_hash(key, 24)}.parquet"
-        return path, is_there
+            key = _path_of_key(partition, json.dumps([*names, again]))
 
     def _covers(self, path: str, names: Sequence[str]) -> bool:
-        return {*names} <= {*self._metadata(path, ITEMS)}
+        return {*names} <= {*self._items(path)}
 
     def tidy(self, partition: Partition) -> None:
-        """Remove parts that another one replaces, which a killed silentmix 0.1.0 may have left."""
-        parts = set(self.parts(partition))
-        for path in self.workspace.find(partition.folder):
-            if path.endswith(".parquet") and path not in parts:
-                self.workspace.remove(path)
+        """Remove parts that another one replaces, at once."""
+        for path in self.replaced(partition):
+            self.workspace.remove(path)
+
+    def take_away(self, partition: Partition, paths: Collection[str]) -> None:
+        """Remove parts, also out of the joined ones that replace them.
+
+        Where something was joined, what is replaced by now goes first, lest it be seen again.
+
+        Args:
+            partition: whose parts.
+            paths: of the parts, as :meth:`within` tells them.
+        """
+        joined = list(filter(is_joined, self.parts(partition)))
+        if paths and joined:
+            self.tidy(partition)
+        gone = set(map(name_of, paths))
+        for path in joined:
+            if gone & self.stands_for(path).names:
+                self._take_out(path, gone)
+        for path in paths:
+            self.workspace.remove(path)
+
+    def _take_out(self, path: str, gone: Set[str]) -> None:
+        """Put another joined part, without some of what it replaces, in the place of one."""
+        with self._open(path) as file:
+            spans = spans_of(file, path, self.workspace.url(path))
+            others = others_of(file.schema_arrow, spans, self.workspace.url(path))
+        after = [None if span.name in gone else span for span in spans]
+        left = [span for span in after if span is not None]
+        if left:
+            others.add(name_of(path))
+            folder = path.removesuffix(f"/{FOLDER}/{name_of(path)}")
+            to = joined_path(folder, [*others, *(span.name for span in left)])
+            self._rewrite(path, to, Kept(spans, after), others)
+        self.workspace.remove(path)
 
     def forget(
         self,
@@ -144,7 +207,9 @@ class Manifests:
         """Take rows and items out of a partition; returns how many rows.
 
         The one thing that changes a part: each that holds such a row or covers such an item is
-        replaced by itself without them, under its own name, so that it is whole at any time.
+        replaced by itself without them, under its own name, so that it is whole at any time. Of
+        parts that another one replaces, too; they go first, so that what is seen tells the next
+        run what is left to do.
 
         Args:
             partition: where to look.
@@ -154,39 +219,45 @@ class Manifests:
             dry_run: only count.
         """
         table, total = known_table(partition.table), 0
-        if not dry_run:
-            self.tidy(partition)
-        for path in self.parts(partition):
+        seen = self.parts(partition)
+        for path in [*self.replaced(partition), *seen]:
             with self._open(path) as file:
                 schema = file.schema_arrow
                 check_schema(schema, table, self.workspace.url(path))
                 present = present_columns(columns, schema, table)
                 batches = file.iter_batches(table.rows_a_group, columns=present)
                 gone = sum(_count(matches(completed(batch, columns, table))) for batch in batches)
-                covered = names_in(schema, ITEMS, self.workspace.url(path))
-            total += gone
-            if dry_run or not (gone or any(item in items for item in covered)):
-                continue
-            kept = json.dumps([item for item in covered if item not in items])
-            schema = schema.with_metadata({**schema.metadata, ITEMS: kept.encode()})
-            self._rewrite(path, table, schema, matches)
+                spans = spans_of(file, path, self.workspace.url(path))
+                others = others_of(schema, spans, self.workspace.url(path))
+            total += gone if path in seen else 0
+            after = [
+                replace(span, items=tuple(item for item in span.items if item not in items))
+                for span in spans
+            ]
+            if not dry_run and (gone or after != spans):
+                kept = Kept(spans, after, lambda rows: rows.filter(pc.invert(matches(rows))))
+                self._rewrite(path, path, kept, others)
         return total
 
-    def _rewrite(
-        self,
-        path: str,
-        table: Table,
-        schema: pa.Schema,
-        matches: Callable[[pa.RecordBatch], pa.BooleanArray],
-    ) -> None:
+    def _rewrite(self, path: str, to: str, kept: Kept, others: Set[str]) -> None:
+        """Write what is kept of a part, there or elsewhere.
+
+        Args:
+            path: of the part.
+            to: where what is kept of it goes.
+            kept: of its spans and rows.
+            others: what it replaces beside its spans, if it is a joined one.
+        """
         with self._open(path) as file:
-            batches = (
-                batch.filter(pc.invert(matches(batch)))
-                for batch in file.iter_batches(table.rows_a_group)
-            )
-            kept = (pa.Table.from_batches([batch]).cast(schema) for batch in batches)
-            tables = itertools.chain([schema.empty_table()], kept)
-            self.workspace.put(path, lambda out: write_parquet(table.name, tables, out))
+            schema, table = file.schema_arrow, table_of(file.schema_arrow)
+            rows = kept.rows(file.iter_batches(table.rows_a_group))
+            plain = schema.with_metadata(without_spans(schema))
+            tables = regrouped(rows, plain, table.rows_a_group)
+
+            def told() -> dict[bytes, bytes]:
+                return told_again(schema, kept.spans(), others)
+
+            self.workspace.put(to, lambda out: write_parquet(table.name, tables, out, told))
 
     # Finding
 
@@ -248,15 +319,47 @@ class Manifests:
                     break
         return finished
 
-    def parts(self, partition: Partition, *, newest_first: bool = False) -> list[str]:
-        """The paths of a partition's parts by name or age, less those a compacted part replaces."""
+    def parts(
+        self,
+        partition: Partition,
+        *,
+        newest_first: bool = False,
+        leave_out: Collection[str] = (),
+    ) -> list[str]:
+        """The paths of a partition's parts by name or age, less those a joined part replaces.
+
+        Args:
+            partition: whose.
+            newest_first: by age.
+            leave_out: parts that are taken for not there.
+        """
         find = self.workspace.find_newest_first if newest_first else self.workspace.find
-        paths = [path for path in find(partition.folder) if path.endswith(".parquet")]
-        replaced: set[str] = set()
-        for path in paths:
-            if PurePosixPath(path).name.startswith(COMPACTED):
-                replaced.update(self._metadata(path, REPLACES))
-        return [path for path in paths if PurePosixPath(path).name not in replaced]
+        found = find(partition.folder)
+        paths = [path for path in found if path.endswith(".parquet") and path not in leave_out]
+        hidden = self._hidden_among(paths)
+        return [path for path in paths if name_of(path) not in hidden]
+
+    def replaced(self, partition: Partition) -> list[str]:
+        """The paths of parts that are there still, and that no reader sees."""
+        seen = set(self.parts(partition))
+        paths = self.workspace.find(partition.folder)
+        return [path for path in paths if path.endswith(".parquet") and path not in seen]
+
+    def num_written(self, partition: Partition) -> int:
+        """How many parts there are, each that was joined counted by itself."""
+        parts = self.parts(partition)
+        return sum(self.stands_for(path).num_parts if is_joined(path) else 1 for path in parts)
+
+    def stands_for(self, path: str) -> Replaced:
+        """What a joined part stands for; read once, since it never changes."""
+        if path not in self._joined:
+            with self._open(path) as file:
+                self._joined[path] = replaced_by(file, self.workspace.url(path))
+        return self._joined[path]
+
+    def _hidden_among(self, paths: Iterable[str]) -> set[str]:
+        joined = {name_of(path): self.stands_for(path).names for path in filter(is_joined, paths)}
+        return hidden_by(joined)
 
     def items(self, partition: Partition) -> set[str]:
         """Names of everything a partition covers, whether it left rows there or not."""
@@ -265,15 +368,27 @@ class Manifests:
     def covered(self, partition: Partition) -> Iterator[tuple[str, list[str]]]:
         """Each part of a partition, and the names of what it covers."""
         for path in self.parts(partition):
-            yield path, self._metadata(path, ITEMS)
+            yield path, self._items(path)
 
     def items_of(self, paths: Iterable[str]) -> set[str]:
         """Names of everything that some parts cover."""
-        return {item for path in paths for item in self._metadata(path, ITEMS)}
+        return {item for path in paths for item in self._items(path)}
 
     def within(self, partition: Partition, items: Set[str]) -> dict[str, set[str]]:
-        """The parts that cover none but ``items``, and what each covers."""
-        return {path: set(found) for path, found in self.covered(partition) if items >= set(found)}
+        """The parts that cover none but ``items``, and what each covers.
+
+        Those that were joined are told one by one, where each was; :meth:`take_away` finds them.
+        """
+        found = {}
+        for path in self.parts(partition):
+            with self._open(path) as file:
+                spans = spans_of(file, path, self.workspace.url(path))
+            is_one = [span.name for span in spans] == [name_of(path)]
+            for span in spans:
+                if items >= set(span.items):
+                    there = path if is_one else f"{partition.folder}/{span.name}"
+                    found[there] = set(span.items)
+        return found
 
     def row_groups(self, partition: Partition) -> list[RowGroup]:
         """The pieces in which a partition can be read and worked on in parallel."""
@@ -445,9 +560,9 @@ class Manifests:
     def _open(self, path: str) -> AbstractContextManager[pq.ParquetFile]:
         return open_part(self.workspace, path)
 
-    def _metadata(self, path: str, key: bytes) -> list[str]:
+    def _items(self, path: str) -> list[str]:
         with self._open(path) as file:
-            return names_in(file.schema_arrow, key, self.workspace.url(path))
+            return names_in(file.schema_arrow, ITEMS, self.workspace.url(path))
 
 
 def _corpus_of(path: str) -> str:

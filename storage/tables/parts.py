@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
 from typing import Any, BinaryIO
@@ -49,10 +49,21 @@ def schema_of_part(table: str, metadata: Mapping[bytes, bytes]) -> pa.Schema:
     return schema.with_metadata({**(schema.metadata or {}), **metadata})
 
 
-def write_parquet(name: str, tables: Iterable[pa.Table], file: Any) -> None:
+def write_parquet(
+    name: str,
+    tables: Iterable[pa.Table],
+    file: Any,
+    told: Callable[[], Mapping[bytes, bytes]] = dict,
+) -> None:
     """Write tables of one schema as one part of the manifest ``name``.
 
     Arrow's own schema is left out: it would hold the names of items once more, a third longer.
+
+    Args:
+        name: of the manifest.
+        tables: at least one.
+        file: where to.
+        told: gives metadata that is not in the schema, once all rows are written.
     """
     writer: pq.ParquetWriter | None = None
     for table in tables:
@@ -61,12 +72,16 @@ def write_parquet(name: str, tables: Iterable[pa.Table], file: Any) -> None:
                 file, table.schema, compression="zstd", version="2.6", write_page_checksum=True,
                 store_schema=False,
             )  # fmt: skip
-            metadata = table.schema.metadata or {}
-            writer.add_key_value_metadata({k.decode(): v.decode() for k, v in metadata.items()})
+            _tell(writer, table.schema.metadata or {})
         writer.write_table(table, row_group_size=known_table(name).rows_a_group)
     if writer is not None:
+        _tell(writer, told())
         writer.close()
         seal(file)
+
+
+def _tell(writer: pq.ParquetWriter, metadata: Mapping[bytes, bytes]) -> None:
+    writer.add_key_value_metadata({k.decode(): v.decode() for k, v in metadata.items()})
 
 
 class Part(pq.ParquetFile):

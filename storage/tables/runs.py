@@ -19,8 +19,9 @@ PENDING = "pending"
 
 
 PARTS = "parts_of_"
-"""Among the counts, before a table's name: how many parts of it there were when the run ended. What
-a run wrote into another partition than its own has ``@CORPUS/FINGERPRINT`` after that name."""
+"""Among the counts, before a table's name: how many parts of it there were when the run ended, each
+that was joined since counted by itself. What a run wrote into another partition than its own has
+``@CORPUS/FINGERPRINT`` after that name."""
 
 
 READ_WITH = {STEMS.name: (ACTIVITY.name,)}
@@ -94,7 +95,7 @@ def parts_left(
         name = f"{PARTS}{partition.table}"
         if replace(runs, table=partition.table) != partition:
             name += f"@{partition.corpus}/{partition.fingerprint}"
-        counts[name] = len(manifests.parts(partition))
+        counts[name] = manifests.num_written(partition)
     return {name: left for name, left in counts.items() if left}
 
 
@@ -126,7 +127,7 @@ def lost_parts(
         partition = _of_count(runs, name)
         if partition is None or (tables and partition.table not in tables):
             continue
-        if (gone := int(left) - len(manifests.parts(partition))) > 0:
+        if (gone := int(left) - manifests.num_written(partition)) > 0:
             yield partition, f"{gone} of {left:g} parts that {last.stage} left there are missing"
 
 

@@ -172,7 +172,7 @@ def _registered(
         within = (ds.field("corpus") == partition.corpus) & (
             ds.field("fingerprint") == partition.fingerprint
         )
-        parts = [part for part in manifests.parts(partition) if part not in leave_out]
+        parts = manifests.parts(partition, leave_out=leave_out)
         files = _on_disk(workspace, parts, scratch)
         for part, file in zip(parts, files, strict=True):
             workspace.require_file(part)

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.fingerprint import short_hash
-from storage.tables.manifests import COMPACTED, Manifests, Partition
+from storage.tables.joined import COMPACTED
+from storage.tables.manifests import Manifests, Partition
 from storage.tables.parts import ITEMS, REPLACES
 from storage.tables.schemas import TABLES
 

@@ -1,0 +1,1 @@
+"""Few large parts in place of many small ones."""
