@@ -39,6 +39,16 @@ def manifests_page() -> str:
         "```python",
         'pandas.read_parquet("results/manifests/tracks")',
         "```",
+        "",
+        "[`compact`](operations.md#few-large-parts) joins small parts into "
+        "`joined/compact-<hash>.parquet` of the",
+        "same folder. Its metadata `silentmix.replaces` names the parts that it replaces, "
+        "`silentmix.items` what it",
+        "covers, and `silentmix.spans` how many items and rows it has of each. While the parts "
+        "that it replaces are",
+        "there still, for a day at least, only readers that know of it see each row once: "
+        "`silentmix manifests query`",
+        "and `storage.tables.manifests`.",
     ]
     for table in TABLES.values():
         lines += ["", f"## {table.name}", "", f"{table.description} Version {table.version}."]

@@ -46,8 +46,8 @@ class Amount:
 
     @classmethod
     def of(cls, paths: Iterable[str], sizes: Mapping[str, int]) -> Amount:
-        """That of some parts."""
-        found = [sizes[path] for path in paths]
+        """That of some parts; one that was taken away meanwhile has no bytes any more."""
+        found = [sizes.get(path, 0) for path in paths]
         return cls(len(found), sum(found))
 
     def __add__(self, other: Amount) -> Amount:
@@ -168,12 +168,12 @@ def _join_and_remove(manifests: Manifests, partition: Partition, removed: list[s
     run_id = f"{STAGE}-{uuid.uuid4().hex[:12]}"
     with Turn(manifests.workspace, run_id, partition) as turn:
         for found in outlived(manifests, partition):
-            if turn.goes_on() and _is_due(manifests, found):
+            if not turn.goes_on():
+                raise OvertakenError(partition.folder)
+            if _is_due(manifests, found):
                 removed += remove_outlived(manifests, found)
         for pack in to_join(manifests, partition):
             join(manifests, partition, pack, turn.goes_on)
-        if not turn.goes_on():
-            raise OvertakenError(partition.folder)
 
 
 def _is_due(manifests: Manifests, found: Outlived) -> bool:

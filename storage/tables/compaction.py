@@ -201,8 +201,8 @@ def join(
         write_parquet(table.name, rows(), file, lambda: told)
         file.flush()
         _compare(file, workspace.url(target), told, rows())
-        # what they were made of is what is seen still
-        if not (go_on() and {*paths} <= {*manifests.parts(partition)}):
+        # what it was made of is what is seen still
+        if not ({*paths} <= {*manifests.parts(partition)} and go_on()):
             raise OvertakenError(f"{workspace.url(partition.folder)}: somebody writes there")
 
     workspace.put(target, write)
@@ -229,7 +229,7 @@ def _compare(
     file = Part(content, checked(content, url, rows=True), url)
     schema = file.schema_arrow
     for key in told:
-        if schema.metadata[key] != told[key]:
+        if schema.metadata.get(key) != told[key]:
             raise damaged(url, f"not the {key.decode()} that were to be written")
     num_rows = 0
     for index, rows in enumerate(expected):

@@ -78,7 +78,7 @@ def spans_of(file: pq.ParquetFile, path: str, url: str) -> list[Span]:
     """
     schema, num_rows = file.schema_arrow, file.metadata.num_rows
     items = names_in(schema, ITEMS, url)
-    lengths = _lengths(schema)
+    lengths = _lengths(schema, url)
     if not lengths:
         return [Span(name_of(path), tuple(items), num_rows)]
     names, spans, start = names_in(schema, REPLACES, url), [], 0
@@ -93,16 +93,27 @@ def spans_of(file: pq.ParquetFile, path: str, url: str) -> list[Span]:
 def replaced_by(file: pq.ParquetFile, url: str) -> Replaced:
     """What a joined part stands for."""
     names = names_in(file.schema_arrow, REPLACES, url)
-    return Replaced(frozenset(names), len(_lengths(file.schema_arrow)) or 1)
+    return Replaced(frozenset(names), len(_lengths(file.schema_arrow, url)) or 1)
 
 
-def _lengths(schema: pa.Schema) -> list[tuple[int, int]]:
-    found: list[tuple[int, int]] = json.loads((schema.metadata or {}).get(SPANS, b"[]"))
-    return found
+def _lengths(schema: pa.Schema, url: str) -> list[tuple[int, int]]:
+    """How many items and rows each span has; none of a part that was not joined."""
+    try:
+        found = json.loads((schema.metadata or {}).get(SPANS, b"[]"))
+        lengths = [(int(num_items), int(num_rows)) for num_items, num_rows in found]
+    except (TypeError, ValueError) as error:
+        raise damaged(url, f"no numbers in {SPANS.decode()}") from error
+    if any(min(pair) < 0 for pair in lengths):
+        raise damaged(url, f"numbers below 0 in {SPANS.decode()}")
+    return lengths
 
 
 def _num_rows(spans: Iterable[Span]) -> int:
     return sum(span.num_rows for span in spans)
+
+
+def _is_cut(schema: pa.Schema) -> bool:
+    return SPANS in (schema.metadata or {})
 
 
 def others_of(schema: pa.Schema, spans: Iterable[Span], url: str) -> set[str]:
@@ -125,12 +136,12 @@ def told_again(
 ) -> dict[bytes, bytes]:
     """As :func:`told_of`, of what is left of a part; one that was not joined has items alone."""
     told = told_of(spans, others)
-    return told if _lengths(schema) else {ITEMS: told[ITEMS]}
+    return told if _is_cut(schema) else {ITEMS: told[ITEMS]}
 
 
 def without_spans(schema: pa.Schema) -> dict[bytes, bytes]:
     """The metadata of a part but for what :func:`told_again` tells."""
-    again = (ITEMS, REPLACES, SPANS) if _lengths(schema) else (ITEMS,)
+    again = (ITEMS, REPLACES, SPANS) if _is_cut(schema) else (ITEMS,)
     return {key: value for key, value in (schema.metadata or {}).items() if key not in again}
 
 

@@ -23,6 +23,7 @@ from collections.abc import (
 )
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -110,7 +111,6 @@ class Manifests:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self._retired: Retired | None = None
-        self._joined: dict[str, Replaced] = {}
 
     # Writing
 
@@ -143,11 +143,11 @@ class Manifests:
         """Where the part of some items goes, or is, perhaps in a joined one; and whether it is."""
         joined = self.workspace.find(f"{partition.folder}/{FOLDER}")
         hidden = self._hidden_among(joined)
-        holders = [path for path in joined if name_of(path) not in hidden]
+        seen = [path for path in joined if name_of(path) not in hidden]
         key, again = part_path(partition, names), 0
         while True:
-            within = (path for path in holders if name_of(key) in self.stands_for(path).names)
-            path = next(within, key)
+            holders = (path for path in seen if name_of(key) in self.stands_for(path).names)
+            path = next(holders, key)
             is_there = self.workspace.exists(path)
             if not is_there or self._covers(path, names):
                 return path, is_there
@@ -351,11 +351,8 @@ class Manifests:
         return sum(self.stands_for(path).num_parts if is_joined(path) else 1 for path in parts)
 
     def stands_for(self, path: str) -> Replaced:
-        """What a joined part stands for; read once, since it never changes."""
-        if path not in self._joined:
-            with self._open(path) as file:
-                self._joined[path] = replaced_by(file, self.workspace.url(path))
-        return self._joined[path]
+        """What a joined part stands for."""
+        return _stands_for(self.workspace.location, path)
 
     def _hidden_among(self, paths: Iterable[str]) -> set[str]:
         joined = {name_of(path): self.stands_for(path).names for path in filter(is_joined, paths)}
@@ -563,6 +560,14 @@ class Manifests:
     def _items(self, path: str) -> list[str]:
         with self._open(path) as file:
             return names_in(file.schema_arrow, ITEMS, self.workspace.url(path))
+
+
+@lru_cache(maxsize=1024)
+def _stands_for(location: str, path: str) -> Replaced:
+    """Read once a process: a joined part is named after what it replaces."""
+    workspace = Workspace(location)
+    with open_part(workspace, path) as file:
+        return replaced_by(file, workspace.url(path))
 
 
 def _corpus_of(path: str) -> str:

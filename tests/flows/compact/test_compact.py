@@ -34,7 +34,7 @@ from storage.tables.compaction import join
 from storage.tables.joined import is_joined
 from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
-from tests.flows.conftest import Finished, content
+from tests.flows.conftest import TABLES_OF_TIMES, Finished, content
 
 DAYS = 86_400
 
@@ -79,7 +79,8 @@ def digests(workspace: Workspace) -> dict[Partition, tuple[str, set[str], int]]:
     manifests = Manifests(workspace)
     return {
         found: (manifests.digest(found), manifests.items(found), manifests.num_written(found))
-        for table in {*compaction.JOINABLE} - {"labelled_files", "source_files", "retired"}
+        for table in compaction.JOINABLE
+        if table not in TABLES_OF_TIMES
         for found in manifests.partitions(table)
     }
 

@@ -18,6 +18,7 @@ from flows.inputs.recipe_music import RecipeMusic, music_of
 from flows.inputs.recipes import RecipeTable, load_recipes
 from storage.errors import UserError
 from storage.local_cache import LocalCache
+from storage.tables.compaction import join, outlived, remove_outlived, to_join
 from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
@@ -102,6 +103,24 @@ def test_the_order_is_that_of_the_names_whatever_the_parts(tmp_path: Path) -> No
         write(workspace, REMIXES, *parts)
         found.append(everything(table(workspace, tmp_path / "cache")))
     assert found[0] == found[1]
+
+
+def test_what_is_drawn_is_the_same_once_parts_were_joined(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """With an index in the cache that names the parts of before."""
+    rows = [row(number) for number in range(60)]
+    write(workspace, REMIXES, *(rows[start : start + 3] for start in range(0, 60, 3)))
+    sizes = table(workspace, tmp_path / "cache").sizes
+    before = everything(table(workspace, tmp_path / "other"))
+    manifests = Manifests(workspace)
+    [pack] = to_join(manifests, REMIXES)
+    join(manifests, REMIXES, pack)
+    [found] = outlived(manifests, REMIXES)
+    assert len(remove_outlived(manifests, found)) == len(pack) == 20
+    after = table(workspace, tmp_path / "cache")
+    assert after.sizes == sizes
+    assert everything(after) == before
 
 
 def test_it_is_small_to_send_and_outlives_its_cache(workspace: Workspace, tmp_path: Path) -> None:

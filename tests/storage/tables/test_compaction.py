@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -101,6 +103,36 @@ def test_what_is_joined_holds_the_same(workspace: Workspace) -> None:
     assert content(workspace) == before
     with pq.ParquetFile(pa.BufferReader(workspace.read(joined))) as file:
         assert file.metadata.num_row_groups == 1
+
+
+def test_other_programs_read_what_was_joined(tmp_path: Path) -> None:
+    workspace = Workspace(str(tmp_path / "w"), create=True)
+    write(Manifests(workspace))
+    compact(workspace)
+    remove(workspace)
+    folder = workspace.url("manifests/rejects")
+    files = f"{folder}/**/*.parquet"
+    found = duckdb.sql(
+        f"SELECT corpus, item FROM read_parquet('{files}', hive_partitioning = true)"
+    )
+    assert found is not None
+    rows = [("corpus", row["item"]) for row in Manifests(workspace).rows(REJECTS)]
+    assert sorted(found.fetchall()) == sorted(rows)
+    by_pandas = pd.read_parquet(folder)[["corpus", "item"]]
+    assert sorted(by_pandas.itertuples(index=False, name=None)) == sorted(rows)
+
+
+@pytest.mark.parametrize("told", [b"{}1", b"[1]", b"[[2, -1]]", b"[[0, 0]]"])
+def test_numbers_of_spans_that_are_none(workspace: Workspace, told: bytes) -> None:
+    write(Manifests(workspace))
+    [joined] = compact(workspace)
+    with pq.ParquetFile(pa.BufferReader(workspace.read(joined))) as file:
+        rows = file.read()
+    metadata = {**rows.schema.metadata, b"silentmix.spans": told}
+    rows = rows.replace_schema_metadata(metadata)
+    workspace.put(joined, lambda out: write_parquet("rejects", [rows], out))
+    with pytest.raises(DamagedError, match=r"silentmix\.spans|was joined of"):
+        Manifests(workspace).within(REJECTS, set())
 
 
 @pytest.mark.s3
