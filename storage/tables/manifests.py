@@ -219,8 +219,8 @@ class Manifests:
             dry_run: only count.
         """
         table, total = known_table(partition.table), 0
-        seen = self.parts(partition)
-        for path in [*self.replaced(partition), *seen]:
+        paths, hidden = self._listed(partition, self.workspace.find)
+        for path in sorted(paths, key=lambda path: name_of(path) not in hidden):
             with self._open(path) as file:
                 schema = file.schema_arrow
                 check_schema(schema, table, self.workspace.url(path))
@@ -229,7 +229,7 @@ class Manifests:
                 gone = sum(_count(matches(completed(batch, columns, table))) for batch in batches)
                 spans = spans_of(file, path, self.workspace.url(path))
                 others = others_of(schema, spans, self.workspace.url(path))
-            total += gone if path in seen else 0
+            total += 0 if name_of(path) in hidden else gone
             after = [
                 replace(span, items=tuple(item for item in span.items if item not in items))
                 for span in spans
@@ -334,16 +334,31 @@ class Manifests:
             leave_out: parts that are taken for not there.
         """
         find = self.workspace.find_newest_first if newest_first else self.workspace.find
-        found = find(partition.folder)
-        paths = [path for path in found if path.endswith(".parquet") and path not in leave_out]
-        hidden = self._hidden_among(paths)
+        paths, hidden = self._listed(partition, find, leave_out)
         return [path for path in paths if name_of(path) not in hidden]
 
     def replaced(self, partition: Partition) -> list[str]:
         """The paths of parts that are there still, and that no reader sees."""
-        seen = set(self.parts(partition))
-        paths = self.workspace.find(partition.folder)
-        return [path for path in paths if path.endswith(".parquet") and path not in seen]
+        paths, hidden = self._listed(partition, self.workspace.find)
+        return [path for path in paths if name_of(path) in hidden]
+
+    def _listed(
+        self,
+        partition: Partition,
+        find: Callable[[str], list[str]],
+        leave_out: Collection[str] = (),
+        *,
+        again: bool = True,
+    ) -> tuple[list[str], set[str]]:
+        """All parts of a partition, and the names of those that are replaced, by one listing."""
+        found = find(partition.folder)
+        paths = [path for path in found if path.endswith(".parquet") and path not in leave_out]
+        try:
+            return paths, self._hidden_among(paths)
+        except FileNotFoundError:  # another one took the place of a joined part meanwhile
+            if not again:
+                raise
+            return self._listed(partition, find, leave_out, again=False)
 
     def num_written(self, partition: Partition) -> int:
         """How many parts there are, each that was joined counted by itself."""

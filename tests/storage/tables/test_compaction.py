@@ -259,6 +259,28 @@ def test_who_listed_before_goes_on(workspace: Workspace) -> None:
     assert len(read) == manifests.count(REJECTS)
 
 
+@pytest.mark.parametrize("gone", [[], [f"{REJECTS.folder}/joined/compact-gone.parquet"]])
+def test_what_comes_and_goes_while_parts_are_listed(
+    workspace: Workspace, gone: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that was just written is not taken for replaced, nor is one missed that went."""
+    write(Manifests(workspace))
+    [joined] = compact(workspace)
+    find, late = Workspace.find, list[str]()
+
+    def listed(self: Workspace, folder: str) -> list[str]:
+        found = find(self, folder)
+        if not late:
+            late.append("")
+            late[0] = Manifests(workspace).write(REJECTS, ["late"], [reject("late")])
+            found += gone
+        return found
+
+    monkeypatch.setattr(Workspace, "find", listed)
+    Manifests(workspace).tidy(REJECTS)
+    assert on_disk(workspace) == sorted([joined, *late])
+
+
 def is_seven(batch: pa.RecordBatch) -> pa.BooleanArray:
     return pc.equal(batch["item"], pa.scalar("n007"))
 
