@@ -287,7 +287,7 @@ def outlived(manifests: Manifests, partition: Partition) -> list[Outlived]:
     found = []
     for path in filter(is_joined, manifests.parts(partition)):
         names = manifests.stands_for(path).names & there.keys()
-        if names:
+        if names and path in files:
             parts = [there[name] for name in sorted(names)]
             found.append(Outlived(path, files[path][1], parts))
     return found
