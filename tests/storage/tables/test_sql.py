@@ -135,7 +135,7 @@ def test_a_part_that_goes_while_it_is_read(
     listed = [manifests.write(REJECTS, [item], [reject(item)]) for item in ("a", "b")]
     workspace.remove(listed[0])
     with monkeypatch.context() as earlier, ExitStack() as open_:
-        earlier.setattr(Manifests, "parts", lambda *_: listed)
+        earlier.setattr(Manifests, "parts", lambda *_, **__: listed)
         database = open_.enter_context(connect(workspace, ["rejects"]))
         earlier.undo()
         with (
