@@ -334,8 +334,9 @@ class Workspace:
         return next((found for found in around if found and relative in found.versions), None)
 
     def _has_changed(self, relative: str) -> None:
-        if (listing := self._listed_with(relative)) is not None:
-            del listing.versions[relative]
+        for folder in PurePosixPath(relative).parents:
+            if (listing := self._listings.get(str(folder))) is not None:
+                listing.versions.pop(relative, None)
 
     def _written(self, path: str, info: Mapping[str, Any]) -> Any:
         known = (info[name] for name in WRITTEN if info.get(name) is not None)
