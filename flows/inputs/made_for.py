@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from demucs_core.architectures import as_object
+from demucs_core.detector.registry import DETECTORS
 from flows.inputs import registry
 from storage.errors import UserError
 from storage.music_format import in_words
@@ -20,7 +21,10 @@ def require_hears(workspace: Workspace, detector: str) -> None:
     """
     try:
         told = as_object(registry.describe(workspace, "detectors", detector)["detector"])
-        heard = tuple(told["sources"]), int(told["sample_rate"]), int(told["num_channels"])
+        if told["architecture"] not in DETECTORS:
+            raise ValueError(f"no detector is called {told['architecture']!r}")
+        num_channels = told.get("num_channels", 2)  # silentmix 0.1.0 knew stereo alone
+        heard = tuple(told["sources"]), int(told["sample_rate"]), int(num_channels)
         hop_samples = int(told["hop_samples"])
     except (KeyError, TypeError, ValueError) as error:
         raise foreign("detectors", detector, error) from error
