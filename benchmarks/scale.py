@@ -2,9 +2,9 @@
 
 A real workspace of a few tracks grows to a hundredth, a tenth and the whole of ``--tracks``, with
 ``--segments`` in all, and at each size the commands of a day are run on it, each as a process of
-its own: those with nothing to do, an extraction and a remix of what is new, the start of a
-training, the lineage of a file, the rehearsal of a forgetting. Each is told with the seconds that
-it took and the memory of its largest process.
+its own: those with nothing to do, an extraction and a remix of what is new, compactions as a
+schedule has them every night, the start of a training, the lineage of a file, the rehearsal of a
+forgetting. Each is told with the seconds that it took and the memory of its largest process.
 
 What a command costs is taken for ``a + b n^e``, and ``e`` is the exponent that the three sizes
 give: a start of ten seconds shall not hide what comes after it. Where what comes after it is less
@@ -72,12 +72,14 @@ def commands(music: Path, track_url: str) -> list[Command]:
     score = ("score", *_options("score"), "--corpus", CORPUS)
     ingest = ("ingest", "--source", str(music), "--corpus", CORPUS)
     return [
+        Command(name="compact what grew", arguments=("compact",)),
         Command(name="ingest, nothing to do", arguments=ingest, is_noop=True),
         Command(name="score, nothing to do", arguments=score, is_noop=True),
         Command(name="extract", arguments=extract),
         Command(name="extract, nothing to do", arguments=extract, is_noop=True),
         Command(name="remix", arguments=remix),
         Command(name="remix, nothing to do", arguments=remix, is_noop=True),
+        Command(name="compact what was made", arguments=("compact",)),
         Command(name=TRAINING, arguments=("train", *train, "--force", "--corpora", CORPUS)),
         Command(name="status", arguments=("status",), is_noop=True),
         Command(name="lineage", arguments=("lineage", track_url), is_noop=True),
