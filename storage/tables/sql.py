@@ -33,6 +33,9 @@ MOST_MEMORY = 4 * 2**30
 MOST_SCRATCH = "100GB"
 """Of what a query writes to a disk because it does not fit in memory."""
 
+LEAN = {"fragment_readahead": 1, "batch_readahead": 2, "cache_metadata": False}
+"""How parts are scanned. A part's end names all that it covers, and a row group may be large."""
+
 FILES_OF_STEM = (
     "[file FOR file IN string_split(source_url || chr(10) || take_urls, chr(10)) IF file <> '']"
 )
@@ -191,11 +194,11 @@ def _registered(
 
 
 class _Parts(ds.FileSystemDataset):
-    """Parts as DuckDB scans them; none is remembered, since their ends name all that they cover."""
+    """Parts as DuckDB scans them: few row groups at once, and no part's end is remembered."""
 
     def scanner(self, *args: Any, **options: Any) -> ds.Scanner:
-        """As a dataset's own."""
-        return super().scanner(*args, **{**options, "cache_metadata": False})
+        """As a dataset's own, in a bounded memory."""
+        return super().scanner(*args, **{**options, **LEAN})
 
 
 def _on_disk(workspace: Workspace, parts: Sequence[str], scratch: Path) -> list[str]:
