@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import posixpath
 import shlex
 import stat
 import tempfile
@@ -421,7 +422,7 @@ def _version(info: Mapping[str, Any]) -> Version:
 
 
 def _is_hidden(path: str) -> bool:
-    return PurePosixPath(path).name.startswith(".")
+    return posixpath.basename(path).startswith(".")
 
 
 def _as_time(written: Any) -> datetime:

@@ -127,7 +127,7 @@ def look_up(fs: Any, path: str) -> Entry | None:
     """
     with reaching(url_of(fs, path)):
         try:
-            return _local(path) if is_local(fs) else remote_entry(fs.info(path))
+            return _local(path, Path(path).stat()) if is_local(fs) else remote_entry(fs.info(path))
         except OSError as error:
             nothing = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
             if isinstance(error, FileNotFoundError) or error.errno in nothing:
@@ -199,8 +199,7 @@ def walk(fs: Any, root: str, enter: Callable[[str], bool] = lambda _: True) -> I
                 waiting += (child for child in children if not child.name.startswith("."))
 
 
-def _local(path: str, *, is_link: bool = False) -> Entry:
-    found = Path(path).stat()
+def _local(path: str, found: os.stat_result, *, is_link: bool = False) -> Entry:
     return Entry(
         path=path,
         is_file=stat.S_ISREG(found.st_mode),
@@ -215,7 +214,7 @@ def _local(path: str, *, is_link: bool = False) -> Entry:
 
 def _scanned(item: os.DirEntry[str]) -> Entry:
     try:
-        return _local(item.path, is_link=item.is_symlink())
+        return _local(item.path, item.stat(), is_link=item.is_symlink())
     except OSError:
         return Entry(path=item.path, is_link=True)
 
