@@ -17,8 +17,8 @@ def rows_without_audio(run: StageRun, table: Table, columns: Sequence[str]) -> l
         table: which manifest.
         columns: of the rows, beside their ``path``.
     """
-    rows = list(run.manifests.rows(run.partition(table.name), ["path", *columns]))
-    there = set(run.workspace.find(f"audio/{run.corpus}")) if rows else set()
+    there = set(run.workspace.find(f"audio/{run.corpus}"))
+    rows = run.manifests.rows(run.partition(table.name), ["path", *columns])
     return [row for row in rows if row["path"] not in there]
 
 

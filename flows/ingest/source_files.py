@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 from flows.ingest.retiring import DUPLICATE, REPLACED, retire
 from flows.running.stage import StageRun
 from storage.finding.discovery import SourceFile
-from storage.tables.manifests import Manifests
+from storage.tables.manifests import Manifests, Partition
 from storage.tables.retired import RetiredKey, Retirement
 from storage.tables.schemas import MEASURES, PRINTS, REJECTS, SOURCE_FILES, TRACKS
 
@@ -154,12 +155,12 @@ def _all_looks(manifests: Manifests, corpus: str) -> list[tuple[str, dict[str, A
 
 def last_looks(manifests: Manifests, corpus: str, fingerprint: str) -> dict[str, Look]:
     """The last look at each file by runs of one fingerprint."""
-    found: dict[str, Look] = {}
-    for name, row in _all_looks(manifests, corpus):
-        if name == fingerprint:
-            kept = {key: value for key, value in row.items() if key != "seen_at"}
-            found[row["source_url"]] = Look(**kept)
-    return found
+    found: dict[str, tuple[datetime, Look]] = {}
+    for row in manifests.rows(Partition(SOURCE_FILES.name, corpus, fingerprint)):
+        seen_at, before = row.pop("seen_at"), found.get(row["source_url"])
+        if before is None or seen_at >= before[0]:
+            found[row["source_url"]] = seen_at, Look(**row)
+    return {url: look for url, (_, look) in found.items()}
 
 
 def settle_files(run: StageRun) -> int:
