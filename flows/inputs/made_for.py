@@ -9,6 +9,9 @@ from storage.errors import UserError
 from storage.music_format import in_words
 from storage.workspace import Workspace
 
+STEREO = 2
+"""Which silentmix 0.1.0 knew alone, and did not tell."""
+
 _MAKING = {"detectors": ("fitted", "fit a detector"), "models": ("trained", "train a model")}
 
 
@@ -23,17 +26,22 @@ def require_hears(workspace: Workspace, detector: str) -> None:
         told = as_object(registry.describe(workspace, "detectors", detector)["detector"])
         if told["architecture"] not in DETECTORS:
             raise ValueError(f"no detector is called {told['architecture']!r}")
-        num_channels = told.get("num_channels", 2)  # silentmix 0.1.0 knew stereo alone
-        heard = tuple(told["sources"]), int(told["sample_rate"]), int(num_channels)
-        hop_samples = int(told["hop_samples"])
+        sources = tuple(told["sources"])
+        numbers = told["sample_rate"], told.get("num_channels", STEREO), told["hop_samples"]
+        if not all(isinstance(source, str) for source in sources):
+            raise ValueError("a source has a name")
+        if not all(isinstance(number, int) for number in numbers):
+            raise ValueError("a rate, a number of channels or a frame is no number")
     except (KeyError, TypeError, ValueError) as error:
         raise foreign("detectors", detector, error) from error
     music = workspace.music
     here = music.sources, music.sample_rate, music.num_channels, music.hop_samples
-    if (*heard, hop_samples) != here:
+    if (sources, *numbers) != here:
+        sample_rate, num_channels, hop_samples = numbers
+        heard = in_words(sources, sample_rate, num_channels)
         raise UserError(
-            f"detector {detector!r} hears {in_words(*heard)} in frames of {hop_samples} samples; "
-            f"this workspace holds {music} in frames of {music.hop_samples}: fit a detector here"
+            f"detector {detector!r} hears {heard} in frames of {hop_samples} samples; this "
+            f"workspace holds {music} in frames of {music.hop_samples}: fit a detector here"
         )
 
 

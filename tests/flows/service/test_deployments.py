@@ -40,10 +40,10 @@ def test_every_flow_that_a_user_runs_is_deployed() -> None:
     assert {load_flow(definition).name for definition in DEFINITIONS} == set(MODELS)
 
 
-def test_ingest_has_a_schedule_that_is_off() -> None:
+def test_schedules_are_off() -> None:
     scheduled = {each["name"]: each["schedules"] for each in DEFINITIONS if "schedules" in each}
-    assert list(scheduled) == ["ingest"]
-    assert [schedule["active"] for schedule in scheduled["ingest"]] == [False]
+    assert scheduled.keys() == {"ingest", "compact"}
+    assert [each["active"] for [each] in scheduled.values()] == [False, False]
 
 
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda definition: definition["name"])
