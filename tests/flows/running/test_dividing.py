@@ -31,7 +31,7 @@ from flows.running.execution import dask_client, run_batches
 from flows.running.parameters import StageParameters
 from flows.running.progress import progress
 from flows.running.rejects import WORKER_DIED
-from flows.score import flow as scoring
+from flows.score import worker as scoring
 from flows.score.options import ScoreParameters
 from flows.yields import flow as yielding
 from flows.yields.options import YieldsParameters

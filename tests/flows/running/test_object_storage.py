@@ -25,7 +25,7 @@ NUM_MORE = 7
 NUM_PARTS = 5 + NUM_MORE
 ALWAYS = 140
 """Requests of a run, whatever there is: listings, descriptions, and what earlier runs recorded."""
-A_PART = 14
+A_PART = 18
 """Requests of a run for each part that it makes."""
 
 
