@@ -16,6 +16,7 @@ import distributed
 import pytest
 from prefect import flow
 
+from flows.catalogue import BY_NAME
 from flows.evaluate import flow as evaluating
 from flows.evaluate.options import EvaluateParameters
 from flows.extract import flow as extracting
@@ -194,7 +195,7 @@ def test_every_stage_refuses_one_and_tries_it_again(
         "evaluate": (evaluating, "evaluate_song", EvaluateParameters(**common), "evaluations",
                      "track_id"),
     }[stage]  # fmt: skip
-    run: Any = getattr(module, stage)
+    run: Any = BY_NAME[stage].load_flow()
     corpus = "labelled" if stage == "evaluate" else "music"
     target = copy.manifests.partitions(table, corpus)[0]
     killer = next(copy.manifests.rows(target, [column]))[column]
