@@ -280,7 +280,9 @@ class Workspace:
 
     def find(self, relative: str) -> list[str]:
         """Sorted relative paths of every file below a folder, but for hidden ones."""
-        return list(self._found(relative))
+        found = self._found(relative)
+        self._note(relative, found)
+        return list(found)
 
     def sizes_and_times(self, relative: str) -> dict[str, tuple[int, datetime]]:
         """Of every file below a folder its bytes, and when it was last written."""
@@ -302,9 +304,7 @@ class Workspace:
         self.fs.invalidate_cache()
         details = self.fs.find(self.resolve(relative), detail=True)
         every = {self.relative(path): info for path, info in details.items()}
-        found = {path: every[path] for path in sorted(every) if not _is_hidden(path)}
-        self._note(relative, found)
-        return found
+        return {path: every[path] for path in sorted(every) if not _is_hidden(path)}
 
     def _note(self, relative: str, found: Mapping[str, Mapping[str, Any]]) -> None:
         if not self.is_local:

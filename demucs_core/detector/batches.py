@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from demucs_core.ahead import ahead
 from demucs_core.detector.examples import Batch, ExampleSource
 
 
@@ -43,14 +43,9 @@ def by_processes(examples: ExampleSource, steps: range, num_processes: int) -> G
 
 def by_threads(examples: ExampleSource, steps: range, num_threads: int) -> Generator[Batch]:
     """Batches for a network on the same cores."""
-    ahead: deque[Future[Batch]] = deque()
     pool = ThreadPoolExecutor(num_threads, thread_name_prefix="detector-examples")
     try:
-        for step in steps:
-            ahead.append(pool.submit(examples.batch, step))
-            if len(ahead) > num_threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+        for future in ahead(pool, examples.batch, steps, num_threads):
+            yield future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

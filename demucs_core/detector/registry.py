@@ -86,19 +86,28 @@ def detector_to_json(config: DetectorConfig) -> dict[str, Any]:
 def parse_detector_config(values: Mapping[str, Any]) -> DetectorConfig:
     """Read a detector's configuration back.
 
+    Raises:
+        ValueError: it is no JSON object; an unknown architecture or field, one that is missing, or
+            a value that a field can't have, by name.
+    """
+    return DETECTORS.parse(as_told_now(values))
+
+
+def as_told_now(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a description says of a detector, as this version says it.
+
     Silentmix 0.1.0 knew stereo alone, and told the fields of all architectures: those that this
     one has not are left out.
 
     Raises:
-        ValueError: it is no JSON object; an unknown architecture or field, one that is missing, or
-            a value that a field can't have, by name.
+        ValueError: it is no JSON object, or of an architecture that is unknown.
     """
     values = as_object(values)
     if "num_channels" not in values and {"hop_samples", "encoder_channels"} <= values.keys():
         others = _FIELDS_OF_0_1_0 - set(DETECTORS[values["architecture"]].options)
         kept = {name: value for name, value in values.items() if name not in others}
         values = {**kept, "num_channels": 2}
-    return DETECTORS.parse(values)
+    return values
 
 
 _FIELDS_OF_0_1_0 = {

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+from demucs_core.ahead import Item, Result, ahead
 
 
 def map_in_order(
@@ -29,17 +26,12 @@ def map_in_order(
     if device.type != "cpu" or num_threads == 1:
         yield from map(compute, items)
         return
-    pending: deque[Future[Result]] = deque()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(
             num_threads, initializer=torch.set_num_threads, initargs=(1,)
         ) as pool:
-            for item in items:
-                pending.append(pool.submit(compute, item))
-                if len(pending) > num_threads:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
+            for future in ahead(pool, compute, items, num_threads):
+                yield future.result()
     finally:
         torch.set_num_threads(num_threads)

@@ -6,8 +6,7 @@ long as a run is under way that began in that time, such as a training that draw
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +18,7 @@ from flows.compact.options import CompactParameters
 from flows.reports.terminal_table import print_table
 from flows.running.stage import as_told
 from flows.running.turns import Turn, nobody_since
+from flows.running.under_way import new_run_id
 from storage.errors import UserError
 from storage.tables.compaction import (
     JOINABLE,
@@ -155,7 +155,7 @@ def _compact(manifests: Manifests, partition: Partition, made: Compaction) -> No
         of_table.kept += Amount.of(kept, sizes)
     else:
         try:
-            _join_and_remove(manifests, partition, removed)
+            _join_and_remove(manifests, partition, packs, removed)
         finally:
             now = _sizes(manifests, partition)
             of_table.after += Amount.of(manifests.parts(partition), now)
@@ -163,16 +163,24 @@ def _compact(manifests: Manifests, partition: Partition, made: Compaction) -> No
     of_table.removed += Amount.of(removed, sizes)
 
 
-def _join_and_remove(manifests: Manifests, partition: Partition, removed: list[str]) -> None:
-    """Look again at what there is to do, now that nobody else writes there, and do it."""
-    run_id = f"{STAGE}-{uuid.uuid4().hex[:12]}"
-    with Turn(manifests.workspace, run_id, partition) as turn:
+def _join_and_remove(
+    manifests: Manifests,
+    partition: Partition,
+    packs: Iterable[Sequence[str]],
+    removed: list[str],
+) -> None:
+    """Remove what is due, and join what was planned, while nobody else writes there.
+
+    Raises:
+        OvertakenError: somebody does, or did since it was planned.
+    """
+    with Turn(manifests.workspace, new_run_id(STAGE), partition) as turn:
         for found in outlived(manifests, partition):
             if not turn.goes_on():
                 raise OvertakenError(partition.folder)
             if _is_due(manifests, found):
                 removed += remove_outlived(manifests, found)
-        for pack in to_join(manifests, partition):
+        for pack in packs:
             join(manifests, partition, pack, turn.goes_on)
 
 

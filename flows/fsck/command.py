@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -13,6 +12,7 @@ from flows.fsck.finding import Finding
 from flows.fsck.mending import Touched, commands
 from flows.fsck.quarantine import put_away
 from flows.running.turns import writing
+from flows.running.under_way import new_run_id
 from storage.tables.manifests import Manifests
 from storage.tables.sql import connect
 from storage.workspace import Workspace
@@ -60,7 +60,7 @@ def examine(workspace: Workspace, *, samples: bool = False, repair: bool = False
         found.commands = commands(manifests, found.findings)
         mended = [each for each in found.findings if each.kind in PUT_AWAY]
         if repair and mended:
-            with writing(workspace, f"fsck-{uuid.uuid4().hex[:12]}", "fsck"):
+            with writing(workspace, new_run_id("fsck"), "fsck"):
                 found.quarantine = put_away(manifests, database, mended)
     return found
 

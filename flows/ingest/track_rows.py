@@ -5,16 +5,16 @@ A worker imports this alone: what runs the flow would take it two seconds more t
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from fsspec import AbstractFileSystem
 
+from demucs_core.ahead import ahead
 from flows.ingest.measures import TrackMeasures
 from flows.ingest.prints import hash_and_print, print_rows
 from flows.running.dividing import Divisible, halved
@@ -28,9 +28,6 @@ from storage.workspace import Workspace, track_path
 
 STAGE = "ingest"
 ID_DIGITS = 20
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -74,22 +71,10 @@ def ingest_files(batch: TrackBatch) -> Outcome:
     """Decode a batch of files and write their canonical audio; one bad file stops no other."""
     outcome = Outcome(list(batch.files), list(batch.items), [], [])
     with ThreadPoolExecutor(1) as thread:
-        decoded = one_ahead(thread, partial(_decoded, batch), batch.files)
+        decoded = ahead(thread, partial(_decoded, batch), batch.files, 1)
         for file, future in zip(batch.files, decoded, strict=True):
             _take_file(batch, file, future, outcome)
     return outcome
-
-
-def one_ahead(
-    thread: Executor, work: Callable[[Item], Result], items: Iterable[Item]
-) -> Iterator[Future[Result]]:
-    """What comes of each item, while a thread begins with the one after it."""
-    begun: deque[Future[Result]] = deque()
-    for item in items:
-        begun.append(thread.submit(work, item))
-        if len(begun) > 1:
-            yield begun.popleft()
-    yield from begun
 
 
 def _decoded(batch: TrackBatch, file: SourceFile) -> tuple[PreparedAudio, ExitStack]:

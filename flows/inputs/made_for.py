@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from demucs_core.architectures import as_object
-from demucs_core.detector.registry import DETECTORS
+from collections.abc import Mapping
+from typing import Any
+
+from demucs_core.detector.registry import DETECTORS, as_told_now
 from flows.inputs import registry
 from storage.errors import UserError
 from storage.music_format import in_words
 from storage.workspace import Workspace
 
-STEREO = 2
-"""Which silentmix 0.1.0 knew alone, and did not tell."""
-
 _MAKING = {"detectors": ("fitted", "fit a detector"), "models": ("trained", "train a model")}
 
 
-def require_hears(workspace: Workspace, detector: str) -> None:
+def require_hears(workspace: Workspace, detector: str) -> Mapping[str, Any]:
     """Refuse a detector whose scores mean nothing in this workspace.
+
+    Returns:
+        What is told of it.
 
     Raises:
         UserError: unknown, of a schema this version does not know, or made for other sources,
             another sample rate, other channels or another frame than the workspace's.
     """
     try:
-        told = as_object(registry.describe(workspace, "detectors", detector)["detector"])
+        told = as_told_now(registry.describe(workspace, "detectors", detector)["detector"])
         if told["architecture"] not in DETECTORS:
             raise ValueError(f"no detector is called {told['architecture']!r}")
         sources = tuple(told["sources"])
-        numbers = told["sample_rate"], told.get("num_channels", STEREO), told["hop_samples"]
+        numbers = told["sample_rate"], told["num_channels"], told["hop_samples"]
         if not all(isinstance(source, str) for source in sources):
             raise ValueError("a source has a name")
         if not all(isinstance(number, int) for number in numbers):
@@ -43,6 +45,7 @@ def require_hears(workspace: Workspace, detector: str) -> None:
             f"detector {detector!r} hears {heard} in frames of {hop_samples} samples; this "
             f"workspace holds {music} in frames of {music.hop_samples}: fit a detector here"
         )
+    return told
 
 
 def foreign(kind: str, name: str, error: Exception) -> UserError:

@@ -57,9 +57,9 @@ def require_own_detector(workspace: Workspace, name: str) -> DetectorConfig:
     Raises:
         UserError: as :func:`~flows.inputs.made_for.require_hears`.
     """
-    require_hears(workspace, name)
+    told = require_hears(workspace, name)
     try:
-        return parse_detector_config(registry.describe(workspace, "detectors", name)["detector"])
+        return parse_detector_config(told)
     except (KeyError, TypeError, ValueError) as error:
         raise foreign("detectors", name, error) from error
 

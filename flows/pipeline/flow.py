@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from contextlib import nullcontext
 
 from prefect import flow, tags
@@ -16,6 +15,7 @@ from flows.running.chain import Chain
 from flows.running.execution import dask_client
 from flows.running.stage import StageResult, run_stage
 from flows.running.stage_result import results_in
+from flows.running.under_way import new_run_id
 from flows.server.announcements import TAG
 from flows.server.deployed import as_deployed
 from flows.server.pages import OVERVIEW, key_path
@@ -51,7 +51,7 @@ def begin(parameters: PipelineParameters) -> Chain:
 
 def _report(chain: Chain) -> None:
     """Leave a report of the chain's run: what each stage made, in turn."""
-    run_id = f"pipeline-{uuid.uuid4().hex[:12]}"
+    run_id = new_run_id("pipeline")
     report = Report(Workspace(chain.parameters.workspace), "pipeline", run_id)
     rows = [
         {

@@ -9,7 +9,6 @@ it would bring back what it has read.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -27,11 +26,12 @@ from flows.provenance.report_texts import Named
 from flows.reports.file_names import base_name
 from flows.running.rejects import reject_row
 from flows.running.turns import writing
+from flows.running.under_way import new_run_id
 from storage.errors import UserError
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.retired import adds_stem_of
 from storage.tables.schemas import EVALUATIONS, REJECTS, STEMS, TABLES
-from storage.tables.sql import FILES_OF_STEM, reading
+from storage.tables.sql import FILES_OF_STEM, adds_any_of, reading
 from storage.workspace import Workspace, track_path
 
 READ = (
@@ -108,7 +108,7 @@ def forget(
         raise UserError("forget what? Name tracks, songs or files, or give --source PATTERN")
     if dry_run:
         return _forget(workspace, names, pattern, dry_run=True)
-    with writing(workspace, f"{STAGE}-{uuid.uuid4().hex[:12]}", STAGE):
+    with writing(workspace, new_run_id(STAGE), STAGE):
         return _forget(workspace, names, pattern, dry_run=False)
 
 
@@ -208,7 +208,7 @@ def _derived(
     segments = column("SELECT DISTINCT segment_id FROM segments SEMI JOIN gone USING (track_id)")
     remixes = column(
         "SELECT DISTINCT remix_id FROM remixes WHERE track_id IN (FROM gone) OR "
-        "list_has_any([stem.track_id FOR stem IN added], (SELECT list(track_id) FROM gone))"
+        + adds_any_of("(SELECT list(track_id) FROM gone)")
     )
     items = column(
         "SELECT DISTINCT source_url || '|' || source_bytes FROM tracks SEMI JOIN gone "

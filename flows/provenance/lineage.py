@@ -18,7 +18,7 @@ from flows.inputs.forgotten import RECORDS
 from flows.inputs.given_names import given_names
 from storage.errors import UserError
 from storage.tables.manifests import Manifests, Partition
-from storage.tables.sql import FILES_OF_STEM, any_of, quoted, reading
+from storage.tables.sql import FILES_OF_STEM, adds_any_of, any_of, quoted, reading
 from storage.workspace import Workspace
 
 Kind = Literal["model", "detector", "track", "song", "segment", "remix", "file"]
@@ -202,7 +202,7 @@ def _of_tracks(kind: Kind, tracks: Iterable[str]) -> Way:
 
 def _of_songs(kind: Kind, songs: Sequence[str]) -> Way:
     chosen = _is_one_of("track_id", songs)
-    adds_one = f"list_has_any([stem.track_id FOR stem IN added], [{_listed(songs)}])"
+    adds_one = adds_any_of(f"[{_listed(songs)}]")
     return Way(kind=kind, stems=chosen, remixes=adds_one, heard=chosen)
 
 

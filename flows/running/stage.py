@@ -9,7 +9,6 @@ import json
 import platform
 import subprocess
 import time
-import uuid
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -31,6 +30,7 @@ from flows.running.stage_report import publish_report
 from flows.running.stage_result import Plan, StageResult
 from flows.running.terminal import quiet_log_on_broken_pipe
 from flows.running.turns import writing
+from flows.running.under_way import new_run_id
 from flows.running.workspace_overview import publish_overview
 from flows.server.announcements import announce
 from flows.server.deployed import as_deployed
@@ -200,7 +200,7 @@ def stage_run(
 
     A dry run leaves the block where it calls :meth:`StageRun.plan`, and records nothing.
     """
-    run_id = f"{stage}-{uuid.uuid4().hex[:12]}"
+    run_id = new_run_id(stage)
     run = StageRun(
         stage=stage,
         corpus=corpus,
@@ -295,7 +295,7 @@ def _record_refusal(
         return
     corpus = getattr(parameters, "corpus", "") or getattr(parameters, "labelled", "")
     name = fingerprint_of(stage, 0, refused=parameters.model_dump(mode="json"))
-    run_id = f"{stage}-{uuid.uuid4().hex[:12]}"
+    run_id = new_run_id(stage)
     _record(
         manifests, Partition(RUNS.name, corpus, name), run_id, stage, parameters,
         started_at=max(started_at, after_all(manifests, corpus, started_at)),

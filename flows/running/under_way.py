@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -69,6 +70,11 @@ class UnderWay:
     def silent_for(self) -> timedelta:
         """How long ago it last said how far it is."""
         return datetime.now(UTC) - datetime.fromisoformat(self.told_at)
+
+
+def new_run_id(stage: str) -> str:
+    """A name for a run that no other has."""
+    return f"{stage}-{uuid.uuid4().hex[:12]}"
 
 
 class Note:

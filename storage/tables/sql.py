@@ -238,9 +238,7 @@ def _current(connection: duckdb.DuckDBPyConnection, retired: Retired, table: str
         key = f"concat_ws({quoted(Hidden.SEPARATOR)}, {joined})"
         rows = f"SELECT * FROM ({rows}) WHERE {key} NOT IN (SELECT key FROM {table}_retired)"
     if added:
-        names = _literal(sorted(added))
-        adds = f"list_has_any([stem.track_id FOR stem IN added], {names})"
-        rows = f"SELECT * FROM ({rows}) WHERE NOT {adds}"
+        rows = f"SELECT * FROM ({rows}) WHERE NOT {adds_any_of(_literal(sorted(added)))}"
     return rows
 
 
@@ -262,6 +260,11 @@ def quoted(text: str) -> str:
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def adds_any_of(songs: str) -> str:
+    """SQL for: the recipe adds a stem of one of a list of songs, which is SQL too."""
+    return f"list_has_any([stem.track_id FOR stem IN added], {songs})"
 
 
 def any_of(partitions: Sequence[Partition]) -> str:

@@ -6,7 +6,6 @@ import hashlib
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from prefect import flow
 from flows.ingest import flow as ingest_module
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
-from flows.ingest.track_rows import Outcome, TrackBatch, ingest_files, one_ahead
+from flows.ingest.track_rows import Outcome, TrackBatch, ingest_files
 from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult, stage_run
 from flows.score.flow import (
@@ -213,16 +212,6 @@ def test_new_files_are_added_and_lost_ones_stay(tmp_path: Path) -> None:
     result = ingest(parameters)
     assert (result.counts["new_tracks"], result.counts["tracks"]) == (1, 2)
     assert ingest(parameters).already_done
-
-
-def test_one_file_is_decoded_ahead_and_no_more() -> None:
-    begun: list[int] = []
-    with ThreadPoolExecutor(1) as thread:
-        ahead = one_ahead(thread, begun.append, range(4))
-        for expected in ([0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3]):
-            next(ahead).result()
-            thread.submit(int).result()  # what was given to the thread before is over
-            assert begun == expected
 
 
 def test_a_worker_starts_without_what_runs_the_flow() -> None:
