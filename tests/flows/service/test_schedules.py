@@ -42,7 +42,7 @@ def service(finished: Finished) -> Iterator[Service]:
     (home / LOG).write_text(COMPLAINT * 3)
     root = Path(finished.workspace.location)
     # other machines may come to its UI, which changes nothing for commands and workers here
-    with standing(root, "--host", EVERYWHERE, PREFECT_WORKER_QUERY_SECONDS="1") as service:
+    with standing(root, "--host", EVERYWHERE, PREFECT_WORKER_QUERY_SECONDS="3") as service:
         yield service
 
 

@@ -48,7 +48,8 @@ from tests.flows.service.standing_service import TIMEOUT_S, Service, standing, w
 @pytest.fixture(scope="module")
 def service(finished: Finished) -> Iterator[Service]:
     """A service on the finished workspace."""
-    with standing(Path(finished.workspace.location)) as service:
+    root = Path(finished.workspace.location)
+    with standing(root, PREFECT_WORKER_QUERY_SECONDS="3") as service:
         yield service
 
 
@@ -326,7 +327,7 @@ def test_a_run_that_is_paused_ends_and_goes_on_when_it_is_resumed(
     service: Service, client: SyncPrefectClient, finished: Finished
 ) -> None:
     deployment = client.read_deployment_by_name("train/train")
-    steps = 2_000
+    steps = 600
     # where the workspace is, the deployment says
     fields = {"weak_share": 0.0, "steps": steps, "channels": 2}
     fields |= {"depth": 2, "crop_s": 0.5, "batch_size": 1, "checkpoint_every": 20, "seed": 5}
