@@ -2,8 +2,9 @@
 
 libsndfile reads what it reads exactly (WAV, AIFF, FLAC and kin); FFmpeg, through PyAV, the rest.
 MP3 and Ogg are FFmpeg's too: of MP3, libsndfile reads as much as a header declares, and cuts a VBR
-file without that header in the middle; of chained Ogg, it reads the first link alone. What a file
-is, its first bytes tell, not its name. Neither reads all there is where a header declares less
+file without that header in the middle; of chained Ogg, it reads the first link alone. But it reads
+Ogg that FFmpeg refuses, with headers twice, as some editors leave it. What a file is, its first
+bytes tell, not its name. Neither reads all there is where a header declares less
 (:mod:`storage.decoding.riff`), or knows noise for what it is (:mod:`storage.decoding.bitstreams`).
 """
 
@@ -18,10 +19,11 @@ import soundfile
 
 from storage.decoding.bitstreams import bitstream_in
 from storage.decoding.chunk import BLOCK_SAMPLES, Chunk, Chunks, Unusable, one_line
-from storage.decoding.ffmpeg_audio import ffmpeg_chunks
+from storage.decoding.ffmpeg_audio import NotOpened, ffmpeg_chunks
 from storage.decoding.riff import STREAMED_BYTES, AsWav, misplaced_samples
 
 _MAGIC = re.compile(rb"RIFF|RIFX|RF64|FORM|fLaC|caff|\.snd|riff")
+_OGG = b"OggS"
 _OVERLONG_DATA = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _UNKNOWN_LENGTH = 2**62
 _READ_AHEAD_BYTES = 8192
@@ -53,7 +55,12 @@ def chunks(file: BinaryIO, stream: int | None) -> Chunks:
             yield from _samples_alone(ffmpeg_chunks(AsWav(file, samples), None))
         return any(samples.is_cut for samples in misplaced)
     if stream or not _MAGIC.match(magic):
-        return (yield from _samples_alone(ffmpeg_chunks(file, stream)))
+        try:
+            return (yield from _samples_alone(ffmpeg_chunks(file, stream)))
+        except NotOpened as error:
+            if stream or magic != _OGG:
+                raise
+            return (yield from _ogg_chunks(file, error))
     num_done, goes_on = 0, False
     try:
         with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
@@ -109,10 +116,24 @@ def _broke_off(sound: soundfile.SoundFile) -> bool:
     return any(int(there) < int(declared) < STREAMED_BYTES for declared, there in sizes)
 
 
+def _ogg_chunks(file: BinaryIO, refused: NotOpened) -> Chunks:
+    """What libsndfile makes of an Ogg; raises what FFmpeg did where that is nothing."""
+    file.seek(0)
+    try:
+        with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
+            if not _is_exact(sound):
+                raise refused
+            yield from _libsndfile_chunks(sound)
+    except soundfile.LibsndfileError:
+        raise refused from None
+    return _bytes_left(file) > _READ_AHEAD_BYTES
+
+
 def _libsndfile_chunks(sound: soundfile.SoundFile) -> Chunks:
     speakers = ("FC",) if sound.channels == 1 else ("FL", "FR")
+    is_lossless = sound.format != "OGG"
     while len(audio := sound.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
-        yield Chunk(audio.T, sound.samplerate, speakers, is_lossless=True)
+        yield Chunk(audio.T, sound.samplerate, speakers, is_lossless)
     return False
 
 

@@ -22,6 +22,10 @@ _LONGEST_GAP_S = 60.0
 _LOSSLESS = frozenset(("flac", "alac", "wavpack", "ape", "tta", "tak", "shorten", "wmalossless"))
 
 
+class NotOpened(Unusable):
+    """A file of a format that FFmpeg does not know, or with headers that it makes nothing of."""
+
+
 def ffmpeg_chunks(file: BinaryIO | AsWav, stream: int | None) -> Chunks:
     """Decode a file.
 
@@ -30,6 +34,7 @@ def ffmpeg_chunks(file: BinaryIO | AsWav, stream: int | None) -> Chunks:
         stream: which of its audio streams; None for the one that FFmpeg takes for the best.
 
     Raises:
+        NotOpened: FFmpeg makes nothing of it as a whole.
         Unusable: nothing can be decoded.
     """
     try:
@@ -42,7 +47,7 @@ def ffmpeg_chunks(file: BinaryIO | AsWav, stream: int | None) -> Chunks:
     except MemoryError:
         raise
     except av.FFmpegError as error:
-        raise Unusable("corrupt", f"no format that can be decoded ({one_line(error)})") from error
+        raise NotOpened("corrupt", f"no format that can be decoded ({one_line(error)})") from error
     except OSError as error:
         raise Unusable("unreadable", one_line(error)) from error
     with container:
@@ -138,7 +143,9 @@ def _ffmpeg_frames(container: Any, stream: Any, exact_duration: bool) -> Frames:
         except MemoryError:
             raise
         except (av.FFmpegError, IndexError, ValueError) as error:
-            num_damaged += packet.size > 0
+            if not packet.size:  # as a page of Ogg without packets has it: nothing is lost
+                continue
+            num_damaged += 1
             if decoded_s:
                 damage.lost(packet)
             last_error, broken_off = one_line(error), True

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from storage.decoding.bitstreams import bitstream_in
+from storage.decoding.ffmpeg_audio import NotOpened, ffmpeg_chunks
 from tests.storage.decoding.encoded import RATE, music, write_ffmpeg, write_sndfile
 from tests.storage.decoding.test_decode import decode, refusal
 
@@ -96,6 +97,55 @@ def test_a_flac_goes_on_behind_the_total_in_its_header(tmp_path: Path) -> None:
     assert np.array_equal(decode(path)[0], expected)
 
 
+def pages_of(content: bytes) -> list[bytes]:
+    """The pages of an Ogg."""
+    return [b"OggS" + page for page in content.split(b"OggS")[1:]]
+
+
+def with_checksum(page: bytes) -> bytes:
+    """A page that was changed, whole again."""
+    page = page[:22] + bytes(4) + page[26:]
+    checksum = 0
+    for byte in page:
+        checksum ^= byte << 24
+        for _ in range(8):
+            checksum = checksum << 1 ^ (0x1_04C1_1DB7 if checksum >> 31 else 0)
+    return page[:22] + struct.pack("<I", checksum) + page[26:]
+
+
+def test_an_ogg_that_begins_twice(tmp_path: Path) -> None:
+    path = write_sndfile(tmp_path / "a.ogg", music(4 * RATE))
+    expected, _ = decode(path)
+    pages = pages_of(path.read_bytes())
+    lacing, packets = bytearray(), bytearray()
+    for page in pages[:2]:
+        end = 27 + page[26]
+        lacing += page[27:end]
+        packets += page[end:]
+    header = pages[2][:6] + struct.pack("<q", -104) + pages[2][14:26]
+    pages[2] = with_checksum(header + bytes([len(lacing)]) + lacing + packets)
+    path.write_bytes(b"".join(pages))
+    with path.open("rb", buffering=0) as file, pytest.raises(NotOpened):
+        next(ffmpeg_chunks(file, None))
+    decoded, truncated = decode(path)
+    assert 3.5 * RATE < decoded.shape[1] < 4 * RATE
+    assert np.std(decoded) == pytest.approx(np.std(expected), rel=0.01)
+    assert not truncated
+
+
+def test_an_empty_packet_at_the_end_of_an_ogg_is_no_loss(tmp_path: Path) -> None:
+    path = write_sndfile(tmp_path / "a.ogg", music(4 * RATE))
+    expected, _ = decode(path)
+    content = path.read_bytes()
+    last = pages_of(content)[-1]
+    (number,) = struct.unpack_from("<I", last, 18)
+    empty = last[:18] + struct.pack("<I", number + 1) + bytes(4) + b"\x01\x00"
+    path.write_bytes(content + with_checksum(empty))
+    decoded, truncated = decode(path)
+    assert np.array_equal(decoded, expected)
+    assert not truncated
+
+
 @pytest.mark.parametrize("what", ["a bit", "200 bytes"])
 def test_a_damaged_frame_of_flac_leaves_silence_in_its_place(tmp_path: Path, what: str) -> None:
     path = write_sndfile(tmp_path / "a.flac", music(4 * RATE))
@@ -157,6 +207,14 @@ def test_a_bitstream_that_nothing_decodes_is_no_music(tmp_path: Path) -> None:
     problem = refusal(path)
     assert problem.reason == "bitstream"
     assert "S/PDIF" in problem.detail
+
+
+@pytest.mark.parametrize("places", [(0, 9_000, 20_000), (100, 200, 300, 400)])
+def test_music_that_holds_such_words_by_chance_is_no_bitstream(places: tuple[int, ...]) -> None:
+    samples = np.zeros(44_000, np.int16)
+    for place in places:
+        samples[place : place + 2] = (-385, 384)
+    assert not bitstream_in(samples[None].astype(np.float32) / np.float32(32768))
 
 
 def test_noise_is_no_bitstream() -> None:
