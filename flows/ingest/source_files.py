@@ -22,7 +22,7 @@ from storage.tables.retired import RetiredKey, Retirement
 from storage.tables.schemas import MEASURES, PRINTS, REJECTS, SOURCE_FILES, TRACKS
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
     """What a file was found to be.
 
@@ -72,10 +72,10 @@ def to_look_at(
     Returns:
         The item of each such file, by its address.
     """
-    names = {name for file in files for name in (file_item(file), old_item(file))}
+    names = (name for file in files for name in (file_item(file), old_item(file)))
     done = run.done(
         run.partition(TRACKS.name),
-        names,
+        set(names) if run.force else frozenset(),  # what is taken away, to be made again
         REJECTS.name,
         SOURCE_FILES.name,
         PRINTS.name,

@@ -43,7 +43,7 @@ LOOK_UP_THREADS = 16
 """Concurrent requests for the sizes of a list's entries."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceFile:
     r"""A file to ingest.
 

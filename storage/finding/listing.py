@@ -30,7 +30,7 @@ class NotAllowed(DiscoveryError):  # noqa: N818 - reads as what it says
     """A place that may not be read."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """Something in a folder; a link counts as what it leads to.
 

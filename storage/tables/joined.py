@@ -11,9 +11,9 @@ Parts that silentmix 0.1.0 joined lie among the others and know no such numbers.
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -57,7 +57,7 @@ class Replaced:
 
 def name_of(path: str) -> str:
     """The name of a part."""
-    return PurePosixPath(path).name
+    return posixpath.basename(path)
 
 
 def is_joined(path: str) -> bool:

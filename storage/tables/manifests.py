@@ -221,20 +221,25 @@ class Manifests:
         table, total = known_table(partition.table), 0
         paths, hidden = self._listed(partition, self.workspace.find)
         for path in sorted(paths, key=lambda path: name_of(path) not in hidden):
+            is_hidden = name_of(path) in hidden
+            if dry_run and is_hidden:
+                continue
             with self._open(path) as file:
                 schema = file.schema_arrow
                 check_schema(schema, table, self.workspace.url(path))
                 present = present_columns(columns, schema, table)
                 batches = file.iter_batches(table.rows_a_group, columns=present)
                 gone = sum(_count(matches(completed(batch, columns, table))) for batch in batches)
+                total += 0 if is_hidden else gone
+                if dry_run:
+                    continue
                 spans = spans_of(file, path, self.workspace.url(path))
                 others = others_of(schema, spans, self.workspace.url(path))
-            total += 0 if name_of(path) in hidden else gone
             after = [
                 replace(span, items=tuple(item for item in span.items if item not in items))
                 for span in spans
             ]
-            if not dry_run and (gone or after != spans):
+            if gone or after != spans:
                 kept = Kept(spans, after, lambda rows: rows.filter(pc.invert(matches(rows))))
                 self._rewrite(path, path, kept, others)
         return total
@@ -375,16 +380,16 @@ class Manifests:
 
     def items(self, partition: Partition) -> set[str]:
         """Names of everything a partition covers, whether it left rows there or not."""
-        return self.items_of(self.parts(partition))
+        return {item for names in self.names_of(self.parts(partition)) for item in names}
 
     def covered(self, partition: Partition) -> Iterator[tuple[str, list[str]]]:
         """Each part of a partition, and the names of what it covers."""
-        for path in self.parts(partition):
-            yield path, self._items(path)
+        paths = self.parts(partition)
+        yield from zip(paths, self.names_of(paths), strict=True)
 
-    def items_of(self, paths: Iterable[str]) -> set[str]:
-        """Names of everything that some parts cover."""
-        return {item for path in paths for item in self._items(path)}
+    def names_of(self, paths: Iterable[str]) -> Iterator[list[str]]:
+        """The names of what each of some parts covers."""
+        return map(self._items, paths)
 
     def within(self, partition: Partition, items: Set[str]) -> dict[str, set[str]]:
         """The parts that cover none but ``items``, and what each covers.

@@ -87,7 +87,7 @@ def test_what_is_forgotten_elsewhere_is_gone_here(root: str) -> None:
     manifests.forget(
         REJECTS, lambda rows: pc.equal(rows["item"], pa.scalar("0")), {"0"}, columns=["item"]
     )
-    assert manifests.items_of(manifests.parts(REJECTS)) == {"1"}
+    assert manifests.items(REJECTS) == {"1"}
     assert items(root) == {"1"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from flows.reports.artifacts import Report
 from flows.running.rejects import reject_row
 from flows.running.row_groups import pending_groups
 from flows.running.stage import StageRun
+from storage.tables.compaction import join
 from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
@@ -34,14 +35,14 @@ def run(tmp_path: Path) -> StageRun:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The parts whose items are read."""
     paths: list[str] = []
-    items_of = Manifests.items_of
+    names_of = Manifests.names_of
 
-    def noted(self: Manifests, wanted: Iterable[str]) -> set[str]:
+    def noted(self: Manifests, wanted: Iterable[str]) -> Iterator[list[str]]:
         wanted = list(wanted)
         paths.extend(wanted)
-        return items_of(self, wanted)
+        return names_of(self, wanted)
 
-    monkeypatch.setattr(Manifests, "items_of", noted)
+    monkeypatch.setattr(Manifests, "names_of", noted)
     return paths
 
 
@@ -73,6 +74,17 @@ def test_parts_that_cover_something_else_are_looked_into(run: StageRun, asked: l
     odd = run.manifests.write(TARGET, ["c", "x"], [])
     assert pending(run) == {"cd": "c", "ef": ""}
     assert asked == [odd]
+
+
+def test_all_are_where_some_were_joined(run: StageRun, asked: list[str]) -> None:
+    parts = [run.manifests.write(TARGET, list(names), []) for names in ("ab", "cx")]
+    joined = join(run.manifests, TARGET, parts)
+    assert pending(run) == {"cd": "c", "ef": ""}
+    assert asked == [joined]
+    run.manifests.write(TARGET, ["e", "f"], [])
+    assert pending(run) == {"cd": "c"}
+    run.manifests.write(TARGET, ["d"], [])
+    assert pending(run) == {}
 
 
 def test_a_forced_run_takes_away_what_covers_nothing_else(run: StageRun) -> None:
