@@ -4,8 +4,8 @@ WORKSPACE ?= demo-workspace
 UI ?= http://127.0.0.1:4200
 BIN := .venv/bin
 
-# Three processes, each of which takes whole files of tests; many wait rather than work.
-IN_THREE := -n 3 --dist loadfile --no-loadscope-reorder
+# Two processes, each of which takes whole files of tests.
+IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test coverage lint format bench audit ui down docs screenshots lock clean
 
@@ -38,10 +38,10 @@ demo: .venv/installed
 	$(BIN)/silentmix demo --workspace $(WORKSPACE)
 
 test: .venv/installed
-	$(BIN)/pytest $(IN_THREE)
+	$(BIN)/pytest $(IN_TWO)
 
 coverage: .venv/installed
-	$(BIN)/pytest $(IN_THREE) --cov --cov-report=
+	$(BIN)/pytest $(IN_TWO) --cov --cov-report=
 	$(BIN)/coverage report
 
 lint: .venv/installed
