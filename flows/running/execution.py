@@ -43,6 +43,11 @@ SCHEDULER_LOST = (distributed.client.ClosedClientError, distributed.client.Futur
 """What comes of batches where a scheduler elsewhere went away for :data:`CONNECT_TIMEOUT_S`."""
 NO_WORKERS_S = 120
 """How long batches wait for a local worker that was killed, and that Dask failed to start again."""
+GIVEN_UP_AFTER = "365 days"
+"""Dask looks so long after a worker's death whether it lives, and gives up one that is not there.
+
+It is started again at once; but one that has just died once more is not there either.
+"""
 
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
@@ -136,6 +141,7 @@ def dask_client(
             {
                 "distributed.scheduler.no-workers-timeout": NO_WORKERS_S,
                 "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
+                "distributed.deploy.lost-worker-timeout": GIVEN_UP_AFTER,
                 TRIM: None,
                 PROFILE: False,
             }

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 
+import dask
 import distributed
 import pytest
 from prefect import flow
@@ -96,6 +97,20 @@ def test_a_batch_that_kills_its_workers_costs_one_item() -> None:
     with worker_processes(), dask_client(StageParameters(workers=1)) as client:
         found = results(client, done, Names(["a", "b"]), Names([KILLER]), Names(["c"]))
     assert found == ["a b", "refused killer", "c"]
+
+
+def test_a_worker_that_is_being_started_again_is_not_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As one that dies for the second time when Dask looks what became of the first."""
+    monkeypatch.setattr(execution, "NO_WORKERS_S", 10)
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "10 ms"}),
+        worker_processes(),
+        dask_client(StageParameters(workers=1)) as client,
+    ):
+        found = results(client, done, Names([KILLER]), Names(["a"]))
+    assert found == ["refused killer", "a"]
 
 
 def test_so_does_one_where_few_workers_may_work(monkeypatch: pytest.MonkeyPatch) -> None:
