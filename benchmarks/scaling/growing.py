@@ -24,7 +24,9 @@ from storage.tables.manifests import Manifests, Partition
 from storage.tables.schemas import DUPLICATES, MEASURES, PRINTS, SCORES, SOURCE_FILES, TRACKS, Table
 from storage.workspace import Workspace, track_path
 
-TRACK_S = 60.0
+TRACK_S = 90.0
+SILENCES_A_SEGMENT = 1.5
+"""Silences of several sources at once are one segment."""
 PRINT_ITEMS_A_S = 8.0
 LINKS_A_FILE = 30_000
 """A file system has a limit."""
@@ -168,7 +170,7 @@ class Grown:
 
     def _silences(self, num_sources: int, num_frames: int, number: int) -> np.ndarray:
         """Probabilities that say: silent, as often as gives the segments that are wanted."""
-        period = num_frames * num_sources / self.segments_a_track
+        period = num_frames * num_sources / (self.segments_a_track * SILENCES_A_SEGMENT)
         pause = PAUSE_S / TRACK_S * num_frames
         frame = np.arange(num_frames)
         starts = period * np.random.default_rng([2, number]).random(num_sources)
