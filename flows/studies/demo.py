@@ -40,7 +40,7 @@ FORMAT = MusicFormat(sample_rate=11_025, num_channels=1)
 POLICY = {"target_precision": 0.9, "min_duration_s": 2.0, "allow_insufficient_evidence": True}
 STAGES: Mapping[str, Mapping[str, Any]] = {
     "fit_detector": {"steps": 400, "batch_size": 8, "crop_s": 6.0},
-    "extract": {**POLICY, "surest_share": 2 / 3},
+    "extract": POLICY,
 }
 TRAINING: Mapping[str, Any] = {"preset": "demo", "threads": 1}
 """What the demo sets, so that it is done in minutes; a real run would leave the defaults."""

@@ -43,10 +43,8 @@ STILL = """addEventListener("DOMContentLoaded", () => {
     const style = document.createElement("style");
     style.textContent = "* { animation: none !important; transition: none !important }";
     document.head.append(style);
-});
-requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 250);
-cancelAnimationFrame = clearTimeout;"""
-"""What turns while a page waits is drawn on the cores that it waits for; so is a run's graph."""
+});"""
+"""What turns while a page waits is drawn on the cores that it waits for."""
 COLOURS = """async (image) => {
     await image.decode();
     const canvas = document.createElement("canvas");
@@ -72,7 +70,7 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def service(finished: Finished) -> Iterator[Service]:
     """A service on the finished workspace."""
-    with standing(Path(finished.workspace.root), PREFECT_WORKER_QUERY_SECONDS="3") as service:
+    with standing(Path(finished.workspace.root), PREFECT_WORKER_QUERY_SECONDS="1") as service:
         choose(service, "score", batch_tracks=1, workers=2)
         for stage in ("extract", "remix", "evaluate"):
             choose(service, stage, workers=1)
