@@ -10,10 +10,10 @@ What a command costs is taken for ``a + b n^e``, and ``e`` is the exponent that 
 give: a start of ten seconds shall not hide what comes after it. What has nothing to do is run three
 times, and its fastest run counts, since its growth from the first size to the second is less than
 a second. Where what comes after the start is less than ``NOISE_S`` at the largest size, there is no
-exponent to tell. ``worst_exponent`` is the
-largest, ``worst_noop_s`` the longest of those with nothing to do at the largest size, ``peak_mib``
-the memory of the largest process of all but training, and ``grown_mib`` the most that any of them
-took more than at the smallest size: what is left is what it imports. The last line is JSON.
+exponent to tell. ``worst_exponent`` is the largest, ``worst_noop_s`` the longest of those with
+nothing to do at the largest size, ``peak_mib`` the memory of the largest process of all but
+training, and ``grown_mib`` the most that any of them took more than at the smallest size: what is
+left is what it imports. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def _measure(root: Path, tracks: int, segments: int) -> tuple[Costs, list[tuple[
         for command in commands(grown.music, grown.source_of(num_tracks - 1)):
             arguments = (*command.arguments, "--workspace", str(grown.root))
             runs = [silentmix(root, *arguments) for _ in range(RUNS if command.is_noop else 1)]
-            cost = min(runs, key=lambda run: run.wall_s)
+            cost = Cost(min(run.wall_s for run in runs), max(run.peak_mib for run in runs))
             found.setdefault(command.name, (command.is_noop, []))[1].append(cost)
             print(f"  {command.name}: {cost.wall_s:.1f} s, {cost.peak_mib:.0f} MiB",
                   file=sys.stderr, flush=True)  # fmt: skip

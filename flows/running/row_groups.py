@@ -135,9 +135,9 @@ def pending_groups(
         return PendingGroups(groups, total)
     done = np.sort(np.concatenate(covered_hashes))
     for group, hashes in unsure:
-        if _is_in(np.sort(hashes), done).all():  # in their order, several times as fast
-            continue
         is_done = _is_in(hashes, done)
+        if is_done.all():
+            continue
         rows = manifests.read_row_group(group, [column]) if is_done.any() else []
         there = frozenset(row[column] for row in itertools.compress(rows, is_done))
         groups.append(PendingGroup(group, there, int(np.count_nonzero(~is_done))))
@@ -160,10 +160,12 @@ def _sum(hashes: Sequence[NDArray[np.int64]]) -> tuple[int, int]:
 
 def _is_in(values: NDArray[np.int64], among: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which values are among others, which are sorted."""
-    if not len(among):
-        return np.zeros(len(values), np.bool_)
-    found = np.take(among, np.searchsorted(among, values), mode="clip")
-    return np.asarray(found == values)
+    is_in = np.zeros(len(values), np.bool_)
+    if len(among):
+        order = np.argsort(values)  # in their order, they are found several times as fast
+        places = np.searchsorted(among, values[order])
+        is_in[order] = np.take(among, places, mode="clip") == values[order]
+    return is_in
 
 
 def try_groups_again(run: StageRun, batches: Sequence[GroupBatch]) -> None:

@@ -99,6 +99,14 @@ def test_a_batch_that_kills_its_workers_costs_one_item() -> None:
     assert found == ["a b", "refused killer", "c"]
 
 
+def test_so_does_one_where_few_workers_may_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: the batches that wait for a worker that died are given to the one after it."""
+    monkeypatch.setattr(execution, "NO_WORKERS_S", 2)
+    with worker_processes(), dask_client(StageParameters(workers=2)) as client:
+        found = results(client, done, Names([KILLER]), Names(["a"]), most_workers=1)
+    assert found == ["refused killer", "a"]
+
+
 def test_a_worker_that_is_being_started_again_is_not_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -110,14 +118,6 @@ def test_a_worker_that_is_being_started_again_is_not_given_up(
         dask_client(StageParameters(workers=1)) as client,
     ):
         found = results(client, done, Names([KILLER]), Names(["a"]))
-    assert found == ["refused killer", "a"]
-
-
-def test_so_does_one_where_few_workers_may_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a GPU: the batches that wait for a worker that died are given to the one after it."""
-    monkeypatch.setattr(execution, "NO_WORKERS_S", 2)
-    with worker_processes(), dask_client(StageParameters(workers=2)) as client:
-        found = results(client, done, Names([KILLER]), Names(["a"]), most_workers=1)
     assert found == ["refused killer", "a"]
 
 
