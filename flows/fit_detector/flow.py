@@ -20,9 +20,10 @@ from demucs_core.detector.registry import (
 )
 from demucs_core.detector.training import DetectorStep, DetectorTrainer
 from demucs_core.extraction.calibration_result import Calibration
+from demucs_core.separators.class_path import CLASS_PATH
 from flows.fit_detector.options import FitDetectorOptions, FitDetectorParameters
 from flows.fit_detector.plots import precision_recall, reliability
-from flows.fit_detector.separators import learnt_from, made_of
+from flows.fit_detector.separators import imported, learnt_from, made_of
 from flows.inputs import networks, registry
 from flows.inputs.intact import require_intact
 from flows.inputs.songs import (
@@ -150,11 +151,17 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
 
 
 def in_chain(chain: Chain) -> list[FitDetectorParameters]:
-    """The run in the chain: calibrated for the policy that it extracts with."""
+    """The run in the chain: calibrated for the policy that it extracts with.
+
+    Once a model was trained, the detector is made of it.
+    """
+    how = chain.options(STAGE)
+    if model := chain.last_made("train"):
+        how |= {"architecture": SEPARATOR, "model": model}
     return [
         FitDetectorParameters(
             **chain.common,
-            **chain.options(STAGE),
+            **how,
             **chain.options("extract"),
             labelled=chain.parameters.labelled_corpus,
             libraries=chain.parameters.libraries,
@@ -165,10 +172,14 @@ def in_chain(chain: Chain) -> list[FitDetectorParameters]:
 def ahead(chain: Chain) -> str:
     """Refuse a device or libraries that are not there, and too few songs to calibrate on.
 
+    In several rounds, models too that no detector can be made of.
+
     Returns:
         What those held out can promise.
     """
     [asked] = in_chain(chain)
+    if chain.parameters.rounds > 1 and CLASS_PATH.fullmatch(chain.options("train")["architecture"]):
+        raise imported(f"rounds {chain.parameters.rounds}: the models of this chain would be")
     devices.pick_device(asked.device)
     chain.require_libraries()
     manifests = chain.manifests()

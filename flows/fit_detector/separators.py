@@ -16,6 +16,18 @@ from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 
+def imported(models: str) -> UserError:
+    """Says why models of a class of the user's make no detector.
+
+    Args:
+        models: which, with the verb.
+    """
+    return UserError(
+        f"{models} made of a class that is imported, which a detector would import wherever it "
+        "scores; train one of the registered architectures"
+    )
+
+
 def made_of(workspace: Workspace, model: str) -> SeparatorDetector:
     """A detector that listens to what a model leaves of each source.
 
@@ -25,10 +37,7 @@ def made_of(workspace: Workspace, model: str) -> SeparatorDetector:
     """
     separator = networks.load_model(workspace, model, "cpu")
     if isinstance(separator.config, ImportedConfig):
-        raise UserError(
-            f"model {model} is made of a class that is imported, which a detector would import "
-            "wherever it scores; train one of the registered architectures"
-        )
+        raise imported(f"model {model} is")
     music = workspace.music
     try:
         config = new_detector_config(

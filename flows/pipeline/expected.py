@@ -76,7 +76,7 @@ class _Run:
 
 
 def expect(chain: Chain) -> list[Expected]:
-    """A row a stage that the chain runs, in its order."""
+    """A row a stage that the chain runs, in its order, those of a round once a round."""
     manifests, amount = chain.manifests(), amount_of(chain)
     runs = sorted(_runs(manifests), key=lambda run: run[0], reverse=True)
     newest_first = [run for _, run in runs]
@@ -85,16 +85,26 @@ def expect(chain: Chain) -> list[Expected]:
     if {"train", "evaluate"} & set(chain.parameters.stages):
         step_s, known_from = _step(trainings[-1], manifests, newest_first)
     rows = []
-    for stage in chain.parameters.stages:
+    num_models = 0
+    for stage in chain.parameters.turns:
         if stage == "train":
-            steps = trainings[-1].steps
-            seconds = None if step_s is None else step_s * steps * len(trainings)
-            work = f"models: {len(trainings)}, steps of each: {steps:,}"
+            steps, num_more = trainings[-1].steps, 1 if num_models else len(trainings)
+            seconds = None if step_s is None else step_s * steps * num_more
+            work = f"models: {num_more}, steps of each: {steps:,}"
             rows.append(_row(stage, work, seconds, known_from))
+            num_models += num_more
         elif stage == "evaluate":
-            rows.append(_evaluation(amount, trainings, step_s, known_from))
+            num_evaluated = num_models or len(trainings)
+            rows.append(_evaluation(amount, trainings[-1], num_evaluated, step_s, known_from))
+        elif stage == "fit-detector" and num_models:
+            rows.append(_row(stage, "made of the model before", START_S, RATE))
         elif stage == "fit-detector":
             rows.append(_fitting(chain.options(stage), newest_first))
+        elif stage == "score" and num_models:
+            seconds = None
+            if step_s is not None:
+                seconds = START_S + amount.tracks_s * _pass_seconds(trainings[-1], step_s)
+            rows.append(_row(stage, _tracks(amount), seconds, known_from))
         else:
             rows.append(_on_tracks(stage, amount, newest_first))
     return rows
@@ -134,16 +144,20 @@ def _step(
 
 
 def _evaluation(
-    amount: Amount, trainings: Sequence[TrainParameters], step_s: float | None, known_from: str
+    amount: Amount, asked: TrainParameters, num_models: int, step_s: float | None, known_from: str
 ) -> Expected:
     seconds = None
     if step_s is not None:
-        asked = trainings[-1]
         heard_s = amount.songs_s / max(1, amount.num_songs)
-        pass_s = step_s * FORWARD_SHARE / (asked.batch_size * asked.crop_s) * heard_s
-        seconds = START_S + amount.num_test * len(trainings) * (pass_s + METRICS_S)
-    work = f"test songs: {amount.num_test:,}, models: {len(trainings)}"
+        pass_s = _pass_seconds(asked, step_s) * heard_s
+        seconds = START_S + amount.num_test * num_models * (pass_s + METRICS_S)
+    work = f"test songs: {amount.num_test:,}, models: {num_models}"
     return _row("evaluate", work, seconds, known_from)
+
+
+def _pass_seconds(asked: TrainParameters, step_s: float) -> float:
+    """Seconds in which a model hears a second of audio, by those of a step of its training."""
+    return step_s * FORWARD_SHARE / (asked.batch_size * asked.crop_s)
 
 
 def _fitting(options: Mapping[str, Any], runs: Sequence[_Run]) -> Expected:
@@ -161,7 +175,7 @@ def _fitting(options: Mapping[str, Any], runs: Sequence[_Run]) -> Expected:
 
 def _on_tracks(stage: str, amount: Amount, runs: Sequence[_Run]) -> Expected:
     """A stage whose work grows with the music."""
-    work, audio_s = f"{amount.num_tracks:,} tracks", amount.tracks_s
+    work, audio_s = _tracks(amount), amount.tracks_s
     if stage == "ingest":
         work, audio_s = f"{amount.num_songs:,} songs, {work}", audio_s + amount.songs_s
     for run in runs:
@@ -170,3 +184,7 @@ def _on_tracks(stage: str, amount: Amount, runs: Sequence[_Run]) -> Expected:
             return _row(stage, work, run.seconds / run.num_done * amount.num_tracks, EARLIER)
     rate = SECONDS_A_SECOND.get(stage)  # nobody measured a stage that somebody added
     return _row(stage, work, None if rate is None else START_S + audio_s * rate, RATE)
+
+
+def _tracks(amount: Amount) -> str:
+    return f"{amount.num_tracks:,} tracks"

@@ -43,8 +43,8 @@ def begin(parameters: PipelineParameters) -> Chain:
     Raises:
         UserError: it is known by now that a stage would refuse its work.
     """
-    chain = Chain(parameters)
-    BY_NAME[parameters.stages[0]].beside_flow("in_chain")(chain)  # refuses what was not named
+    chain, turns = Chain(parameters), parameters.turns
+    BY_NAME[turns[0]].beside_flow("in_chain")(chain)  # refuses what was not named
     look_ahead(chain)
     return chain
 
@@ -69,14 +69,12 @@ def _report(chain: Chain) -> None:
         for note in result.notes:
             report.text(plain(f"{result.stage} {result.corpus}: {note}"))
     report.text(f"[The workspace as a whole]({key_path(OVERVIEW)})")
-    report.publish(f"pipeline {chain.parameters.corpus}: {', '.join(chain.parameters.stages)}")
+    report.publish(f"pipeline {chain.parameters.corpus}: {', '.join(chain.parameters.turns)}")
 
 
 def _run(chain: Chain) -> None:
     waits_for = ""
-    for entry in CHAIN:
-        if entry.name not in chain.parameters.stages:
-            continue
+    for entry in map(BY_NAME.__getitem__, chain.parameters.turns):
         try:
             if not waits_for:
                 _run_stage(entry, chain)

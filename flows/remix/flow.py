@@ -122,7 +122,7 @@ def in_chain(chain: Chain) -> list[RemixParameters]:
             corpus=chain.parameters.corpus,
             labelled=chain.parameters.labelled_corpus,
             libraries=chain.parameters.libraries,
-            segments="".join(chain.made("extract")),
+            segments=chain.last_made("extract"),
         )
     ]
 

@@ -90,13 +90,17 @@ class Chain:
         """The fingerprints of what a stage of this chain made."""
         return [result.fingerprint for result in self.results if result.stage == stage]
 
+    def last_made(self, stage: str) -> str:
+        """The fingerprint of what a stage of this chain made last; empty if it has not run."""
+        return (self.made(stage) or [""])[-1]
+
     def detector(self) -> str:
-        """The detector that was fitted, or that the workspace has.
+        """The detector that was fitted last, or that the workspace has.
 
         Raises:
             UserError: none was fitted, and which to take is not clear.
         """
-        if fitted := self.made("fit-detector"):
-            return fitted[0]
+        if fitted := self.last_made("fit-detector"):
+            return fitted
         workspace = Workspace(self.parameters.workspace)
         return registry.resolve(workspace, "detectors", self.parameters.detector)

@@ -20,6 +20,9 @@ else:
 MUSIC = ("labelled", "unlabelled")
 """What the chain is to ingest."""
 
+AGAIN = STAGES[STAGES.index("fit-detector") : STAGES.index("train") + 1]
+"""The stages of a round."""
+
 
 class ChainParameters(MusicOptions, StageParameters):
     """The labelled set, the unlabelled music, and which stages work on them."""
@@ -45,6 +48,13 @@ class ChainParameters(MusicOptions, StageParameters):
     baseline: bool = Field(
         True, description="Train and evaluate a model on labelled songs alone too, to compare."
     )
+    rounds: int = Field(
+        1,
+        ge=1,
+        le=9,
+        description="How often the stages from fit-detector to train run. From the second time on, "
+        "the detector is made of the model that was trained the time before.",
+    )
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -60,6 +70,25 @@ class ChainParameters(MusicOptions, StageParameters):
                 f"the order is {', '.join(STAGES)}"
             )
         return STAGES[first : last + 1]
+
+    @property
+    def turns(self) -> tuple[str, ...]:
+        """The stages in the order in which they run, those of a round once a round.
+
+        Raises:
+            UserError: there are several rounds, and not all stages of one run.
+        """
+        stages = self.stages
+        if self.rounds == 1:
+            return stages
+        if missing := [stage for stage in AGAIN if stage not in stages]:
+            raise UserError(
+                f"rounds {self.rounds}: a round is {', '.join(AGAIN)}, and this chain runs no "
+                f"{', '.join(missing)}; begin with --from {AGAIN[0]} or earlier, end with --until "
+                f"{AGAIN[-1]} or later, or leave rounds at 1"
+            )
+        after = stages.index(AGAIN[-1]) + 1
+        return (*stages[:after], *AGAIN * (self.rounds - 1), *stages[after:])
 
     def require_music(self) -> None:
         """Refuse a chain that is to ingest what was not named.

@@ -158,7 +158,8 @@ def remixes_to_learn_from(parameters: TrainParameters, manifests: Manifests) -> 
         except ManifestError as error:
             raise UserError(
                 f"{error}; draw them with {manifests.workspace.command(f'remix --corpus {corpus}')}"
-                ", or set weak_share to 0 to train on labelled songs alone"
+                " (there are none where nothing was extracted), or set weak_share to 0 to train on "
+                "labelled songs alone"
             ) from error
     return found
 

@@ -143,15 +143,16 @@ def train(parameters: TrainParameters) -> StageResult:
 
 
 def in_chain(chain: Chain) -> list[TrainParameters]:
-    """The runs in the chain: on labelled songs alone, to compare with, then as was asked for."""
+    """The run in the chain, and before the first one another on labelled songs alone."""
     asked = TrainParameters(
         **chain.common,
         **chain.options(STAGE),
         labelled=chain.parameters.labelled_corpus,
         libraries=chain.parameters.libraries,
         corpora=[chain.parameters.corpus],
+        remixes=chain.made("remix")[-1:],
     )
-    if chain.parameters.baseline and asked.weak_share > 0:
+    if chain.parameters.baseline and asked.weak_share > 0 and not chain.made("train"):
         return [asked.model_copy(update={"weak_share": 0.0}), asked]
     return [asked]
 
