@@ -27,6 +27,5 @@ def as_calibrated(workspace: Workspace, detector: str, options: Options) -> Opti
     """
     if deployment_of_run() is None or (fitted := maker(Manifests(workspace), detector)) is None:
         return options
-    fields = json.loads(fitted.parameters)
-    policy = {name: fields[name] for name in PolicyOptions.model_fields.keys() & fields.keys()}
+    policy = PolicyOptions.recorded(json.loads(fitted.parameters))
     return type(options).model_validate({**policy, **options.model_dump(exclude_unset=True)})

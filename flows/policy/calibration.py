@@ -208,8 +208,7 @@ def fitted_calibration(manifests: Manifests, detector: str) -> Calibration | Non
     fitted, workspace = maker(manifests, detector), manifests.workspace
     if fitted is None:
         return None
-    given = json.loads(fitted.parameters)
-    policy = {name: given[name] for name in PolicyOptions.model_fields if name in given}
+    policy = PolicyOptions.recorded(json.loads(fitted.parameters))
     with suppress(TypeError, ValueError):  # of another version, as `extract` will say
         path = calibration_path(detector, PolicyOptions.model_validate(policy))
         if workspace.exists(path):

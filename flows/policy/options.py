@@ -9,7 +9,7 @@ from pydantic import Field
 
 from demucs_core.extraction.precision_bound import BoundConfig
 from demucs_core.extraction.segments import ExtractionPolicy
-from flows.running.parameters import ADDED, Options
+from flows.running.parameters import ADDED, InFingerprintUnlessAsBefore, Options
 
 _policy, _bound = ExtractionPolicy(), BoundConfig()
 
@@ -66,13 +66,13 @@ class PolicyOptions(Options):
         "whole songs may fail, 2; with an error of 1, a precision of 0.95 then takes 116 songs, "
         "not 14.",
     )
-    surest_share: Annotated[float, ADDED] = Field(
-        1.0,
+    surest_share: Annotated[float, InFingerprintUnlessAsBefore(1.0)] = Field(
+        0.67,
         gt=0,
         le=1,
         description="Share to keep of the seconds that the thresholds give on the songs held out: "
-        "the surest. Below 1 for music unlike these songs, of which a detector is sure more often "
-        "than it is right.",
+        "the surest. Of music unlike these songs a detector is sure more often than it is right; "
+        "1 keeps all.",
     )
     min_songs: int = Field(
         5, ge=2, description="Held-out songs with extracted seconds that a threshold stands on."

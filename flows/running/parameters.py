@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_origin
 
@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import ComputedFieldInfo, FieldInfo
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticUndefined
 
 from storage.addresses import MOST_CHARACTERS, NO_SECRET, REFUSED, holds_secret, is_url
 
@@ -32,11 +32,18 @@ class NotInFingerprint:
 RUNTIME = NotInFingerprint()
 
 
-class InFingerprintUnlessDefault:
-    """Marks a field that came later: at its default, what is made has the name of before it."""
+@dataclass(frozen=True)
+class InFingerprintUnlessAsBefore:
+    """Marks a field that came later: where nothing is otherwise than before, nor is the name.
+
+    Attributes:
+        before: its value that stands for how things were; the default, where none is told.
+    """
+
+    before: object = PydanticUndefined
 
 
-ADDED = InFingerprintUnlessDefault()
+ADDED = InFingerprintUnlessAsBefore()
 
 
 class OfPlaces:
@@ -152,13 +159,16 @@ class Options(BaseModel):
         kept = {
             name
             for name, field in type(self).model_fields.items()
-            if not _has(field, NotInFingerprint)
-            and not (_has(field, InFingerprintUnlessDefault) and self._is_default(name, field))
+            if not _has(field, NotInFingerprint) and getattr(self, name) not in _before(field)
         }
         return self.model_dump(mode="json", include=kept)
 
-    def _is_default(self, name: str, field: FieldInfo) -> bool:
-        return bool(getattr(self, name) == field.get_default(call_default_factory=True))
+    @classmethod
+    def recorded(cls, told: Mapping[str, Any]) -> dict[str, Any]:
+        """Its fields as the record of a run tells them; those that came later as things were."""
+        fields = cls.model_fields
+        before = {name: value for name, field in fields.items() for value in _before(field)}
+        return before | {name: told[name] for name in fields.keys() & told.keys()}
 
     def configure(self, kind: type[Config], **given: object) -> Config:
         """A configuration of the core from the options of the same names, but for those given.
@@ -187,6 +197,17 @@ def _require_unicode(given: object) -> None:
                     "not_unicode", "{told} is not Unicode; rename what is called so",
                     {"told": ascii(value)},
                 ) from None  # fmt: skip
+
+
+def _before(field: FieldInfo) -> list[Any]:
+    """The value of a field that came later which stands for how things were; else none."""
+    return [
+        field.get_default(call_default_factory=True)
+        if mark.before is PydanticUndefined
+        else mark.before
+        for mark in field.metadata
+        if isinstance(mark, InFingerprintUnlessAsBefore)
+    ]
 
 
 def _has(field: FieldInfo, mark: type) -> bool:

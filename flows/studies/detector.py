@@ -142,6 +142,7 @@ def _study(
         "target_precision": parameters.target_precision,
         "confidence": parameters.confidence,
         "allow_insufficient_evidence": True,
+        "surest_share": 1.0,
     }
     fit = FitDetectorParameters.model_validate(
         {

@@ -178,6 +178,7 @@ def _policy(parameters: WeakLengthParameters) -> dict[str, Any]:
         "min_duration_s": parameters.min_duration_s,
         "target_precision": parameters.target_precision,
         "allow_insufficient_evidence": True,
+        "surest_share": 1.0,
     }
 
 

@@ -82,6 +82,7 @@ def prepare(parameters: PaperParameters, root: Path, workers: int) -> PaperData:
             "min_duration_s": parameters.min_duration_s,
             "target_precision": parameters.target_precision,
             "allow_insufficient_evidence": True,
+            "surest_share": 1.0,
         }
         wanted = _scored(parameters, sets, place, policy)
         surest = wanted.model_copy(update={"surest_share": SUREST_SHARE})

@@ -30,9 +30,13 @@ def test_too_little_evidence_is_refused_by_what_is_missing(finished: Finished) -
         require_evidence(14, "labelled", any_song)
 
 
-def test_thresholds_kept_before_the_worst_song_was_a_parameter_are_found() -> None:
-    # the path that 0.1.0 kept those of its defaults at
-    assert calibration_path("d", PolicyOptions()) == "detectors/d/calibrations/f004f2a2c10e8.json"
-    assert calibration_path("d", PolicyOptions(**ANY_SONGS)) != calibration_path(
-        "d", PolicyOptions()
-    )
+def test_thresholds_of_before_are_found() -> None:
+    """Those of 0.1.0's defaults: it knew no worst song, and kept all that it found."""
+    told = {
+        name: value for name, value in PolicyOptions() if name not in (*ANY_SONGS, "surest_share")
+    }
+    then = PolicyOptions.model_validate(PolicyOptions.recorded(told))
+    assert then == PolicyOptions(surest_share=1.0)
+    assert calibration_path("d", then) == "detectors/d/calibrations/f004f2a2c10e8.json"
+    for other in (PolicyOptions(), PolicyOptions(surest_share=1.0, **ANY_SONGS)):
+        assert calibration_path("d", other) != calibration_path("d", then)

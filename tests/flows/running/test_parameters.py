@@ -18,6 +18,7 @@ from flows.running.parameters import (
     RUNTIME,
     CorpusName,
     Device,
+    InFingerprintUnlessAsBefore,
     Options,
     StageParameters,
 )
@@ -56,6 +57,18 @@ def test_a_field_that_came_later_changes_no_name_at_its_default() -> None:
     assert Grown().content() == Grown(kind="as before", parts=[]).content() == {"threshold": 0.5}
     assert Grown(kind="new").content() == {"threshold": 0.5, "kind": "new"}
     assert Grown(parts=["a"]).content() == {"threshold": 0.5, "parts": ["a"]}
+
+
+def test_a_default_that_changed_leaves_the_names_of_before() -> None:
+    class Grown(Parameters):
+        share: Annotated[float, InFingerprintUnlessAsBefore(1.0)] = Field(0.5)
+
+    assert Grown().content() == {"threshold": 0.5, "share": 0.5}
+    assert Grown(share=1.0).content() == Parameters().content()
+    was = Parameters(threshold=0.6, threads=2).model_dump()
+    assert Grown.model_validate(Grown.recorded(was)).content() == {"threshold": 0.6}
+    told = Grown(share=0.7).model_dump()
+    assert Grown.recorded({**told, "no_field": 1}) == told
 
 
 def test_every_field_of_every_stage_is_described() -> None:
