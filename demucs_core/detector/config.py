@@ -5,6 +5,7 @@ Shapes: B batch, C channels, T samples, F frames, S sources.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -77,11 +78,11 @@ class DetectorConfig:
         return self.sample_rate / self.hop_samples
 
     def input_maker(self) -> MakeInputs:
-        """How a crop becomes what :meth:`SilenceDetector.score_inputs` takes: here, audio still."""
+        """How a crop becomes what :meth:`TrainedDetector.score_inputs` takes: here, audio still."""
         return lambda audio, disturb: filter_audio(audio, disturb, self.hop_samples)
 
 
-class SilenceDetector(nn.Module):
+class SilenceDetector(nn.Module, ABC):
     """Maps audio ``(B, C, T)`` to log-odds of silence ``(B, S, F)``, ``F = ceil(T / hop)``.
 
     Audio is padded with zeros to whole frames. What it scores depends on ``context_frames`` frames
@@ -91,15 +92,19 @@ class SilenceDetector(nn.Module):
     config: DetectorConfig
 
     @property
+    @abstractmethod
     def block_frames(self) -> int:
         """Frames, from the first it is given, that it scores as one."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def context_frames(self) -> int:
         """Frames on each side of a block that its scores can depend on."""
-        raise NotImplementedError
 
+
+class TrainedDetector(SilenceDetector):
+    """A detector that learns from examples, each made ready for it by its ``input_maker``."""
+
+    @abstractmethod
     def score_inputs(self, inputs: Tensor) -> Tensor:
         """A batch of what the configuration's ``input_maker`` makes to log-odds ``(B, S, F)``."""
-        raise NotImplementedError

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from demucs_core.configuration import check_at_least, check_even
-from demucs_core.detector.config import DetectorConfig, Disturb, MakeInputs, SilenceDetector
+from demucs_core.detector.config import DetectorConfig, Disturb, MakeInputs, TrainedDetector
 from demucs_core.detector.log_mel import LogMel, LogMelConfig
 from demucs_core.detector.recurrence import BLOCK_FRAMES, CONTEXT_FRAMES, in_blocks
 
@@ -121,7 +121,7 @@ class CrnnConfig(LogMelDetectorConfig):
         check_even(self, "hidden_channels")
 
 
-class LogMelDetector(SilenceDetector):
+class LogMelDetector(TrainedDetector):
     """Log-mel bands, convolutions, and over time what the configuration's class says."""
 
     config: TcnConfig | CrnnConfig

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from demucs_core.configuration import config_to_json
 from demucs_core.detector.batches import by_processes, by_threads
-from demucs_core.detector.config import SilenceDetector
+from demucs_core.detector.config import SilenceDetector, TrainedDetector
 from demucs_core.detector.examples import Batch, ExampleSource
 from demucs_core.detector.fit_config import DetectorTrainingConfig
 from demucs_core.detector.registry import detector_to_json, parse_detector_config
@@ -56,6 +56,9 @@ class DetectorTrainer:
         num_threads: threads that make examples.
         num_processes: processes that make them in place of the threads, for a GPU that learns from
             them faster than threads, which wait for each other, can make them.
+
+    Raises:
+        ValueError: the detector is made of a separator, and not trained.
     """
 
     def __init__(
@@ -68,6 +71,8 @@ class DetectorTrainer:
         num_threads: int = 1,
         num_processes: int = 0,
     ) -> None:
+        if not isinstance(detector, TrainedDetector):
+            raise ValueError("a detector that is made of a separator is not trained")
         self.detector = detector.to(device)
         self.config = config
         self.examples = examples

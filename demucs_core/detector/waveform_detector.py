@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from demucs_core.configuration import check_at_least
-from demucs_core.detector.config import DetectorConfig, SilenceDetector
+from demucs_core.detector.config import DetectorConfig, TrainedDetector
 from demucs_core.detector.log_mel_detector import pad_to_frames
 from demucs_core.detector.recurrence import BLOCK_FRAMES, CONTEXT_FRAMES, in_blocks
 from demucs_core.separators.demucs import BiLSTM
@@ -59,7 +59,7 @@ class WaveformDetectorConfig(DetectorConfig):
         return (STRIDE,) * (octaves // 2) + (2,) * (octaves % 2)
 
 
-class WaveformDetector(SilenceDetector):
+class WaveformDetector(TrainedDetector):
     """Audio ``(B, C, T)`` to log-odds of silence ``(B, S, F)``, ``F = ceil(T / hop)``.
 
     In training the BiLSTM runs over the whole of what it is given, else in blocks.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from demucs_core.architectures import Architecture, Registry
 from demucs_core.detector import registry
-from demucs_core.detector.config import DetectorConfig, SilenceDetector
+from demucs_core.detector.config import DetectorConfig, SilenceDetector, TrainedDetector
 from demucs_core.detector.examples import ExampleSource
 from demucs_core.detector.fit_config import DetectorTrainingConfig, ExampleConfig
 from demucs_core.detector.log_mel_detector import pad_to_frames
@@ -33,7 +33,7 @@ class LevelConfig(DetectorConfig):
     width: int = 4
 
 
-class LevelDetector(SilenceDetector):
+class LevelDetector(TrainedDetector):
     """Hears how much each frame of the waveform moves, and nothing around it."""
 
     block_frames = 1

@@ -7,10 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from demucs_core.detector.examples import ExampleSource
+from demucs_core.detector.fit_config import DetectorTrainingConfig, ExampleConfig
 from demucs_core.detector.registry import build_detector
 from demucs_core.detector.scoring import score_chunks
 from demucs_core.detector.separator_detector import SeparatorDetector, SeparatorDetectorConfig
+from demucs_core.detector.training import DetectorTrainer
 from tests.demucs_core.detector.test_detector import small
+from tests.demucs_core.detector.test_examples import SONGS, read
 
 HOP = 4096
 
@@ -49,6 +53,13 @@ def test_any_chunks_give_the_scores_of_one_piece() -> None:
         built, lambda start, num: audio[:, start : start + num], audio.shape[1], chunk_frames=100
     )
     np.testing.assert_allclose(scores, whole, atol=1e-4)
+
+
+def test_it_is_not_trained() -> None:
+    built = detector()
+    examples = ExampleSource(ExampleConfig(), SONGS, read, built.config)
+    with pytest.raises(ValueError, match="made of a separator is not trained"):
+        DetectorTrainer(built, DetectorTrainingConfig(), examples)
 
 
 def test_a_separator_of_other_music_is_refused() -> None:
