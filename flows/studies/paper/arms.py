@@ -126,6 +126,22 @@ REMEDIES = (
 They were named before any training of theirs had ended, and are corrected among themselves.
 """
 
+OF_THE_DEFAULT = (
+    Comparison(arm="12", against="6", claim_db=-0.2, asks="What do errors that are left cost?"),
+    Comparison(arm="12", against="4", claim_db=0.0, asks="Is it better than the paper's remixes?"),
+    Comparison(arm="12", against="2", claim_db=0.0, asks="Does it match a spectrogram model?"),
+    Comparison(arm="12", against="7", claim_db=0.0, asks="Is it better than pseudo-labels?"),
+    Comparison(arm="12", against="8", claim_db=0.0, asks="Is it better than MixIT?"),
+)
+"""Those of arm 12 since its way of extracting became the default.
+
+They were named when three trainings of arm 6 had ended, and none of arms 2, 4, 7 and 8. They are
+corrected among themselves.
+"""
+
+FAMILIES = (SECONDARY, LATER, REMEDIES, OF_THE_DEFAULT)
+"""All comparisons but the primary one, by what is corrected together."""
+
 TRIED = (
     "A bootstrap over seeds and songs, for the intervals: where the seeds decide, that of 95 % "
     "from 5 seeds misses the truth in 14 % of simulated studies. Dropped before any training, for "

@@ -13,7 +13,7 @@ from demucs_core.metrics.comparison import holm
 from demucs_core.metrics.medians import median_sdr
 from demucs_core.metrics.seeded_comparison import SeededDifference, compare_trainings
 from flows.inputs.songs import load_songs
-from flows.studies.paper.arms import LATER, PRIMARY, REMEDIES, SECONDARY, Comparison
+from flows.studies.paper.arms import FAMILIES, PRIMARY, Comparison
 from flows.studies.paper.trainings import Key, State, Training, Trainings
 from flows.studies.truth import SourceQuality
 from storage.tables.manifests import Manifests, Partition
@@ -150,12 +150,8 @@ def comparisons(findings: PaperFindings) -> list[tuple[Comparison, SeededDiffere
 
     Those that came later are families of their own, and change nothing in the others.
     """
-    return [
-        (PRIMARY, compare_arms(findings, PRIMARY)),
-        *_corrected(findings, SECONDARY),
-        *_corrected(findings, LATER),
-        *_corrected(findings, REMEDIES),
-    ]
+    corrected = [each for family in FAMILIES for each in _corrected(findings, family)]
+    return [(PRIMARY, compare_arms(findings, PRIMARY)), *corrected]
 
 
 def _corrected(

@@ -13,6 +13,7 @@ from flows.studies.paper.arms import (
     ARMS,
     FIRST,
     LATER,
+    OF_THE_DEFAULT,
     ORDER,
     PRIMARY,
     REMEDIES,
@@ -44,6 +45,12 @@ def write_paper_study(parameters: PaperParameters, findings: PaperFindings) -> l
     report.heading("The answer")
     found = comparisons(findings)
     report.text(_verdict(*found[0]))
+    remedy = dict(found)[REMEDIES[0]]
+    if remedy is not None:
+        report.text(
+            f"{_verdict(REMEDIES[0], remedy)} That is the default now (`extract --surest-share`), "
+            "and was asked once the primary comparison was known."
+        )
     report.heading("SDR")
     report.table("sdr", [_arm_row(findings, ARMS[key]) for key in sorted(ARMS, key=int)])
     report.text(
@@ -89,8 +96,9 @@ def _named_later() -> str:
     return (
         f"{_pairs(LATER)} came later, when other arms were being trained and none of arms 7, 8 and "
         f"9; {_pairs(REMEDIES)} once the primary comparison was known, before any training of arms "
-        "11 and 12 had ended. Each of these families is corrected by itself, so that the others' "
-        "p-values are what they would be without it."
+        f"11 and 12 had ended; {_pairs(OF_THE_DEFAULT)} once arm 12 had become the default, when "
+        "three trainings of arm 6 had ended and none of arms 2, 4, 7 and 8. Each of these families "
+        "is corrected by itself, so that the others' p-values are what they would be without it."
     )
 
 
