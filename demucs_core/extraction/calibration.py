@@ -105,7 +105,8 @@ def calibrate(
         bound: how surely, and on what assumption.
         min_songs: fewest songs that are evidence.
         surest_share: of the seconds that the threshold so chosen extracts, what a higher one must
-            leave; the highest that does is taken.
+            leave; the highest that does is taken. Where fewer songs are evidence for it, less may
+            be promised of it than the target.
         seed: decides the random weightings of the bound.
         allow_insufficient_evidence: give a source whose target can't be promised the lowest
             threshold whose plain precision meets it (or, failing that, is highest), and mark it as

@@ -18,6 +18,7 @@ from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.reading import CropReader
 from storage.tables.manifests import Manifests, Partition
+from storage.tables.removal import remove_rows
 from storage.tables.retired import Hidden
 from storage.tables.schemas import AUDITS
 from storage.tables.sql import any_of, reading
@@ -147,7 +148,7 @@ def take_back(manifests: Manifests, audit: Partition, answers: Mapping[str, Answ
     if changed:
         columns = ("segment_id", "source")
         old = Hidden(columns, frozenset(name.replace("/", Hidden.SEPARATOR) for name in changed))
-        manifests.forget(audit, old.matches, changed, columns=columns)
+        remove_rows(manifests, audit, old.matches, changed, columns=columns)
     return changed
 
 

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from flows.fsck.finding import Finding
 from storage.tables.manifests import Manifests
+from storage.tables.removal import remove_rows
 from storage.tables.schemas import ACTIVITY, STEMS, TRACKS
 from storage.workspace import Workspace
 
@@ -70,8 +71,8 @@ def _take_out(
                     manifests.workspace.put_bytes(f"{place}/{path}", content)
                     items |= hits
             if items:
-                manifests.forget(
-                    partition, partial(_is_one_of, ids=ids), items, columns=["track_id"]
+                remove_rows(
+                    manifests, partition, partial(_is_one_of, ids=ids), items, columns=["track_id"]
                 )
 
 

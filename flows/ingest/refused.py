@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flows.running.stage import StageRun
+from storage.tables.removal import remove_rows
 from storage.tables.retired import Hidden
 from storage.tables.schemas import REJECTS
 
@@ -36,5 +37,5 @@ class Refused:
             return
         columns = ("item", "detail")
         old = Hidden(columns, frozenset(map(Hidden.SEPARATOR.join, self._superseded)))
-        self._run.manifests.forget(self._partition, old.matches, (), columns=columns)
+        remove_rows(self._run.manifests, self._partition, old.matches, (), columns=columns)
         self._superseded.clear()

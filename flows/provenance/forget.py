@@ -29,6 +29,7 @@ from flows.running.turns import writing
 from flows.running.under_way import new_run_id
 from storage.errors import UserError
 from storage.tables.manifests import Manifests, Partition
+from storage.tables.removal import remove_rows
 from storage.tables.retired import adds_stem_of
 from storage.tables.schemas import EVALUATIONS, REJECTS, STEMS, TABLES
 from storage.tables.sql import FILES_OF_STEM, adds_any_of, reading
@@ -148,8 +149,8 @@ def _forget(
                 workspace.remove(path)
         hits = partial(_hits, columns=table.music, ids=ids)
         for partition in manifests.partitions(table.name) if table.music else ():
-            gone = manifests.forget(
-                partition, hits, _Items(items, ids), columns=table.music, dry_run=dry_run
+            gone = remove_rows(
+                manifests, partition, hits, _Items(items, ids), columns=table.music, dry_run=dry_run
             )
             if gone:
                 result.rows[table.name] = result.rows.get(table.name, 0) + gone

@@ -39,6 +39,7 @@ from storage.errors import UserError
 from storage.fingerprint import fingerprint as fingerprint_of
 from storage.scratch import sweep_scratch
 from storage.tables.manifests import Manifests, Partition
+from storage.tables.removal import remove_parts
 from storage.tables.runs import PENDING, after_all, parts_left, require_all_parts
 from storage.tables.schemas import REJECTS, RUNS
 from storage.workspace import Workspace
@@ -160,13 +161,13 @@ class StageRun:
 
     def _take_away(self) -> None:
         while self._again:
-            self.manifests.take_away(*self._again.popitem())
+            remove_parts(self.manifests, *self._again.popitem())
 
     def try_again(self, items: Set[str]) -> None:
         """Take what was rejected of some items out of ``rejects``: now it is tried again."""
         rejects = self.partition(REJECTS.name)
         if items:
-            self.manifests.take_away(rejects, self.manifests.within(rejects, items))
+            remove_parts(self.manifests, rejects, self.manifests.within(rejects, items))
 
     def count(self, **counts: float) -> None:
         """Add to the run's counts."""

@@ -18,6 +18,7 @@ from flows.running.stage import StageRun
 from storage.addresses import is_url
 from storage.errors import UserError
 from storage.tables.manifests import Partition
+from storage.tables.removal import remove_parts
 from storage.tables.schemas import STEPS
 
 
@@ -56,7 +57,7 @@ class StepLog:
         self._rows = [row for row in self._rows if row["step"] <= step]
         manifests, partition = self._run.manifests, self._partition
         later = {item for item in manifests.items(partition) if _last(item) > step}
-        manifests.take_away(partition, manifests.within(partition, later))
+        remove_parts(manifests, partition, manifests.within(partition, later))
 
     def add(self, report: StepReport) -> Mapping[str, Any]:
         """Keep the row of a step, and return it."""

@@ -3,7 +3,8 @@
 ``manifests/<table>/corpus=<corpus>/fingerprint=<fingerprint>/<part>.parquet``: a *partition* is the
 output of one stage with one set of parameters on one corpus; a *part* is one atomic file in it,
 named after the items it covers. Nothing is overwritten: a part that exists is done. Many small ones
-are joined into one now and then (:mod:`storage.tables.joined`).
+are joined into one now and then (:mod:`storage.tables.joined`); what shall be gone is taken out
+(:mod:`storage.tables.removal`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import re
 from collections.abc import (
     Callable,
     Collection,
-    Container,
     Iterable,
     Iterator,
     Mapping,
@@ -22,30 +22,23 @@ from collections.abc import (
     Set,
 )
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.fingerprint import digest, short_hash
 from storage.tables.joined import (
     FOLDER,
-    Kept,
     Replaced,
     hidden_by,
     is_joined,
-    joined_path,
     name_of,
-    others_of,
-    regrouped,
     replaced_by,
     spans_of,
-    told_again,
-    without_spans,
 )
 from storage.tables.parts import (
     ITEMS,
@@ -157,113 +150,6 @@ class Manifests:
     def _covers(self, path: str, names: Sequence[str]) -> bool:
         return {*names} <= {*self._items(path)}
 
-    def tidy(self, partition: Partition) -> None:
-        """Remove parts that another one replaces, at once."""
-        for path in self.replaced(partition):
-            self.workspace.remove(path)
-
-    def take_away(self, partition: Partition, paths: Collection[str]) -> None:
-        """Remove parts, also out of the joined ones that replace them.
-
-        Where something was joined, what is replaced by now goes first, lest it be seen again.
-
-        Args:
-            partition: whose parts.
-            paths: of the parts, as :meth:`within` tells them.
-        """
-        joined = list(filter(is_joined, self.parts(partition)))
-        if paths and joined:
-            self.tidy(partition)
-        gone = set(map(name_of, paths))
-        for path in joined:
-            if gone & self.stands_for(path).names:
-                self._take_out(path, gone)
-        for path in paths:
-            self.workspace.remove(path)
-
-    def _take_out(self, path: str, gone: Set[str]) -> None:
-        """Put another joined part, without some of what it replaces, in the place of one."""
-        with self._open(path) as file:
-            spans = spans_of(file, path, self.workspace.url(path))
-            others = others_of(file.schema_arrow, spans, self.workspace.url(path))
-        after = [None if span.name in gone else span for span in spans]
-        left = [span for span in after if span is not None]
-        if left:
-            others.add(name_of(path))
-            folder = path.removesuffix(f"/{FOLDER}/{name_of(path)}")
-            to = joined_path(folder, [*others, *(span.name for span in left)])
-            self._rewrite(path, to, Kept(spans, after), others)
-        self.workspace.remove(path)
-
-    def forget(
-        self,
-        partition: Partition,
-        matches: Callable[[pa.RecordBatch], pa.BooleanArray],
-        items: Container[str],
-        *,
-        columns: Sequence[str],
-        dry_run: bool = False,
-    ) -> int:
-        """Take rows and items out of a partition; returns how many rows.
-
-        The one thing that changes a part: each that holds such a row or covers such an item is
-        replaced by itself without them, under its own name, so that it is whole at any time. Of
-        parts that another one replaces, too; they go first, so that what is seen tells the next
-        run what is left to do.
-
-        Args:
-            partition: where to look.
-            matches: which rows of a batch go, as a mask.
-            items: names that the partition shall not cover any more.
-            columns: all that ``matches`` looks at.
-            dry_run: only count.
-        """
-        table, total = known_table(partition.table), 0
-        paths, hidden = self._listed(partition, self.workspace.find)
-        for path in sorted(paths, key=lambda path: name_of(path) not in hidden):
-            is_hidden = name_of(path) in hidden
-            if dry_run and is_hidden:
-                continue
-            with self._open(path) as file:
-                schema = file.schema_arrow
-                check_schema(schema, table, self.workspace.url(path))
-                present = present_columns(columns, schema, table)
-                batches = file.iter_batches(table.rows_a_group, columns=present)
-                gone = sum(_count(matches(completed(batch, columns, table))) for batch in batches)
-                total += 0 if is_hidden else gone
-                if dry_run:
-                    continue
-                spans = spans_of(file, path, self.workspace.url(path))
-                others = others_of(schema, spans, self.workspace.url(path))
-            after = [
-                replace(span, items=tuple(item for item in span.items if item not in items))
-                for span in spans
-            ]
-            if gone or after != spans:
-                kept = Kept(spans, after, lambda rows: rows.filter(pc.invert(matches(rows))))
-                self._rewrite(path, path, kept, others)
-        return total
-
-    def _rewrite(self, path: str, to: str, kept: Kept, others: Set[str]) -> None:
-        """Write what is kept of a part, there or elsewhere.
-
-        Args:
-            path: of the part.
-            to: where what is kept of it goes.
-            kept: of its spans and rows.
-            others: what it replaces beside its spans, if it is a joined one.
-        """
-        with self._open(path) as file:
-            schema, table = file.schema_arrow, table_of(file.schema_arrow)
-            rows = kept.rows(file.iter_batches(table.rows_a_group))
-            plain = schema.with_metadata(without_spans(schema))
-            tables = regrouped(rows, plain, table.rows_a_group)
-
-            def told() -> dict[bytes, bytes]:
-                return told_again(schema, kept.spans(), others)
-
-            self.workspace.put(to, lambda out: write_parquet(table.name, tables, out, told))
-
     # Finding
 
     def partitions(self, table: str, corpus: str | None = None) -> list[Partition]:
@@ -344,8 +230,12 @@ class Manifests:
 
     def replaced(self, partition: Partition) -> list[str]:
         """The paths of parts that are there still, and that no reader sees."""
-        paths, hidden = self._listed(partition, self.workspace.find)
+        paths, hidden = self.all_parts(partition)
         return [path for path in paths if name_of(path) in hidden]
+
+    def all_parts(self, partition: Partition) -> tuple[list[str], set[str]]:
+        """The paths of all parts that are there, and the names of those that others replace."""
+        return self._listed(partition, self.workspace.find)
 
     def _listed(
         self,
@@ -355,7 +245,6 @@ class Manifests:
         *,
         again: bool = True,
     ) -> tuple[list[str], set[str]]:
-        """All parts of a partition, and the names of those that are replaced, by one listing."""
         found = find(partition.folder)
         paths = [path for path in found if path.endswith(".parquet") and path not in leave_out]
         try:
@@ -394,7 +283,7 @@ class Manifests:
     def within(self, partition: Partition, items: Set[str]) -> dict[str, set[str]]:
         """The parts that cover none but ``items``, and what each covers.
 
-        Those that were joined are told one by one, where each was; :meth:`take_away` finds them.
+        Those that were joined are told one by one, where each was; ``remove_parts`` finds them.
         """
         found = {}
         for path in self.parts(partition):
@@ -592,8 +481,3 @@ def _stands_for(location: str, path: str) -> Replaced:
 
 def _corpus_of(path: str) -> str:
     return PurePosixPath(path).parts[2].removeprefix("corpus=")
-
-
-def _count(mask: pa.BooleanArray) -> int:
-    count: int = mask.true_count
-    return count

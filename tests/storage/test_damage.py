@@ -19,6 +19,7 @@ from storage.damage import DamagedError
 from storage.errors import UserError
 from storage.tables.manifests import Manifests, Partition, RowGroup
 from storage.tables.parts import ITEMS as ITEMS_KEY
+from storage.tables.removal import remove_rows
 from storage.tables.schemas import TABLES
 from storage.tables.sql import reading
 from storage.workspace import Workspace, WorkspaceError
@@ -40,8 +41,8 @@ READERS: dict[str, Callable[[Manifests], object]] = {
     "count": lambda manifests: manifests.count(REJECTS),
     "row groups": lambda manifests: manifests.row_groups(REJECTS),
     "within": lambda manifests: manifests.within(REJECTS, set(ITEMS)),
-    "forget": lambda manifests: manifests.forget(
-        REJECTS, lambda batch: batch["item"].is_null(), {"a"}, columns=["item"]
+    "forget": lambda manifests: remove_rows(
+        manifests, REJECTS, lambda batch: batch["item"].is_null(), {"a"}, columns=["item"]
     ),
 }
 

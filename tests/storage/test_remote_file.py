@@ -15,6 +15,7 @@ from storage.damage import DamagedError
 from storage.errors import UserError
 from storage.remote_file import AHEAD, open_remote, parts_cache
 from storage.tables.manifests import Manifests, Partition
+from storage.tables.removal import remove_rows
 from storage.tables.sql import connect
 from storage.workspace import Workspace
 from tests.storage.s3_server import Store, s3_store
@@ -84,8 +85,12 @@ def test_what_is_forgotten_elsewhere_is_gone_here(root: str) -> None:
     assert items(root) == {"0", "1"}
     manifests = Manifests(Workspace(root))
     manifests.parts(REJECTS)
-    manifests.forget(
-        REJECTS, lambda rows: pc.equal(rows["item"], pa.scalar("0")), {"0"}, columns=["item"]
+    remove_rows(
+        manifests,
+        REJECTS,
+        lambda rows: pc.equal(rows["item"], pa.scalar("0")),
+        {"0"},
+        columns=["item"],
     )
     assert manifests.items(REJECTS) == {"1"}
     assert items(root) == {"1"}

@@ -33,6 +33,7 @@ from storage.tables.compaction import (
 from storage.tables.joined import is_joined
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.parts import schema_of_part, write_parquet
+from storage.tables.removal import remove_parts, remove_replaced, remove_rows
 from storage.tables.runs import lost_parts, parts_left
 from storage.tables.schemas import REMIXES, STEPS, TABLES
 from storage.tables.sql import reading
@@ -233,7 +234,7 @@ def test_killed_while_one_is_taken_out_of_a_joined_part(
         items = Manifests(workspace).items(REJECTS)
         killed_after(steps)
         try:
-            Manifests(workspace).take_away(REJECTS, [gone])
+            remove_parts(Manifests(workspace), REJECTS, [gone])
         except KilledError:
             killed_after(math.inf)
             left = items - Manifests(workspace).items(REJECTS)
@@ -277,7 +278,7 @@ def test_what_comes_and_goes_while_parts_are_listed(
         return found
 
     monkeypatch.setattr(Workspace, "find", listed)
-    Manifests(workspace).tidy(REJECTS)
+    remove_replaced(Manifests(workspace), REJECTS)
     assert on_disk(workspace) == sorted([joined, *late])
 
 
@@ -292,9 +293,13 @@ def test_what_is_forgotten_is_on_no_disk(workspace: Workspace, removed: bool) ->
     if removed:
         remove(workspace)
     num_files = len(on_disk(workspace))
-    forget: Callable[..., int] = lambda **told: Manifests(workspace).forget(  # noqa: E731
-        REJECTS, is_seven, {"n007"}, columns=["item"], **told
-    )
+
+    def forget(*, dry_run: bool = False) -> int:
+        manifests = Manifests(workspace)
+        return remove_rows(
+            manifests, REJECTS, is_seven, {"n007"}, columns=["item"], dry_run=dry_run
+        )
+
     assert forget(dry_run=True) == 1
     assert forget() == 1
     assert len(on_disk(workspace)) == num_files
@@ -335,7 +340,7 @@ def test_one_is_taken_out_of_a_joined_part(workspace: Workspace, removed: bool) 
         manifests = Manifests(workspace)
         gone = manifests.within(REJECTS, {"n004", "n004/2", "n005"})
         assert [*gone.values()] == [{"n004", "n004/2"}]
-        manifests.take_away(REJECTS, gone)
+        remove_parts(manifests, REJECTS, gone)
         assert manifests.items(REJECTS) == before[1] - {"n004", "n004/2"}  # type: ignore[operator]
         assert content(workspace)[4] == 23
         assert len(on_disk(workspace)) == 1
@@ -343,7 +348,7 @@ def test_one_is_taken_out_of_a_joined_part(workspace: Workspace, removed: bool) 
         assert content(workspace) == before
         join(manifests, REJECTS, manifests.parts(REJECTS))
     manifests = Manifests(workspace)
-    manifests.take_away(REJECTS, manifests.within(REJECTS, manifests.items(REJECTS)))
+    remove_parts(manifests, REJECTS, manifests.within(REJECTS, manifests.items(REJECTS)))
     assert not on_disk(workspace)
 
 

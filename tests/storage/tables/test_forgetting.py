@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.tables.manifests import Manifests
+from storage.tables.removal import remove_rows
 from storage.workspace import Workspace
 from tests.storage.tables.compacted import compact
 from tests.storage.tables.test_manifests import REJECTS, reject
@@ -17,7 +18,7 @@ def is_b(batch: pa.RecordBatch) -> pa.BooleanArray:
 
 
 def forget_b(manifests: Manifests, *, dry_run: bool = False) -> int:
-    return manifests.forget(REJECTS, is_b, {"b"}, columns=["item"], dry_run=dry_run)
+    return remove_rows(manifests, REJECTS, is_b, {"b"}, columns=["item"], dry_run=dry_run)
 
 
 def test_rows_and_items_go_and_the_rest_stays(workspace: Workspace) -> None:
@@ -57,7 +58,9 @@ def test_what_was_forgotten_can_be_covered_again(workspace: Workspace) -> None:
         manifests.write(REJECTS, ["b"], [])
         manifests.write(REJECTS, ["b"], [reject("b")])
     assert manifests.items(REJECTS) == {"a", "b"}
-    manifests.forget(REJECTS, lambda batch: pc.is_valid(batch["item"]), {*"ab"}, columns=["item"])
+    remove_rows(
+        manifests, REJECTS, lambda batch: pc.is_valid(batch["item"]), {*"ab"}, columns=["item"]
+    )
     assert manifests.items(REJECTS) == set()
     for _ in range(2):
         manifests.write(REJECTS, ["a", "b"], [reject("a"), reject("b")])

@@ -20,6 +20,7 @@ import pytest
 from storage.damage import DamagedError
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.parts import ManifestError
+from storage.tables.removal import remove_replaced, remove_rows
 from storage.tables.schemas import PARTITION_FIELDS, SCORES, TABLES
 from storage.tables.sql import connect
 from storage.workspace import Workspace
@@ -122,7 +123,7 @@ def test_parts_that_were_joined_hold_the_same(workspace: Workspace, killed: bool
     assert len(workspace.find(REJECTS.folder)) == (4 if killed else 1)
     assert len(manifests.parts(REJECTS)) == 1
     assert content() == before
-    manifests.tidy(REJECTS)
+    remove_replaced(manifests, REJECTS)
     assert len(workspace.find(REJECTS.folder)) == 1
     assert content() == before
 
@@ -225,7 +226,8 @@ def test_rows_of_before_have_the_defaults_of_columns_that_came_later(
     groups = manifests.row_groups(REJECTS)
     found = [row for group in groups for row in manifests.read_row_group(group, ["streams"])]
     assert sorted(row["streams"] for row in found) == [[0, 1], [2]]
-    forgotten = manifests.forget(
+    forgotten = remove_rows(
+        manifests,
         REJECTS,
         lambda batch: pc.equal(batch["licence"], pa.scalar("CC0")),
         {"b"},
