@@ -30,7 +30,7 @@ def test_a_weak_share_without_recipes(finished: Finished) -> None:
     )
     refused(
         finished,
-        "no remixes of corpus 'nine'; .* `silentmix remix --corpus nine --workspace .*`, or set "
+        "no remixes of corpus 'nine'; .* `silentmix remix --corpus nine --workspace .*` .*, or set "
         "weak_share to 0",
         corpora=["nine"],
     )
