@@ -30,7 +30,7 @@ def run_command(
     parameters = _alone(parameters, only)
     chain = Chain(parameters)
     if not parameters.dry_run:
-        say(f"stages: {', '.join(parameters.turns)}")
+        say(f"stages: {', '.join(parameters.stages_in_rounds)}")
     if "fit-detector" in parameters.stages:
         say(BY_NAME["fit-detector"].beside_flow("ahead")(chain))
     print_expected(expect(chain), console)

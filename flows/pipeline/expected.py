@@ -86,7 +86,7 @@ def expect(chain: Chain) -> list[Expected]:
         step_s, known_from = _step(trainings[-1], manifests, newest_first)
     rows = []
     num_models = 0
-    for stage in chain.parameters.turns:
+    for stage in chain.parameters.stages_in_rounds:
         if stage == "train":
             steps, num_more = trainings[-1].steps, 1 if num_models else len(trainings)
             seconds = None if step_s is None else step_s * steps * num_more

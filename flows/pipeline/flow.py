@@ -43,8 +43,8 @@ def begin(parameters: PipelineParameters) -> Chain:
     Raises:
         UserError: it is known by now that a stage would refuse its work.
     """
-    chain, turns = Chain(parameters), parameters.turns
-    BY_NAME[turns[0]].beside_flow("in_chain")(chain)  # refuses what was not named
+    chain, stages = Chain(parameters), parameters.stages_in_rounds
+    BY_NAME[stages[0]].beside_flow("in_chain")(chain)  # refuses what was not named
     look_ahead(chain)
     return chain
 
@@ -69,12 +69,13 @@ def _report(chain: Chain) -> None:
         for note in result.notes:
             report.text(plain(f"{result.stage} {result.corpus}: {note}"))
     report.text(f"[The workspace as a whole]({key_path(OVERVIEW)})")
-    report.publish(f"pipeline {chain.parameters.corpus}: {', '.join(chain.parameters.turns)}")
+    stages = ", ".join(chain.parameters.stages_in_rounds)
+    report.publish(f"pipeline {chain.parameters.corpus}: {stages}")
 
 
 def _run(chain: Chain) -> None:
     waits_for = ""
-    for entry in map(BY_NAME.__getitem__, chain.parameters.turns):
+    for entry in map(BY_NAME.__getitem__, chain.parameters.stages_in_rounds):
         try:
             if not waits_for:
                 _run_stage(entry, chain)

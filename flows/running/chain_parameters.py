@@ -20,7 +20,7 @@ else:
 MUSIC = ("labelled", "unlabelled")
 """What the chain is to ingest."""
 
-AGAIN = STAGES[STAGES.index("fit-detector") : STAGES.index("train") + 1]
+ROUND = STAGES[STAGES.index("fit-detector") : STAGES.index("train") + 1]
 """The stages of a round."""
 
 
@@ -72,7 +72,7 @@ class ChainParameters(MusicOptions, StageParameters):
         return STAGES[first : last + 1]
 
     @property
-    def turns(self) -> tuple[str, ...]:
+    def stages_in_rounds(self) -> tuple[str, ...]:
         """The stages in the order in which they run, those of a round once a round.
 
         Raises:
@@ -81,14 +81,14 @@ class ChainParameters(MusicOptions, StageParameters):
         stages = self.stages
         if self.rounds == 1:
             return stages
-        if missing := [stage for stage in AGAIN if stage not in stages]:
+        if missing := [stage for stage in ROUND if stage not in stages]:
             raise UserError(
-                f"rounds {self.rounds}: a round is {', '.join(AGAIN)}, and this chain runs no "
-                f"{', '.join(missing)}; begin with --from {AGAIN[0]} or earlier, end with --until "
-                f"{AGAIN[-1]} or later, or leave rounds at 1"
+                f"rounds {self.rounds}: a round is {', '.join(ROUND)}, and this chain runs no "
+                f"{', '.join(missing)}; begin with --from {ROUND[0]} or earlier, end with --until "
+                f"{ROUND[-1]} or later, or leave rounds at 1"
             )
-        after = stages.index(AGAIN[-1]) + 1
-        return (*stages[:after], *AGAIN * (self.rounds - 1), *stages[after:])
+        after = stages.index(ROUND[-1]) + 1
+        return (*stages[:after], *ROUND * (self.rounds - 1), *stages[after:])
 
     def require_music(self) -> None:
         """Refuse a chain that is to ingest what was not named.

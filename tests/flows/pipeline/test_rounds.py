@@ -25,16 +25,16 @@ ROUND = STAGES[1:6]
 
 
 def test_a_round_is_every_stage_from_the_detector_to_the_model() -> None:
-    assert PipelineParameters().turns == STAGES
-    assert PipelineParameters(rounds=3).turns == (*STAGES[:6], *ROUND, *ROUND, STAGES[6])
+    assert PipelineParameters().stages_in_rounds == STAGES
+    assert PipelineParameters(rounds=3).stages_in_rounds == (*STAGES[:6], *ROUND, *ROUND, STAGES[6])
     within = PipelineParameters(rounds=2, from_stage=ROUND[0], until_stage=ROUND[-1])
-    assert within.turns == ROUND * 2
+    assert within.stages_in_rounds == ROUND * 2
     with pytest.raises(UserError, match="runs no fit-detector, score; begin with --from fit-det"):
-        _ = PipelineParameters(rounds=2, from_stage="extract").turns
+        _ = PipelineParameters(rounds=2, from_stage="extract").stages_in_rounds
     with pytest.raises(
         UserError, match=r"runs no remix, train; .* end with --until train or later"
     ):
-        _ = PipelineParameters(rounds=2, until_stage="extract").turns
+        _ = PipelineParameters(rounds=2, until_stage="extract").stages_in_rounds
 
 
 def test_models_that_no_detector_can_be_made_of_are_refused_before_anything(
@@ -85,7 +85,7 @@ def test_the_second_detector_is_the_first_model(
 
     monkeypatch.setattr(expected, "step_seconds", lambda *_: 2.0)
     rows = expected.expect(Chain(asked))
-    assert tuple(row.stage for row in rows) == asked.turns
+    assert tuple(row.stage for row in rows) == asked.stages_in_rounds
     by_model = [row for row in rows if row.stage in ("fit-detector", "train")]
     works = [row.work.partition(",")[0] for row in by_model]
     assert works[1:] == ["models: 2", "made of the model before", "models: 1"]
