@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from flows.extract.options import ExtractParameters
 from flows.inputs import registry
 from flows.inputs.selection import selected_tracks
 from flows.policy.as_calibrated import as_calibrated
-from flows.policy.calibration import calibrated
+from flows.policy.calibration import as_promised, calibrated
 from flows.policy.likeness import what_is_unlike
 from flows.reports.file_names import file_names
 from flows.reports.markdown import plain
@@ -139,7 +138,7 @@ def what_is_unproven(calibration: Calibration, minutes: Mapping[str, float]) -> 
             said.append(f"{what} with no promise (allow_insufficient_evidence): {source.problem}")
         elif (bound := source.precision_bound or 0.0) < calibration.target_precision:
             said.append(
-                f"{what} with a promised precision of {math.floor(1000 * bound) / 1000:g}, not "
+                f"{what} with a promised precision of {as_promised(bound)}, not "
                 f"{calibration.target_precision:g}: fewer songs held out have silences as sure as "
                 "these, the surest; surest_share 1 takes all that it is promised of"
             )

@@ -20,10 +20,9 @@ from demucs_core.detector.registry import (
 )
 from demucs_core.detector.training import DetectorStep, DetectorTrainer
 from demucs_core.extraction.calibration_result import Calibration
-from demucs_core.separators.class_path import CLASS_PATH
 from flows.fit_detector.options import FitDetectorOptions, FitDetectorParameters
 from flows.fit_detector.plots import precision_recall, reliability
-from flows.fit_detector.separators import imported, learnt_from, made_of
+from flows.fit_detector.separators import learnt_from, made_of, refuse_imported
 from flows.inputs import networks, registry
 from flows.inputs.intact import require_intact
 from flows.inputs.songs import (
@@ -178,8 +177,8 @@ def ahead(chain: Chain) -> str:
         What those held out can promise.
     """
     [asked] = in_chain(chain)
-    if chain.parameters.rounds > 1 and CLASS_PATH.fullmatch(chain.options("train")["architecture"]):
-        raise imported(f"rounds {chain.parameters.rounds}: the models of this chain would be")
+    if chain.parameters.rounds > 1 and chain.imported:
+        refuse_imported(f"rounds {chain.parameters.rounds}: the models of this chain would be")
     devices.pick_device(asked.device)
     chain.require_libraries()
     manifests = chain.manifests()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import NoReturn
 
 from demucs_core.detector.registry import SEPARATOR, build_detector, new_detector_config
 from demucs_core.detector.separator_detector import SeparatorDetector
@@ -16,13 +17,16 @@ from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 
 
-def imported(models: str) -> UserError:
-    """Says why models of a class of the user's make no detector.
+def refuse_imported(models: str) -> NoReturn:
+    """Refuse to make a detector of models of a class of the user's.
 
     Args:
         models: which, with the verb.
+
+    Raises:
+        UserError: says why.
     """
-    return UserError(
+    raise UserError(
         f"{models} made of a class that is imported, which a detector would import wherever it "
         "scores; train one of the registered architectures"
     )
@@ -37,7 +41,7 @@ def made_of(workspace: Workspace, model: str) -> SeparatorDetector:
     """
     separator = networks.load_model(workspace, model, "cpu")
     if isinstance(separator.config, ImportedConfig):
-        raise imported(f"model {model} is")
+        refuse_imported(f"model {model} is")
     music = workspace.music
     try:
         config = new_detector_config(

@@ -9,9 +9,9 @@ from typing import Any
 
 import duckdb
 
-from flows.catalogue import BY_NAME, load
+from flows.catalogue import BY_NAME
 from flows.fsck.finding import Finding
-from flows.running.parameters import Options, option_words
+from flows.running.parameters import option_words, recorded
 from storage.errors import UserError
 from storage.tables.joined import is_joined
 from storage.tables.manifests import Manifests
@@ -152,8 +152,8 @@ def commands(manifests: Manifests, findings: Iterable[Finding]) -> list[str]:
 def _command(manifests: Manifests, stage: str, given: dict[str, Any]) -> str:
     """A stage's command line with the parameters of a run."""
     words = ["silentmix", stage, "--workspace", manifests.workspace.location]
-    model: type[Options] = load(BY_NAME[stage].parameters)
-    given = model.recorded(given) if given else {}
+    model = BY_NAME[stage].load_parameters()
+    given = recorded(model, given) if given else {}
     for name, field in model.model_fields.items():
         default = field.get_default(call_default_factory=True)
         value = given.get(name, default)

@@ -43,8 +43,8 @@ def begin(parameters: PipelineParameters) -> Chain:
     Raises:
         UserError: it is known by now that a stage would refuse its work.
     """
-    chain, stages = Chain(parameters), parameters.stages_in_rounds
-    BY_NAME[stages[0]].beside_flow("in_chain")(chain)  # refuses what was not named
+    chain, (first, *_) = Chain(parameters), parameters.stages_in_rounds
+    BY_NAME[first].beside_flow("in_chain")(chain)  # refuses what was not named
     look_ahead(chain)
     return chain
 

@@ -6,6 +6,7 @@ import json
 from typing import TypeVar
 
 from flows.policy.options import PolicyOptions
+from flows.running.parameters import recorded
 from flows.server.deployed import deployment_of_run
 from storage.tables.manifests import Manifests
 from storage.tables.runs import maker
@@ -27,5 +28,5 @@ def as_calibrated(workspace: Workspace, detector: str, options: Options) -> Opti
     """
     if deployment_of_run() is None or (fitted := maker(Manifests(workspace), detector)) is None:
         return options
-    policy = PolicyOptions.recorded(json.loads(fitted.parameters))
+    policy = recorded(PolicyOptions, json.loads(fitted.parameters))
     return type(options).model_validate({**policy, **options.model_dump(exclude_unset=True)})

@@ -17,6 +17,7 @@ from flows.inputs.made_for import require_hears
 from flows.inputs.songs import load_activity
 from flows.policy.options import PolicyOptions
 from flows.policy.typed_options import typed
+from flows.running.parameters import recorded
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.tables.manifests import Manifests, Partition
@@ -53,6 +54,15 @@ def require_evidence_of_each(
         require_evidence(counts[fewest], corpus, options, known)
 
 
+def as_promised(precision: float) -> str:
+    """A precision as a promise: rounded down.
+
+    >>> as_promised(0.9519)
+    '0.951'
+    """
+    return f"{math.floor(precision * 1000) / 1000:g}"
+
+
 def what_songs_promise(num_songs: int, options: PolicyOptions) -> str:
     """What songs held out can promise, in words, before anything was trained.
 
@@ -63,7 +73,7 @@ def what_songs_promise(num_songs: int, options: PolicyOptions) -> str:
     best = largest_promise(num_songs, options.bound)
     return (
         f"{num_songs} songs are held out to calibrate on; without an error in them they promise a "
-        f"precision of {math.floor(best * 1000) / 1000:g} ({options.target_precision:g} is asked "
+        f"precision of {as_promised(best)} ({options.target_precision:g} is asked "
         f"for, at a confidence of {options.confidence:g})"
     )
 
@@ -94,7 +104,7 @@ def require_evidence(num_songs: int, corpus: str, options: PolicyOptions, which:
             )
         best = largest_promise(num_songs, options.bound)
         raise UserError(
-            f"{few} (they promise {math.floor(best * 1000) / 1000:g} at best): {more}), "
+            f"{few} (they promise {as_promised(best)} at best): {more}), "
             f"{_what_goes(num_songs, best, options)}or set "
             f"{_typed('allow_insufficient_evidence', True)} (which needs one)"
         )
@@ -208,7 +218,7 @@ def fitted_calibration(manifests: Manifests, detector: str) -> Calibration | Non
     fitted, workspace = maker(manifests, detector), manifests.workspace
     if fitted is None:
         return None
-    policy = PolicyOptions.recorded(json.loads(fitted.parameters))
+    policy = recorded(PolicyOptions, json.loads(fitted.parameters))
     with suppress(TypeError, ValueError):  # of another version, as `extract` will say
         path = calibration_path(detector, PolicyOptions.model_validate(policy))
         if workspace.exists(path):

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from demucs_core.separators.class_path import CLASS_PATH
 from flows.catalogue import BY_NAME, load
 from flows.inputs import registry
 from flows.running.chain_parameters import ChainParameters
@@ -45,11 +44,16 @@ class Chain:
         return {name: getattr(options, name) for name in load(entry.options).model_fields}
 
     @property
+    def imported(self) -> tuple[str, ...]:
+        """The class that is trained, if it is one that is imported."""
+        trained: tuple[str, ...] = getattr(self.parameters, BY_NAME["train"].field).allowed
+        return trained
+
+    @property
     def allow_import(self) -> list[str]:
         """The classes that may be imported: those that were named for it, and what is trained."""
-        train, evaluate = self.options("train"), self.options("evaluate")
-        trained = [train["architecture"]] if CLASS_PATH.fullmatch(train["architecture"]) else []
-        return [*dict.fromkeys([*evaluate["allow_import"], *trained])]
+        named = self.options("evaluate")["allow_import"]
+        return [*dict.fromkeys([*named, *self.imported])]
 
     @property
     def is_ingested(self) -> bool:

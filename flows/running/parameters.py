@@ -163,13 +163,6 @@ class Options(BaseModel):
         }
         return self.model_dump(mode="json", include=kept)
 
-    @classmethod
-    def recorded(cls, told: Mapping[str, Any]) -> dict[str, Any]:
-        """Its fields as the record of a run tells them; those that came later as things were."""
-        fields = cls.model_fields
-        before = {name: value for name, field in fields.items() for value in _before(field)}
-        return before | {name: told[name] for name in fields.keys() & told.keys()}
-
     def configure(self, kind: type[Config], **given: object) -> Config:
         """A configuration of the core from the options of the same names, but for those given.
 
@@ -197,6 +190,13 @@ def _require_unicode(given: object) -> None:
                     "not_unicode", "{told} is not Unicode; rename what is called so",
                     {"told": ascii(value)},
                 ) from None  # fmt: skip
+
+
+def recorded(model: type[BaseModel], told: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's fields as the record of a run tells them; those that came later as things were."""
+    fields = model.model_fields
+    before = {name: value for name, field in fields.items() for value in _before(field)}
+    return before | {name: told[name] for name in fields.keys() & told.keys()}
 
 
 def _before(field: FieldInfo) -> list[Any]:

@@ -8,6 +8,7 @@ from demucs_core.extraction.precision_bound import ANY_SONGS
 from flows.inputs import registry
 from flows.policy.calibration import calibrated, calibration_path, require_evidence
 from flows.policy.options import PolicyOptions
+from flows.running.parameters import recorded
 from storage.errors import UserError
 from tests.flows.conftest import Finished
 
@@ -35,7 +36,7 @@ def test_thresholds_of_before_are_found() -> None:
     told = {
         name: value for name, value in PolicyOptions() if name not in (*ANY_SONGS, "surest_share")
     }
-    then = PolicyOptions.model_validate(PolicyOptions.recorded(told))
+    then = PolicyOptions.model_validate(recorded(PolicyOptions, told))
     assert then == PolicyOptions(surest_share=1.0)
     assert calibration_path("d", then) == "detectors/d/calibrations/f004f2a2c10e8.json"
     for other in (PolicyOptions(), PolicyOptions(surest_share=1.0, **ANY_SONGS)):

@@ -21,6 +21,7 @@ from flows.running.parameters import (
     InFingerprintUnlessAsBefore,
     Options,
     StageParameters,
+    recorded,
 )
 from flows.running.wrong_values import describe
 from flows.train.options import TrainParameters
@@ -66,9 +67,9 @@ def test_a_default_that_changed_leaves_the_names_of_before() -> None:
     assert Grown().content() == {"threshold": 0.5, "share": 0.5}
     assert Grown(share=1.0).content() == Parameters().content()
     was = Parameters(threshold=0.6, threads=2).model_dump()
-    assert Grown.model_validate(Grown.recorded(was)).content() == {"threshold": 0.6}
+    assert Grown.model_validate(recorded(Grown, was)).content() == {"threshold": 0.6}
     told = Grown(share=0.7).model_dump()
-    assert Grown.recorded({**told, "no_field": 1}) == told
+    assert recorded(Grown, {**told, "no_field": 1}) == told
 
 
 def test_every_field_of_every_stage_is_described() -> None:
