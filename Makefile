@@ -4,6 +4,8 @@ WORKSPACE ?= demo-workspace
 UI ?= http://127.0.0.1:4200
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Else each of the hundreds of processes that the tests start would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Two processes, each of which takes whole files of tests.
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
@@ -27,7 +29,7 @@ help:
 # quarter of pip's time; pip does it where uv can't, as with an index that pip alone is told of. The
 # CUDA libraries follow only where the build of torch that was found wants them.
 LOCKED := --quiet --require-hashes --no-deps --requirement
-install = $(BIN)/uv pip install --python .venv $(LOCKED) $(1) || $(BIN)/pip install $(LOCKED) $(1)
+install = $(BIN)/uv pip install --python .venv --compile-bytecode $(LOCKED) $(1) || $(BIN)/pip install $(LOCKED) $(1)
 
 .venv/installed: requirements.lock requirements-cuda.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "silentmix needs Python 3.11 to 3.13; try make PYTHON=python3.13")'
