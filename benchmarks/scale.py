@@ -6,14 +6,14 @@ its own: those with nothing to do, an extraction and a remix of what is new, com
 schedule has them every night, the start of a training, the lineage of a file, the rehearsal of a
 forgetting. Each is told with the seconds that it took and the memory of its largest process.
 
-What a command costs is taken for ``a + b n^e``, and ``e`` is the exponent that the three sizes
-give: a start of ten seconds shall not hide what comes after it. What has nothing to do is run three
-times, and its fastest run counts, since its growth from the first size to the second is less than
-a second. Where what comes after the start is less than ``NOISE_S`` at the largest size, there is no
-exponent to tell. ``worst_exponent`` is the largest, ``worst_noop_s`` the longest of those with
-nothing to do at the largest size, ``peak_mib`` the memory of the largest process of all but
-training, and ``grown_mib`` the most that any of them took more than at the smallest size: what is
-left is what it imports. The last line is JSON.
+The CPU time of a command, that of its server and workers included, is taken for ``a + b n^e``, and
+``e`` is the exponent that the three sizes give: a start of ten seconds shall not hide what comes
+after it, and what a process waits for is no growth. What has nothing to do is run three times, and
+the least of each figure counts. Where what comes after the start is less than ``NOISE_S`` at the
+largest size, there is no exponent to tell. ``worst_exponent`` is the largest, ``worst_noop_s`` the
+longest of those with nothing to do at the largest size, ``peak_mib`` the memory of the largest
+process of all but training, and ``grown_mib`` the most that any of them took more than at the
+smallest size: what is left is what it imports. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -59,9 +59,10 @@ class Command:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command took: seconds, and the memory of its largest process."""
+    """What a command took: seconds, those of a CPU, and the memory of its largest process."""
 
     wall_s: float
+    cpu_s: float
     peak_mib: float
 
 
@@ -126,12 +127,13 @@ def silentmix(root: Path, *arguments: str) -> Cost:
         if process.returncode:
             log.seek(0)
             raise RuntimeError(f"silentmix {' '.join(arguments)}: {log.read().decode()[-4000:]}")
-    return Cost(time.monotonic() - started, usage.ru_maxrss / 1024)
+    cpu_s = usage.ru_utime + usage.ru_stime
+    return Cost(time.monotonic() - started, cpu_s, usage.ru_maxrss / 1024)
 
 
-def exponent(walls: Sequence[float]) -> float | None:
+def exponent(seconds: Sequence[float]) -> float | None:
     """The exponent of growth beside what does not grow, from three sizes."""
-    smallest, middle, largest = walls
+    smallest, middle, largest = seconds
     if largest - smallest < NOISE_S:
         return None
     growth = (largest - middle) / max(middle - smallest, NOISE_S / FACTOR**2)
@@ -152,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not args.folder:
             shutil.rmtree(root)
     exponents = {
-        name: exponent([cost.wall_s for cost in costs]) for name, (_, costs) in found.items()
+        name: exponent([cost.cpu_s for cost in costs]) for name, (_, costs) in found.items()
     }
     _tell(found, counts, exponents)
     noops = [costs[-1].wall_s for is_noop, costs in found.values() if is_noop]
@@ -187,10 +189,14 @@ def _measure(root: Path, tracks: int, segments: int) -> tuple[Costs, list[tuple[
         for command in commands(grown.music, grown.source_of(num_tracks - 1)):
             arguments = (*command.arguments, "--workspace", str(grown.root))
             runs = [silentmix(root, *arguments) for _ in range(RUNS if command.is_noop else 1)]
-            cost = Cost(min(run.wall_s for run in runs), max(run.peak_mib for run in runs))
+            cost = Cost(
+                min(run.wall_s for run in runs),
+                min(run.cpu_s for run in runs),
+                max(run.peak_mib for run in runs),
+            )
             found.setdefault(command.name, (command.is_noop, []))[1].append(cost)
-            print(f"  {command.name}: {cost.wall_s:.1f} s, {cost.peak_mib:.0f} MiB",
-                  file=sys.stderr, flush=True)  # fmt: skip
+            told = f"{cost.wall_s:.1f} s, {cost.cpu_s:.1f} of a CPU, {cost.peak_mib:.0f} MiB"
+            print(f"  {command.name}: {told}", file=sys.stderr, flush=True)
         manifests = Manifests(grown.workspace)
         num_segments = manifests.count(manifests.latest("segments", CORPUS))
         counts.append((num_tracks, num_segments))

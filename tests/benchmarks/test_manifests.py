@@ -17,11 +17,11 @@ def test_both_answer_alike(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("walls", "expected"),
+    ("seconds", "expected"),
     [([10 + 1, 10 + 10, 10 + 100], 1.0), ([3 + 1, 3 + 100, 3 + 10_000], 2.0), ([9, 9.2, 10], None)],
 )
 def test_the_exponent_of_growth_is_that_beside_what_does_not_grow(
-    walls: list[float], expected: float | None
+    seconds: list[float], expected: float | None
 ) -> None:
-    found = scale.exponent(walls)
+    found = scale.exponent(seconds)
     assert found == (expected if expected is None else pytest.approx(expected))
