@@ -280,6 +280,7 @@ def _serve(port: int, host: str, *, lasting: bool) -> None:
         host=host,
         port=port,
         log_level="error",
+        lifespan="on",  # whose tables can't be made ends, and answers nobody
         timeout_graceful_shutdown=3,
     )
 
