@@ -139,7 +139,7 @@ def write_labelled(
         )
         for index, (subset, credit) in enumerate(zip(subsets, names, strict=True))
     ]
-    _run(jobs, truth, write_labelled_song, map)
+    _run(jobs, root, truth, write_labelled_song, map)
     return [root / job.target for job in jobs]
 
 
@@ -189,7 +189,7 @@ def write_unlabelled(
         )
         for index, credit in enumerate(names)
     ]
-    changed = _run(jobs, truth, write_unlabelled_song, map)
+    changed = _run(jobs, root, truth, write_unlabelled_song, map)
     files = [
         CorpusFile(path=job.target, kind="song", format=job.audio_format.name)
         for job in jobs
@@ -267,16 +267,17 @@ def _check(counts: Iterable[int], duration_s: float) -> None:
 
 
 def _run(
-    jobs: Sequence[SongJob], truth: Path, write: Callable[[SongJob], None], spread: Map
+    jobs: Sequence[SongJob],
+    root: Path,
+    truth: Path,
+    write: Callable[[SongJob], None],
+    spread: Map,
 ) -> bool:
     """Write the songs that are missing or made otherwise, remove those no longer wanted.
 
     Returns:
         Whether anything changed.
     """
-    if not jobs:
-        return False
-    root = jobs[0].root
     wanted = {job.record for job in jobs}
     stale = [path for path in sorted((truth / "songs").glob("*.json")) if path not in wanted]
     missing = [job for job in jobs if not _is_complete(job)]

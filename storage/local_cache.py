@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import os
 import tempfile
@@ -20,6 +21,8 @@ Entry = BufferedReader | BufferedRandom
 UNFINISHED = ".unfinished-"
 UNFINISHED_S = 3600.0
 """How old a file must be that its writer must have left behind."""
+NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS))
+"""What a disk answers that takes no more; all else may be of where an entry is fetched from."""
 SLACK = 1 / 32
 """Share of the limit that a process adds before it looks what all have added."""
 
@@ -111,7 +114,7 @@ class LocalCache:
         except BaseException as error:
             file.close()
             temporary.unlink(missing_ok=True)
-            if isinstance(error, OSError) and error.errno is not None and not error.filename:
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
                 raise self._unwritable(error) from error
             raise
         self._added_bytes += size

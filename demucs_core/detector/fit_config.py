@@ -29,7 +29,7 @@ class AugmentationConfig:
             leave it.
         holes_probability: bins far below their neighbours emptied, as a lossy encoder at a low bit
             rate does.
-        noise_probability: a floor of noise, 50 to 80 dB below the mixture.
+        noise_probability: a floor of noise in all bins, 20 to 50 dB below the mean power of a bin.
         tone_probability: the mixture's spectrum tilted and bent, as another master of the song
             would be.
         width_probability: the side made weaker, stronger or (for a third of them) nothing: mono.

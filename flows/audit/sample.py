@@ -21,7 +21,7 @@ from storage.tables.manifests import Manifests, Partition
 from storage.tables.removal import remove_rows
 from storage.tables.retired import Hidden
 from storage.tables.schemas import AUDITS
-from storage.tables.sql import any_of, reading
+from storage.tables.sql import any_of, quoted, reading
 from storage.workspace import Workspace
 
 STAGE, VERSION = "audit", 1
@@ -94,7 +94,7 @@ def _draw_source(
     parameters: AuditParameters,
     rng: np.random.Generator,
 ) -> list[Clip]:
-    place = f"list_position(silent_sources, '{source}')"
+    place = f"list_position(silent_sources, {quoted(source)})"
     rows = f"""(
         SELECT *, mean_probability[{place}] AS score, row_number() OVER (ORDER BY segment_id) AS n
         FROM segments WHERE {any_of([segments])} AND {place} > 0
@@ -109,7 +109,7 @@ def _draw_source(
         chosen = np.flatnonzero(drawn)
         found = database.execute(
             "SELECT segment_id, track_id, path, start_sample, stop_sample "
-            f"FROM {rows} WHERE list_contains($places, n) ORDER BY n",
+            f"FROM {rows} WHERE n IN (SELECT unnest($places)) ORDER BY n",
             {"places": (chosen + 1).tolist()},
         ).fetchall()
     clips = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import chain, islice
 from typing import Any
 
 from rich.console import Console
@@ -125,10 +126,5 @@ def print_rows(location: str, table: str, corpus: str, num_rows: int, console: C
     fields = [[name, str(kind), text] for name, kind, text in TABLES[table].fields]
     print_table(console, ["field", "type", "meaning"], fields)
     names = TABLES[table].schema.names
-    rows: list[list[Any]] = []
-    for partition in partitions:
-        for row in manifests.rows(partition):
-            if len(rows) == num_rows:
-                break
-            rows.append([row[name] for name in names])
-    print_table(console, names, rows)
+    rows = islice(chain.from_iterable(map(manifests.rows, partitions)), num_rows)
+    print_table(console, names, ([row[name] for name in names] for row in rows))

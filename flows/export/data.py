@@ -14,7 +14,7 @@ import numpy as np
 from flows.export.options import ExportDataParameters, Layout
 from flows.export.pieces import Piece, Wanted
 from flows.inputs.recipes import load_recipes
-from flows.inputs.songs import Song, learning_corpora, load_songs
+from flows.inputs.songs import Song, learning_corpora, load_songs, songs_once
 from flows.reports.csv_text import cells
 from flows.running.whole_folder import require_new, whole_folder
 from storage.encode import writing
@@ -66,7 +66,7 @@ def export_data(parameters: ExportDataParameters, tell: Callable[[str], None]) -
         rest=parameters.rest,
         whole=parameters.layout == "songs" or bool(parameters.target),
     )
-    songs = [song for corpus in stems for song in load_songs(manifests, corpus, "train")]
+    songs = songs_once(manifests, stems)
     held_out = load_songs(manifests, stems[0], "valid")
     train = [piece for song in songs if (piece := wanted.of_song(song, _name(song)))]
     recipes = chain.from_iterable(load_recipes(manifests, partition) for partition in remixes)

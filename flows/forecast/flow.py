@@ -19,9 +19,10 @@ from demucs_core.extraction.segments import ExtractionPolicy
 from demucs_core.extraction.yields import YieldForecast, forecast_yield
 from flows.forecast.options import MIN_TRACKS, ForecastParameters
 from flows.inputs import registry
+from flows.inputs.usable_tracks import usable_tracks
 from flows.policy.calibration import calibrated
 from flows.running.stage import StageResult, StageRun, as_told, stage_run
-from flows.score.flow import scorable_tracks, score_tracks, scores_fingerprint
+from flows.score.flow import score_tracks, scores_fingerprint
 from flows.yields.flow import Yields, track_yield
 from storage.errors import UserError
 from storage.fingerprint import short_hash
@@ -92,7 +93,7 @@ def forecast(parameters: ForecastParameters) -> CorpusForecast | StageResult:
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
         source = run.manifests.latest("tracks", parameters.corpus)
-        tracks, _ = scorable_tracks(run.manifests, source, parameters)
+        tracks, _ = usable_tracks(run.manifests, source, **parameters.selection)
         sample = draw_sample(tracks, parameters.sample, parameters.seed)
         num_new = score_tracks(run, sample, source, parameters, detector)
         extracted, duration = _extractable(
@@ -107,7 +108,7 @@ def forecast(parameters: ForecastParameters) -> CorpusForecast | StageResult:
         total_s = _duration_s(tracks, music)
         found = forecast_yield(extracted, duration, total_s, confidence=CONFIDENCE)
         scoring_hours = None
-        if num_new and (new_s := run.counts["seconds"]):
+        if num_new and (new_s := run.counts.get("seconds")):
             done = run.manifests.items(run.partition("scores"))
             rest = [track for track in tracks if track["track_id"] not in done]
             scoring_hours = _duration_s(rest, music) * run.counts["scoring_s"] / new_s / 3600

@@ -15,7 +15,12 @@ from storage.tables.parts import ITEMS, ManifestError, check_schema, names_in, o
 from storage.tables.runs import lost_parts
 from storage.tables.schemas import ACTIVITY, HEARD, REJECTS, RUNS, TABLES, Table
 
-BESIDE = {ACTIVITY.name: ("stems",), REJECTS.name: ("tracks", "stems", "scores")}
+REFUSING = ("ingest", "score", "pseudo-label", "extract", "remix", "evaluate")
+"""Stages that write why they refused an item, which counts as done then."""
+BESIDE = {
+    ACTIVITY.name: ("stems",),
+    REJECTS.name: ("tracks", "stems", "scores", "segments", "tempos", "remixes", "evaluations"),
+}
 """Manifests whose parts are written beside one of the same name, which says what is done."""
 
 
@@ -104,7 +109,7 @@ def _unreadable(
 def makers(table: str) -> tuple[str, ...]:
     """The stages that write a manifest; of the chain, and the audit."""
     if table == REJECTS.name:
-        return ("ingest", "score")
+        return REFUSING
     if table == HEARD.name:
         return ("fit-detector", "train")
     return tuple(

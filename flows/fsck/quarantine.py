@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from flows.fsck.finding import Finding
 from storage.tables.manifests import Manifests
 from storage.tables.removal import remove_rows
+from storage.tables.retired import sorted_values
 from storage.tables.schemas import ACTIVITY, STEMS, TRACKS
 from storage.workspace import Workspace
 
@@ -54,10 +55,10 @@ def _take_out(
     """Take the rows of tracks and songs out, and the items that say that they are done."""
     wanted = {"ids": sorted(ids)}
     files = database.execute(
-        "SELECT DISTINCT source_url FROM tracks WHERE list_contains($ids, track_id)", wanted
+        "SELECT DISTINCT source_url FROM tracks WHERE track_id IN (SELECT unnest($ids))", wanted
     ).fetchall()
     songs = database.execute(
-        "SELECT DISTINCT split || '/' || song FROM stems WHERE list_contains($ids, track_id)",
+        "SELECT DISTINCT split || '/' || song FROM stems WHERE track_id IN (SELECT unnest($ids))",
         wanted,
     ).fetchall()
     of_tracks, of_songs = ({name for [name] in found} for found in (files, songs))
@@ -71,9 +72,8 @@ def _take_out(
                     manifests.workspace.put_bytes(f"{place}/{path}", content)
                     items |= hits
             if items:
-                remove_rows(
-                    manifests, partition, partial(_is_one_of, ids=ids), items, columns=["track_id"]
-                )
+                is_hit = partial(_is_one_of, ids=sorted_values(ids))
+                remove_rows(manifests, partition, is_hit, items, columns=["track_id"])
 
 
 def _names(item: str) -> set[str]:
@@ -89,5 +89,5 @@ def _shorter(item: str) -> Iterator[str]:
             return
 
 
-def _is_one_of(batch: pa.RecordBatch, ids: Set[str]) -> pa.BooleanArray:
-    return pc.is_in(batch["track_id"], pa.array(sorted(ids), pa.string()))
+def _is_one_of(batch: pa.RecordBatch, ids: pa.StringArray) -> pa.BooleanArray:
+    return pc.is_in(batch["track_id"], ids)

@@ -26,7 +26,7 @@ from storage.errors import UserError
 from storage.finding.listing import open_location, url_of
 from storage.music_format import MIXTURE
 from storage.printable import valid_text
-from storage.reading import PCM_SCALE, CropReader
+from storage.reading import PCM_SCALE, CanonicalAudioError, CropReader
 from storage.tables.schemas import MEASURES, PRINTS, STEMS, TRACKS
 from storage.workspace import Workspace
 
@@ -68,17 +68,17 @@ class AudioBatch(Divisible["Heard"]):
     def refused(self, detail: str) -> Heard:
         """Of its one track or stem nothing is made, until the next time."""
         [audio] = self.audio
-        return Heard([], [], [], f"{audio.path}: {detail}")
+        return Heard([], [], [], [f"{audio.path}: {detail}"])
 
 
 @dataclass(frozen=True)
 class Heard:
-    """The rows that were made, and of what; or why of something none were."""
+    """The rows that were made, and of what; and why of something none were."""
 
     items: list[str]
     prints: list[dict[str, Any]]
     measures: list[dict[str, Any]]
-    problem: str = ""
+    problems: list[str]
 
 
 def complete_tracks(run: StageRun, parameters: IngestParameters) -> None:
@@ -159,15 +159,14 @@ def _complete(run: StageRun, parameters: IngestParameters, audio: Sequence[Audio
                 if rows:
                     run.manifests.write(run.partition(table.name), heard.items, rows)
             run.count(completed=len(heard.items))
-            if heard.problem:
-                run.notes.append(heard.problem)
+            run.notes.extend(heard.problems)
 
 
 def hear(batch: AudioBatch) -> Heard:
     """Make the prints and measures of a batch."""
     music = batch.workspace.music
     reader = CropReader(batch.workspace.location)
-    heard = Heard([], [], [])
+    heard = Heard([], [], [], [])
     for audio in batch.audio:
         listeners: list[Listener] = []
         if audio.make_print:
@@ -176,10 +175,14 @@ def hear(batch: AudioBatch) -> Heard:
         if audio.measure:
             measures = TrackMeasures(music.sample_rate, music.num_channels)
             listeners.append(measures.feed)
-        for block in reader.blocks(audio.path):
-            pcm = (block.T * np.float32(PCM_SCALE)).astype("<i2", order="C").data.cast("B")
-            for listen in listeners:
-                listen(pcm)
+        try:
+            for block in reader.blocks(audio.path):
+                pcm = (block.T * np.float32(PCM_SCALE)).astype("<i2", order="C").data.cast("B")
+                for listen in listeners:
+                    listen(pcm)
+        except CanonicalAudioError as error:
+            heard.problems.append(str(error))
+            continue
         if audio.make_print:
             heard.prints.extend(print_rows(audio.track_id, audio.source, printer.finish()))
         if audio.measure:

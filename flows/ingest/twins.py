@@ -5,7 +5,6 @@ Both runs look when they have written all that they have, and both decide alike.
 
 from __future__ import annotations
 
-from collections.abc import Set
 from dataclasses import replace
 
 import pyarrow as pa
@@ -16,7 +15,7 @@ from flows.ingest.source_files import last_looks, note_looks
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
 from storage.tables.removal import remove_rows
-from storage.tables.retired import RetiredKey, Retirement
+from storage.tables.retired import RetiredKey, Retirement, sorted_values
 from storage.tables.schemas import REJECTS, TRACKS
 
 
@@ -68,13 +67,14 @@ def _settle_rows(run: StageRun) -> int:
     looks = last_looks(run.manifests, run.corpus, run.fingerprint)
     refused = [row["item"] for row in rejects if row["item"] in looks]
     note_looks(run, (replace(looks[url], reason=DUPLICATE) for url in refused), items)
+    names = sorted_values(extra)
     remove_rows(
-        run.manifests, partition, lambda batch: _named(batch, extra), frozenset(), columns=columns
+        run.manifests, partition, lambda batch: _named(batch, names), frozenset(), columns=columns
     )
     return len(extra)
 
 
-def _named(batch: pa.RecordBatch, names: Set[str]) -> pa.BooleanArray:
+def _named(batch: pa.RecordBatch, names: pa.StringArray) -> pa.BooleanArray:
     joined = pc.binary_join_element_wise(batch["track_id"], batch["source_url"], " ")  # type: ignore[call-overload]
-    named: pa.BooleanArray = pc.is_in(joined, pa.array(sorted(names), pa.string()))
+    named: pa.BooleanArray = pc.is_in(joined, names)
     return named

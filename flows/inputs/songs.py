@@ -103,6 +103,15 @@ def made_from_libraries(manifests: Manifests, libraries: Sequence[Partition]) ->
     return {"libraries": sorted(names)} if names else {}
 
 
+def songs_once(manifests: Manifests, corpora: Sequence[Partition]) -> list[Song]:
+    """The training songs and single stems of some corpora, each once."""
+    songs: dict[str, Song] = {}
+    for stems in corpora:
+        for song in load_songs(manifests, stems, "train"):
+            songs.setdefault(song.track_id, song)
+    return list(songs.values())
+
+
 def load_learning_songs(
     manifests: Manifests, corpora: Sequence[Partition], purpose: str
 ) -> list[Song]:
@@ -111,11 +120,7 @@ def load_learning_songs(
     Raises:
         UserError: they are not enough to make examples of; says what is missing.
     """
-    songs: dict[str, Song] = {}
-    for stems in corpora:
-        for song in load_songs(manifests, stems, "train"):
-            songs.setdefault(song.track_id, song)
-    found = list(songs.values())
+    found = songs_once(manifests, corpora)
     names = ", ".join(repr(stems.corpus) for stems in corpora)
     require_songs(found, corpora[0].corpus, "train", purpose)
     sources = manifests.workspace.music.sources

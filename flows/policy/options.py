@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -90,6 +89,4 @@ class PolicyOptions(Options):
     @property
     def policy(self) -> ExtractionPolicy:
         """The extraction policy alone."""
-        return ExtractionPolicy(
-            **{field.name: getattr(self, field.name) for field in fields(ExtractionPolicy)}
-        )
+        return self.configure(ExtractionPolicy)

@@ -30,7 +30,7 @@ from flows.running.under_way import new_run_id
 from storage.errors import UserError
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.removal import remove_rows
-from storage.tables.retired import adds_stem_of
+from storage.tables.retired import adds_stem_of, sorted_values
 from storage.tables.schemas import EVALUATIONS, REJECTS, STEMS, TABLES
 from storage.tables.sql import FILES_OF_STEM, adds_any_of, reading
 from storage.workspace import Workspace, track_path
@@ -147,7 +147,7 @@ def _forget(
         if table is STEMS and not dry_run:
             for path in audio:
                 workspace.remove(path)
-        hits = partial(_hits, columns=table.music, ids=ids)
+        hits = partial(_hits, columns=table.music, ids=sorted_values(ids))
         for partition in manifests.partitions(table.name) if table.music else ():
             gone = remove_rows(
                 manifests, partition, hits, _Items(items, ids), columns=table.music, dry_run=dry_run
@@ -191,7 +191,7 @@ def _hearers(
     """The finished detectors or models that heard some of it, and what each heard."""
     rows = database.execute(
         "SELECT fingerprint, list(track_id) FROM heard WHERE heard_by = $kind AND "
-        "list_contains($ids, track_id) GROUP BY ALL",
+        "track_id IN (SELECT unnest($ids)) GROUP BY ALL",
         {"kind": kind, "ids": sorted(ids)},
     ).fetchall()
     return {name: set(found) for name, found in rows if registry.finished(workspace, kind, name)}
@@ -261,13 +261,12 @@ def _in_reports(
     )
 
 
-def _hits(batch: pa.RecordBatch, columns: Sequence[str], ids: Set[str]) -> pa.BooleanArray:
+def _hits(batch: pa.RecordBatch, columns: Sequence[str], ids: pa.StringArray) -> pa.BooleanArray:
     """Which rows name one of the tracks and songs."""
-    wanted = pa.array(sorted(ids), pa.string())
     hits = [
         adds_stem_of(batch, ids)
         if pa.types.is_list(batch.schema.field(name).type)
-        else pc.is_in(batch[name], wanted)
+        else pc.is_in(batch[name], ids)
         for name in columns
     ]
     return reduce(pc.or_, hits)

@@ -14,9 +14,8 @@ from prefect import flow
 
 from demucs_core.separators.confidence import Rule, choose_rule
 from flows.inputs import networks, registry
-from flows.inputs.same_music import uncompared_copies
-from flows.inputs.selection import selected_tracks
-from flows.inputs.songs import held_out_audio, load_songs, require_songs
+from flows.inputs.songs import load_songs, require_songs
+from flows.inputs.usable_tracks import usable_tracks
 from flows.pseudo_label.options import PseudoLabelParameters
 from flows.pseudo_label.teaching import Examined, Stretch, Teacher, examine, recipe_rows, teach
 from flows.running import devices
@@ -81,18 +80,7 @@ def pseudo_label(parameters: PseudoLabelParameters) -> StageResult:
     if into == parameters.corpus:
         raise UserError(f"into: {into} has remixes of its own; name another corpus")
     with stage_run(STAGE, parameters, corpus=into, fingerprint=name, workspace=workspace) as run:
-        held_out = held_out_audio(manifests)
-        columns = ["track_id", "path", "num_samples", "content_hash"]
-        copies = uncompared_copies(manifests, source)
-        chosen = selected_tracks(manifests, source.corpus, **parameters.selection)
-        tracks = [
-            row
-            for row in manifests.rows(source, columns)
-            if row["content_hash"] not in held_out
-            and row["track_id"] not in copies
-            and (chosen is None or row["track_id"] in chosen)
-        ]
-        tracks.sort(key=lambda row: str(row["track_id"]))
+        tracks, _ = usable_tracks(manifests, source, **parameters.selection)
         target = run.partition("remixes")
         done = run.done(target, {track["track_id"] for track in tracks}, "rejects")
         pending = pending_batches(

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import pyarrow.compute as pc
+
 from storage.tables.manifests import Manifests
+from storage.tables.retired import sorted_values
 from storage.tables.schemas import STEMS, TRACKS
 
 
 def file_names(manifests: Manifests, corpus: str, track_ids: Collection[str]) -> dict[str, str]:
-    """For some tracks and songs of a corpus, the names of their files and songs; reads no others.
+    """For some tracks and songs of a corpus, the names of their files and songs.
 
     An id that is not there, since its music was forgotten, say, stands for itself.
     """
     names = {track_id: track_id for track_id in track_ids}
+    wanted = sorted_values(names)
     for table, column in ((TRACKS.name, "source_url"), (STEMS.name, "song")):
         for partition in manifests.partitions(table, corpus) if names else ():
-            for row in manifests.rows(partition, ["track_id", column]):
-                if row["track_id"] in names:
+            for batch in manifests.scan(partition, ["track_id", column]):
+                for row in batch.filter(pc.is_in(batch["track_id"], wanted)).to_pylist():
                     names[row["track_id"]] = base_name(row[column])
     return names
 

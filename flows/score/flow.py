@@ -11,21 +11,19 @@ from prefect.logging import get_run_logger
 
 from flows.inputs import registry
 from flows.inputs.made_for import require_hears
-from flows.inputs.same_music import uncompared_copies
-from flows.inputs.selection import selected_tracks
-from flows.inputs.songs import HeldOut, held_out_audio
+from flows.inputs.songs import HeldOut
+from flows.inputs.usable_tracks import usable_tracks
 from flows.policy.calibration import fitted_calibration
 from flows.policy.likeness import what_is_unlike
 from flows.running import devices
 from flows.running.chain import Chain
 from flows.running.execution import pending_batches, results_of
 from flows.running.rejects import reject_row
-from flows.running.selection_options import SelectionOptions
 from flows.running.stage import StageResult, StageRun, as_told, stage_run
 from flows.score.options import ScoreParameters
 from flows.score.report import report_scores
 from storage.fingerprint import fingerprint
-from storage.tables.manifests import Manifests, Partition
+from storage.tables.manifests import Partition
 from storage.workspace import Workspace
 
 STAGE, VERSION = "score", 1
@@ -49,7 +47,7 @@ def score(parameters: ScoreParameters) -> StageResult:
         STAGE, parameters, corpus=parameters.corpus, fingerprint=name, workspace=workspace
     ) as run:
         source = run.manifests.latest("tracks", parameters.corpus)
-        tracks, leaked = scorable_tracks(run.manifests, source, parameters)
+        tracks, leaked = usable_tracks(run.manifests, source, **parameters.selection)
         num_new = score_tracks(run, tracks, source, parameters, detector)
         run.leads_on = bool(tracks)  # of no scores there is nothing to extract
         _reject_leaked(run, leaked)
@@ -124,39 +122,6 @@ def _score(
     ) as results:  # fmt: skip
         for counts in results:
             run.count(**counts)
-
-
-def scorable_tracks(
-    manifests: Manifests, source: Partition, selection: SelectionOptions | None = None
-) -> tuple[list[dict[str, Any]], dict[str, HeldOut]]:
-    """The tracks to score: all that are chosen, less the labelled songs held out among them.
-
-    Ingest refuses or retires those, unless it was killed before it came to that. What it has not
-    compared with these songs in whatever sound is compared here.
-
-    Returns:
-        The tracks, and for each that is a song held out that song.
-    """
-    columns = ["track_id", "path", "num_samples", "content_hash"]
-    held_out = held_out_audio(manifests)
-    chosen = selected_tracks(manifests, source.corpus, **(selection.selection if selection else {}))
-    kept: list[dict[str, Any]] = []
-    leaked: dict[str, HeldOut] = {}
-    for track in sorted(manifests.rows(source, columns), key=lambda row: str(row["track_id"])):
-        if chosen is not None and track["track_id"] not in chosen:
-            continue
-        song = held_out.get(track["content_hash"])
-        if song is None:
-            kept.append(track)
-        else:
-            leaked[track["track_id"]] = song
-    copies = uncompared_copies(manifests, source)
-    leaked |= {
-        str(track["track_id"]): copies[track["track_id"]]
-        for track in kept
-        if track["track_id"] in copies
-    }
-    return [track for track in kept if track["track_id"] not in copies], leaked
 
 
 def _reject_leaked(run: StageRun, leaked: dict[str, HeldOut]) -> None:

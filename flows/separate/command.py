@@ -83,7 +83,13 @@ def separate_files(
         raise UserError("only and two_stems each say which stems to write; leave one out")
     if parameters.only and not parameters.add_up:  # which adds to all of them
         model = model.alone(parameters.only) or model
-    job = _Job(model=model, parameters=parameters, complain=complain, report=_report(parameters))
+    job = _Job(
+        model=model,
+        model_name=model_named(parameters.model, parameters.workspace),
+        parameters=parameters,
+        complain=complain,
+        report=_report(parameters),
+    )
     with standard_input(files) as (named, piped):
         songs, problems = find_songs(named, Path(parameters.output)) if named else ([], [])
         try:
@@ -97,6 +103,7 @@ class _Job:
     """What is the same for all files."""
 
     model: SeparationModel
+    model_name: str
     parameters: SeparateParameters
     complain: Callable[[str], None]
     report: SeparationReport | None
@@ -178,7 +185,7 @@ def _separate_song(song: Song, job: _Job) -> list[Path]:
     names = stem_names(job.model, parameters)
     folder = Path(parameters.output) / song.place
     targets = [folder / f"{name}.{parameters.format}" for name in names]
-    told = _told(song, parameters)
+    told = _told(song, job)
     with claimed(folder, targets, told, overwrite=parameters.overwrite) as to_do:
         if to_do:
             _write_stems(song, targets, job)
@@ -187,7 +194,7 @@ def _separate_song(song: Song, job: _Job) -> list[Path]:
     return targets
 
 
-def _told(song: Song, parameters: SeparateParameters) -> dict[str, Any]:
+def _told(song: Song, job: _Job) -> dict[str, Any]:
     """What decides the stems of a file, as far as it can be known without reading it."""
     file = Entry(path=song.path, stamp=uuid.uuid4().hex)  # unlike any other
     with suppress(DiscoveryError):  # decoding says what is wrong with the file
@@ -197,8 +204,8 @@ def _told(song: Song, parameters: SeparateParameters) -> dict[str, Any]:
         "file": song.label,
         "size": file.num_bytes,
         "written": file.stamp,
-        "model": model_named(parameters.model, parameters.workspace),
-        "how": parameters.model_dump(mode="json", exclude=elsewhere),
+        "model": job.model_name,
+        "how": job.parameters.model_dump(mode="json", exclude=elsewhere),
     }
 
 

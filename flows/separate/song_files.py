@@ -84,7 +84,7 @@ def find_songs(names: Sequence[str], output: Path) -> tuple[list[Song], list[str
     problems: list[str] = []
     for name in names:
         try:
-            found = _named(name, output.absolute())
+            found = _named(name, output.resolve())
         except DiscoveryError as error:
             problems.append(str(error))
             continue
@@ -104,7 +104,7 @@ def _named(name: str, output: Path) -> list[Song]:
     folder = f"{path.rstrip('/')}/" if entry is not None and entry.is_folder else None
     songs = []
     for file in found:
-        if is_local(fs) and Path(file.path).is_relative_to(output):
+        if is_local(fs) and Path(file.path).resolve().is_relative_to(output):
             continue
         place = PurePosixPath(file.path)
         below = file.path.removeprefix(folder) if folder else place.name

@@ -59,9 +59,11 @@ def workers(workspace: str) -> Finding:
     address, state = _service(workspace)
     if not address and not state.processes:
         return Finding("none; `silentmix up` starts them")
+    if not (server := _answering(workspace)):
+        return Finding(NO_ANSWER)
     from flows.service import registration
 
-    with registration.server(address or state.address, _login(workspace, state)) as client:
+    with registration.server(*server) as client:
         idle = [pool for pool in POOLS if not registration.online(client, pool)]
         if idle:
             return Finding(

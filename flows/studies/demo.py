@@ -22,6 +22,7 @@ from flows.evaluate.options import EvaluateParameters
 from flows.inputs.given_names import give_name
 from flows.pipeline.flow import begin, pipeline
 from flows.pipeline.options import PipelineParameters
+from flows.policy.options import PolicyOptions
 from flows.remix.flow import remix
 from flows.remix.options import RemixParameters
 from flows.running.devices import pick_device
@@ -65,7 +66,8 @@ def run_demo(parameters: DemoParameters, console: Console) -> None:
     demo.train()
     trained = time.monotonic()
     evaluation = evaluate(demo.evaluation())
-    print_summary(Workspace(str(root)), MUSIC, truth, evaluation, demo.models, console)
+    policy = PolicyOptions.model_validate(POLICY).policy
+    print_summary(Workspace(str(root)), MUSIC, truth, policy, evaluation, demo.models, console)
     console.print(
         f"workspace {root}\ncorpus    {corpus}\n"
         f"corpus {made - started:.0f} s, stages and training {trained - made:.0f} s, "

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from demucs_core.extraction.segments import ExtractionPolicy
 from demucs_core.metrics.comparison import p_in_words
 from flows.evaluate.flow import Evaluation
 from flows.evaluate.summary import Verdict, print_comparison
@@ -22,6 +23,7 @@ def print_summary(
     workspace: Workspace,
     music: str,
     truth: Path,
+    policy: ExtractionPolicy,
     evaluation: Evaluation,
     models: Mapping[str, str],
     console: Console,
@@ -32,6 +34,7 @@ def print_summary(
         workspace: of the demo.
         music: the unlabelled corpus.
         truth: file of its true levels.
+        policy: by which its silences were extracted.
         evaluation: of the models.
         models: what each learnt from, by its name: without music, with it, with its true silences.
         console: where to.
@@ -44,7 +47,8 @@ def print_summary(
     for row in rejects:
         console.print(f"  {row['reason']:<16} {Path(row['item']).name}", highlight=False)
     segments = manifests.latest("segments", music)
-    _print_extraction(extraction_quality(manifests, segments, rows_of(truth)), console)
+    quality = extraction_quality(manifests, segments, rows_of(truth), policy)
+    _print_extraction(quality, console)
     console.print(_promise(manifests, segments), highlight=False, soft_wrap=True)
     comparison = evaluation.comparison
     assert comparison is not None  # it was no dry run

@@ -171,7 +171,7 @@ def _study(
         num_weights=sum(weights.numel() for weights in detector.parameters()),
         calibration=calibration,
         quality=extraction_quality(
-            manifests, Partition("segments", TEST, segments.fingerprint), songs.truth
+            manifests, Partition("segments", TEST, segments.fingerprint), songs.truth, wish.policy
         ),
         test=calibrate(
             test_songs, fit.policy, MUSIC.sources, target_precision=parameters.target_precision,

@@ -77,10 +77,15 @@ class Slot:
 
 
 def how_many(processes: int, device: str) -> int:
-    """How many trainings to run side by side: as asked, or one a GPU, or one a core."""
+    """How many trainings to run side by side: as asked, or one a GPU, or one a core.
+
+    >>> how_many(0, "cuda:1")
+    1
+    """
     if processes:
         return processes
-    return torch.cuda.device_count() if device == "cuda" else os.cpu_count() or 1
+    num_devices = {"cpu": os.cpu_count() or 1, "cuda": torch.cuda.device_count()}
+    return num_devices.get(device, 1)
 
 
 def planned(training: TrainParameters) -> StageResult:
@@ -105,7 +110,7 @@ def run_side_by_side(
     Args:
         jobs: all of them; None where the next one has to wait until another has ended.
         num_processes: how many at once.
-        device: ``cpu``, or ``cuda`` for all GPUs in turn.
+        device: ``cpu``, ``cuda`` for all GPUs in turn, or one GPU for all jobs.
         logs: folder for what the processes print.
         on_end: told of each that ended, and of the problem if it failed.
         on_wait: called now and then while there is nothing to do but to wait for one of several.

@@ -59,7 +59,10 @@ class SourceQuality:
 
 
 def extraction_quality(
-    manifests: Manifests, segments: Partition, truth: Iterable[Mapping[str, Any]]
+    manifests: Manifests,
+    segments: Partition,
+    truth: Iterable[Mapping[str, Any]],
+    policy: ExtractionPolicy,
 ) -> dict[str, SourceQuality]:
     """Compare segments with the true levels of the stems.
 
@@ -68,6 +71,7 @@ def extraction_quality(
         segments: the partition to judge.
         truth: a row a file and source, with ``path`` (how the file's URL ends), ``source``,
             ``level_db`` and ``mixture_level_db`` a frame.
+        policy: by which they were extracted.
     """
     music = manifests.workspace.music
     hop_samples = music.hop_samples
@@ -83,7 +87,7 @@ def extraction_quality(
         for start, stop in extracted.get((track_id, true["source"]), []):
             found[start:stop] = True
         mixture_level_db = np.array(true["mixture_level_db"], dtype=np.float32)
-        quality[true["source"]].judge(found, active, mixture_level_db, ExtractionPolicy(), music)
+        quality[true["source"]].judge(found, active, mixture_level_db, policy, music)
     return quality
 
 

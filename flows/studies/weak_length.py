@@ -137,13 +137,13 @@ def study_weak_length(parameters: WeakLengthParameters) -> WeakLengthFindings:
         extracted = _extract(parameters, songs, common)
         manifests = Manifests(Workspace(str(root)))
         segments = manifests.latest("segments", MUSIC, extracted.fingerprint)
-        policy = _policy(parameters)
+        policy = ExtractParameters.model_validate(_policy(parameters)).policy
         return WeakLengthFindings(
             music_s=parameters.unlabelled_songs * parameters.song_s,
             extracted=extracted_segments(manifests, segments),
-            true=true_segments(truth, ExtractParameters.model_validate(policy).policy),
+            true=true_segments(truth, policy),
             all_true=true_segments(truth, ExtractionPolicy(min_duration_s=FRAME_S, guard_s=0)),
-            quality=extraction_quality(manifests, segments, truth),
+            quality=extraction_quality(manifests, segments, truth, policy),
             trainings=[
                 _train(parameters, arm, seed, extracted.fingerprint, common)
                 for seed in range(parameters.seeds)

@@ -12,7 +12,8 @@ from demucs_core.training.stream import ExampleStream
 from demucs_core.training.stream_config import StreamConfig
 from demucs_core.training.validation import ValidationCrop, validation_crops
 from flows.inputs.recipes import RecipeTable
-from flows.inputs.songs import Song, held_out_audio, load_learning_songs, load_songs
+from flows.inputs.songs import Song, load_learning_songs, load_songs
+from flows.inputs.usable_tracks import usable_tracks
 from flows.running.held_out import SILENCE_DB
 from flows.train.options import TrainParameters
 from storage.errors import UserError
@@ -106,13 +107,11 @@ def build_mixtures(
         UserError: there is no track, or none is as long as the crop.
     """
     workspace = manifests.workspace
-    rate, held_out = workspace.music.sample_rate, held_out_audio(manifests)
-    columns = ["track_id", "path", "num_samples", "content_hash"]
+    rate = workspace.music.sample_rate
     mixtures = {
         row["track_id"]: MixtureTrack(path=row["path"], num_samples=row["num_samples"])
         for partition in tracks
-        for row in manifests.rows(partition, columns)
-        if row["content_hash"] not in held_out
+        for row in usable_tracks(manifests, partition)[0]
     }
     try:
         examples = MixtureStream(

@@ -23,7 +23,7 @@ MUSIC_EXTENSIONS = frozenset(
 )
 """Extensions of files taken for music, in lower case and without a dot: what a decoder reads."""
 
-_SYSTEM_FOLDERS = frozenset(
+SYSTEM_FOLDERS = frozenset(
     (
         *("$recycle.bin", "recycler", "recycled", "#recycle", "@recycle", "network trash folder"),
         *("system volume information", "lost+found", "@eadir", "@recently-snapshot", "__macosx"),
@@ -91,7 +91,7 @@ class Sieve:
 
 def is_system_folder(name: str) -> bool:
     """Whether a folder of that name belongs to a system, and holds what nobody means."""
-    return name.lower() in _SYSTEM_FOLDERS
+    return name.lower() in SYSTEM_FOLDERS
 
 
 def is_workspace(fs: Any, folder: str) -> bool:

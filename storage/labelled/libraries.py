@@ -15,7 +15,7 @@ from storage.finding.listing import Entry, reaching, url_of, walk
 from storage.finding.lists import Places, decoded_text
 from storage.finding.sieve import MUSIC_EXTENSIONS
 from storage.labelled.song import LabelledSetError, LabelledSong, StemSource, sources_of
-from storage.labelled.song_files import NO_SONGS, UNREADABLE, StemRules, where_is
+from storage.labelled.song_files import UNREADABLE, StemRules, may_enter, where_is
 from storage.labelled.stem_names import SKIP, UnclearNameError
 from storage.music_format import MIXTURE
 from storage.printable import shown, valid_text
@@ -36,7 +36,7 @@ def songs_of_library(
     stems: dict[str, LabelledSong] = {}
     unclear: list[str] = []
     for folder in folders:
-        for entry in walk(fs, folder.path, lambda path: path.rpartition("/")[2] not in NO_SONGS):
+        for entry in walk(fs, folder.path, may_enter):
             if not entry.is_folder and entry.extension not in MUSIC_EXTENSIONS:
                 continue
             where = where_is(fs, entry.path)

@@ -28,11 +28,11 @@ from storage.labelled.libraries import CSV, songs_of_csv, songs_of_library
 from storage.labelled.musdb import choose_validation
 from storage.labelled.song import LabelledSetError, LabelledSong, Split
 from storage.labelled.song_files import (
-    NO_SONGS,
     STEM_FILE,
     UNREADABLE,
     Absent,
     StemRules,
+    is_passed_over,
     song_of_folder,
     song_of_stem_file,
     where_is,
@@ -108,7 +108,7 @@ def _library(fs: Any, place: Entry | None, rules: StemRules) -> list[LabelledSon
     folders = [
         entry
         for entry in list_folder(fs, place.path)
-        if entry.is_folder and not entry.name.startswith(".") and entry.name not in NO_SONGS
+        if entry.is_folder and not is_passed_over(entry.name)
     ]
     if any(entry.name in get_args(Split) for entry in folders):
         return None
@@ -148,7 +148,7 @@ def _all_songs(
 def _songs(fs: Any, split_folder: Entry, split: Split, rules: StemRules) -> Iterable[LabelledSong]:
     songs: dict[str, LabelledSong] = {}
     for entry in list_folder(fs, split_folder.path):
-        if entry.name.startswith(".") or entry.name in NO_SONGS:
+        if is_passed_over(entry.name):
             continue
         if entry.is_folder:
             song = song_of_folder(fs, entry, split, rules)

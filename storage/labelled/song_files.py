@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from storage.finding.listing import Entry, list_folder, url_of, walk
-from storage.finding.sieve import MUSIC_EXTENSIONS
+from storage.finding.sieve import MUSIC_EXTENSIONS, SYSTEM_FOLDERS
 from storage.labelled.musdb import musdb_conventions
 from storage.labelled.song import (
     LabelledSetError,
@@ -23,8 +23,8 @@ from storage.printable import shown, valid_text
 
 STEM_FILE = ".stem.mp4"
 UNREADABLE = "neither a file nor a folder, perhaps a link to nowhere; replace or remove it"
-NO_SONGS = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found"))
-"""Folders that other programs leave behind, never songs."""
+_NO_SONGS = SYSTEM_FOLDERS - {"trash", "recycled"}
+"""Folders that systems and other programs leave behind, but for two that a song may be called."""
 
 Absent = Literal["refuse", "silent"]
 """What a source without any audio is: a mistake, or silent in that song."""
@@ -94,7 +94,7 @@ def song_of_folder(fs: Any, folder: Entry, split: Split, rules: StemRules) -> La
     """
     found, folders = [], []
     for entry in list_folder(fs, folder.path):
-        if entry.name.startswith(".") or entry.name in NO_SONGS:
+        if is_passed_over(entry.name):
             continue
         if entry.is_folder:
             folders.append(entry)
@@ -110,6 +110,16 @@ def song_of_folder(fs: Any, folder: Entry, split: Split, rules: StemRules) -> La
     return _song(found, where_is(fs, folder.path), valid_text(folder.name), split, rules)
 
 
+def is_passed_over(name: str) -> bool:
+    """Whether a file or folder of that name is hidden, or a system's: no song, and none of one."""
+    return name.startswith(".") or name.lower() in _NO_SONGS
+
+
+def may_enter(folder: str) -> bool:
+    """Whether there may be music of ours in a folder, by its path."""
+    return not is_passed_over(folder.rpartition("/")[2])
+
+
 def where_is(fs: Any, path: str) -> str:
     """A path or URL as messages show it."""
     return shown(url_of(fs, path))
@@ -117,7 +127,7 @@ def where_is(fs: Any, path: str) -> str:
 
 def _takes(fs: Any, folder: Entry) -> Iterator[Entry]:
     """The music below a folder, in the order of its paths, so that sums are the same anywhere."""
-    entries = walk(fs, folder.path, lambda path: path.rpartition("/")[2] not in NO_SONGS)
+    entries = walk(fs, folder.path, may_enter)
     for entry in sorted(entries, key=lambda entry: entry.path):
         if entry.is_folder or entry.extension in MUSIC_EXTENSIONS:
             yield entry

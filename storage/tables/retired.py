@@ -7,8 +7,9 @@ events: of several about one thing the last holds, so that what comes back is cu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -72,6 +73,10 @@ class Hidden:
     keys: frozenset[str]
     added: frozenset[str] = frozenset()
 
+    @cached_property
+    def _values(self) -> tuple[pa.StringArray, pa.StringArray]:
+        return sorted_values(self.keys), sorted_values(self.added)
+
     @property
     def needed(self) -> tuple[str, ...]:
         """All columns that :meth:`current` looks at."""
@@ -88,9 +93,9 @@ class Hidden:
         else:
             parts = [batch[name] for name in self.columns]
             joined = pc.binary_join_element_wise(*parts, self.SEPARATOR)  # type: ignore[call-overload]
-        hidden = pc.is_in(joined, pa.array(sorted(self.keys), pa.string()))
+        hidden = pc.is_in(joined, self._values[0])
         if self.added:
-            hidden = pc.or_(hidden, adds_stem_of(batch, self.added))
+            hidden = pc.or_(hidden, adds_stem_of(batch, self._values[1]))
         return hidden
 
 
@@ -174,10 +179,14 @@ def _songs_without(keys: Iterable[RetiredKey], split: str) -> set[str]:
     return {key.track_id for key in keys if key.manifest == ACTIVITY.name and key.split == split}
 
 
-def adds_stem_of(batch: pa.RecordBatch, track_ids: Set[str]) -> pa.BooleanArray:
+def sorted_values(names: Iterable[str]) -> pa.StringArray:
+    """Names as what batches are compared with: made once, not for each of them."""
+    return pa.array(sorted(names), pa.string())
+
+
+def adds_stem_of(batch: pa.RecordBatch, track_ids: pa.StringArray) -> pa.BooleanArray:
     """Which recipes add a stem of one of the songs, as a mask."""
     stems = batch["added"]
-    wanted = pa.array(sorted(track_ids), pa.string())
-    hits = pc.is_in(pc.struct_field(pc.list_flatten(stems), "track_id"), wanted)
+    hits = pc.is_in(pc.struct_field(pc.list_flatten(stems), "track_id"), track_ids)
     rows = pc.list_parent_indices(stems).filter(hits)
     return pc.is_in(pa.array(np.arange(len(batch))), rows)

@@ -243,6 +243,7 @@ def test_other_parameters_replace_the_songs(tmp_path: Path) -> None:
     assert len(one) == 5
     assert not set(songs(2, 1).values()) & set(one.values())
     assert not set(songs(1, 1, SEEN).items()) & set(one.items())
+    assert songs(1, 0) == {}
 
 
 def test_negative_counts_and_short_songs_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import pickle
@@ -77,6 +78,20 @@ def test_a_maker_that_fails_leaves_nothing(tmp_path: Path) -> None:
         cache.open("a", fail)
     assert sizes(tmp_path) == []
     assert read(cache, "a", Content(b"whole")) == b"whole"
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [(errno.ENOSPC, UserError), (errno.ECONNRESET, ConnectionResetError)]
+)
+def test_a_full_disk_is_told_from_a_store_that_fails(
+    tmp_path: Path, number: int, told: type[Exception]
+) -> None:
+    def fail(_: BufferedRandom) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(told, match=os.strerror(number)):
+        LocalCache(tmp_path, 1000).open("a", fail)
+    assert sizes(tmp_path) == []
 
 
 def test_what_killed_writers_left_is_removed_and_what_others_write_is_not(tmp_path: Path) -> None:

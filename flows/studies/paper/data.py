@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from demucs_core.extraction.segments import ExtractionPolicy
 from flows.extract.flow import extract
 from flows.extract.options import ExtractParameters
 from flows.fit_detector.flow import fit_detector
@@ -110,7 +111,7 @@ def prepare(parameters: PaperParameters, root: Path, workers: int) -> PaperData:
         all_labelled="" if sets.stems is None else str(ceiling["workspace"]),
         stems="" if sets.stems is None else sets.stems.corpus,
         segments=segments,
-        quality=_quality(str(root), sets.unlabelled.corpus, segments, truth),
+        quality=_quality(str(root), sets.unlabelled.corpus, segments, truth, wanted.policy),
     )
 
 
@@ -151,7 +152,11 @@ def _scored(
 
 
 def _quality(
-    workspace: str, music: str, segments: Mapping[str, str], truth: Mapping[str, Activity]
+    workspace: str,
+    music: str,
+    segments: Mapping[str, str],
+    truth: Mapping[str, Activity],
+    policy: ExtractionPolicy,
 ) -> dict[str, dict[str, SourceQuality]]:
     if not truth:
         return {}
@@ -161,6 +166,7 @@ def _quality(
             manifests,
             Partition("segments", music, segments[kind]),
             truth_rows(manifests, music, truth),
+            policy,
         )
         for kind in ("extracted", "surest", "audited")
     }

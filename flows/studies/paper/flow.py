@@ -109,7 +109,7 @@ class _Study:
         run_side_by_side(
             jobs(),
             num_processes=self.processes,
-            device=self.device.partition(":")[0],
+            device=self.device,
             logs=self.root / LOGS,
             on_end=lambda job, problem: ended(job.label, problem),
         )

@@ -18,12 +18,10 @@ from flows.ingest import flow as ingest_module
 from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.ingest.track_rows import Outcome, TrackBatch, ingest_files
+from flows.inputs.usable_tracks import usable_tracks
 from flows.running.parameters import StageParameters
 from flows.running.stage import StageResult, stage_run
-from flows.score.flow import (
-    _reject_leaked,
-    scorable_tracks,
-)
+from flows.score.flow import _reject_leaked
 from storage.reading import CropReader
 from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
@@ -112,7 +110,7 @@ def test_a_test_song_found_out_later_is_not_scored(
             "score", parameters, corpus="music", fingerprint="f1", workspace=workspace
         ) as run:
             source = run.manifests.latest("tracks", run.corpus)
-            tracks, leaked = scorable_tracks(run.manifests, source)
+            tracks, leaked = usable_tracks(run.manifests, source)
             _reject_leaked(run, leaked)
             return tracks
 

@@ -51,3 +51,14 @@ def test_a_list_that_names_no_file(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("/\n")
     [song], problems = find_songs([str(tmp_path / "list.txt")], tmp_path / "stems")
     assert (str(song.place), problems) == ("_", [])
+
+
+@pytest.mark.parametrize("output", ["{music}/../music/stems", "{link}/stems"])
+def test_stems_are_no_songs_however_their_folder_is_named(tmp_path: Path, output: str) -> None:
+    music, link = tmp_path / "music", tmp_path / "link"
+    for file in ("one.wav", "stems/one/drums.wav"):
+        (music / file).parent.mkdir(parents=True, exist_ok=True)
+        (music / file).touch()
+    link.symlink_to(music)
+    songs, _ = find_songs([str(music)], Path(output.format(music=music, link=link)))
+    assert [song.name for song in songs] == ["one.wav"]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from demucs_core.extraction.segments import ExtractionPolicy
 from flows.studies.truth import extraction_quality
 from storage.music_format import MusicFormat
 from storage.tables.manifests import Manifests, Partition
@@ -50,10 +51,29 @@ def test_precision_and_recall_are_counted_in_seconds() -> None:
         "mixture_level_db": np.full(FRAMES, -15.0, dtype=np.float32),
     }  # fmt: skip
     other_file = {**truth, "path": "nowhere.wav"}
-    found = extraction_quality(manifests, SEGMENTS, [truth, other_file])["bass"]
+    found = extraction_quality(manifests, SEGMENTS, [truth, other_file], ExtractionPolicy())["bass"]
     frame_s = HOP_SAMPLES / SAMPLE_RATE
     assert found.extracted_s == pytest.approx(150 * frame_s)
     assert found.precision == pytest.approx(100 / 150)
     # the policy's guards keep 3 frames off each end of what the truth would give
     assert found.wanted_s == pytest.approx(194 * frame_s)
     assert found.recall == pytest.approx((297 - 250 + 50) / 194)
+
+
+def test_recall_is_of_what_the_same_policy_would_give() -> None:
+    """A silence of 2.5 s is nothing to a policy that wants three."""
+    manifests = Manifests(Workspace(f"memory://{uuid.uuid4().hex}", create=True))
+    manifests.write(Partition("tracks", "music", "f1"), ["t"], [track()])
+    manifests.write(SEGMENTS, ["t"], [segment(103, 124)])
+    level = np.full(FRAMES, -20.0, dtype=np.float32)
+    level[100:127] = -120.0
+    truth = {
+        "path": "a/song.wav", "source": "bass", "level_db": level,
+        "mixture_level_db": np.full(FRAMES, -15.0, dtype=np.float32),
+    }  # fmt: skip
+    recalls = [
+        extraction_quality(manifests, SEGMENTS, [truth], ExtractionPolicy(min_duration_s=min_s))
+        for min_s in (1.5, 3.0)
+    ]
+    assert recalls[0]["bass"].recall == 1
+    assert recalls[1]["bass"].wanted_s == 0

@@ -84,7 +84,7 @@ def test_other_sources_in_folders(root: str) -> None:
 
 
 def test_what_is_no_song_is_passed_over(root: str) -> None:
-    write_songs(root, "train/A", "test/B", "train/.hidden", "train/__MACOSX")
+    write_songs(root, "train/A", "test/B", "train/.hidden", "train/__MACOSX", "train/@Recycle")
     write(root, "README.md", "train/README.txt", "train/.keep", "test/._B.stem.mp4", "extra/x.wav")
     write(root, "train/A/.drums.wav", "train/A/lyrics.txt", "train/A/cover.jpg")
     write(root, "train/A/guitar.mid")
