@@ -32,7 +32,7 @@ def manifests_page() -> str:
         "",
         "Parquet datasets in `manifests/<table>/corpus=…/fingerprint=…/*.parquet`. A partition is "
         "one stage's output",
-        "with one set of parameters; nothing in it is ever overwritten. Any Parquet reader that "
+        "with one set of parameters; no stage overwrites anything in it. Any Parquet reader that "
         "knows Hive",
         "partitions adds the columns `corpus` and `fingerprint`:",
         "",

@@ -38,9 +38,6 @@ MADE_WITH = {
 }
 """Manifests whose rows a detector or a model made, and SQL for which those are."""
 
-LOST_BESIDE = {REJECTS.name: " --retry rejected", ACTIVITY.name: " --force", HEARD.name: " --force"}
-"""What makes a stage look again at what counts as done, since a part beside is there."""
-
 MOST_NAMES = 5
 
 
@@ -141,12 +138,19 @@ def commands(manifests: Manifests, findings: Iterable[Finding]) -> list[str]:
             command = _command(manifests, run.stage, json.loads(run.parameters))
             alone = finding.kind == "lost_part" or is_joined(finding.what)
             if alone or HEARD.name in finding.tables:
-                command += "".join(LOST_BESIDE.get(table, "") for table in finding.tables)
+                command += "".join(_looking_again(run.stage, table) for table in finding.tables)
             found[run.stage].append(command)
         if not mine:
             for stage in finding.stages:
                 found[stage].append(_command(manifests, stage, {}))
     return list(dict.fromkeys(command for name in BY_NAME for command in found[name]))
+
+
+def _looking_again(stage: str, table: str) -> str:
+    """What makes a stage look again at what counts as done, since a part beside is there."""
+    if table == REJECTS.name and stage == "ingest":
+        return " --retry rejected"
+    return " --force" if table in (REJECTS.name, ACTIVITY.name, HEARD.name) else ""
 
 
 def _command(manifests: Manifests, stage: str, given: dict[str, Any]) -> str:

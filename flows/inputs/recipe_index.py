@@ -1,7 +1,7 @@
 """Which rows of ``remixes`` tell about which source: a file of row numbers, made in one pass.
 
-Memory does not grow with the rows, since they are sorted pool by pool. Their order depends on the
-recipes' names alone, and not on the parts that they lie in.
+Memory holds one pool at a time, in a few bytes a recipe, since they are sorted pool by pool. Their
+order depends on the recipes' names alone, and not on the parts that they lie in.
 """
 
 from __future__ import annotations

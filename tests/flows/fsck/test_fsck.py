@@ -16,6 +16,7 @@ from flows.ingest.flow import ingest
 from flows.ingest.options import IngestParameters
 from flows.inputs import registry
 from flows.running.held_out import require_unheard
+from flows.running.rejects import reject_row
 from flows.score.flow import score
 from flows.score.options import ScoreParameters
 from storage.damage import DamagedError
@@ -199,6 +200,21 @@ def test_scores_are_made_again_by_who_made_them(workspace: Workspace) -> None:
         assert [each.kind for each in found.findings if each.put_away] == ["damaged_part"]
         assert [command.split()[1] for command in found.commands] == [stage], corpus
         part.write_bytes(whole)
+
+
+def test_what_was_refused_is_looked_at_again_by_who_refused_it(workspace: Workspace) -> None:
+    """What ``extract`` refused counts as done because of the rejects, and of its segments."""
+    manifests = Manifests(workspace)
+    segments = manifests.latest("segments", "music")
+    path, items = next(iter(manifests.covered(segments)))
+    rejects = Partition("rejects", "music", segments.fingerprint)
+    manifests.write(rejects, items, [reject_row("extract", min(items), "bad_scores", "none")])
+    [part] = manifests.parts(rejects)
+    cut(Path(workspace.root, part))
+    found = examine(workspace)
+    [damaged] = [each for each in found.findings if each.put_away]
+    assert set(damaged.put_away) == {part, path}
+    assert [command.split()[1] for command in found.commands] == ["extract"]
 
 
 def test_lost_scores_of_held_out_songs_are_missed(finished: Finished, tmp_path: Path) -> None:
