@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,7 @@ class PaperFindings:
         found: a training each, in the order in which they are trained.
         problems: what kept a training from its end just now, by its label.
         quality: how right each extraction was, by source; empty where nobody knows.
+        silences_elsewhere: the same of other workspaces, as rows of ``silence_rows``.
         points: of the curves, as far as they were asked for.
     """
 
@@ -91,6 +93,7 @@ class PaperFindings:
     found: Sequence[Found]
     problems: Mapping[str, str]
     quality: Mapping[str, Mapping[str, SourceQuality]]
+    silences_elsewhere: Sequence[Mapping[str, Any]] = ()
     points: Sequence[Point] = ()
 
     def of(self, arm: str) -> list[Found]:
@@ -103,6 +106,39 @@ class PaperFindings:
             return ""
         failed = found.train.failed or found.evaluate.failed
         return found.state.problem or failed or self.problems.get(found.training.label, "")
+
+    @property
+    def workspace(self) -> int:
+        """Number of this workspace among those of the study: of another detector, another one."""
+        earlier: dict[int, list[float]] = {}
+        for row in self.silences_elsewhere:
+            earlier.setdefault(row["workspace"], []).append(row["minutes"])
+        here = [row["minutes"] for row in self._silence_rows()]
+        alike = (number for number, minutes in earlier.items() if minutes == here)
+        return next(alike, max(earlier, default=0) + 1)
+
+    def silence_rows(self) -> list[dict[str, Any]]:
+        """What each workspace's detector found, workspace after workspace.
+
+        One that is fitted on another kind of processor is another detector.
+        """
+        known = [dict(row) for row in self.silences_elsewhere]
+        if any(row["workspace"] == self.workspace for row in known):
+            return known
+        return [*known, *({"workspace": self.workspace, **row} for row in self._silence_rows())]
+
+    def _silence_rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "segments": kind,
+                "source": source,
+                "minutes": found.extracted_s / 60,
+                "precision": found.precision,
+                "recall": found.recall,
+            }
+            for kind, by_source in self.quality.items()
+            for source, found in by_source.items()
+        ]
 
     def scored(self, arm: str) -> dict[int, FloatArray]:
         """The scores of an arm by seed, as far as they are there."""

@@ -17,7 +17,7 @@ from flows.studies.paper.findings import PaperFindings, Point, gather, names_of_
 from flows.studies.paper.lock import only_study
 from flows.studies.paper.parameters import PaperParameters
 from flows.studies.paper.report import write_paper_study
-from flows.studies.paper.tables import read_earlier
+from flows.studies.paper.tables import read_earlier, read_silences
 from flows.studies.paper.trainings import State, Training, Trainings, in_order, left_to_do
 from flows.studies.side_by_side import LOGS, Job, how_many, run_side_by_side
 from storage.errors import UserError
@@ -132,6 +132,7 @@ class _Study:
             found=gather(self.trainings, self.all_of_them, self.earlier),
             problems=self.problems,
             quality=self.data.quality,
+            silences_elsewhere=read_silences(self.parameters),
             points=self.points,
         )
         self.files = write_paper_study(self.parameters, findings)

@@ -29,6 +29,7 @@ from storage.errors import UserError
 from storage.fingerprint import short_hash
 
 TRAININGS, SCORES, VALIDATIONS = "trainings", "scores", "validations"
+SILENCES = "silences"
 
 
 def write_tables(parameters: PaperParameters, findings: PaperFindings) -> list[Path]:
@@ -38,6 +39,7 @@ def write_tables(parameters: PaperParameters, findings: PaperFindings) -> list[P
         TRAININGS: _training_rows(findings, asked_of(parameters)),
         SCORES: _score_rows(findings),
         VALIDATIONS: _validation_rows(findings),
+        SILENCES: findings.silence_rows(),
     }.items():
         if rows:
             path = _path_of(parameters, parameters.output, table)
@@ -50,6 +52,16 @@ def asked_of(parameters: PaperParameters) -> str:
     """What a training of the study is asked for, by a name: with another, another comes of it."""
     versions = [VERSION, GROUPED_EXAMPLES, GROUPED_VALIDATION]
     return short_hash(json.dumps([versions, parameters.content()], sort_keys=True), 8)
+
+
+def read_silences(parameters: PaperParameters) -> list[dict[str, Any]]:
+    """What the detectors of earlier workspaces found.
+
+    Raises:
+        UserError: the file of the study can't be read.
+    """
+    path = _path_of(parameters, parameters.earlier, SILENCES)
+    return _rows(path) if parameters.earlier and path.exists() else []
 
 
 def _path_of(parameters: PaperParameters, folder: str, table: str) -> Path:
@@ -105,7 +117,7 @@ def read_earlier(
                 trained=True,
                 history=histories.get(training.key, []),
                 remixes=row["remixes"],
-                elsewhere=True,
+                elsewhere=row.get("workspace", 1),
             ),
             sdr_ns=sdr_ns,
             train=Run(run_id=row["train_run"], duration_s=row["train_s"]),
@@ -146,7 +158,7 @@ def _training_rows(findings: PaperFindings, asked: str) -> list[dict[str, Any]]:
             "arm": each.training.arm.key,
             "seed": each.training.seed,
             "asked": asked,
-            "elsewhere": each.state.elsewhere,
+            "workspace": each.state.elsewhere or findings.workspace,
             "model": each.state.model,
             "train_run": each.train.run_id,
             "train_s": each.train.duration_s,

@@ -77,7 +77,8 @@ class State:
         scores: of the test songs, if they are there.
         remixes: recipes that it was trained on.
         job: what makes it; None where it can't be made, or not yet.
-        elsewhere: it ended in another workspace, and its figures are in the study's files.
+        elsewhere: number of the other workspace in which it ended, whose figures are in the
+            study's files; 0 for none.
     """
 
     model: str = ""
@@ -88,7 +89,7 @@ class State:
     scores: Method | None = None
     remixes: int = 0
     job: Job | None = None
-    elsewhere: bool = False
+    elsewhere: int = 0
 
     @property
     def done(self) -> bool:
