@@ -25,8 +25,8 @@ help:
 	@echo "make screenshots  photograph the UI that runs at UI=… on WORKSPACE=… for docs/images"
 	@echo "make lock    resolve pyproject.toml into the lock files; UPGRADE=1 takes the newest of all"
 
-# The environment: locked versions, checked hashes. pip brings uv, which installs the rest in a
-# quarter of pip's time; pip does it where uv can't, as with an index that pip alone is told of. The
+# The environment: locked versions, checked hashes. pip brings uv, which installs the rest in about
+# half of pip's time; pip does it where uv can't, as with an index that pip alone is told of. The
 # CUDA libraries follow only where the build of torch that was found wants them.
 LOCKED := --quiet --require-hashes --no-deps --requirement
 install = $(BIN)/uv pip install --python .venv --compile-bytecode $(LOCKED) $(1) || $(BIN)/pip install $(LOCKED) $(1)

@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 from flows.fsck.finding import Finding
 from storage.tables.manifests import Manifests
 from storage.tables.removal import remove_rows
-from storage.tables.retired import sorted_values
 from storage.tables.schemas import ACTIVITY, STEMS, TRACKS
 from storage.workspace import Workspace
 
@@ -72,7 +71,7 @@ def _take_out(
                     manifests.workspace.put_bytes(f"{place}/{path}", content)
                     items |= hits
             if items:
-                is_hit = partial(_is_one_of, ids=sorted_values(ids))
+                is_hit = partial(_is_one_of, ids=pa.array([*ids], pa.string()))
                 remove_rows(manifests, partition, is_hit, items, columns=["track_id"])
 
 

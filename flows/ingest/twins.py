@@ -15,7 +15,7 @@ from flows.ingest.source_files import last_looks, note_looks
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
 from storage.tables.removal import remove_rows
-from storage.tables.retired import RetiredKey, Retirement, sorted_values
+from storage.tables.retired import RetiredKey, Retirement
 from storage.tables.schemas import REJECTS, TRACKS
 
 
@@ -67,7 +67,7 @@ def _settle_rows(run: StageRun) -> int:
     looks = last_looks(run.manifests, run.corpus, run.fingerprint)
     refused = [row["item"] for row in rejects if row["item"] in looks]
     note_looks(run, (replace(looks[url], reason=DUPLICATE) for url in refused), items)
-    names = sorted_values(extra)
+    names = pa.array([*extra], pa.string())
     remove_rows(
         run.manifests, partition, lambda batch: _named(batch, names), frozenset(), columns=columns
     )

@@ -30,7 +30,7 @@ from flows.running.under_way import new_run_id
 from storage.errors import UserError
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.removal import remove_rows
-from storage.tables.retired import adds_stem_of, sorted_values
+from storage.tables.retired import adds_stem_of
 from storage.tables.schemas import EVALUATIONS, REJECTS, STEMS, TABLES
 from storage.tables.sql import FILES_OF_STEM, adds_any_of, reading
 from storage.workspace import Workspace, track_path
@@ -147,7 +147,7 @@ def _forget(
         if table is STEMS and not dry_run:
             for path in audio:
                 workspace.remove(path)
-        hits = partial(_hits, columns=table.music, ids=sorted_values(ids))
+        hits = partial(_hits, columns=table.music, ids=pa.array([*ids], pa.string()))
         for partition in manifests.partitions(table.name) if table.music else ():
             gone = remove_rows(
                 manifests, partition, hits, _Items(items, ids), columns=table.music, dry_run=dry_run

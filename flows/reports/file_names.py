@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.tables.manifests import Manifests
-from storage.tables.retired import sorted_values
 from storage.tables.schemas import STEMS, TRACKS
 
 
@@ -17,7 +17,7 @@ def file_names(manifests: Manifests, corpus: str, track_ids: Collection[str]) ->
     An id that is not there, since its music was forgotten, say, stands for itself.
     """
     names = {track_id: track_id for track_id in track_ids}
-    wanted = sorted_values(names)
+    wanted = pa.array([*names], pa.string())
     for table, column in ((TRACKS.name, "source_url"), (STEMS.name, "song")):
         for partition in manifests.partitions(table, corpus) if names else ():
             for batch in manifests.scan(partition, ["track_id", column]):

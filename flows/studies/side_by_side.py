@@ -84,8 +84,9 @@ def how_many(processes: int, device: str) -> int:
     """
     if processes:
         return processes
-    num_devices = {"cpu": os.cpu_count() or 1, "cuda": torch.cuda.device_count()}
-    return num_devices.get(device, 1)
+    if device == "cuda":
+        return torch.cuda.device_count()
+    return (os.cpu_count() or 1) if device == "cpu" else 1
 
 
 def planned(training: TrainParameters) -> StageResult:

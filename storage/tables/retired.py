@@ -74,8 +74,12 @@ class Hidden:
     added: frozenset[str] = frozenset()
 
     @cached_property
-    def _values(self) -> tuple[pa.StringArray, pa.StringArray]:
-        return sorted_values(self.keys), sorted_values(self.added)
+    def _keys(self) -> pa.StringArray:
+        return pa.array([*self.keys], pa.string())
+
+    @cached_property
+    def _added(self) -> pa.StringArray:
+        return pa.array([*self.added], pa.string())
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -93,9 +97,9 @@ class Hidden:
         else:
             parts = [batch[name] for name in self.columns]
             joined = pc.binary_join_element_wise(*parts, self.SEPARATOR)  # type: ignore[call-overload]
-        hidden = pc.is_in(joined, self._values[0])
+        hidden = pc.is_in(joined, self._keys)
         if self.added:
-            hidden = pc.or_(hidden, adds_stem_of(batch, self._values[1]))
+            hidden = pc.or_(hidden, adds_stem_of(batch, self._added))
         return hidden
 
 
@@ -177,11 +181,6 @@ def current_rows(
 def _songs_without(keys: Iterable[RetiredKey], split: str) -> set[str]:
     """The songs whose audio a split no longer holds, under any name."""
     return {key.track_id for key in keys if key.manifest == ACTIVITY.name and key.split == split}
-
-
-def sorted_values(names: Iterable[str]) -> pa.StringArray:
-    """Names as what batches are compared with: made once, not for each of them."""
-    return pa.array(sorted(names), pa.string())
 
 
 def adds_stem_of(batch: pa.RecordBatch, track_ids: pa.StringArray) -> pa.BooleanArray:

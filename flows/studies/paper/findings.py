@@ -84,7 +84,7 @@ class PaperFindings:
         found: a training each, in the order in which they are trained.
         problems: what kept a training from its end just now, by its label.
         quality: how right each extraction was, by source; empty where nobody knows.
-        silences_elsewhere: the same of other workspaces, as rows of ``silence_rows``.
+        earlier_silences: the same as the study's files hold it, rows of ``silence_rows``.
         points: of the curves, as far as they were asked for.
     """
 
@@ -93,7 +93,7 @@ class PaperFindings:
     found: Sequence[Found]
     problems: Mapping[str, str]
     quality: Mapping[str, Mapping[str, SourceQuality]]
-    silences_elsewhere: Sequence[Mapping[str, Any]] = ()
+    earlier_silences: Sequence[Mapping[str, Any]] = ()
     points: Sequence[Point] = ()
 
     def of(self, arm: str) -> list[Found]:
@@ -111,9 +111,9 @@ class PaperFindings:
     def workspace(self) -> int:
         """Number of this workspace among those of the study: of another detector, another one."""
         earlier: dict[int, list[float]] = {}
-        for row in self.silences_elsewhere:
+        for row in self.earlier_silences:
             earlier.setdefault(row["workspace"], []).append(row["minutes"])
-        here = [row["minutes"] for row in self._silence_rows()]
+        here = [found.extracted_s / 60 for _, _, found in self._silences_here()]
         alike = (number for number, minutes in earlier.items() if minutes == here)
         return next(alike, max(earlier, default=0) + 1)
 
@@ -122,20 +122,24 @@ class PaperFindings:
 
         One that is fitted on another kind of processor is another detector.
         """
-        known = [dict(row) for row in self.silences_elsewhere]
-        if any(row["workspace"] == self.workspace for row in known):
-            return known
-        return [*known, *({"workspace": self.workspace, **row} for row in self._silence_rows())]
-
-    def _silence_rows(self) -> list[dict[str, Any]]:
-        return [
+        this = self.workspace
+        rows = [dict(row) for row in self.earlier_silences if row["workspace"] != this]
+        rows += [
             {
+                "workspace": this,
                 "segments": kind,
                 "source": source,
                 "minutes": found.extracted_s / 60,
                 "precision": found.precision,
                 "recall": found.recall,
             }
+            for kind, source, found in self._silences_here()
+        ]
+        return sorted(rows, key=lambda row: int(row["workspace"]))
+
+    def _silences_here(self) -> list[tuple[str, str, SourceQuality]]:
+        return [
+            (kind, source, found)
             for kind, by_source in self.quality.items()
             for source, found in by_source.items()
         ]

@@ -60,6 +60,7 @@ class _Study:
         self.earlier = read_earlier(
             parameters, self.all_of_them, self.songs, parameters.music.sources
         )
+        self.earlier_silences = read_silences(parameters)
         self.problems: dict[str, str] = {}
         self.points: list[Point] = []
         self.files: list[Path] = []
@@ -132,7 +133,7 @@ class _Study:
             found=gather(self.trainings, self.all_of_them, self.earlier),
             problems=self.problems,
             quality=self.data.quality,
-            silences_elsewhere=read_silences(self.parameters),
+            earlier_silences=self.earlier_silences,
             points=self.points,
         )
         self.files = write_paper_study(self.parameters, findings)

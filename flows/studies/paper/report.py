@@ -29,9 +29,6 @@ from flows.studies.paper.parameters import PaperParameters
 from flows.studies.paper.tables import write_tables
 from flows.studies.report import Row, StudyReport
 
-RECALL_OF_LONG = (
-    "Where no recall is told, it was counted of silences of 3 s and more alone, and dropped."
-)
 TITLE = "Does unlabelled music help? The paper's table, made by the pipeline"
 HOUR_S = 3600.0
 
@@ -225,7 +222,8 @@ def _detector(report: StudyReport, parameters: PaperParameters, findings: PaperF
         report.text(
             "Each workspace's detector was fitted anew: on another kind of processor sums are "
             "rounded otherwise, and it becomes another one. Which training is of which workspace "
-            f"is in `{parameters.study}-trainings.parquet`. {RECALL_OF_LONG}"
+            f"is in `{parameters.study}-trainings.parquet`. Where no recall is told, it was "
+            "counted of silences of 3 s and more alone, and dropped."
         )
     report.text(
         "*surest* (arm 12): with thresholds at which the validation songs still give "

@@ -28,8 +28,7 @@ from flows.train.flow import VERSION
 from storage.errors import UserError
 from storage.fingerprint import short_hash
 
-TRAININGS, SCORES, VALIDATIONS = "trainings", "scores", "validations"
-SILENCES = "silences"
+TRAININGS, SCORES, VALIDATIONS, SILENCES = "trainings", "scores", "validations", "silences"
 
 
 def write_tables(parameters: PaperParameters, findings: PaperFindings) -> list[Path]:
@@ -153,12 +152,13 @@ def _key(row: Mapping[str, Any]) -> Key:
 
 
 def _training_rows(findings: PaperFindings, asked: str) -> list[dict[str, Any]]:
+    this = findings.workspace
     return [
         {
             "arm": each.training.arm.key,
             "seed": each.training.seed,
             "asked": asked,
-            "workspace": each.state.elsewhere or findings.workspace,
+            "workspace": each.state.elsewhere or this,
             "model": each.state.model,
             "train_run": each.train.run_id,
             "train_s": each.train.duration_s,

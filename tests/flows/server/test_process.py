@@ -6,7 +6,12 @@ import os
 import subprocess
 from pathlib import Path
 
-from flows.server.process import configure_prefect, server_command, server_environment
+from flows.server.process import (
+    CHOSEN_BY_USER,
+    configure_prefect,
+    server_command,
+    server_environment,
+)
 
 PORT = 0
 """Any: it never listens."""
@@ -17,7 +22,7 @@ def test_a_server_that_cannot_start_ends(tmp_path: Path) -> None:
     """Half of one would answer that it is well, and remember nothing."""
     (tmp_path / ".prefect").write_text("no folder")
     environ = dict(os.environ)
-    for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_HOME"):
+    for name in CHOSEN_BY_USER:
         environ.pop(name, None)
     configure_prefect(str(tmp_path), environ)
     ended = subprocess.run(

@@ -39,17 +39,22 @@ def track() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def silent_bass(start_frame: int, stop_frame: int) -> dict[str, Any]:
+    """The truth of a song whose bass is silent in these frames."""
+    level = np.full(FRAMES, -20.0, dtype=np.float32)
+    level[start_frame:stop_frame] = -120.0
+    return {
+        "path": "a/song.wav", "source": "bass", "level_db": level,
+        "mixture_level_db": np.full(FRAMES, -15.0, dtype=np.float32),
+    }  # fmt: skip
+
+
 def test_precision_and_recall_are_counted_in_seconds() -> None:
     manifests = Manifests(Workspace(f"memory://{uuid.uuid4().hex}", create=True))
     manifests.write(Partition("tracks", "music", "f1"), ["t"], [track()])
     # the bass is silent in frames 100 to 300; 50 frames of one segment lie outside
     manifests.write(SEGMENTS, ["t"], [segment(250, 350), segment(120, 170), segment(150, 170)])
-    level = np.full(FRAMES, -20.0, dtype=np.float32)
-    level[100:300] = -120.0
-    truth = {
-        "path": "a/song.wav", "source": "bass", "level_db": level,
-        "mixture_level_db": np.full(FRAMES, -15.0, dtype=np.float32),
-    }  # fmt: skip
+    truth = silent_bass(100, 300)
     other_file = {**truth, "path": "nowhere.wav"}
     found = extraction_quality(manifests, SEGMENTS, [truth, other_file], ExtractionPolicy())["bass"]
     frame_s = HOP_SAMPLES / SAMPLE_RATE
@@ -65,14 +70,9 @@ def test_recall_is_of_what_the_same_policy_would_give() -> None:
     manifests = Manifests(Workspace(f"memory://{uuid.uuid4().hex}", create=True))
     manifests.write(Partition("tracks", "music", "f1"), ["t"], [track()])
     manifests.write(SEGMENTS, ["t"], [segment(103, 124)])
-    level = np.full(FRAMES, -20.0, dtype=np.float32)
-    level[100:127] = -120.0
-    truth = {
-        "path": "a/song.wav", "source": "bass", "level_db": level,
-        "mixture_level_db": np.full(FRAMES, -15.0, dtype=np.float32),
-    }  # fmt: skip
+    truth = [silent_bass(100, 127)]
     recalls = [
-        extraction_quality(manifests, SEGMENTS, [truth], ExtractionPolicy(min_duration_s=min_s))
+        extraction_quality(manifests, SEGMENTS, truth, ExtractionPolicy(min_duration_s=min_s))
         for min_s in (1.5, 3.0)
     ]
     assert recalls[0]["bass"].recall == 1
