@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demucs_core.duplicates.candidates import candidate_offsets
-from demucs_core.duplicates.keys import sampled_keys
+from demucs_core.duplicates.keys import near_keys, sampled_keys
 from demucs_core.duplicates.overlap import Overlap, find_overlap
 
 Items = NDArray[np.uint32]
+
+SHORT_ITEMS = 256
+"""Half a minute: so few numbers that those near them are looked up too."""
 
 
 class KnownPrints:
@@ -37,7 +40,7 @@ class KnownPrints:
 
     def find(self, items: Items) -> list[tuple[int, Overlap]]:
         """The known prints that share something with a print, and the longest that they share."""
-        keys, positions = sampled_keys(items)
+        keys, positions = (near_keys if len(items) <= SHORT_ITEMS else sampled_keys)(items)
         low = np.searchsorted(self._keys, keys, "left")
         counts = np.searchsorted(self._keys, keys, "right") - low
         if not counts.any():

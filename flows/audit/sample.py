@@ -17,8 +17,8 @@ from flows.audit.options import AuditParameters
 from storage.errors import UserError
 from storage.fingerprint import fingerprint
 from storage.reading import CropReader
+from storage.tables.edits import remove_rows
 from storage.tables.manifests import Manifests, Partition
-from storage.tables.removal import remove_rows
 from storage.tables.retired import Hidden
 from storage.tables.schemas import AUDITS
 from storage.tables.sql import any_of, quoted, reading

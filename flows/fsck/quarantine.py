@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.fsck.finding import Finding
+from storage.tables.edits import remove_rows
 from storage.tables.manifests import Manifests
-from storage.tables.removal import remove_rows
 from storage.tables.schemas import ACTIVITY, STEMS, TRACKS
 from storage.workspace import Workspace
 

@@ -124,7 +124,10 @@ def _ingest_tracks(parameters: IngestParameters) -> StageResult:
             committer.refused.settle()
         if parameters.complete:
             complete_tracks(run, parameters)
-        changed = settle_twins(run) + settle_files(run) if batches else 0
+        changed = 0
+        if batches:
+            root = url_of(*open_location(parameters.source))
+            changed = settle_twins(run) + settle_files(run, root, {file.url for file in files})
         # a labelled set that was ingested meanwhile has seen none of this
         changed += retire_labelled_tracks(run, run.corpus)
         changed += retire_copies_of_held_out(run, run.corpus, since)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flows.running.stage import StageRun
-from storage.tables.removal import remove_rows
+from storage.tables.edits import remove_rows
 from storage.tables.retired import Hidden
 from storage.tables.schemas import REJECTS
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from flows.ingest.refused import Refused
 from flows.ingest.retiring import DUPLICATE, Owner, labelled_audio
-from flows.ingest.source_files import Look, note_looks
+from flows.ingest.source_files import Look, held_audio, note_looks, same_audio_as
 from flows.ingest.track_rows import STAGE, Outcome
 from flows.inputs.forgotten import FORGOTTEN, forgotten
-from flows.inputs.same_music import SameMusic, sounds_held_out
+from flows.inputs.same_music import sounds_held_out
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
 from storage.decoding.prints import NO_ITEMS
@@ -40,8 +40,13 @@ class TrackCommitter:
             }
             for table in (PRINTS, MEASURES)
         }
+        # of a file that is of no use any more, what it was before stays
+        self._held = held_audio(run.manifests, run.corpus)
+        self._current: set[str] = set()
         self._urls: dict[str, str] = {}
         for partition in run.manifests.partitions(TRACKS.name, run.corpus):
+            current = run.manifests.rows(partition, ["track_id"])
+            self._current |= {row["track_id"] for row in current}
             for row in run.manifests.rows(
                 partition, ["content_hash", "path", "source_url"], retired=True
             ):
@@ -56,7 +61,7 @@ class TrackCommitter:
 
     def commit(self, outcome: Outcome) -> None:
         """Sort duplicates out, then write the rejects and, last, the tracks."""
-        rows, rejects, similar = [], list(outcome.rejects), []
+        rows, rejects, similar = [], [*map(self._told_what_stays, outcome.rejects)], []
         prints = {row["track_id"]: row for row in outcome.prints}
         for row in outcome.rows:
             owner, url = self._owner.get(row["content_hash"]), row["source_url"]
@@ -65,7 +70,7 @@ class TrackCommitter:
                 rejects.append(reject_row(STAGE, url, *FORGOTTEN, source_bytes=row["source_bytes"]))
                 self._run.workspace.remove(row["path"])
             elif owner is not None:
-                rejects.append(_same_audio(row, owner.reason, owner.name))
+                rejects.append(_reject(row, owner.reason, f"same audio as {owner.name}"))
                 if row["path"] not in self._kept:
                     self._run.workspace.remove(row["path"])
             elif known is None:
@@ -73,14 +78,15 @@ class TrackCommitter:
                 same = self._held_out.find(items)
                 if same is not None:
                     similar.append(same.row(row["track_id"], len(items)))
-                    rejects.append(_same_music(row, same))
+                    told = f"the same music in other sound: {same}"
+                    rejects.append(_reject(row, same.reason, told))
                     if row["path"] not in self._kept:
                         self._run.workspace.remove(row["path"])
                     continue
                 self._urls[row["content_hash"]] = url
                 rows.append(row)
             elif known != url:  # and if it is, its tags have changed and its music has not
-                rejects.append(_same_audio(row, DUPLICATE, f"file {known}"))
+                rejects.append(_reject(row, DUPLICATE, same_audio_as(known)))
         manifests = self._run.manifests
         self.refused.write(outcome.items, rejects)
         note_looks(self._run, _looks(outcome, rejects), outcome.items)
@@ -96,6 +102,13 @@ class TrackCommitter:
                 manifests.write(self._run.partition(table.name), outcome.items, [*found.values()])
         manifests.write(self._run.partition(TRACKS.name), outcome.items, rows)
         self._run.count(new_tracks=len(rows), new_rejected=len(rejects))
+
+    def _told_what_stays(self, reject: dict[str, Any]) -> dict[str, Any]:
+        track_id = self._held.get(reject["item"])
+        if track_id not in self._current:
+            return reject
+        stays = f"{reject['detail']}; track {track_id}, which the file was before, stays in use"
+        return {**reject, "detail": stays}
 
 
 def _looks(outcome: Outcome, rejects: Sequence[dict[str, Any]]) -> Iterator[Look]:
@@ -114,16 +127,8 @@ def _looks(outcome: Outcome, rejects: Sequence[dict[str, Any]]) -> Iterator[Look
         )
 
 
-def _same_audio(row: dict[str, Any], reason: str, owner: str) -> dict[str, Any]:
-    detail = f"same audio as {owner}"
+def _reject(row: dict[str, Any], reason: str, detail: str) -> dict[str, Any]:
     return reject_row(STAGE, row["source_url"], reason, detail, source_bytes=row["source_bytes"])
-
-
-def _same_music(row: dict[str, Any], same: SameMusic) -> dict[str, Any]:
-    detail = f"the same music in other sound: {same}"
-    return reject_row(
-        STAGE, row["source_url"], same.reason, detail, source_bytes=row["source_bytes"]
-    )
 
 
 def audio_elsewhere(run: StageRun) -> dict[str, Owner]:

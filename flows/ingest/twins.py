@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.ingest.retiring import DUPLICATE, retire
-from flows.ingest.source_files import last_looks, note_looks
+from flows.ingest.source_files import last_looks, note_looks, same_audio_as
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
-from storage.tables.removal import remove_rows
+from storage.tables.edits import remove_rows
 from storage.tables.retired import RetiredKey, Retirement
 from storage.tables.schemas import REJECTS, TRACKS
 
@@ -58,7 +58,7 @@ def _settle_rows(run: StageRun) -> int:
         return 0
     extra = {f"{track_id} {url}" for track_id, found in twice.items() for url in found[1:]}
     rejects = [
-        reject_row(run.stage, url, DUPLICATE, f"same audio as file {found[0]}")
+        reject_row(run.stage, url, DUPLICATE, same_audio_as(found[0]))
         for _, found in sorted(twice.items())
         for url in found[1:]
     ]

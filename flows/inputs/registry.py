@@ -43,7 +43,8 @@ UNFINISHED = "unfinished.json"
 
 def finished(workspace: Workspace, kind: str, name: str) -> bool:
     """Whether ``detectors/<name>`` or ``models/<name>`` is complete."""
-    return workspace.exists(f"{kind}/{name}/{DESCRIPTION}")
+    is_name = "/" not in name and name not in ("", ".", "..")
+    return is_name and workspace.exists(f"{kind}/{name}/{DESCRIPTION}")
 
 
 def names(workspace: Workspace, kind: str) -> list[str]:

@@ -67,7 +67,7 @@ def _condition(
     condition = f"({of_corpus}) AND (\n{where}\n)"  # of a comment, the line ends
     try:
         query = f"SELECT track_id FROM {_JOINED} WHERE {condition} LIMIT 0"
-        if len(database.extract_statements(query)) != 1:
+        if len(database.extract_statements(query)) != 1 or not _stands_alone(database, where):
             raise UserError(f"where {where!r}: is more than a condition")
         database.execute(query)
     except duckdb.Error as error:
@@ -86,6 +86,15 @@ def _condition(
                 "--complete"
             ) from None
     return condition
+
+
+def _stands_alone(database: duckdb.DuckDBPyConnection, where: str) -> bool:
+    """Whether a condition is one without brackets around it, which it could close."""
+    try:
+        database.extract_statements(f"SELECT track_id FROM tracks WHERE\n{where}\n")
+    except duckdb.Error:
+        return False
+    return True
 
 
 def _wrong(workspace: Workspace, where: str, error: duckdb.Error) -> UserError:

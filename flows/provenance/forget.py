@@ -22,17 +22,18 @@ from pydantic import BaseModel
 from flows.inputs import registry
 from flows.inputs.forgotten import FORGOTTEN, RECORDS, STAGE, forgotten
 from flows.provenance.forget_reports import InReports
+from flows.provenance.named_files import addresses, endings, is_ending
 from flows.provenance.report_texts import Named
 from flows.reports.file_names import base_name
 from flows.running.rejects import reject_row
 from flows.running.turns import writing
 from flows.running.under_way import new_run_id
 from storage.errors import UserError
+from storage.tables.edits import remove_rows
 from storage.tables.manifests import Manifests, Partition
-from storage.tables.removal import remove_rows
 from storage.tables.retired import adds_stem_of
 from storage.tables.schemas import EVALUATIONS, REJECTS, STEMS, TABLES
-from storage.tables.sql import FILES_OF_STEM, adds_any_of, reading
+from storage.tables.sql import FILES_OF_STEM, FILES_OF_TRACKS, adds_any_of, reading
 from storage.workspace import Workspace, track_path
 
 READ = (
@@ -167,22 +168,43 @@ def _matching(
         UNION SELECT item, corpus, detail, '' FROM rejects WHERE fingerprint = '{RECORDS}'
         ORDER BY ALL
     """).fetchall()
-    found: dict[str, _Music] = {}
-    missing = {*names, *([pattern] if pattern else [])}
-    for track_id, corpus, url, song in rows:
-        file = url.rpartition("/")[2]
-        called = {track_id, url, file, song}.intersection(names)
-        if pattern and any(fnmatchcase(text, pattern) for text in (url, file)):
-            called.add(pattern)
-        if called:
-            found.setdefault(track_id, _Music(track_id, corpus, song or url))
-            missing -= called
-    if missing:
-        raise UserError(
-            f"{sorted(missing)[0]!r}: no track, song or source file of that name here; see "
-            + workspace.command("manifests query 'SELECT track_id, source_url FROM tracks'")
-        )
-    return list(found.values())
+    rows += database.sql(f"""
+        SELECT track_id, corpus, source_url, '' FROM {FILES_OF_TRACKS}
+        ANTI JOIN tracks USING (track_id, corpus, source_url) ORDER BY ALL
+    """).fetchall()
+    music = [(_Music(track_id, corpus, song or url), url) for track_id, corpus, url, song in rows]
+    asked = _asked(music, names, pattern)
+    for name, meant in sorted(asked.items()):
+        if not meant:
+            raise UserError(
+                f"{name!r}: no track, song or source file of that name here; see "
+                + workspace.command("manifests query 'SELECT track_id, source_url FROM tracks'")
+            )
+    found = {each.track_id: each for meant in asked.values() for each in reversed(meant)}
+    return [found[track_id] for track_id in sorted(found)]
+
+
+def _asked(
+    music: Iterable[tuple[_Music, str]], names: Sequence[str], pattern: str
+) -> dict[str, list[_Music]]:
+    """What of some music and its files each name means; one that is none may be the end of one."""
+    whole: dict[str, list[_Music]] = {name: [] for name in names}
+    ending: dict[str, list[_Music]] = {name: [] for name in names if is_ending(name)}
+    fitting: list[_Music] = []
+    names_of: dict[str, set[str]] = {}
+    for name in names:
+        for address in addresses(name):
+            names_of.setdefault(address, set()).add(name)
+    for each, url in music:
+        for address in {each.track_id, each.name, url} & names_of.keys():
+            for name in names_of[address]:
+                whole[name].append(each)
+        for name in ending.keys() & set(endings(url)):
+            ending[name].append(each)
+        if pattern and any(fnmatchcase(text, pattern) for text in (url, base_name(url))):
+            fitting.append(each)
+    asked = {name: meant or ending.get(name, []) for name, meant in whole.items()}
+    return asked | ({pattern: fitting} if pattern else {})
 
 
 def _hearers(

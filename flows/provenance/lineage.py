@@ -6,7 +6,7 @@ rows are on the way. Rows are counted where they lie; only the first ids of each
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,13 +16,21 @@ from pydantic import BaseModel
 from flows.inputs import registry
 from flows.inputs.forgotten import RECORDS
 from flows.inputs.given_names import given_names
+from flows.provenance.named_files import addresses, is_ending
 from storage.errors import UserError
 from storage.tables.manifests import Manifests, Partition
-from storage.tables.sql import FILES_OF_STEM, adds_any_of, any_of, quoted, reading
+from storage.tables.sql import (
+    FILES_OF_STEM,
+    FILES_OF_TRACKS,
+    adds_any_of,
+    any_of,
+    quoted,
+    reading,
+)
 from storage.workspace import Workspace
 
 Kind = Literal["model", "detector", "track", "song", "segment", "remix", "file"]
-READ = ("tracks", "stems", "segments", "remixes", "heard", "rejects")
+READ = ("tracks", "source_files", "stems", "segments", "remixes", "heard", "rejects")
 NOTHING = "false"
 
 
@@ -117,7 +125,8 @@ def lineage(workspace: Workspace, name: str, *, most: int = 20) -> Lineage:
             )
         walk = _Walk(workspace, database, way, most)
         files = (
-            f"(SELECT corpus, fingerprint, source_url FROM tracks WHERE {way.tracks} UNION ALL "
+            f"(SELECT corpus, fingerprint, source_url FROM {FILES_OF_TRACKS} WHERE {way.tracks} "
+            f"UNION ALL "
             f"SELECT corpus, fingerprint, unnest({FILES_OF_STEM}) FROM stems WHERE {way.stems})"
         )
         segments, found_by = walk.listing("segments", "segment_id", way.segments, by="detector_id")
@@ -172,19 +181,15 @@ def _find(workspace: Workspace, database: duckdb.DuckDBPyConnection, name: str) 
         return _of_tracks("track", found)
     if found := ids("stems", f"{this} IN (track_id, song)"):
         return _of_songs("song", found)
-    in_folder = quoted(f"/{name}")
-    is_file = f"(source_url = {this} OR ends_with(source_url, {in_folder}))"
-    if found := ids("tracks", is_file):
-        return _of_tracks("file", found)
     of_songs = f"(SELECT track_id, unnest({FILES_OF_STEM}) AS source_url FROM stems)"
-    if found := ids(of_songs, is_file):
-        return _of_songs("file", found)
-    gone = (
-        f"fingerprint = '{RECORDS}' AND "
-        f"({this} IN (item, detail) OR ends_with(detail, {in_folder}))"
-    )
-    if found := ids("rejects", gone, "item"):
-        return replace(_of_tracks("track", found), forgotten=True)
+    records = f"(SELECT item, detail AS source_url FROM rejects WHERE fingerprint = '{RECORDS}')"
+    for is_file in _is_file(name):
+        if found := ids(FILES_OF_TRACKS, is_file):
+            return _of_tracks("file", found)
+        if found := ids(of_songs, is_file):
+            return _of_songs("file", found)
+        if found := ids(records, f"item = {this} OR {is_file}", "item"):
+            return replace(_of_tracks("track", found), forgotten=True)
     # last, since there are millions of them
     if found := ids("segments", f"segment_id = {this}"):
         return _of_segment(this, found)
@@ -193,6 +198,13 @@ def _find(workspace: Workspace, database: duckdb.DuckDBPyConnection, name: str) 
         f"segment_id FROM remixes WHERE remix_id = {this}"
     ).fetchall()
     return _of_remix(this, recipes) if recipes else None
+
+
+def _is_file(name: str) -> Iterator[str]:
+    """SQL for: a row's file is the one of that address; or one whose address ends so."""
+    yield _is_one_of("source_url", addresses(name))
+    if is_ending(name):
+        yield f"ends_with(source_url, {quoted(f'/{name}')})"
 
 
 def _of_tracks(kind: Kind, tracks: Iterable[str]) -> Way:

@@ -38,8 +38,8 @@ from flows.server.exclusive_run import exclusive_run
 from storage.errors import UserError
 from storage.fingerprint import fingerprint as fingerprint_of
 from storage.scratch import sweep_scratch
+from storage.tables.edits import remove_parts
 from storage.tables.manifests import Manifests, Partition
-from storage.tables.removal import remove_parts
 from storage.tables.runs import PENDING, after_all, parts_left, require_all_parts
 from storage.tables.schemas import REJECTS, RUNS
 from storage.workspace import Workspace

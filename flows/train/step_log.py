@@ -17,8 +17,8 @@ from demucs_core.training.trainer import StepReport
 from flows.running.stage import StageRun
 from storage.addresses import is_url
 from storage.errors import UserError
+from storage.tables.edits import remove_parts
 from storage.tables.manifests import Partition
-from storage.tables.removal import remove_parts
 from storage.tables.schemas import STEPS
 
 

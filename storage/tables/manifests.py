@@ -4,7 +4,7 @@
 output of one stage with one set of parameters on one corpus; a *part* is one atomic file in it,
 named after the items it covers. Nothing is overwritten: a part that exists is done. Many small ones
 are joined into one now and then (:mod:`storage.tables.joined`); what shall be gone is taken out
-(:mod:`storage.tables.removal`).
+(:mod:`storage.tables.edits`).
 """
 
 from __future__ import annotations

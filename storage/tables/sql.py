@@ -41,6 +41,14 @@ FILES_OF_STEM = (
 )
 """SQL for the files that a row of ``stems`` was decoded from: one, or those that were summed."""
 
+FILES_OF_TRACKS = (
+    "(SELECT corpus, fingerprint, track_id, source_url FROM tracks UNION "
+    "SELECT corpus, arg_max(fingerprint, seen_at), arg_max(track_id, seen_at), source_url "
+    "FROM source_files WHERE track_id <> '' GROUP BY corpus, source_url)"
+)
+"""SQL for the files that tracks were decoded from, and those that hold the same audio: the table
+that it makes of ``tracks`` and ``source_files`` has a row a file and track."""
+
 _FAILED = re.compile(r"reading the stream registered as '(\w+)_parts' failed")
 """What DuckDB says where Arrow can't read a part."""
 

@@ -17,9 +17,9 @@ import pytest
 from benchmarks.fuzzing.tables import row
 from storage.damage import DamagedError
 from storage.errors import UserError
+from storage.tables.edits import remove_rows
 from storage.tables.manifests import Manifests, Partition, RowGroup
 from storage.tables.parts import ITEMS as ITEMS_KEY
-from storage.tables.removal import remove_rows
 from storage.tables.schemas import TABLES
 from storage.tables.sql import reading
 from storage.workspace import Workspace, WorkspaceError

@@ -14,8 +14,8 @@ from storage import remote_file
 from storage.damage import DamagedError
 from storage.errors import UserError
 from storage.remote_file import AHEAD, open_remote, parts_cache
+from storage.tables.edits import remove_rows
 from storage.tables.manifests import Manifests, Partition
-from storage.tables.removal import remove_rows
 from storage.tables.sql import connect
 from storage.workspace import Workspace
 from tests.storage.s3_server import Store, s3_store

@@ -192,3 +192,90 @@ def test_audio_that_is_gone_is_made_again(workspace: Workspace, folder: Path) ->
 
 
 BOTH = (("tracks", "music"), ("stems", "labelled"), ("activity", "labelled"))
+
+
+def described(workspace: Workspace, folder: Path) -> dict[str, str]:
+    """The ids of the tracks, by the file in a folder that each names."""
+    found = rows(workspace, "tracks")
+    named = {row["source_url"]: row for row in found}
+    assert len(named) == len(found)  # one current row a file
+    for url, row in named.items():
+        assert row["source_bytes"] == Path(url).stat().st_size
+    return {str(Path(url).relative_to(folder)): row["track_id"] for url, row in named.items()}
+
+
+def alone(tmp_path: Path, *wholes: bytes) -> list[str]:
+    """The ids of files as tracks of a workspace where nothing ever moved."""
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    for number, whole in enumerate(wholes):
+        (folder / f"{number}.wav").write_bytes(whole)
+    workspace = Workspace(str(tmp_path / "workspace-alone"), create=True)
+    take(workspace, folder)
+    found = described(workspace, folder)
+    return [found[f"{number}.wav"] for number in range(len(wholes))]
+
+
+def test_a_track_names_the_file_that_holds_it(workspace: Workspace, folder: Path) -> None:
+    """It kept the address of a file that held another song by then, so that both went by one."""
+    write(folder / "a.wav", noise(1))
+    write(folder / "b.wav", noise(2))
+    first, second = (folder / "a.wav").read_bytes(), (folder / "b.wav").read_bytes()
+    write(folder / "b.wav", noise(3))
+    third = (folder / "b.wav").read_bytes()
+    [one, two, three] = alone(folder.parent, first, second, third)
+    (folder / "b.wav").unlink()
+    take(workspace, folder)
+    assert described(workspace, folder) == {"a.wav": one}
+    # to another folder, and nothing is in its place
+    (folder / "sub").mkdir()
+    (folder / "a.wav").rename(folder / "sub" / "a.wav")
+    result = take(workspace, folder)
+    assert described(workspace, folder) == {"sub/a.wav": one}
+    assert (result.counts["tracks"], result.counts["rejected"]) == (1, 0)
+    assert not rejects(workspace)
+    # to another name, and another song is in its place
+    (folder / "sub" / "a.wav").rename(folder / "b.wav")
+    (folder / "sub" / "a.wav").write_bytes(second)
+    take(workspace, folder)
+    assert described(workspace, folder) == {"b.wav": one, "sub/a.wav": two}
+    # both change places
+    (folder / "b.wav").write_bytes(second)
+    (folder / "sub" / "a.wav").write_bytes(first)
+    take(workspace, folder)
+    assert described(workspace, folder) == {"b.wav": two, "sub/a.wav": one}
+    assert not rejects(workspace)
+    # of three copies the one goes that the others are duplicates of
+    for name in ("x.wav", "y.wav"):
+        (folder / name).write_bytes(second)
+    take(workspace, folder)
+    (folder / "b.wav").write_bytes(third)
+    take(workspace, folder)
+    assert described(workspace, folder) == {"b.wav": three, "sub/a.wav": one, "x.wav": two}
+    [reject] = rows(workspace, "rejects")
+    assert (reject["item"], reject["reason"]) == (str(folder / "y.wav"), "duplicate")
+    assert reject["detail"] == f"same audio as file {folder / 'x.wav'}"
+    assert take(workspace, folder).already_done
+    take(workspace, folder, force=True)
+    assert described(workspace, folder) == {"b.wav": three, "sub/a.wav": one, "x.wav": two}
+
+
+def test_a_file_that_is_of_no_use_any_more_leaves_what_it_was(
+    workspace: Workspace, folder: Path
+) -> None:
+    """It was in tracks and in rejects, and nothing said which holds."""
+    write(folder / "a.wav", noise(1))
+    whole = (folder / "a.wav").read_bytes()
+    take(workspace, folder)
+    [track_id] = described(workspace, folder).values()
+    (folder / "a.wav").write_bytes(b"rubbish" * 100)
+    take(workspace, folder)
+    [reject] = rows(workspace, "rejects")
+    assert reject["reason"] == "corrupt"
+    assert reject["detail"].endswith(f"; track {track_id}, which the file was before, stays in use")
+    assert tracks(workspace) == ["a.wav"]
+    # another one that holds it takes its place
+    (folder / "copy.wav").write_bytes(whole)
+    take(workspace, folder)
+    assert described(workspace, folder) == {"copy.wav": track_id}
+    assert rejects(workspace) == {"a.wav": "corrupt"}

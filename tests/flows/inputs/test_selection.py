@@ -72,6 +72,9 @@ def test_what_is_chosen(
         ("tempo > 3", "tempo"),
         ("artist LIKE", "syntax error"),
         ("true); SELECT 1; SELECT (1", "more than a condition"),
+        ("true) OR (true", "more than a condition"),  # which switched all other conditions off
+        ("true) UNION SELECT track_id FROM tracks WHERE (true", "more than a condition"),
+        ("true UNION SELECT track_id FROM tracks", "syntax error"),
         ("track_id IN (SELECT column0 FROM '/etc/passwd')", "does not exist"),
         ("artist", "BOOL"),
     ],

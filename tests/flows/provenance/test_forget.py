@@ -229,6 +229,46 @@ def test_what_is_forgotten_does_not_come_back(corpus: Corpus, copy: Workspace) -
     assert refused.count(str(corpus.unlabelled / "copy.wav")) == 3
 
 
+def test_a_file_that_holds_it_too_names_it(
+    copy: Workspace, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two files with the same audio, one was unknown; and a path from here always."""
+    monkeypatch.chdir(corpus.unlabelled)
+    told = forget(copy, ["copy.wav"], dry_run=True)
+    [track_id] = told.names
+    [original] = [row for row in rows(copy, "tracks") if row["track_id"] == track_id]
+    assert Path(original["source_url"]).name != "copy.wav"
+    assert forget(copy, [original["source_url"]], dry_run=True).rows == told.rows
+    for name in ("./copy.wav", f"../{corpus.unlabelled.name}/copy.wav"):
+        assert forget(copy, [name], dry_run=True) == told
+    with pytest.raises(UserError, match="no track, song or source file"):
+        forget(copy, ["./sub/copy.wav"])
+    forget(copy, ["copy.wav"])
+    assert not copy.exists(original["path"])
+    assert lineage(copy, "copy.wav").forgotten
+
+
+def test_the_file_that_lies_here_is_meant(
+    copy: Workspace, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of files with one name in several folders."""
+    first, second = rows(copy, "tracks")[:2]
+    manifests = Manifests(copy)
+    [look] = [
+        row for row in rows(copy, "source_files") if row["source_url"] == second["source_url"]
+    ]
+    url = f"/elsewhere/{base_name(first['source_url'])}"
+    partition = replace(manifests.partitions("tracks", "music")[0], table="source_files")
+    manifests.write(partition, ["late"], [{**look, "source_url": url}])
+    name = base_name(url)
+    assert forget(copy, [name], dry_run=True).names.keys() == {
+        first["track_id"], second["track_id"]
+    }  # fmt: skip
+    assert forget(copy, [f"elsewhere/{name}"], dry_run=True).names.keys() == {second["track_id"]}
+    monkeypatch.chdir(corpus.unlabelled)
+    assert forget(copy, [name], dry_run=True).names.keys() == {first["track_id"]}
+
+
 def test_what_nobody_knows_removes_nothing(copy: Workspace) -> None:
     track = heard_track(copy)
     before = everything(copy)

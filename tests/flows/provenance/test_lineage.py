@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,7 +46,7 @@ def test_from_a_model_to_the_files(finished: Finished) -> None:
     assert set(found.tracks.first) == heard
     assert set(found.songs.first) == songs(finished, "train", "valid")
     assert found.found_by == registry.names(finished.workspace, "detectors")
-    urls = {row["source_url"] for row in finished.rows("tracks") if row["track_id"] in heard}
+    urls = {row["source_url"] for row in finished.rows("source_files") if row["track_id"] in heard}
     urls |= {row["source_url"] for row in finished.rows("stems") if row["split"] != "test"}
     assert set(found.files.first) == urls
     plain = walk(finished, alone)
@@ -55,14 +56,33 @@ def test_from_a_model_to_the_files(finished: Finished) -> None:
 
 def test_from_a_file_to_every_model_that_heard_it(finished: Finished) -> None:
     _, mixed = models(finished)
+    files: dict[str, list[str]] = {}
+    for look in sorted(finished.rows("source_files"), key=lambda look: look["source_url"]):
+        files.setdefault(look["track_id"], []).append(look["source_url"])
+    [(first, copy)] = [urls for track_id, urls in files.items() if track_id and len(urls) > 1]
+    assert walk(finished, copy) == walk(finished, first).model_copy(update={"id": copy})
     for row in finished.rows("tracks"):
         of_track = [r for r in finished.rows("remixes") if r["track_id"] == row["track_id"]]
         for name in (row["source_url"], row["source_url"].rpartition("/")[2], row["track_id"]):
             found = walk(finished, name)
-            assert found.files.first == [row["source_url"]]
+            assert found.files.first == files[row["track_id"]]
             assert set(found.remixes.first) == {recipe["remix_id"] for recipe in of_track}
             hearers = {hearer.id: hearer.num_remixes for hearer in found.models}
             assert hearers == ({mixed: len(of_track)} if of_track else {})
+
+
+def test_a_file_is_named_as_from_here(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = Path(finished.rows("tracks")[0]["source_url"])
+    monkeypatch.chdir(file.parent)
+    for name in (f"./{file.name}", f"../{file.parent.name}/{file.name}", f"x/../{file.name}"):
+        assert walk(finished, name).files.first == walk(finished, str(file)).files.first
+    monkeypatch.chdir(tmp_path)
+    assert walk(finished, f"{file.parent.name}/{file.name}").kind == "file"
+    for name in (f"./{file.name}", f"x/../{file.name}"):
+        with pytest.raises(UserError, match="nothing here is called"):
+            walk(finished, name)
 
 
 def test_from_a_song(finished: Finished) -> None:

@@ -30,10 +30,10 @@ from storage.tables.compaction import (
     remove_outlived,
     to_join,
 )
+from storage.tables.edits import remove_parts, remove_replaced, remove_rows
 from storage.tables.joined import is_joined
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.parts import schema_of_part, write_parquet
-from storage.tables.removal import remove_parts, remove_replaced, remove_rows
 from storage.tables.runs import lost_parts, parts_left
 from storage.tables.schemas import REMIXES, STEPS, TABLES
 from storage.tables.sql import reading

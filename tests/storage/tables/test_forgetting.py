@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from storage.tables.edits import remove_rows
 from storage.tables.manifests import Manifests
-from storage.tables.removal import remove_rows
 from storage.workspace import Workspace
 from tests.storage.tables.compacted import compact
 from tests.storage.tables.test_manifests import REJECTS, reject

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage.damage import DamagedError
+from storage.tables.edits import remove_replaced, remove_rows
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.parts import ManifestError
-from storage.tables.removal import remove_replaced, remove_rows
 from storage.tables.schemas import PARTITION_FIELDS, SCORES, TABLES
 from storage.tables.sql import connect
 from storage.workspace import Workspace

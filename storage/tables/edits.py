@@ -1,7 +1,7 @@
-"""Taking parts, and rows of parts, out of manifests: the one thing that changes what is written.
+"""Taking parts and rows out of manifests, and correcting rows: all that changes what is written.
 
-A part is replaced by itself without what goes, in one step, so that it is whole at any time. What a
-joined part replaces (:mod:`storage.tables.joined`) is taken out of both.
+A part is replaced by itself as it shall be, in one step, so that it is whole at any time. What a
+joined part replaces (:mod:`storage.tables.joined`) is taken out of both, and corrected in both.
 """
 
 from __future__ import annotations
@@ -112,6 +112,37 @@ def remove_rows(
             kept = Kept(spans, after, lambda rows: rows.filter(pc.invert(matches(rows))))
             _rewrite(workspace, path, path, kept, others)
     return total
+
+
+def correct_rows(
+    manifests: Manifests,
+    partition: Partition,
+    matches: Callable[[pa.RecordBatch], pa.BooleanArray],
+    corrected: Callable[[pa.RecordBatch], pa.RecordBatch],
+    *,
+    columns: Sequence[str],
+) -> None:
+    """Put other values into rows of a partition; each part that holds such a row is replaced.
+
+    Args:
+        manifests: of the workspace.
+        partition: where to look.
+        matches: which rows of a batch are wrong, as a mask.
+        corrected: a batch of all columns, with its wrong rows as they shall be.
+        columns: all that ``matches`` looks at.
+    """
+    workspace, table = manifests.workspace, known_table(partition.table)
+    for path in manifests.all_parts(partition)[0]:
+        with open_part(workspace, path) as file:
+            schema = file.schema_arrow
+            check_schema(schema, table, workspace.url(path))
+            present = present_columns(columns, schema, table)
+            batches = file.iter_batches(table.rows_a_group, columns=present)
+            if not any(_count(matches(completed(batch, columns, table))) for batch in batches):
+                continue
+            spans = spans_of(file, path, workspace.url(path))
+            others = others_of(schema, spans, workspace.url(path))
+        _rewrite(workspace, path, path, Kept(spans, spans, corrected), others)
 
 
 def _take_out(workspace: Workspace, path: str, gone: Set[str]) -> None:
