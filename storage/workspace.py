@@ -151,6 +151,19 @@ class Workspace:
     def __repr__(self) -> str:
         return f"Workspace({self.location!r})"
 
+    def require_writable(self) -> None:
+        """Refuse a folder that this user may not write in; of an object store, nobody knows.
+
+        Raises:
+            WorkspaceError: it is one.
+        """
+        for folder in (self.root, f"{self.root}/manifests") if self.is_local else ():
+            if Path(folder).exists() and not os.access(folder, os.W_OK | os.X_OK):
+                raise WorkspaceError(
+                    f"{folder}: may not be written by this user; let it write there, or choose "
+                    "another --workspace"
+                )
+
     def _found_new(self, create: bool, music: MusicFormat | None) -> bool:
         """As :meth:`_is_new`, where the place itself may be out of reach."""
         try:

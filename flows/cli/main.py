@@ -34,7 +34,14 @@ OWN_WORKSPACES = {
 CREATING = (*OF_MANY_FLOWS, *(entry.name for entry in CATALOGUE if entry.creates))
 OF_MANY_PROCESSES = tuple(entry.name for entry in CATALOGUE if entry.others)
 READING = ("status", "models", "detectors", "manifests", "lineage", "forget", "fsck")
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+MAKE_ROOM = "make room"
+ALLOW = "let this user read and write there, or choose another place"
+DISK_ERRORS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), MAKE_ROOM),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), ALLOW),
+    errno.EIO: "see to the disk",
+}
+"""What is to be done about each."""
 STORES = ("s3fs", "gcsfs", "adlfs", "botocore", "aiobotocore")
 """Packages in which an error of a store is raised."""
 ERRORS_OF_STORES = (*STORES, "aiohttp")
@@ -88,7 +95,8 @@ def _said(error: Exception) -> str | None:
             "wait, then run the same command to continue"
         )
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-        return f"{error}; make room, then run the same command to continue"
+        way_out = DISK_ERRORS[error.errno]
+        return f"{error}; {way_out}, then run the same command to continue"
     from flows.cli.app import is_server_gone
 
     if is_server_gone(error):

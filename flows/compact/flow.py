@@ -99,6 +99,8 @@ class Compaction:
         """What the rows say, in a line."""
         fewer = sum(each.before.parts - each.after.parts for each in self.tables.values())
         said = f"{fewer:,} parts fewer" if self.tables else "nothing to join"
+        if fewer < 0:
+            said = f"{-fewer:,} parts more, since others were written meanwhile"
         would = ", if it were no dry run" if self.dry_run and self.tables else ""
         left = f"; left alone, since they are written: {', '.join(self.left)}" if self.left else ""
         return f"{said}{would}{left}"

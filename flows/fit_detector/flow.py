@@ -112,7 +112,9 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
         if not finished:
             run.notes.append(what_songs_promise(len(held_out), parameters))
         num_steps = 1 if separator else parameters.steps
-        run.plan("steps", 0 if finished else num_steps, num_steps, *corpora)
+        checkpoint = f"detectors/{name}/{registry.CHECKPOINT}"
+        num_done = num_steps if finished else _steps_saved(workspace, checkpoint)
+        run.plan("steps", num_steps - num_done, num_steps, *corpora)
         if not finished:
             require_intact(run.manifests, corpora, "train", "valid")
             detector: SilenceDetector
@@ -122,7 +124,7 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
                 run.count(steps=0)
             else:
                 trainer = _trainer(parameters, run, corpora, definition, device)
-                _run(trainer, run, f"detectors/{name}/{registry.CHECKPOINT}")
+                _run(trainer, run, checkpoint)
                 run.report.plot("loss", detector_figure(trainer.losses), LOSS)
                 detector, training = trainer.detector, trainer.configuration
             description = {
@@ -138,7 +140,7 @@ def fit_detector(parameters: FitDetectorParameters) -> StageResult:
             }
             write_heard(run, "detectors", corpora, after=separator)
             networks.store(workspace, "detectors", name, detector, description)
-            workspace.remove(f"detectors/{name}/{registry.CHECKPOINT}")
+            workspace.remove(checkpoint)
         _score_held_out(parameters, run, held_out, name)
         if not (finished and workspace.exists(f"detectors/{name}/{registry.STANDS_ON}")):
             keep_spreads(manifests, name)
@@ -229,6 +231,14 @@ def _trainer(
         num_threads=parameters.num_workers,
         num_processes=devices.num_loaders(device),
     )
+
+
+def _steps_saved(workspace: Workspace, checkpoint: str) -> int:
+    """How many steps a fit that was stopped has done, and will not do again."""
+    if not workspace.exists(checkpoint):
+        return 0
+    _, metadata = load_tensors(workspace, checkpoint)
+    return int(registry.trainer_state(metadata)["step"])
 
 
 def _run(trainer: DetectorTrainer, run: StageRun, checkpoint: str) -> None:

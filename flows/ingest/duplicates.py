@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from prefect.logging import get_run_logger
-
 from flows.ingest.retiring import retire
 from flows.ingest.similar import Items, find_pairs
 from flows.inputs.same_music import HELD_OUT, PrintedSound, SameMusic, printed, sounds_held_out
@@ -121,8 +119,7 @@ def _tell(run: StageRun, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Non
         f"{first['overlap_s']:.0f} s are {first['other_id']} of corpus {first['other_corpus']}; "
         f"{run.workspace.command('manifests show duplicates')} names all"
     )
-    run.notes.append(note)
-    get_run_logger().warning("%s", note)
+    run.warn(note)
 
 
 def _numbered(

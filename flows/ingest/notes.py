@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect.logging import get_run_logger
-
 from flows.ingest.retiring import DUPLICATE, LABELLED
 from flows.inputs.forgotten import FORGOTTEN
 from flows.running.stage import StageRun
@@ -63,8 +61,7 @@ def tell_of_rejects(run: StageRun, rejects: Sequence[Mapping[str, Any]], *, is_a
     unused = is_all and KNOWN.isdisjoint(reason for reason, _ in reasons)
     if unused and deployment_of_run() is None:  # there is nothing amiss with a schedule's run
         raise UserError(f"corpus {run.corpus!r} has nothing that can be used: {note}")
-    run.notes.append(note)
-    get_run_logger().warning("%s", note)
+    run.warn(note)
 
 
 def tell_of_songs(run: StageRun) -> None:
@@ -111,5 +108,4 @@ def tell_of_songs(run: StageRun) -> None:
 
 def _tell(run: StageRun, count: str, number: int, note: str) -> None:
     run.counts[count] = number
-    run.notes.append(note)
-    get_run_logger().warning("%s", note)
+    run.warn(note)

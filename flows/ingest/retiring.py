@@ -7,8 +7,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from uuid import uuid4
 
-from prefect.logging import get_run_logger
-
 from flows.running.stage import StageRun
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.retired import RetiredKey, Retirement
@@ -119,8 +117,7 @@ def retire(
         unit = "songs" if first[0].manifest == STEMS.name else "tracks"
         run.count(**{f"{reason}_{unit}": count})
         note = f"{count} {_told(*first, corpus)}"
-        run.notes.append(note)
-        get_run_logger().warning("%s", note)
+        run.warn(note)
     return len([key for key, _ in events if key.manifest != REJECTS.name])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -19,7 +19,9 @@ from distributed.scheduler import NoValidWorkerError
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TagsContext
+from prefect.exceptions import MissingContextError
 from prefect.futures import wait
+from prefect.logging import get_run_logger
 
 from flows.running.dividing import do_alone
 from flows.running.parameters import WorkParameters
@@ -133,6 +135,8 @@ def dask_client(
                 "start one with `dask scheduler`, or leave the field empty for local processes"
             ) from error
         with client:
+            if not client.nthreads():
+                _tell_of_no_workers(parameters.dask_address)
             yield from _share(client)
         return
     workers = 1 if in_process else parameters.num_workers
@@ -161,6 +165,16 @@ def dask_client(
         distributed.Client(cluster) as client,
     ):
         yield from _share(client)
+
+
+def _tell_of_no_workers(address: str) -> None:
+    """Say what batches wait for; one that starts workers when there is work may do so yet."""
+    with suppress(MissingContextError):  # there is no flow run, as of a benchmark
+        get_run_logger().warning(
+            "dask_address %r: the scheduler there has no workers yet, and batches wait until it "
+            "has some: start one with `dask worker %s`",
+            address, address,
+        )  # fmt: skip
 
 
 def _share(client: distributed.Client) -> Iterator[distributed.Client]:

@@ -216,6 +216,7 @@ def stage_run(
         with suppress(DryRunEnded):
             yield run
         return
+    workspace.require_writable()
     _begun.set(True)
     quiet_log_on_broken_pipe()
     started = time.monotonic()
@@ -292,7 +293,8 @@ def _record_refusal(
 ) -> None:
     try:
         manifests = Manifests(Workspace(parameters.workspace))
-    except UserError:  # there is none, or it is somebody else's
+        manifests.workspace.require_writable()
+    except UserError:  # there is none, it is somebody else's, or it may not be written
         return
     corpus = getattr(parameters, "corpus", "") or getattr(parameters, "labelled", "")
     name = fingerprint_of(stage, 0, refused=parameters.model_dump(mode="json"))

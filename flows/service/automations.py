@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import CallWebhook, ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
+from prefect.exceptions import ObjectNotFound
 from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
 
 from flows.catalogue import BY_NAME, FOLLOWING
@@ -31,7 +32,6 @@ LOST_AFTER = timedelta(minutes=3)
 """Six heartbeats, as often as :data:`flows.server.process.SETTINGS` has them."""
 
 NOT_BEGUN_AFTER = timedelta(minutes=30)
-MOST_AUTOMATIONS = 200  # what the server lists at once
 NOTIFY_BLOCK = "silentmix-notify"
 NOTES = "silentmix_automations"
 """The variable of the server that says what was registered: nobody edits it with an automation."""
@@ -83,13 +83,12 @@ def register(client: SyncPrefectClient, webhook: str = "") -> list[str]:
     wanted += [lost(), _not_begun()]
     if webhook:
         wanted.append(_notify(_webhook_block(webhook)))
-    there = client.read_automations(limit=MOST_AUTOMATIONS)
     notes = _read_notes(client)
     changed = []
     for automation in wanted:
         name, definition = automation.name, _digest(automation)
         note = notes.get(name)
-        existing = _one_of(there, name, note)
+        existing = _registered(client, name, note)
         if existing is None:
             registered_id = client.create_automation(automation)
         elif note is None or note.definition != definition:
@@ -106,10 +105,12 @@ def register(client: SyncPrefectClient, webhook: str = "") -> list[str]:
     return changed
 
 
-def _one_of(there: Sequence[Automation], name: str, note: Note | None) -> Automation | None:
+def _registered(client: SyncPrefectClient, name: str, note: Note | None) -> Automation | None:
     """What was registered by a name, which somebody may have given another one since."""
-    noted = [each for each in there if note is not None and each.id == note.id]
-    return next(iter([*noted, *(each for each in there if each.name == name)]), None)
+    if note is not None:
+        with suppress(ObjectNotFound):
+            return client.find_automation(note.id)
+    return next(iter(client.read_automations_by_name(name)), None)
 
 
 def _read_notes(client: SyncPrefectClient) -> dict[str, Note]:

@@ -198,6 +198,19 @@ def test_a_file_is_no_workspace(tmp_path: Path) -> None:
         Workspace(str(tmp_path / "file"), create=True)
 
 
+def test_a_folder_that_may_not_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(str(tmp_path / "w"), create=True)
+    workspace.put_json("manifests/x.json", {})
+    workspace.require_writable()
+    for folder in (workspace.root, f"{workspace.root}/manifests"):
+        with monkeypatch.context() as patch:  # root may write everything
+            patch.setattr(os, "access", lambda path, _, refused=folder: str(path) != refused)
+            with pytest.raises(WorkspaceError, match=rf"^{folder}: may not be written"):
+                workspace.require_writable()
+
+
 def test_a_newer_workspace_is_refused(workspace: Workspace) -> None:
     workspace.put_json(MARKER, {"format": FORMAT + 1})
     with pytest.raises(WorkspaceError, match=f"format {FORMAT + 1} is newer"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib.metadata
 import inspect
+import os
 import subprocess
 import sys
 import weakref
@@ -487,16 +488,27 @@ def test_a_store_that_fails_is_said_in_one_line(
         cli.main(["demo", "--workspace", str(tmp_path / "w")])
 
 
-def test_a_full_disk_is_said_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("number", "way_out"),
+    [
+        (errno.ENOSPC, "make room"),
+        (errno.EROFS, "let this user read and write there"),
+        (errno.EACCES, "let this user read and write there"),
+    ],
+)
+def test_what_a_disk_refuses_is_said_in_one_line(
+    number: int,
+    way_out: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", "song.wav")
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "song.wav")
 
-    monkeypatch.setattr(demo, "run_demo", full)
+    monkeypatch.setattr(demo, "run_demo", refused)
     said = complaint(capsys, "demo", "--workspace", str(tmp_path / "w"))
-    assert "No space left on device: 'song.wav'" in said
-    assert "make room" in said
+    assert f"{os.strerror(number)}: 'song.wav'; {way_out}" in said
 
 
 class Thing:

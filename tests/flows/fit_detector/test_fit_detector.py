@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from demucs_core.extraction.precision_bound import ANY_SONGS
+from flows.fit_detector import flow as module
+from flows.fit_detector.flow import fit_detector
+from flows.fit_detector.options import FitDetectorParameters
 from flows.inputs import registry
 from flows.policy.calibration import calibrated, calibration_path, require_evidence
 from flows.policy.options import PolicyOptions
@@ -29,6 +37,30 @@ def test_too_little_evidence_is_refused_by_what_is_missing(finished: Finished) -
     refusal = r"14 songs .* at least 116 \(they promise 0\.67\d at best\): add 102 to valid/"
     with pytest.raises(UserError, match=refusal):
         require_evidence(14, "labelled", any_song)
+
+
+def test_a_dry_run_knows_what_a_fit_that_was_stopped_has_done(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished.workspace.root, tmp_path / "w")
+    told: dict[str, Any] = {**finished.parameters.extract.model_dump(), "workers": 1}
+    how = {"steps": 5, "batch_size": 2, "crop_s": 2.0, "seed": 7}
+    wish = FitDetectorParameters(**told, **how, workspace=str(tmp_path / "w"))
+
+    def stopped(steps: Callable[[Callable[[], bool]], None]) -> None:
+        before = iter([False, False, True])
+        steps(lambda: next(before))
+        raise RuntimeError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "interruptible", stopped)
+        with pytest.raises(RuntimeError, match="stopped"):
+            fit_detector(wish)
+    plan = fit_detector(wish.model_copy(update={"dry_run": True})).plan
+    assert plan is not None
+    assert (plan.pending, plan.total) == (3, 5)
+    assert fit_detector(wish).counts["steps"] == 5
+    assert fit_detector(wish).already_done
 
 
 def test_thresholds_of_before_are_found() -> None:

@@ -175,7 +175,10 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
         pass
 
 
-def test_a_scheduler_that_goes_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_that_goes_away_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And that no worker is there yet is said, where nothing was."""
     monkeypatch.setattr(execution, "CONNECT_TIMEOUT_S", 0.5)
 
     @flow
@@ -193,6 +196,7 @@ def test_a_scheduler_that_goes_away_is_named(monkeypatch: pytest.MonkeyPatch) ->
         pytest.raises(UserError, match="dask_address: the Dask scheduler there was lost"),
     ):
         work()
+    assert f"has some: start one with `dask worker {cluster.scheduler_address}`" in caplog.text
 
 
 def is_profiled(dask_worker: distributed.Worker) -> bool:

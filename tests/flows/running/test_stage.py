@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,3 +182,24 @@ def test_a_clock_that_was_set_back(workspace: Workspace, monkeypatch: pytest.Mon
     assert manifests.latest("segments", "music").fingerprint == "f1"
     [first] = manifests.rows(Partition("runs", "music", "f9"))
     assert now > first["started_at"]
+
+
+def test_a_workspace_that_may_not_be_written_is_refused_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended in the traceback of what it could not write: the row of its run."""
+    made = Workspace(str(tmp_path / "w"), create=True)
+    begun: list[StageRun] = []
+
+    @as_told
+    def score(parameters: Asked) -> None:
+        with stage_run(
+            "score", parameters, corpus="music", fingerprint="f1", workspace=made
+        ) as run:
+            begun.append(run)
+
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everything
+    with pytest.raises(UserError, match="may not be written by this user"):
+        score(Asked(workspace=made.location))
+    assert not begun
+    assert not made.find("manifests")
