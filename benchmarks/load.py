@@ -106,7 +106,7 @@ def write_tracks(manifests: Manifests, corpus: str, tracks: int, a_part: int) ->
         tracks: how many.
         a_part: how many at once.
     """
-    from flows.ingest.track_rows import ID_DIGITS
+    from storage.fingerprint import ID_DIGITS
 
     partition = manifests.latest(TRACKS.name, corpus)
     like = next(manifests.rows(partition))

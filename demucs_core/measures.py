@@ -12,6 +12,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from demucs_core.activity import FLOOR_DB
+
 FULL_SCALE = 2**15
 CLIPPED = FULL_SCALE - 1
 CLIPPED_RUN = 3
@@ -32,8 +34,6 @@ BELOW_LOUDEST_DB = -85.0
 NOISE_DB = -120.0
 """A frequency is there if its mean power is not so far below the loudest one's, and above what
 rounding to 16 bits leaves in a bin, -131 dB re full scale, by some."""
-
-FLOOR_DB = -120.0
 
 
 @dataclass(frozen=True, kw_only=True)

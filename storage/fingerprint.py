@@ -23,6 +23,10 @@ def fingerprint(stage: str, version: int, **content: object) -> str:
     return "f" + short_hash(text)
 
 
+ID_DIGITS = 20
+"""So many digits of a hash are the name of a track or a song."""
+
+
 def short_hash(text: str, digits: int = 12) -> str:
     """The first hexadecimal digits of a text's SHA-256."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:digits]

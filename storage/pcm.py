@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-SCALE = np.float32(1 / 32768)
+PCM_SCALE = 2**15
+"""What full scale is in 16 bits."""
+
+SCALE = np.float32(1 / PCM_SCALE)
 UNCHANGED = np.float32(1)
 BLOCK_SAMPLES = 2**18
 """So many that a block stays in the processor's cache, and few calls are made."""

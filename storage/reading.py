@@ -16,14 +16,13 @@ from storage.cached_bytes import cached_bytes
 from storage.damage import ADVICE
 from storage.errors import UserError
 from storage.local_cache import LocalCache
-from storage.pcm import UNCHANGED, deinterleave
+from storage.pcm import PCM_SCALE, UNCHANGED, deinterleave
 from storage.workspace import workspace_at
 
 HEADER_BYTES = 4096
 """Read at first; a canonical file's header is far shorter."""
 
 BLOCK_SAMPLES = 2**20
-PCM_SCALE = 2**15
 PCM_FORMATS = (1, 0xFFFE)
 UNKNOWN_SIZE = 0xFFFFFFFF
 OTHER_SAMPLES = "holds other samples than were ingested"

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from storage.decoding.canonical import wav_header
 from storage.music_format import MusicFormat
+from storage.pcm import PCM_SCALE
 from storage.workspace import Workspace
-
-PCM_SCALE = 2**15
 
 
 class StemScratch:

@@ -18,8 +18,8 @@ import numpy as np
 import soundfile
 
 from flows.ingest.source_files import file_item
-from flows.ingest.track_rows import ID_DIGITS
 from storage.finding.discovery import SourceFile, find_audio
+from storage.fingerprint import ID_DIGITS
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.schemas import DUPLICATES, MEASURES, PRINTS, SCORES, SOURCE_FILES, TRACKS, Table
 from storage.workspace import Workspace, track_path

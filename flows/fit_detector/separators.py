@@ -11,8 +11,9 @@ from demucs_core.separators.imported import ImportedConfig
 from demucs_core.separators.registry import config_of
 from flows.inputs import networks, registry
 from flows.inputs.recipe_music import music_of
-from flows.running.held_out import ID_DIGITS, sounds_of, sounds_of_recipes
+from flows.running.held_out import sounds_of, sounds_of_recipes
 from storage.errors import UserError
+from storage.fingerprint import ID_DIGITS
 from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace
 

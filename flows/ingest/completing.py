@@ -25,8 +25,9 @@ from storage.decoding.prints import Printer, can_print
 from storage.errors import UserError
 from storage.finding.listing import open_location, url_of
 from storage.music_format import MIXTURE
+from storage.pcm import PCM_SCALE
 from storage.printable import valid_text
-from storage.reading import PCM_SCALE, CanonicalAudioError, CropReader
+from storage.reading import CanonicalAudioError, CropReader
 from storage.tables.schemas import MEASURES, PRINTS, STEMS, TRACKS
 from storage.workspace import Workspace
 

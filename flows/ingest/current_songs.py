@@ -19,13 +19,13 @@ from flows.ingest.retiring import DUPLICATE, LABELLED, MOVED, REPLACED, Owner, r
 from flows.running.held_out import SILENCE_DB
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
-from storage.labelled.song import LabelledSong
+from storage.labelled.song import SPLITS, LabelledSong
 from storage.music_format import MIXTURE
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.retired import RetiredKey, Retirement
 from storage.tables.schemas import ACTIVITY, LABELLED_FILES, REJECTS, STEMS
 
-SPLITS = ("test", "valid", "train")
+FIRST_KEEPS = SPLITS[::-1]
 """Of two splits with one song, the one that comes first keeps it."""
 WAYS_OUT = {DUPLICATE: "remove one of them"} | dict.fromkeys(
     LABELLED.values(), "it is held out, so not heard"
@@ -93,7 +93,7 @@ def settle(
     owners: dict[str, list[Version]] = {}
     for found in sorted(
         (found for found in versions if found.is_last),
-        key=lambda v: (not v.lies_there, SPLITS.index(v.split), v.song, v.track_id),
+        key=lambda v: (not v.lies_there, FIRST_KEEPS.index(v.split), v.song, v.track_id),
     ):
         owner_elsewhere = next((held_out[s] for s in sorted(found.sounds) if s in held_out), None)
         if found.is_single and owner_elsewhere is not None:
@@ -171,7 +171,7 @@ def _held_out_elsewhere(manifests: Manifests, corpus: str) -> dict[str, Owner]:
     """The content hash of every sound that other corpora hold out, and whose it is."""
     columns = ["song", "split", "source", "level_db", "content_hash"]
     rows = [
-        (SPLITS.index(row["split"]), row["song"], partition.corpus, row)
+        (FIRST_KEEPS.index(row["split"]), row["song"], partition.corpus, row)
         for partition in manifests.partitions(STEMS.name)
         if partition.corpus != corpus
         for row in manifests.rows(partition, columns)

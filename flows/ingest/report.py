@@ -15,12 +15,12 @@ from flows.reports.file_names import base_name
 from flows.reports.markdown import plain
 from flows.reports.plots import SIZE_IN, colors_of, slant_names
 from flows.running.stage import StageRun
+from storage.labelled.song import SPLITS
 from storage.music_format import MIXTURE
 from storage.reading import CropReader
 from storage.tables.schemas import ACTIVITY, STEMS, TRACKS
 
 PLAYERS = 2
-SPLITS = ("train", "valid", "test")
 PLAIN_COLOR = "#4c72b0"
 
 

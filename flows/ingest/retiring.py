@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from flows.running.stage import StageRun
+from storage.labelled.song import SPLITS
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.retired import RetiredKey, Retirement
 from storage.tables.schemas import REJECTS, RETIRED, RETURNED, STEMS, TRACKS
 
 REPLACED, MOVED, DUPLICATE = "replaced", "moved", "duplicate"
-SPLITS = ("train", "valid", "test")
 LABELLED = {split: f"labelled_{split}" for split in ("valid", "test")}
 """Why music is not used that a labelled set holds out, by the split."""
 

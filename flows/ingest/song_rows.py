@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from demucs_core.activity import FLOOR_DB, ActivityConfig, active_frames, stream_level_db
 from flows.ingest.prints import hash_and_print, print_rows
 from flows.ingest.song_audio import SongAudio
-from flows.ingest.track_rows import ID_DIGITS
 from flows.running.held_out import SILENCE_DB
 from storage.decoding.canonical import PreparedAudio
 from storage.finding.listing import url_of
-from storage.fingerprint import short_hash
+from storage.fingerprint import ID_DIGITS, short_hash
 from storage.labelled.song import LabelledSong, sources_of
 from storage.music_format import MIXTURE
 from storage.workspace import Workspace

@@ -23,11 +23,11 @@ from storage.decoding.canonical import PreparedAudio, prepare
 from storage.decoding.chunk import Unusable
 from storage.finding.discovery import SourceFile
 from storage.finding.lists import is_undecodable
+from storage.fingerprint import ID_DIGITS
 from storage.music_format import MIXTURE
 from storage.workspace import Workspace, track_path
 
 STAGE = "ingest"
-ID_DIGITS = 20
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,13 @@ from flows.inputs.songs import Song
 from flows.pseudo_label.options import PseudoLabelParameters
 from flows.running import devices
 from flows.running.dividing import Indispensable
-from storage.fingerprint import short_hash
+from storage.fingerprint import ID_DIGITS, short_hash
 from storage.music_format import MIXTURE
 from storage.reading import AsWritten, CropReader
 from storage.stem_scratch import stem_scratch
 from storage.tables.manifests import Partition
 from storage.workspace import Workspace
 
-ID_DIGITS = 20
 Audio = NDArray[np.float32]
 
 

@@ -12,13 +12,13 @@ from flows.inputs import registry
 from flows.inputs.recipe_music import RecipeMusic
 from storage.damage import damaged
 from storage.errors import UserError
+from storage.fingerprint import ID_DIGITS
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.schemas import DUPLICATES, STEMS
 from storage.tables.sql import any_of, quoted, reading
 
 SILENCE_DB = -80.0
 """A stem below this level, in dBFS, is silent but for a converter's last bits. Such are alike."""
-ID_DIGITS = 20
 """Digits of a content hash that name a track."""
 MENDING = (
     "ingest the labelled set again: tracks and single stems that it holds out are then heard no "

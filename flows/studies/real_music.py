@@ -18,11 +18,10 @@ from demucs_core.detector.scoring import score_chunks
 from demucs_core.extraction.segments import ExtractionPolicy, extracted_frames
 from flows.inputs.songs import Song, load_songs
 from flows.studies.truth import SourceQuality
+from storage.labelled.song import SPLITS
 from storage.music_format import MIXTURE, MusicFormat
 from storage.reading import CropReader
 from storage.tables.manifests import Manifests
-
-SPLITS = ("train", "valid", "test")
 
 
 def quality_on_real_music(

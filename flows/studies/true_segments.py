@@ -21,12 +21,11 @@ from demucs_core.extraction.segments import Segment, extract_segments
 from flows.extract.flow import segment_row
 from flows.inputs.songs import Activity, load_activity
 from flows.policy.options import PolicyOptions
-from flows.running.held_out import ID_DIGITS
 from flows.running.parameters import CorpusName, StageParameters
 from flows.running.stage import StageResult, stage_run
 from flows.studies.truth import rows_of, true_activity
 from storage.errors import UserError
-from storage.fingerprint import fingerprint, short_hash
+from storage.fingerprint import ID_DIGITS, fingerprint, short_hash
 from storage.music_format import MIXTURE
 from storage.tables.manifests import Manifests, Partition
 from storage.workspace import Workspace

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.pcm import PCM_SCALE
+
 _SYNC_WORDS = {
     "DTS": ((0x7FFE, 0x8001), (0xFE7F, 0x0180), (0x1FFF, 0xE800), (0xFF1F, 0x00E8)),
     "S/PDIF (IEC 61937)": ((0xF872, 0x4E1F), (0x72F8, 0x1F4E)),
@@ -27,7 +29,7 @@ def bitstream_in(audio: NDArray[np.float32]) -> str:
     ''
     """
     full = np.nan_to_num(audio.T, posinf=0, neginf=0).reshape(-1)
-    scaled = np.rint(np.clip(full, -1, 1) * np.float32(32768))
+    scaled = np.rint(np.clip(full, -1, 1) * np.float32(PCM_SCALE))
     words = scaled.astype(np.int32).astype(np.uint16)
     for name, pairs in _SYNC_WORDS.items():
         for first, second in pairs:

@@ -28,6 +28,7 @@ from storage.decoding.chunk import Unusable
 from storage.decoding.decode import AudioDecoder, open_local
 from storage.decoding.decoder_process import decoder
 from storage.decoding.spikes import HOT_PEAK, find_spike
+from storage.pcm import PCM_SCALE
 from storage.printable import valid_text
 
 __all__ = ["PreparedAudio", "decode_into", "prepare", "summed", "wav_header"]
@@ -37,7 +38,6 @@ FLOOR_DB = -120.0
 """Level of what has none."""
 MIN_DURATION_S = 3.0
 SILENCE_DB = -70.0
-_PCM_SCALE = 32768.0
 _BYTES_A_VALUE = 2
 _SCRATCH_BYTES_A_VALUE = 4
 _MAX_RIFF_BYTES = 0xFFFF_FFFF
@@ -166,12 +166,12 @@ class PreparedAudio:
         return np.float32(10 ** ((self.gain_db if gain_db is None else gain_db) / 20))
 
     def _pcm_blocks(self, gain_db: float | None) -> Iterator[memoryview]:
-        scale = self._factor(gain_db) * np.float32(_PCM_SCALE)
+        scale = self._factor(gain_db) * np.float32(PCM_SCALE)
         for start in range(0, self.num_samples, BLOCK_SAMPLES):
             num_samples = min(BLOCK_SAMPLES, self.num_samples - start)
             scaled = self._interleaved(start, num_samples) * scale
             np.rint(scaled, out=scaled)
-            np.clip(scaled, -_PCM_SCALE, _PCM_SCALE - 1, out=scaled)
+            np.clip(scaled, -PCM_SCALE, PCM_SCALE - 1, out=scaled)
             yield scaled.astype("<i2").data.cast("B")
 
 

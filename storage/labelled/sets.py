@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 from storage.finding.listing import (
     DiscoveryError,
@@ -26,7 +26,7 @@ from storage.finding.listing import (
 )
 from storage.labelled.libraries import CSV, songs_of_csv, songs_of_library
 from storage.labelled.musdb import choose_validation
-from storage.labelled.song import LabelledSetError, LabelledSong, Split
+from storage.labelled.song import SPLITS, LabelledSetError, LabelledSong, Split
 from storage.labelled.song_files import (
     STEM_FILE,
     UNREADABLE,
@@ -89,7 +89,7 @@ def find_songs(
         songs = _all_songs(fs, place, folder, root, rules, require_test)
     except DiscoveryError as error:
         raise LabelledSetError(str(error)) from error
-    splits = get_args(Split)
+    splits = SPLITS
     if not any(song.split == "valid" for song in songs):
         chosen = choose_validation(
             [song.name for song in songs if song.split == "train"], valid_share
@@ -110,7 +110,7 @@ def _library(fs: Any, place: Entry | None, rules: StemRules) -> list[LabelledSon
         for entry in list_folder(fs, place.path)
         if entry.is_folder and not is_passed_over(entry.name)
     ]
-    if any(entry.name in get_args(Split) for entry in folders):
+    if any(entry.name in SPLITS for entry in folders):
         return None
     return songs_of_library(fs, place, folders, rules)
 
@@ -133,7 +133,7 @@ def _all_songs(
             f"named {', '.join(rules.sources)}"
         )
     songs: list[LabelledSong] = []
-    for split in get_args(Split):
+    for split in SPLITS:
         if split in folders:
             songs += _songs(fs, folders[split], split, rules)
     for split in ("train", "test") if require_test else ("train",):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfilt
 
-from demucs_core.measures import FLOOR_DB, Measures, Measuring
+from demucs_core.activity import FLOOR_DB
+from demucs_core.measures import Measures, Measuring
 
 RATE = 44_100
 rng = np.random.default_rng(0)
