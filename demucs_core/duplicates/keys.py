@@ -3,7 +3,8 @@
 A *key* is one of the print's numbers as it is: in another encoding, or half a hop later, most of
 them differ in a bit or more, but a tenth to a half do not, and two pieces of other music have
 hardly one in common. Half of all possible keys are looked up, whichever print they come from, so
-that what two prints have in common stays in common.
+that what two prints have in common stays in common. Of a short print the numbers beside its keys
+are looked up too.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ file was ingested; the parts are copied there as they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import PurePosixPath
@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from flows.fsck.finding import Finding
 from storage.tables.edits import remove_rows
 from storage.tables.manifests import Manifests
+from storage.tables.parts import open_part
 from storage.tables.schemas import ACTIVITY, STEMS, TRACKS
 from storage.workspace import Workspace
 
@@ -33,12 +34,12 @@ def put_away(
     workspace = manifests.workspace
     place = f"{FOLDER}/{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
     workspace.put_json(f"{place}/{FINDINGS}", [found.model_dump() for found in findings])
-    damaged = {found.track_id for found in findings if found.track_id}
-    if damaged:
-        _take_out(manifests, database, damaged, place)
     for path in dict.fromkeys(path for found in findings for path in found.put_away):
         if workspace.exists(path):
             _move(workspace, path, f"{place}/{path}")
+    damaged = {found.track_id for found in findings if found.track_id}
+    if damaged:  # of what is left, since a part that is damaged can't be read
+        _take_out(manifests, database, damaged, place)
     return place
 
 
@@ -54,25 +55,33 @@ def _take_out(
     """Take the rows of tracks and songs out, and the items that say that they are done."""
     wanted = {"ids": sorted(ids)}
     files = database.execute(
-        "SELECT DISTINCT source_url FROM tracks WHERE track_id IN (SELECT unnest($ids))", wanted
+        "SELECT source_url FROM tracks WHERE track_id IN (SELECT unnest($ids)) UNION "
+        "SELECT source_url FROM source_files WHERE track_id IN (SELECT unnest($ids))",
+        wanted,
     ).fetchall()
     songs = database.execute(
         "SELECT DISTINCT split || '/' || song FROM stems WHERE track_id IN (SELECT unnest($ids))",
         wanted,
     ).fetchall()
     of_tracks, of_songs = ({name for [name] in found} for found in (files, songs))
+    is_hit = partial(_is_one_of, ids=pa.array([*ids], pa.string()))
     for table, names in ((TRACKS, of_tracks), (STEMS, of_songs), (ACTIVITY, of_songs)):
         for partition in manifests.partitions(table.name):
             items: set[str] = set()
             for path, covered in manifests.covered(partition):
                 hits = {item for item in covered if _names(item) & names}
-                if hits:
+                if hits or _has_row(manifests.workspace, path, is_hit):
                     content = manifests.workspace.read(path)
                     manifests.workspace.put_bytes(f"{place}/{path}", content)
                     items |= hits
-            if items:
-                is_hit = partial(_is_one_of, ids=pa.array([*ids], pa.string()))
-                remove_rows(manifests, partition, is_hit, items, columns=["track_id"])
+            remove_rows(manifests, partition, is_hit, items, columns=["track_id"])
+
+
+def _has_row(
+    workspace: Workspace, path: str, is_hit: Callable[[pa.RecordBatch], pa.BooleanArray]
+) -> bool:
+    with open_part(workspace, path) as file:
+        return any(is_hit(batch).true_count for batch in file.iter_batches(columns=["track_id"]))
 
 
 def _names(item: str) -> set[str]:

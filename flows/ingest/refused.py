@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import pyarrow as pa
 
 from flows.running.stage import StageRun
 from storage.tables.edits import remove_rows
-from storage.tables.retired import Hidden
 from storage.tables.schemas import REJECTS
+
+COLUMNS = tuple(REJECTS.schema.names)
 
 
 class Refused:
@@ -19,7 +22,7 @@ class Refused:
         self._known: dict[str, dict[str, Any]] = {
             row["item"]: row for row in run.manifests.rows(self._partition, retired=True)
         }
-        self._superseded: set[tuple[str, str]] = set()
+        self._superseded: set[tuple[Any, ...]] = set()
 
     def write(self, items: Sequence[str], rejects: Sequence[dict[str, Any]]) -> None:
         """Write those that are not there already."""
@@ -28,14 +31,20 @@ class Refused:
             self._run.manifests.write(self._partition, items, fresh)
         for row in fresh:
             if (old := self._known.get(row["item"])) is not None:
-                self._superseded.add((old["item"], old["detail"]))
+                self._superseded.add(_values(old))
             self._known[row["item"]] = row
 
     def settle(self) -> None:
-        """Take out what was refused for another reason before."""
-        if not self._superseded:
-            return
-        columns = ("item", "detail")
-        old = Hidden(columns, frozenset(map(Hidden.SEPARATOR.join, self._superseded)))
-        remove_rows(self._run.manifests, self._partition, old.matches, (), columns=columns)
+        """Take out what was refused for another reason, or of another file, before."""
+        old = self._superseded.difference(map(_values, self._known.values()))
         self._superseded.clear()
+        if old:
+
+            def matches(batch: pa.RecordBatch) -> pa.BooleanArray:
+                return pa.array([_values(row) in old for row in batch.to_pylist()], pa.bool_())
+
+            remove_rows(self._run.manifests, self._partition, matches, (), columns=COLUMNS)
+
+
+def _values(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in COLUMNS)

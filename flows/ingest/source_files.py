@@ -13,15 +13,10 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from flows.ingest.refused import Refused
+from flows.ingest.addresses import settle_addresses
 from flows.ingest.retiring import DUPLICATE, REPLACED, retire
-from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
 from storage.finding.discovery import SourceFile
-from storage.tables.edits import correct_rows
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.retired import RetiredKey, Retirement
 from storage.tables.schemas import MEASURES, PRINTS, REJECTS, SOURCE_FILES, TRACKS
@@ -168,13 +163,15 @@ def last_looks(manifests: Manifests, corpus: str, fingerprint: str) -> dict[str,
     return {url: look for url, (_, look) in found.items()}
 
 
-def held_audio(manifests: Manifests, corpus: str) -> dict[str, str]:
-    """The track that each file of a corpus is, or was when it was last of use, by its address."""
-    return _held(_all_looks(manifests, corpus))
+def held_audio(manifests: Manifests, corpus: str, fingerprint: str) -> dict[str, str]:
+    """The track that each file was when it was last of use, to runs of one fingerprint."""
+    partition = Partition(SOURCE_FILES.name, corpus, fingerprint)
+    rows = manifests.rows(partition, ["source_url", "track_id", "seen_at"])
+    return _held(sorted(rows, key=lambda row: row["seen_at"]))
 
 
-def _held(looks: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
-    return {row["source_url"]: row["track_id"] for _, row in looks if row["track_id"]}
+def _held(looks: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    return {row["source_url"]: row["track_id"] for row in looks if row["track_id"]}
 
 
 def settle_files(run: StageRun, root: str, there: Set[str]) -> int:
@@ -192,16 +189,20 @@ def settle_files(run: StageRun, root: str, there: Set[str]) -> int:
         How much was retired, or is current again.
     """
     looks = _all_looks(run.manifests, run.corpus)
-    holds = _held(looks)
-    folder = f"{root.rstrip('/')}/"
-    gone = {url for url in holds.keys() - there if url.startswith(folder)}
-    owners = _settle_addresses(run, looks, gone)
     known = run.manifests.retired().of_corpus(run.corpus)
     wanted = {
         key: why
         for key, why in known.items()
         if key.manifest == TRACKS.name and why.reason != REPLACED
     }
+    folder = f"{root.rstrip('/')}/"
+    owners = settle_addresses(
+        run,
+        looks,
+        is_gone=lambda url: url.startswith(folder) and url not in there,
+        unused={key.track_id for key in wanted},
+    )
+    holds = _held(row for _, row in looks)
     held = set(holds.values())
     for partition in run.manifests.partitions(TRACKS.name, run.corpus):
         columns = ["track_id", "source_url"]
@@ -210,7 +211,7 @@ def settle_files(run: StageRun, root: str, there: Set[str]) -> int:
             if now is not None and row["track_id"] not in held and key not in wanted:
                 why = f"{row['source_url']} as it is now, track {now}"
                 wanted[key] = Retirement(REPLACED, why)
-    usable = _usable(looks, set(owners.values()))
+    usable = _usable(looks, owners)
     for partition in run.manifests.partitions(REJECTS.name, run.corpus):
         for row in run.manifests.rows(partition, ["item", "stage"], retired=True):
             if row["stage"] == run.stage and row["item"] in usable:
@@ -219,98 +220,18 @@ def settle_files(run: StageRun, root: str, there: Set[str]) -> int:
     return retire(run, run.corpus, wanted, (TRACKS.name, REJECTS.name))
 
 
-def _settle_addresses(
-    run: StageRun, looks: Iterable[tuple[str, Mapping[str, Any]]], gone: Set[str]
-) -> dict[str, str]:
-    """Let each track name a file that holds it, where the one that it names does not any more.
-
-    Returns:
-        By the track, the file that it names.
-    """
-    last = {row["source_url"]: row for _, row in looks}
-    files: dict[str, str] = {}
-    for url in sorted(last.keys() - gone, reverse=True):
-        files[last[url]["track_id"]] = url
-    owners: dict[str, str] = {}
-    moved: dict[str, str] = {}
-    for partition in run.manifests.partitions(TRACKS.name, run.corpus):
-        of_partition: dict[str, str] = {}
-        for row in run.manifests.rows(partition, ["track_id", "source_url"], retired=True):
-            track_id, url = row["track_id"], row["source_url"]
-            is_there = url not in gone and (url not in last or last[url]["track_id"] == track_id)
-            if not is_there and track_id in files:
-                url = of_partition[track_id] = files[track_id]
-            owners.setdefault(track_id, url)
-        if of_partition:
-            num_bytes = {url: last[url]["source_bytes"] for url in of_partition.values()}
-            _readdress(run.manifests, partition, of_partition, num_bytes)
-            moved |= of_partition
-    if moved:
-        _name_again(run, looks, moved)
-    return owners
-
-
-def _readdress(
-    manifests: Manifests,
-    partition: Partition,
-    files: Mapping[str, str],
-    num_bytes: Mapping[str, int],
-) -> None:
-    """Put other files into the rows of tracks."""
-    track_ids = pa.array([*files], pa.string())
-    urls = pa.array([*files.values()], pa.string())
-    sizes = pa.array([num_bytes[url] for url in files.values()], pa.int64())
-
-    def matches(batch: pa.RecordBatch) -> pa.BooleanArray:
-        return pc.is_in(batch["track_id"], track_ids)
-
-    def corrected(batch: pa.RecordBatch) -> pa.RecordBatch:
-        places = pc.index_in(batch["track_id"], track_ids)
-        for name, known in (
-            ("source_url", urls.take(places)),
-            ("source_bytes", sizes.take(places)),
-        ):
-            place = batch.schema.get_field_index(name)
-            values = pc.coalesce(known, batch[name])
-            batch = batch.set_column(place, batch.schema.field(name), values)
-        return batch
-
-    correct_rows(manifests, partition, matches, corrected, columns=["track_id"])
-
-
-def _name_again(
-    run: StageRun, looks: Iterable[tuple[str, Mapping[str, Any]]], moved: Mapping[str, str]
-) -> None:
-    """Let the duplicates of tracks name the file that holds the track now."""
-    last = {row["source_url"]: row for name, row in looks if name == run.fingerprint}
-    rejects = [
-        reject_row(
-            run.stage, url, DUPLICATE, same_audio_as(moved[row["track_id"]]),
-            source_bytes=row["source_bytes"],
-        )
-        for url, row in last.items()
-        if row["reason"] == DUPLICATE and moved.get(row["track_id"], url) != url
-    ]  # fmt: skip
-    refused = Refused(run)
-    refused.write([uuid4().hex], rejects)
-    refused.settle()
-
-
-def same_audio_as(url: str) -> str:
-    """What is said of a duplicate of a file."""
-    return f"same audio as file {url}"
-
-
-def _usable(looks: Iterable[tuple[str, Mapping[str, Any]]], owners: Set[str]) -> set[str]:
+def _usable(
+    looks: Iterable[tuple[str, Mapping[str, Any]]], owners: Set[tuple[str, str]]
+) -> set[str]:
     """The files that no fingerprint's last look rejects.
 
     Of a duplicate the other file may have become another one: it is one of the ``owners`` now,
-    which tracks name.
+    which tracks of that fingerprint name.
     """
     last = {(name, row["source_url"]): row["reason"] for name, row in looks}
     rejected = {
-        url
-        for (_, url), reason in last.items()
-        if reason and not (reason == DUPLICATE and url in owners)
+        place[1]
+        for place, reason in last.items()
+        if reason and not (reason == DUPLICATE and place in owners)
     }
     return {url for _, url in last} - rejected

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from flows.ingest.addresses import same_audio_as
 from flows.ingest.refused import Refused
 from flows.ingest.retiring import DUPLICATE, Owner, labelled_audio
-from flows.ingest.source_files import Look, held_audio, note_looks, same_audio_as
+from flows.ingest.source_files import Look, held_audio, note_looks
 from flows.ingest.track_rows import STAGE, Outcome
 from flows.inputs.forgotten import FORGOTTEN, forgotten
 from flows.inputs.same_music import sounds_held_out
@@ -41,12 +42,11 @@ class TrackCommitter:
             for table in (PRINTS, MEASURES)
         }
         # of a file that is of no use any more, what it was before stays
-        self._held = held_audio(run.manifests, run.corpus)
-        self._current: set[str] = set()
+        self._held = held_audio(run.manifests, run.corpus, run.fingerprint)
+        current = run.manifests.rows(run.partition(TRACKS.name), ["track_id"])
+        self._current = {row["track_id"] for row in current}
         self._urls: dict[str, str] = {}
         for partition in run.manifests.partitions(TRACKS.name, run.corpus):
-            current = run.manifests.rows(partition, ["track_id"])
-            self._current |= {row["track_id"] for row in current}
             for row in run.manifests.rows(
                 partition, ["content_hash", "path", "source_url"], retired=True
             ):

@@ -10,8 +10,9 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flows.ingest.addresses import same_audio_as
 from flows.ingest.retiring import DUPLICATE, retire
-from flows.ingest.source_files import last_looks, note_looks, same_audio_as
+from flows.ingest.source_files import last_looks, note_looks
 from flows.running.rejects import reject_row
 from flows.running.stage import StageRun
 from storage.tables.edits import remove_rows

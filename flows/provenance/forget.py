@@ -75,6 +75,21 @@ class _Music:
 
 
 @dataclass(frozen=True)
+class _File:
+    """A file of a track or song, and what it is called."""
+
+    music: _Music
+    url: str
+
+    @classmethod
+    def of(cls, track_id: str, corpus: str, url: str, song: str) -> _File:
+        return cls(_Music(track_id, corpus, song or url), url)
+
+    def fits(self, pattern: str) -> bool:
+        return any(fnmatchcase(text, pattern) for text in (self.url, base_name(self.url)))
+
+
+@dataclass(frozen=True)
 class _Items:
     """What partitions shall not cover any more.
 
@@ -168,43 +183,44 @@ def _matching(
         UNION SELECT item, corpus, detail, '' FROM rejects WHERE fingerprint = '{RECORDS}'
         ORDER BY ALL
     """).fetchall()
-    rows += database.sql(f"""
+    copies = database.sql(f"""
         SELECT track_id, corpus, source_url, '' FROM {FILES_OF_TRACKS}
         ANTI JOIN tracks USING (track_id, corpus, source_url) ORDER BY ALL
     """).fetchall()
-    music = [(_Music(track_id, corpus, song or url), url) for track_id, corpus, url, song in rows]
-    asked = _asked(music, names, pattern)
+    known, held = ([_File.of(*row) for row in found] for found in (rows, copies))
+    asked = _asked([*known, *held], names)
+    if pattern:
+        asked[pattern] = [file for file in known if file.fits(pattern)]
     for name, meant in sorted(asked.items()):
         if not meant:
             raise UserError(
                 f"{name!r}: no track, song or source file of that name here; see "
                 + workspace.command("manifests query 'SELECT track_id, source_url FROM tracks'")
             )
-    found = {each.track_id: each for meant in asked.values() for each in reversed(meant)}
-    return [found[track_id] for track_id in sorted(found)]
+    named = [file.music for meant in asked.values() for file in meant]
+    ids = {music.track_id for music in named}
+    # in whatever corpora it is; of those that were asked for the name is what it was asked by
+    there = [file.music for file in known if file.music.track_id in ids]
+    found = {(music.track_id, music.corpus): music for music in reversed([*named, *there])}
+    return [found[key] for key in sorted(found)]
 
 
-def _asked(
-    music: Iterable[tuple[_Music, str]], names: Sequence[str], pattern: str
-) -> dict[str, list[_Music]]:
-    """What of some music and its files each name means; one that is none may be the end of one."""
-    whole: dict[str, list[_Music]] = {name: [] for name in names}
-    ending: dict[str, list[_Music]] = {name: [] for name in names if is_ending(name)}
-    fitting: list[_Music] = []
+def _asked(files: Iterable[_File], names: Sequence[str]) -> dict[str, list[_File]]:
+    """What each name means of some files; one that is none may be the end of one."""
+    whole: dict[str, list[_File]] = {name: [] for name in names}
+    ending: dict[str, list[_File]] = {name: [] for name in names if is_ending(name)}
     names_of: dict[str, set[str]] = {}
     for name in names:
         for address in addresses(name):
             names_of.setdefault(address, set()).add(name)
-    for each, url in music:
-        for address in {each.track_id, each.name, url} & names_of.keys():
+    for file in files:
+        music = file.music
+        for address in {music.track_id, music.name, file.url} & names_of.keys():
             for name in names_of[address]:
-                whole[name].append(each)
-        for name in ending.keys() & set(endings(url)):
-            ending[name].append(each)
-        if pattern and any(fnmatchcase(text, pattern) for text in (url, base_name(url))):
-            fitting.append(each)
-    asked = {name: meant or ending.get(name, []) for name, meant in whole.items()}
-    return asked | ({pattern: fitting} if pattern else {})
+                whole[name].append(file)
+        for name in ending.keys() & set(endings(file.url)):
+            ending[name].append(file)
+    return {name: meant or ending.get(name, []) for name, meant in whole.items()}
 
 
 def _hearers(

@@ -19,7 +19,6 @@ from storage.tables.sql import any_of, quoted, reading
 
 SILENCE_DB = -80.0
 """A stem below this level, in dBFS, is silent but for a converter's last bits. Such are alike."""
-"""Digits of a content hash that name a track."""
 MENDING = (
     "ingest the labelled set again: tracks and single stems that it holds out are then heard no "
     "more; a whole song of another set is left out once it lies in that set's test/ too"

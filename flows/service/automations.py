@@ -109,7 +109,8 @@ def _registered(client: SyncPrefectClient, name: str, note: Note | None) -> Auto
     """What was registered by a name, which somebody may have given another one since."""
     if note is not None:
         with suppress(ObjectNotFound):
-            return client.find_automation(note.id)
+            if (found := client.find_automation(note.id)) is not None:
+                return found
     return next(iter(client.read_automations_by_name(name)), None)
 
 

@@ -6,8 +6,8 @@ joined part replaces (:mod:`storage.tables.joined`) is taken out of both, and co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Sequence, Set
-from dataclasses import replace
+from collections.abc import Callable, Collection, Container, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from storage.tables.joined import (
     FOLDER,
     Kept,
+    Span,
     is_joined,
     joined_path,
     name_of,
@@ -87,30 +88,18 @@ def remove_rows(
         columns: all that ``matches`` looks at.
         dry_run: only count.
     """
-    workspace, table, total = manifests.workspace, known_table(partition.table), 0
-    paths, hidden = manifests.all_parts(partition)
-    for path in sorted(paths, key=lambda path: name_of(path) not in hidden):
-        is_hidden = name_of(path) in hidden
-        if dry_run and is_hidden:
+    total = 0
+    for part in _parts(manifests, partition, matches, columns, also_hidden=not dry_run):
+        total += 0 if part.is_hidden else part.num_hits
+        if dry_run:
             continue
-        with open_part(workspace, path) as file:
-            schema = file.schema_arrow
-            check_schema(schema, table, workspace.url(path))
-            present = present_columns(columns, schema, table)
-            batches = file.iter_batches(table.rows_a_group, columns=present)
-            gone = sum(_count(matches(completed(batch, columns, table))) for batch in batches)
-            total += 0 if is_hidden else gone
-            if dry_run:
-                continue
-            spans = spans_of(file, path, workspace.url(path))
-            others = others_of(schema, spans, workspace.url(path))
         after = [
             replace(span, items=tuple(item for item in span.items if item not in items))
-            for span in spans
+            for span in part.spans
         ]
-        if gone or after != spans:
-            kept = Kept(spans, after, lambda rows: rows.filter(pc.invert(matches(rows))))
-            _rewrite(workspace, path, path, kept, others)
+        if part.num_hits or after != part.spans:
+            kept = Kept(part.spans, after, lambda rows: rows.filter(pc.invert(matches(rows))))
+            _rewrite(manifests.workspace, part.path, part.path, kept, part.others)
     return total
 
 
@@ -131,18 +120,55 @@ def correct_rows(
         corrected: a batch of all columns, with its wrong rows as they shall be.
         columns: all that ``matches`` looks at.
     """
+    for part in _parts(manifests, partition, matches, columns):
+        if part.num_hits:
+            kept = Kept(part.spans, part.spans, corrected)
+            _rewrite(manifests.workspace, part.path, part.path, kept, part.others)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part, and how many of its rows are looked for.
+
+    Attributes:
+        path: of the part.
+        is_hidden: another one replaces it.
+        spans: what it holds of which parts.
+        others: what it replaces beside.
+        num_hits: rows that are looked for.
+    """
+
+    path: str
+    is_hidden: bool
+    spans: list[Span]
+    others: set[str]
+    num_hits: int
+
+
+def _parts(
+    manifests: Manifests,
+    partition: Partition,
+    matches: Callable[[pa.RecordBatch], pa.BooleanArray],
+    columns: Sequence[str],
+    *,
+    also_hidden: bool = True,
+) -> Iterator[_Part]:
+    """The parts of a partition; first those that others replace."""
     workspace, table = manifests.workspace, known_table(partition.table)
-    for path in manifests.all_parts(partition)[0]:
+    paths, hidden = manifests.all_parts(partition)
+    for path in sorted(paths, key=lambda path: name_of(path) not in hidden):
+        is_hidden = name_of(path) in hidden
+        if is_hidden and not also_hidden:
+            continue
         with open_part(workspace, path) as file:
             schema = file.schema_arrow
             check_schema(schema, table, workspace.url(path))
             present = present_columns(columns, schema, table)
             batches = file.iter_batches(table.rows_a_group, columns=present)
-            if not any(_count(matches(completed(batch, columns, table))) for batch in batches):
-                continue
+            hits = sum(_count(matches(completed(batch, columns, table))) for batch in batches)
             spans = spans_of(file, path, workspace.url(path))
             others = others_of(schema, spans, workspace.url(path))
-        _rewrite(workspace, path, path, Kept(spans, spans, corrected), others)
+        yield _Part(path, is_hidden, spans, others, hits)
 
 
 def _take_out(workspace: Workspace, path: str, gone: Set[str]) -> None:

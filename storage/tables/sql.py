@@ -43,11 +43,12 @@ FILES_OF_STEM = (
 
 FILES_OF_TRACKS = (
     "(SELECT corpus, fingerprint, track_id, source_url FROM tracks UNION "
-    "SELECT corpus, arg_max(fingerprint, seen_at), arg_max(track_id, seen_at), source_url "
-    "FROM source_files WHERE track_id <> '' GROUP BY corpus, source_url)"
+    "SELECT * FROM (SELECT corpus, arg_max(fingerprint, seen_at), arg_max(track_id, seen_at) AS "
+    "track_id, source_url FROM source_files WHERE track_id <> '' GROUP BY corpus, source_url) "
+    "SEMI JOIN tracks USING (track_id))"
 )
-"""SQL for the files that tracks were decoded from, and those that hold the same audio: the table
-that it makes of ``tracks`` and ``source_files`` has a row a file and track."""
+"""SQL for the files that tracks name, and those that held the same audio when they were last
+looked at: the table that it makes of ``tracks`` and ``source_files`` has a row a file and track."""
 
 _FAILED = re.compile(r"reading the stream registered as '(\w+)_parts' failed")
 """What DuckDB says where Arrow can't read a part."""

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from flows.cli import main as cli
@@ -188,6 +189,39 @@ def test_what_is_put_away_is_made_again(tmp_path: Path, workspace: Workspace) ->
     assert any(command.endswith("--retry rejected") for command in found.commands)
     ingest(IngestParameters(source=str(music), retry="rejected", **values))
     assert content(made) == whole_rows
+
+
+def test_a_track_whose_file_was_moved_is_put_away_and_made_again(tmp_path: Path) -> None:
+    """Its row lies in the part of the file that it was first."""
+    made = Workspace(str(tmp_path / "made"), create=True)
+    music = tmp_path / "songs"
+    first, last = music / "first.wav", music / "last.wav"
+
+    def run() -> None:
+        ingest(IngestParameters(source=str(music), workspace=made.location, workers=1))
+
+    def files() -> dict[str, str]:
+        manifests = Manifests(made)
+        [partition] = manifests.partitions("tracks")
+        return {row["track_id"]: row["source_url"] for row in manifests.rows(partition)}
+
+    write(first, mix(play(300)))
+    run()
+    first.rename(last)
+    write(music / "other.wav", mix(play(301)))
+    run()
+    whole = files()
+    [damaged] = [track_id for track_id, url in whole.items() if url == str(last)]
+    flip(only(made, f"audio/music/*/{damaged}.wav"))
+    found = examine(made, samples=True, repair=True)
+    parts = made.find(f"{found.quarantine}/manifests/tracks")
+    put_away = [row for path in parts for row in pq.read_table(made.resolve(path)).to_pylist()]
+    assert damaged in {row["track_id"] for row in put_away}
+    assert files().keys() == whole.keys() - {damaged}
+    last.rename(first)  # with its time, so that it looks as it did
+    run()
+    assert files() == {**whole, damaged: str(first)}
+    assert examine(made, samples=True).findings == []
 
 
 def test_scores_are_made_again_by_who_made_them(workspace: Workspace) -> None:

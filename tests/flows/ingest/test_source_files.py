@@ -274,8 +274,57 @@ def test_a_file_that_is_of_no_use_any_more_leaves_what_it_was(
     assert reject["reason"] == "corrupt"
     assert reject["detail"].endswith(f"; track {track_id}, which the file was before, stays in use")
     assert tracks(workspace) == ["a.wav"]
+    (folder / "a.wav").write_bytes(b"rubbish" * 99)
+    take(workspace, folder)
+    [again] = rows(workspace, "rejects")  # it went, where another size was all that was new
+    assert again == {**reject, "source_bytes": 693}
     # another one that holds it takes its place
     (folder / "copy.wav").write_bytes(whole)
     take(workspace, folder)
     assert described(workspace, folder) == {"copy.wav": track_id}
     assert rejects(workspace) == {"a.wav": "corrupt"}
+
+
+def test_what_is_retired_for_another_reason_owns_no_file(
+    workspace: Workspace, folder: Path
+) -> None:
+    """A labelled song's audio that was moved was in neither manifest."""
+    write(folder / "a.wav", noise(53))
+    for number, stem in enumerate(("drums", "bass", "other", "vocals")):
+        write(folder.parent / f"set/train/Song/{stem}.wav", noise(50 + number))
+    take(workspace, folder)
+    [track] = rows(workspace, "tracks")
+    labelled = {"source": str(folder.parent / "set"), "corpus": "labelled", "labelled": True}
+    take(workspace, folder, **labelled)
+    assert tracks(workspace) == []
+    (folder / "sub").mkdir()
+    (folder / "a.wav").rename(folder / "sub" / "b.wav")
+    write(folder / "other.wav", noise(9))
+    take(workspace, folder)
+    assert tracks(workspace) == ["other.wav"]
+    [reject] = rows(workspace, "rejects")
+    assert Path(reject["item"]).name == "b.wav"
+    assert reject["detail"].startswith("same audio as labelled train song Song")
+    manifests = Manifests(workspace)
+    every = manifests.rows(manifests.latest("tracks", "music"), retired=True)
+    urls = {row["track_id"]: Path(row["source_url"]).name for row in every}
+    assert urls[track["track_id"]] == "b.wav"
+
+
+def test_runs_with_other_parameters_keep_their_own_files(
+    workspace: Workspace, folder: Path, tmp_path: Path
+) -> None:
+    """One's track lies where the other's duplicate does."""
+    other = tmp_path / "other"
+    for place in (folder, other):
+        write(place / "a.wav", noise(1))
+    take(workspace, folder)
+    take(workspace, other, min_file_s=2.0)
+    take(workspace, folder, min_file_s=2.0)
+    write(folder / "long.wav", noise(3, seconds=4.0))
+    take(workspace, folder, min_file_s=3.5)
+    refused = {(row["item"], row["reason"]): row["detail"] for row in rows(workspace, "rejects")}
+    assert refused[str(folder / "a.wav"), "duplicate"].endswith(str(other / "a.wav"))
+    assert "stays in use" not in refused[str(folder / "a.wav"), "too_short"]
+    urls = sorted(row["source_url"] for row in rows(workspace, "tracks"))
+    assert urls == sorted(map(str, [folder / "a.wav", other / "a.wav", folder / "long.wav"]))

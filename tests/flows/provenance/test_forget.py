@@ -19,7 +19,7 @@ from flows.reports.file_names import base_name
 from storage.errors import UserError
 from storage.tables.manifests import Manifests
 from storage.tables.schemas import TABLES
-from storage.workspace import Workspace
+from storage.workspace import Workspace, track_path
 from tests.flows.conftest import OF_PRINTS, Corpus, Finished, content
 
 
@@ -246,6 +246,36 @@ def test_a_file_that_holds_it_too_names_it(
     forget(copy, ["copy.wav"])
     assert not copy.exists(original["path"])
     assert lineage(copy, "copy.wav").forgotten
+
+
+def test_music_goes_from_every_corpus_that_holds_it(copy: Workspace) -> None:
+    """By a copy in another corpus the rows went, and the audio stayed for good."""
+    [track, other] = rows(copy, "tracks")[:2]
+    manifests = Manifests(copy)
+    mine = manifests.partitions("tracks", "music")[0]
+    [look] = [row for row in rows(copy, "source_files") if row["source_url"] == track["source_url"]]
+    also = {**track, "path": track_path("also", track["track_id"]), "source_url": "/also/own.wav"}
+    manifests.write(replace(mine, corpus="also"), ["own"], [also])
+    copy.put_bytes(also["path"], copy.read(track["path"]))
+    looks = replace(mine, corpus="copies", table="source_files")
+    manifests.write(looks, ["copy"], [{**look, "source_url": "/copies/late.wav"}])
+    manifests.write(
+        looks, ["song"], [{**look, "source_url": "/copies/song.wav", "track_id": "none"}]
+    )
+    assert lineage(copy, "late.wav").tracks.count == 2
+    with pytest.raises(UserError, match="nothing here is called"):
+        lineage(copy, "song.wav")  # the audio of a labelled song, say
+    with pytest.raises(UserError, match="no track, song or source file"):
+        forget(copy, [], "/copies/*")  # which are no files that tracks name
+    told = forget(copy, ["/copies/late.wav"], dry_run=True)
+    assert told.names.keys() == {track["track_id"]}
+    assert forget(copy, [track["track_id"]], dry_run=True).files == told.files
+    forget(copy, ["/copies/late.wav"])
+    assert not copy.exists(track["path"])
+    assert not copy.exists(also["path"])
+    assert copy.exists(other["path"])
+    for name in (track["source_url"], "/also/own.wav", "/copies/late.wav"):
+        assert lineage(copy, name).forgotten
 
 
 def test_the_file_that_lies_here_is_meant(

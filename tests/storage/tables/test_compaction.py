@@ -30,7 +30,7 @@ from storage.tables.compaction import (
     remove_outlived,
     to_join,
 )
-from storage.tables.edits import remove_parts, remove_replaced, remove_rows
+from storage.tables.edits import correct_rows, remove_parts, remove_replaced, remove_rows
 from storage.tables.joined import is_joined
 from storage.tables.manifests import Manifests, Partition
 from storage.tables.parts import schema_of_part, write_parquet
@@ -315,6 +315,34 @@ def test_what_is_forgotten_is_on_no_disk(workspace: Workspace, removed: bool) ->
     Manifests(workspace).write(REJECTS, ["n007"], [reject("n007")])
     Manifests(workspace).write(REJECTS, ["n007"], [reject("n007")])
     assert Manifests(workspace).count(REJECTS) == 2 * 16
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_what_is_corrected_is_so_in_all_that_holds_it(workspace: Workspace, removed: bool) -> None:
+    write(Manifests(workspace))
+    compact(workspace)
+    if removed:
+        remove(workspace)
+    before, files = content(workspace), on_disk(workspace)
+
+    def corrected(batch: pa.RecordBatch) -> pa.RecordBatch:
+        details = pc.if_else(is_seven(batch), "mended", batch["detail"])
+        place = batch.schema.get_field_index("detail")
+        return batch.set_column(place, batch.schema.field("detail"), details)
+
+    correct_rows(Manifests(workspace), REJECTS, is_seven, corrected, columns=["item"])
+    assert on_disk(workspace) == files
+    after = content(workspace)
+    old, new = (rows for rows, *_ in (before, after) if isinstance(rows, Counter))
+    assert new - old == Counter(mended=1)
+    assert old - new == Counter([reject("n007")["detail"]])
+    assert after[1:] == before[1:]
+    for path in on_disk(workspace):
+        with pq.ParquetFile(pa.BufferReader(workspace.read(path))) as file:
+            rows = file.read().to_pylist()
+        assert {row["detail"] for row in rows if row["item"] == "n007"} <= {"mended"}
+    remove(workspace)
+    assert content(workspace) == after
 
 
 @pytest.mark.parametrize("removed", [False, True])
