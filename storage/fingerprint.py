@@ -6,6 +6,9 @@ import hashlib
 import json
 from collections.abc import Iterable
 
+ID_DIGITS = 20
+"""So many digits of a hash are the name of a track or a song."""
+
 DIGEST_BITS = 128
 
 
@@ -21,10 +24,6 @@ def fingerprint(stage: str, version: int, **content: object) -> str:
     """
     text = json.dumps([stage, version, content], sort_keys=True, separators=(",", ":"))
     return "f" + short_hash(text)
-
-
-ID_DIGITS = 20
-"""So many digits of a hash are the name of a track or a song."""
 
 
 def short_hash(text: str, digits: int = 12) -> str:

@@ -20,6 +20,8 @@ from storage.tables.manifests import Manifests, Partition
 from storage.tables.schemas import TRACKS
 
 ANY = ""
+"""No fingerprint in particular."""
+
 Looks = Sequence[tuple[str, Mapping[str, Any]]]
 """Rows of ``source_files``, each with its fingerprint, oldest first."""
 
@@ -112,6 +114,7 @@ def _name_again(run: StageRun, looks: Looks, owners: Mapping[tuple[str, str], st
         if row["reason"] == DUPLICATE
         and (owner := owners.get((run.fingerprint, row["track_id"]), url)) != url
     ]
-    refused = Refused(run)
-    refused.write([uuid4().hex], rejects)
-    refused.settle()
+    if rejects:
+        refused = Refused(run)
+        refused.write([uuid4().hex], rejects)
+        refused.settle()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 from flows.ingest.addresses import same_audio_as
@@ -41,10 +42,6 @@ class TrackCommitter:
             }
             for table in (PRINTS, MEASURES)
         }
-        # of a file that is of no use any more, what it was before stays
-        self._held = held_audio(run.manifests, run.corpus, run.fingerprint)
-        current = run.manifests.rows(run.partition(TRACKS.name), ["track_id"])
-        self._current = {row["track_id"] for row in current}
         self._urls: dict[str, str] = {}
         for partition in run.manifests.partitions(TRACKS.name, run.corpus):
             for row in run.manifests.rows(
@@ -103,9 +100,18 @@ class TrackCommitter:
         manifests.write(self._run.partition(TRACKS.name), outcome.items, rows)
         self._run.count(new_tracks=len(rows), new_rejected=len(rejects))
 
+    @cached_property
+    def _was(self) -> dict[str, str]:
+        """The tracks in use that files are, or were when they were last of use."""
+        rows = self._run.manifests.rows(self._run.partition(TRACKS.name), ["track_id"])
+        current = {row["track_id"] for row in rows}
+        held = held_audio(self._run.manifests, self._run.corpus, self._run.fingerprint)
+        return {url: track_id for url, track_id in held.items() if track_id in current}
+
     def _told_what_stays(self, reject: dict[str, Any]) -> dict[str, Any]:
-        track_id = self._held.get(reject["item"])
-        if track_id not in self._current:
+        """Of a file that is of no use any more, what it was before stays."""
+        track_id = self._was.get(reject["item"])
+        if track_id is None:
             return reject
         stays = f"{reject['detail']}; track {track_id}, which the file was before, stays in use"
         return {**reject, "detail": stays}

@@ -126,7 +126,7 @@ def lineage(workspace: Workspace, name: str, *, most: int = 20) -> Lineage:
         walk = _Walk(workspace, database, way, most)
         files = (
             f"(SELECT corpus, fingerprint, source_url FROM {FILES_OF_TRACKS} WHERE {way.tracks} "
-            f"UNION ALL "
+            "UNION ALL "
             f"SELECT corpus, fingerprint, unnest({FILES_OF_STEM}) FROM stems WHERE {way.stems})"
         )
         segments, found_by = walk.listing("segments", "segment_id", way.segments, by="detector_id")

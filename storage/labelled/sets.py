@@ -89,7 +89,6 @@ def find_songs(
         songs = _all_songs(fs, place, folder, root, rules, require_test)
     except DiscoveryError as error:
         raise LabelledSetError(str(error)) from error
-    splits = SPLITS
     if not any(song.split == "valid" for song in songs):
         chosen = choose_validation(
             [song.name for song in songs if song.split == "train"], valid_share
@@ -98,7 +97,7 @@ def find_songs(
             replace(song, split="valid") if song.split == "train" and song.name in chosen else song
             for song in songs
         ]
-    return fs, sorted(songs, key=lambda song: (splits.index(song.split), song.name))
+    return fs, sorted(songs, key=lambda song: (SPLITS.index(song.split), song.name))
 
 
 def _library(fs: Any, place: Entry | None, rules: StemRules) -> list[LabelledSong] | None:

@@ -6,11 +6,12 @@ joined part replaces (:mod:`storage.tables.joined`) is taken out of both, and co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterator, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Container, Sequence, Set
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from storage.tables.joined import (
     FOLDER,
@@ -35,6 +36,7 @@ from storage.tables.parts import (
     table_of,
     write_parquet,
 )
+from storage.tables.schemas import Table
 from storage.workspace import Workspace
 
 
@@ -88,18 +90,25 @@ def remove_rows(
         columns: all that ``matches`` looks at.
         dry_run: only count.
     """
-    total = 0
-    for part in _parts(manifests, partition, matches, columns, also_hidden=not dry_run):
-        total += 0 if part.is_hidden else part.num_hits
-        if dry_run:
+    workspace, table, total = manifests.workspace, known_table(partition.table), 0
+    paths, hidden = manifests.all_parts(partition)
+    for path in sorted(paths, key=lambda path: name_of(path) not in hidden):
+        is_hidden = name_of(path) in hidden
+        if dry_run and is_hidden:
             continue
+        with open_part(workspace, path) as file:
+            gone = _num_hits(file, table, matches, columns, workspace.url(path))
+            total += 0 if is_hidden else gone
+            if dry_run:
+                continue
+            spans, others = _held(file, path, workspace.url(path))
         after = [
             replace(span, items=tuple(item for item in span.items if item not in items))
-            for span in part.spans
+            for span in spans
         ]
-        if part.num_hits or after != part.spans:
-            kept = Kept(part.spans, after, lambda rows: rows.filter(pc.invert(matches(rows))))
-            _rewrite(manifests.workspace, part.path, part.path, kept, part.others)
+        if gone or after != spans:
+            kept = Kept(spans, after, lambda rows: rows.filter(pc.invert(matches(rows))))
+            _rewrite(workspace, path, path, kept, others)
     return total
 
 
@@ -120,62 +129,40 @@ def correct_rows(
         corrected: a batch of all columns, with its wrong rows as they shall be.
         columns: all that ``matches`` looks at.
     """
-    for part in _parts(manifests, partition, matches, columns):
-        if part.num_hits:
-            kept = Kept(part.spans, part.spans, corrected)
-            _rewrite(manifests.workspace, part.path, part.path, kept, part.others)
+    workspace, table = manifests.workspace, known_table(partition.table)
+    for path in manifests.all_parts(partition)[0]:
+        with open_part(workspace, path) as file:
+            if not _num_hits(file, table, matches, columns, workspace.url(path)):
+                continue
+            spans, others = _held(file, path, workspace.url(path))
+        _rewrite(workspace, path, path, Kept(spans, spans, corrected), others)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A part, and how many of its rows are looked for.
-
-    Attributes:
-        path: of the part.
-        is_hidden: another one replaces it.
-        spans: what it holds of which parts.
-        others: what it replaces beside.
-        num_hits: rows that are looked for.
-    """
-
-    path: str
-    is_hidden: bool
-    spans: list[Span]
-    others: set[str]
-    num_hits: int
-
-
-def _parts(
-    manifests: Manifests,
-    partition: Partition,
+def _num_hits(
+    file: pq.ParquetFile,
+    table: Table,
     matches: Callable[[pa.RecordBatch], pa.BooleanArray],
     columns: Sequence[str],
-    *,
-    also_hidden: bool = True,
-) -> Iterator[_Part]:
-    """The parts of a partition; first those that others replace."""
-    workspace, table = manifests.workspace, known_table(partition.table)
-    paths, hidden = manifests.all_parts(partition)
-    for path in sorted(paths, key=lambda path: name_of(path) not in hidden):
-        is_hidden = name_of(path) in hidden
-        if is_hidden and not also_hidden:
-            continue
-        with open_part(workspace, path) as file:
-            schema = file.schema_arrow
-            check_schema(schema, table, workspace.url(path))
-            present = present_columns(columns, schema, table)
-            batches = file.iter_batches(table.rows_a_group, columns=present)
-            hits = sum(_count(matches(completed(batch, columns, table))) for batch in batches)
-            spans = spans_of(file, path, workspace.url(path))
-            others = others_of(schema, spans, workspace.url(path))
-        yield _Part(path, is_hidden, spans, others, hits)
+    url: str,
+) -> int:
+    """How many rows of a part are looked for."""
+    schema = file.schema_arrow
+    check_schema(schema, table, url)
+    present = present_columns(columns, schema, table)
+    batches = file.iter_batches(table.rows_a_group, columns=present)
+    return sum(_count(matches(completed(batch, columns, table))) for batch in batches)
+
+
+def _held(file: pq.ParquetFile, path: str, url: str) -> tuple[list[Span], set[str]]:
+    """What a part holds of which parts, and what it replaces beside those."""
+    spans = spans_of(file, path, url)
+    return spans, others_of(file.schema_arrow, spans, url)
 
 
 def _take_out(workspace: Workspace, path: str, gone: Set[str]) -> None:
     """Put another joined part, without some of what it replaces, in the place of one."""
     with open_part(workspace, path) as file:
-        spans = spans_of(file, path, workspace.url(path))
-        others = others_of(file.schema_arrow, spans, workspace.url(path))
+        spans, others = _held(file, path, workspace.url(path))
     after = [None if span.name in gone else span for span in spans]
     left = [span for span in after if span is not None]
     if left:
